@@ -1,0 +1,215 @@
+"""How numbasgd compiles: one decorator, its options each with a reason, and a cache that is safe.
+
+Numba's own file cache keys a function by its own source file.  It does not see a changed constant,
+callee or intrinsic in another file, and then runs stale code.  Here the folder of the cache carries a
+stamp, a hash of every source file of the package and of the versions and settings that shape machine
+code, so that whatever changes, the next process compiles anew.  The rest is Numba's machinery.
+
+What else is different from ``njit(cache=True)``:
+
+- No folder that can be written to is no error: the code is then compiled in every process.
+- A damaged cache file, a full disk, or two processes at once cost a compile, never a call.
+- Functions made by a factory are told apart by what they close over, by name and value, so a closure
+  over an intrinsic or another jitted function is found again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import llvmlite
+import numba
+from numba.core import config
+from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
+
+_PACKAGE = Path(__file__).resolve().parent
+_STALE_AFTER = 30 * 24 * 3600.0  # seconds without use before another version's folder is removed
+
+# reassoc and nsz let a sum run in vector lanes, contract lets a*b+c become one FMA.  The full
+# ``fastmath=True`` also promises that there is no NaN and no Inf, and then folds isfinite() away.
+FASTMATH = {"reassoc", "nsz", "contract"}
+
+
+def jit(func: Callable[..., Any] | None = None, **options: Any) -> Any:
+    """Compile ``func`` with numbasgd's options, kept in numbasgd's cache.
+
+    nogil: kernels touch no Python object, so other Python threads may run meanwhile.
+    error_model "numpy": no branch for a division by zero in the inner loop.
+    """
+    if func is None:
+        return functools.partial(jit, **options)
+    settings: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": FASTMATH}
+    dispatcher = numba.njit(**{**settings, **options})(func)
+    if _folder() is not None and not config.DISABLE_JIT:
+        dispatcher._cache = _Cache(func)
+    return dispatcher
+
+
+@functools.cache
+def stamp() -> str:
+    """A hash of all that shapes the machine code besides what Numba's own key holds."""
+    h = hashlib.sha256()
+    for name in sorted(_PACKAGE.rglob("*.py")):
+        h.update(name.relative_to(_PACKAGE).as_posix().encode())
+        h.update(name.read_bytes())
+    settings = (config.OPT, config.BOUNDSCHECK, config.LOOP_VECTORIZE, config.SLP_VECTORIZE)
+    h.update(repr((numba.__version__, llvmlite.__version__, sys.version_info[:3], settings)).encode())
+    return h.hexdigest()[:16]
+
+
+def user_cache_dir() -> Path | None:
+    """The folder for what numbasgd may keep on this machine, or None when it has no place.
+
+    ``NUMBASGD_CACHE_DIR``, else the platform's cache folder for this user.
+    """
+    if chosen := os.environ.get("NUMBASGD_CACHE_DIR"):
+        return Path(chosen)
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA")
+    elif sys.platform == "darwin":
+        base = str(home / "Library/Caches") if (home := _home()) else None
+    else:
+        base = os.environ.get("XDG_CACHE_HOME") or (str(home / ".cache") if (home := _home()) else None)
+    return Path(base) / "numbasgd" if base else None
+
+
+def _home() -> Path | None:
+    try:
+        return Path.home()
+    except RuntimeError:  # no HOME, and no such user in the password file
+        return None
+
+
+def _candidates() -> Iterator[Path]:
+    if config.CACHE_DIR:  # NUMBA_CACHE_DIR
+        yield Path(config.CACHE_DIR) / "numbasgd"
+        return
+    if (cache := user_cache_dir()) is not None:
+        yield cache / "compiled"
+    user = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")
+    yield Path(tempfile.gettempdir()) / f"numbasgd-{user}"
+
+
+def _is_private(folder: Path) -> bool:
+    """Whether only this user can have put files into ``folder``; cached code is executed."""
+    if not hasattr(os, "getuid"):
+        return True
+    found = os.stat(folder)
+    return found.st_uid == os.getuid() and not found.st_mode & 0o022
+
+
+@functools.cache
+def _folder() -> Path | None:
+    """The folder of this version's compiled code, made and tried once a process."""
+    if not any(_PACKAGE.glob("*.py")):  # imported from a zip file: no sources to stamp
+        return None
+    for base in _candidates():
+        folder = base / stamp()
+        try:
+            base.mkdir(parents=True, exist_ok=True, mode=0o700)
+            if not _is_private(base):
+                continue
+            is_new = not folder.exists()
+            folder.mkdir(exist_ok=True, mode=0o700)
+            tempfile.TemporaryFile(dir=folder).close()
+            os.utime(folder)
+        except OSError:
+            continue
+        if is_new:
+            _remove_stale(base, folder)
+        return folder
+    return None
+
+
+def _remove_stale(base: Path, keep: Path) -> None:
+    """Remove folders of other versions that nobody used for a while, so that edits do not pile up."""
+    with contextlib.suppress(OSError):
+        for folder in base.iterdir():
+            if folder == keep or len(folder.name) != len(keep.name):
+                continue
+            if time.time() - folder.stat().st_mtime > _STALE_AFTER:
+                for file in folder.iterdir():
+                    file.unlink(missing_ok=True)
+                folder.rmdir()
+
+
+class _Locator(_CacheLocator):
+    """Every function's files in the one stamped folder."""
+
+    def __init__(self, py_func: Callable[..., Any], py_file: str) -> None:
+        self._py_file = py_file
+        self._module = py_func.__module__
+
+    def ensure_cache_path(self) -> None:
+        folder = _folder()
+        if folder is not None:
+            folder.mkdir(exist_ok=True, parents=True, mode=0o700)
+
+    def get_cache_path(self) -> str:
+        return str(_folder())
+
+    def get_source_stamp(self) -> str:
+        return stamp()
+
+    def get_disambiguator(self) -> str:
+        return self._module
+
+    @classmethod
+    def from_function(cls, py_func: Callable[..., Any], py_file: str) -> _Locator:
+        return cls(py_func, py_file)
+
+
+class _Impl(CompileResultCacheImpl):
+    _locator_classes = [_Locator]
+
+
+class _Cache(FunctionCache):
+    _impl_class = _Impl
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception:  # whatever a damaged file does, compiling still works
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        with contextlib.suppress(Exception), _locked(Path(self.cache_path) / ".lock"):
+            super().save_overload(sig, data)
+
+    def _index_key(self, sig: Any, codegen: Any) -> Any:
+        # Pickling a closure's cells gives other bytes in every process when one of them is a function.
+        return sig, codegen.magic_tuple(), _identity(self._py_func)
+
+
+def _identity(thing: Any) -> Any:
+    """What a function is within one version of the package: its name, and what it closes over."""
+    func = getattr(thing, "py_func", thing)
+    if isinstance(func, tuple):
+        return tuple(_identity(part) for part in func)
+    if not hasattr(func, "__qualname__"):
+        inner = getattr(func, "_defn", None)  # an intrinsic
+        return repr(func) if inner is None else _identity(inner)
+    cells = getattr(func, "__closure__", None) or ()
+    return func.__module__, func.__qualname__, tuple(_identity(cell.cell_contents) for cell in cells)
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold an exclusive lock; Numba's index is read, changed and written in three steps."""
+    try:
+        import fcntl
+    except ImportError:  # no such locks on this platform: the files are still renamed into place
+        yield
+        return
+    with open(path, "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

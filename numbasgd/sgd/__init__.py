@@ -1,0 +1,1 @@
+"""The training side: gradients, minibatch SGD and its statistics."""

@@ -22,7 +22,7 @@ needs_file = pytest.mark.skipif(
 )
 
 ROWS = np.random.RandomState(0).normal(3.0, 5.0, (1503, 6)).round(4).astype(np.float32)
-ROWS[:20, 2] = 0.3048  # constant in the first rows, as in the file, and its float32 mean is not itself
+ROWS[:20, 2] = 71.3  # constant in the first rows, as columns of the file are; its float32 mean is not itself
 MADE = b"".join(b"\t".join(str(x).encode() for x in row) + b"\r\n" for row in ROWS)
 
 

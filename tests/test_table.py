@@ -68,6 +68,11 @@ def test_names_that_hold_a_delimiter_a_line_end_or_nothing(write):
     check(file, "y", ["column 0", "b, or\nnot b"])
 
 
+def test_another_delimiter_in_a_name_is_part_of_it(write):
+    check(write("a;m,b,y\n1.5,-2,10\n3.25,1e-3,-0.5\n-7,.125,4e5\n"), "y", ["a;m", "b"])
+    check(write("a, m;b;y\n1.5;-2;10\n3.25;1e-3;-0.5\n-7;.125;4e5\n"), "y", ["a, m", "b"])
+
+
 def test_one_row(write):
     found = load_table(write("1,2,3\n"), 0)
     np.testing.assert_array_equal(found[0], [[2.0, 3.0]])

@@ -124,7 +124,7 @@ def test_train_scale_is_that_of_the_first_rows(made):
     np.testing.assert_allclose(rows, (first - first.mean(0)) / first.std(0), atol=2e-6)
 
 
-@pytest.mark.parametrize("n", [1, 20])
+@pytest.mark.parametrize("n", [1, 6, 20])
 def test_constant_column_becomes_zero(n, made):
     X, y = load_airfoil(made, n=n, scale="train")
     assert (X[:, 2] == 0).all()

@@ -1,19 +1,17 @@
-"""The maths of one sample: a loss's value and its slope, plain functions compiled for every device.
+"""Losses of one prediction: value and slope, each one plain function that both devices compile.
 
-z is the model's output for the sample, x . w + b; y is its target.
+z is the prediction x.w + b, y the target.  Kernels only loop; what is computed for a row is said here.
 """
 
 from __future__ import annotations
 
-from typing import Any
 
-
-def squared_value(z: Any, y: Any) -> Any:
-    """Half the squared residual, (z - y)^2 / 2."""
+def squared_value(z, y):
+    """(z - y)^2 / 2, half the squared residual (Gauss, 1809)."""
     r = z - y
     return r * r / 2
 
 
-def squared_slope(z: Any, y: Any) -> Any:
-    """Its derivative with respect to z, the residual z - y."""
+def squared_slope(z, y):
+    """d/dz (z - y)^2 / 2 = z - y, the residual."""
     return z - y

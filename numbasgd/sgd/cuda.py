@@ -15,15 +15,16 @@ import numpy as np
 from numba import uint64
 
 from numbasgd.device import configure, cuda, empty
-from numbasgd.sgd.losses import squared_slope
+from numbasgd.sgd import losses
 
+WARP = 32  # threads that run in step
 THREADS = 256  # of a block; as many rows of a chunk at most, so that each thread finishes one
 SUMS = 2304  # the longest lanes x rows below, with the padding: see plan
 PER_THREAD = 4  # columns that a thread keeps in registers; more columns than 4 x 256 take further panels
 BLOCKS = 512  # at most; fixed, so that the order of summation is the same on every card
 CHUNK_BYTES = 32 * 1024  # of X, so that its second use in a chunk finds it in the first-level cache
 
-_slope = cuda.jit(device=True)(squared_slope)
+_slope = cuda.jit(device=True)(losses.squared_slope)
 
 
 class Plan(NamedTuple):
@@ -42,7 +43,7 @@ class Plan(NamedTuple):
 
 def plan(n: int, d: int, itemsize: int) -> Plan:
     """The pieces for n rows of d columns."""
-    lanes = min(32, _power_of_two(d))
+    lanes = min(WARP, _power_of_two(d))
     columns = min(THREADS, _power_of_two(d + 1))
     chunk = min(THREADS, 2048 // lanes, max(8, CHUNK_BYTES // (max(1, d) * itemsize)))
     blocks = min(BLOCKS, ceil(n / chunk))

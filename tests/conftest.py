@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 import numbasgd
+from numbasgd import device
 
 
 @pytest.fixture(scope="session")
@@ -30,3 +32,12 @@ def says(error: BaseException, *parts: str) -> None:
     message = str(error)
     for part in parts:
         assert part in message, f"{part!r} is not in: {message}"
+
+
+_why_not_cuda = functools.cache(device.why_not)
+
+
+def pytest_runtest_setup(item):
+    """A test marked ``cuda`` runs on a card or in Numba's simulator; else it skips, and says why."""
+    if item.get_closest_marker("cuda") and (reason := _why_not_cuda()) is not None:
+        pytest.skip(f"no CUDA device: {reason}; NUMBA_ENABLE_CUDASIM=1 runs this in Numba's simulator")

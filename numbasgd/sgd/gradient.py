@@ -79,13 +79,13 @@ def _gradient_cuda(
 ) -> None:
     from numbasgd import device
 
-    device.require()
-    from numbasgd.sgd import cuda
+    with device.checked():
+        from numbasgd.sgd import cuda
 
-    on_card = device.empty(out.shape, out.dtype)
-    arrays = [device.to_device(a) for a in (X, y, w)]
-    cuda.gradient(*arrays, X.dtype.type(b), device.to_device(rows), on_card)
-    out[:] = device.to_host(on_card)
+        on_card = device.empty(out.shape, out.dtype)
+        arrays = [device.to_device(a) for a in (X, y, w)]
+        cuda.gradient(*arrays, X.dtype.type(b), device.to_device(rows), on_card)
+        out[:] = device.to_host(on_card)
 
 
 def _rows(rows: Any, n: int) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Why minibatches are fast, measured on your machine, and a trainer that is fast because of it."""
 
+from numbasgd.data import airfoil_twin, load_airfoil
 from numbasgd.errors import DataError, DeviceError, DivergenceError, NumbaSGDError, ResultFileError
 from numbasgd.matmul import RUNGS, matmul
 
@@ -13,5 +14,7 @@ __all__ = [
     "NumbaSGDError",
     "ResultFileError",
     "__version__",
+    "airfoil_twin",
+    "load_airfoil",
     "matmul",
 ]

@@ -3,6 +3,7 @@
 from numbasgd.data import airfoil_twin, load_airfoil
 from numbasgd.errors import DataError, DeviceError, DivergenceError, NumbaSGDError, ResultFileError
 from numbasgd.matmul import RUNGS, matmul
+from numbasgd.sgd import Fit, epoch_order, gradient, gradient_noise, train, train_chapter
 
 __version__ = "0.1.0"
 
@@ -11,10 +12,16 @@ __all__ = [
     "DataError",
     "DeviceError",
     "DivergenceError",
+    "Fit",
     "NumbaSGDError",
     "ResultFileError",
     "__version__",
     "airfoil_twin",
+    "epoch_order",
+    "gradient",
+    "gradient_noise",
     "load_airfoil",
     "matmul",
+    "train",
+    "train_chapter",
 ]

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from numbasgd import check
+from numbasgd.report.figures import new_axes
 
 if TYPE_CHECKING:
     from numbasgd.sgd.fit import Fit
@@ -14,19 +15,10 @@ if TYPE_CHECKING:
 _LABELS = {"epochs": "epoch", "samples": "samples seen", "seconds": "training time (s)"}
 
 
-def _axes(ax: Any) -> Any:
-    """``ax``, or the axes of a new figure that belongs to nobody's global state."""
-    if ax is not None:
-        return ax
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(5, 3.5), layout="constrained").subplots()
-
-
 def plot_loss(fit: Fit, ax: Any = None, *, x: str = "epochs", label: str | None = None) -> Any:
     """Draw the loss of one run against ``x``; returns the axes."""
     check.choice(x, "x", _LABELS)
-    ax = _axes(ax)
+    ax = new_axes() if ax is None else ax
     ax.plot(getattr(fit, x), fit.loss, label=label)
     ax.set_xlabel(_LABELS[x])
     ax.set_ylabel("loss")
@@ -65,7 +57,7 @@ def plot_chapter(fits: Mapping[str, Fit]) -> Any:
 
 def plot_noise(noise: Noise, ax: Any = None) -> Any:
     """Draw measured and predicted spread of minibatch gradients against the batch size; returns the axes."""
-    ax = _axes(ax)
+    ax = new_axes() if ax is None else ax
     for rows, name, colour, marker in (
         (noise.with_replacement, "with replacement", "tab:blue", "o"),
         (noise.without_replacement, "without replacement", "tab:orange", "s"),

@@ -40,8 +40,8 @@ class Fit:
         The mean half-squared residual over all training rows, at the start and after each evaluation;
         ``loss[-1]`` belongs to ``w`` and ``b``.
     samples, epochs, seconds : ndarray, shape (t,)
-        When that was: samples seen, passes over the data, and seconds spent on training alone (shuffling
-        included; evaluation and compilation left out).
+        When that was: samples seen, passes over the data, and seconds spent on training alone: shuffling
+        included; compilation, evaluation and the extra entries into compiled code that it takes left out.
     compile_seconds : float
         What compiling, or loading compiled code, took before the clock was started.
     data : str

@@ -1,0 +1,262 @@
+"""The benches themselves: what they check, what they write down, and that they run from a bare checkout."""
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bench import measure as bench_measure
+from bench import peers, summary
+from numbasgd import RUNGS
+
+ROOT = Path(__file__).resolve().parents[1]
+KEYS = {
+    "schema",
+    "kind",
+    "case",
+    "ladder",
+    "reference",
+    "dtype",
+    "device",
+    "threads",
+    "n_threads",
+    "compile_seconds",
+    "residual",
+    "residual_limit",
+}
+
+
+class FakeBenchmark:
+    """As much of pytest-benchmark's fixture as ``Measure`` uses."""
+
+    def __init__(self):
+        self.extra_info = {}
+        self.n_timed = 0
+
+    def pedantic(self, func, rounds, iterations):
+        self.n_timed += rounds * iterations
+        func()
+
+
+def run_measure(func, check, **options):
+    fake = FakeBenchmark()
+    measure = bench_measure.Measure(fake, 0.001, 2, None)
+    measure(func, check=check, ladder="l", case="ours", reference="numpy", kind="matmul", **options)
+    return fake
+
+
+def test_a_wrong_result_is_never_timed():
+    fake = FakeBenchmark()
+    measure = bench_measure.Measure(fake, 0.001, 2, None)
+    with pytest.raises(AssertionError, match="ours gives a wrong result: residual 9, limit 8"):
+        measure(lambda: None, check=lambda: (9.0, 8.0), ladder="l", case="ours", reference=None, kind="matmul")
+    assert fake.n_timed == 0
+    assert fake.extra_info == {}
+
+
+def test_a_result_that_is_not_a_number_is_wrong():
+    with pytest.raises(AssertionError, match="wrong result"):
+        run_measure(lambda: None, lambda: (float("nan"), 8.0))
+
+
+def test_a_result_that_turns_wrong_while_it_is_timed_is_caught():
+    found = iter([(1.0, 8.0), (9.0, 8.0)])
+    with pytest.raises(AssertionError, match="wrong result"):
+        run_measure(lambda: None, lambda: next(found))
+
+
+def test_what_is_written_down():
+    found = iter([(3.0, 8.0), (2.0, 8.0)])
+    fake = run_measure(lambda: None, lambda: next(found), dtype="float32")
+    assert fake.extra_info["residual"] == 3.0
+    assert fake.extra_info["residual_limit"] == 8.0
+    assert fake.extra_info["n_threads"] == 1
+    assert set(fake.extra_info) == KEYS
+
+
+def test_the_budget_is_shared_and_ends(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(bench_measure.time, "monotonic", lambda: now[0])
+    budget = bench_measure.Budget(10.0, 4)
+    assert budget.share() == pytest.approx(2.5)
+    now[0] = 4.0
+    assert budget.share() == pytest.approx(2.0)
+    now[0] = 10.0
+    with pytest.raises(pytest.skip.Exception, match="left out"):
+        budget.share()
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 30])
+def test_the_numpy_loop_is_minibatch_sgd(batch_size):
+    rng = np.random.default_rng(1)
+    X, y = rng.standard_normal((30, 3)), rng.standard_normal(30)
+    w, b = peers.numpy_loop(X, y, batch_size=batch_size, lr=0.1, epochs=2, order=lambda epoch: np.arange(30))
+    expected, intercept = np.zeros(3), 0.0
+    for _ in range(2):
+        for start in range(0, 30, batch_size):
+            rows = slice(start, min(start + batch_size, 30))
+            r = X[rows] @ expected + intercept - y[rows]
+            expected = expected - 0.1 * np.mean(r[:, None] * X[rows], axis=0)
+            intercept -= 0.1 * np.mean(r)
+    np.testing.assert_allclose(w, expected, rtol=1e-12)
+    assert b == pytest.approx(intercept)
+
+
+def test_the_numpy_loop_stays_in_float32():
+    X, y = np.ones((4, 2), np.float32), np.ones(4, np.float32)
+    w, _ = peers.numpy_loop(X, y, batch_size=2, lr=0.1, epochs=1)
+    assert w.dtype == np.float32
+
+
+def test_the_gradient_check_sees_a_wrong_entry():
+    rng = np.random.default_rng(2)
+    X, y, w = rng.standard_normal((9000, 4)), rng.standard_normal(9000), rng.standard_normal(4)
+    g, gb = peers.two_pass_gradient(X, y, w, 0.5)
+    limit = np.sqrt(9004) + 8
+    assert peers.gradient_error(X, y, w, 0.5, g, gb) <= limit
+    assert peers.gradient_error(X, y, w, 0.5, g * [1, 1, 1, 1 + 1e-8], gb) > limit
+    assert peers.gradient_error(X, y, w, 0.5, g, gb + 1e-8) > limit
+    assert not peers.gradient_error(X, y, w, 0.5, g * np.nan, gb) <= limit
+
+
+def _flat(case, median, ladder="matmul-f32-8-one"):
+    info = {
+        "kind": "matmul",
+        "case": case,
+        "ladder": ladder,
+        "reference": "numpy",
+        "flop": 1024,
+        "residual": 1.0,
+        "residual_limit": 10.0,
+        "compile_seconds": 0.0,
+    }
+    return {"extra_info": info, "median": median, "iqr": 0.1 * median}
+
+
+def test_a_table_is_a_ladder_with_the_reference_last():
+    lines = summary.tables([_flat("numpy", 1e-6), _flat("full", 4e-6), _flat("blocked", 2e-6)])
+    rows = [line.split() for line in lines if re.match(r"(numpy|full|blocked) ", line)]
+    assert [row[0] for row in rows] == ["full", "blocked", "numpy"]
+    assert "25 %" in " ".join(rows[0])
+    assert "1.024" in rows[2]
+    assert summary.tables([]) == []
+    alone = summary.tables([_flat("full", 1e-6)])  # selected without its reference: no share, no error
+    assert not any("share of" in line for line in alone)
+
+
+def test_times_in_units_that_suit():
+    assert [summary.seconds(t) for t in (2.5, 0.123, 4.5e-4, 2e-8)] == ["2.5 s", "123 ms", "450 us", "20 ns"]
+
+
+def run_bench(folder, *argv, **env):
+    """``pytest bench`` in a process of its own; gives (exit code, output, JSON or None)."""
+    path = folder / "result.json"
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "bench", "--benchmark-only", f"--benchmark-json={path}", *argv],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **env},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.returncode, done.stdout + done.stderr, json.loads(path.read_text()) if path.exists() else None
+
+
+@pytest.fixture(scope="module")
+def smoke(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("bench")
+    chosen = "matmul and f32-64-one or gradient and f32-1500x5 or train and b100-one"
+    code, said, found = run_bench(folder, "-k", chosen, "--benchmark-max-time=0.02")
+    assert code == 0, said
+    return said, found
+
+
+@pytest.mark.slow
+def test_smoke_cases_and_what_they_carry(smoke):
+    _, found = smoke
+    cases = {bench["name"]: bench for bench in found["benchmarks"]}
+    on_cpu = [name for name, rung in RUNGS.items() if "cpu" in rung.devices]
+    expected = [f"matmul[{name}-f32-64-one]" for name in on_cpu]
+    expected += [f"gradient[{name}-f32-1500x5-one]" for name in ("numbasgd", "numpy")]
+    expected += [f"train[{name}-f32-airfoil-b100-one]" for name in ("numbasgd", "numpy-loop")]
+    assert set(expected) <= set(cases)
+    for bench in map(cases.get, expected):
+        info = bench["extra_info"]
+        assert set(info) >= KEYS | {"flop", "bytes"}
+        assert info["schema"] == 1
+        assert bench["group"] == info["ladder"]
+        assert 0 <= info["residual"] <= info["residual_limit"]
+        assert info["n_threads"] == 1
+        assert bench["stats"]["median"] > 0
+        reference = [b["extra_info"]["case"] for b in cases.values() if b["extra_info"]["ladder"] == info["ladder"]]
+        assert info["reference"] in reference
+    assert cases["matmul[full-f32-64-one]"]["extra_info"]["flop"] == 2 * 64**3
+    assert cases["train[numbasgd-f32-airfoil-b100-one]"]["extra_info"]["epochs"] == 100
+    assert found["machine_info"]["numbasgd"]["schema"] == 1
+
+
+@pytest.mark.slow
+def test_smoke_prints_the_machine_first_and_ladders_last(smoke):
+    said, _ = smoke
+    assert said.index("running kernel") < said.index("bench/test_matmul.py")
+    lines = said.splitlines()
+    head = next(i for i, line in enumerate(lines) if line.startswith("matmul-f32-64-one"))
+    on_cpu = [name for name, rung in RUNGS.items() if "cpu" in rung.devices]
+    assert [line.split()[0] for line in lines[head + 1 : head + 1 + len(on_cpu)]] == on_cpu
+
+
+@pytest.mark.slow
+def test_smoke_names_no_person_and_no_place(smoke):
+    _, found = smoke
+    text = json.dumps(found)
+    assert "node" not in found["machine_info"]
+    for place in (str(ROOT), os.getcwd(), str(Path.home()), f'"{socket.gethostname()}"', str(Path(sys.prefix))):
+        if len(place) > 3:
+            assert place not in text
+    assert "/tmp" not in text
+    assert "0x" not in text  # an object's address: something that is no plain value
+
+
+@pytest.mark.slow
+def test_ids_hold_no_thread_count_and_the_header_tells_an_override(tmp_path):
+    code, said, _ = run_bench(tmp_path, "--collect-only", "-q", "--bench-full")
+    assert code == 0, said
+    ids = re.findall(r"::test_(\w+\[.*\])", said)
+    assert len(ids) == len(set(ids)) > 100
+    for name in ids:
+        assert re.fullmatch(r"(compile\[[\w-]+\]|\w+\[[\w-]+-(one|all)\])", name), name
+    assert "matmul[full-f32-32x784x10-one]" in ids
+    code, said, _ = run_bench(tmp_path, "--collect-only", OPENBLAS_L2_SIZE="64", OPENBLAS_CORETYPE="Haswell")
+    assert code == 0, said
+    assert re.search(r"^WARNING:  The BLAS runs its \w+ kernel because OPENBLAS_CORETYPE is set", said, re.M)
+    assert "32x784x10" not in said
+
+
+@pytest.mark.slow
+def test_a_kernel_that_computes_something_else_fails_its_bench(tmp_path):
+    (tmp_path / "spoil.py").write_text(
+        "import numbasgd.matmul.interpreted as rungs\n"
+        "right = rungs.column\n"
+        "def wrong(A, B, out):\n"
+        "    right(A, B, out)\n"
+        "    out[3, 5] *= 1.01\n"
+        "rungs.column = wrong\n"
+    )
+    chosen = "numpy-column-f32-64-one or numpy-row-f32-64-one"
+    path = os.pathsep.join([str(tmp_path), str(ROOT)])
+    code, said, found = run_bench(tmp_path, "-p", "spoil", "-k", chosen, PYTHONPATH=path)
+    assert code == 1
+    assert "numpy-column gives a wrong result" in said
+    assert [bench["name"] for bench in found["benchmarks"]] == ["matmul[numpy-row-f32-64-one]"]
+
+
+@pytest.mark.slow
+def test_pytest_benchmarks_own_tables_are_there_for_those_who_ask(tmp_path):
+    _, said, _ = run_bench(tmp_path, "-k", "numpy-row-f32-64-one", "--bench-stats")
+    assert "benchmark 'matmul-f32-64-one': 1 tests" in said

@@ -50,7 +50,7 @@ def _table(name: str, rows: list[Mapping[str, Any]]) -> list[str]:
     heading, work, unit = RATE.get(info["kind"], ("", "", 1.0))
     is_product = info["kind"] == "matmul"
     against = f"{'share of' if is_product else 'against'} {info['reference']}" if reference else ""
-    width = max(14, *(len(row["extra_info"]["case"]) for row in rows))
+    width = max(len(name), *(len(row["extra_info"]["case"]) for row in rows))
     lines = [
         f"{name:{width}}  {'median':>10} {'spread':>7} {heading:>11} {against:>18} {'residual':>9} {'compile':>9}"
     ]
@@ -60,7 +60,7 @@ def _table(name: str, rows: list[Mapping[str, Any]]) -> list[str]:
         ratio = reference["median"] / row["median"] if reference else 0.0
         share = "" if not reference else f"{100 * ratio:.3g} %" if is_product else f"{ratio:.3g} x"
         residual = f"{info['residual'] / info['residual_limit']:.2g}" if info["residual_limit"] else ""
-        compiling = seconds(info["compile_seconds"]) if info["compile_seconds"] > 1e-3 else ""
+        compiling = seconds(info["compile_seconds"]) if info["compile_seconds"] > 0.05 else ""
         lines.append(
             f"{info['case']:{width}}  {seconds(row['median']):>10} {row['iqr'] / row['median']:>7.1%} {rate:>11} "
             f"{share:>18} {residual:>9} {compiling:>9}".rstrip()

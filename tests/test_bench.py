@@ -54,21 +54,25 @@ def run_measure(func, check, **options):
 def test_a_wrong_result_is_never_timed():
     fake = FakeBenchmark()
     measure = bench_measure.Measure(fake, 0.001, 2, None)
-    with pytest.raises(AssertionError, match="ours gives a wrong result: residual 9, limit 8"):
+    with pytest.raises(pytest.fail.Exception, match="ours gives a wrong result: residual 9, limit 8"):
         measure(lambda: None, check=lambda: (9.0, 8.0), ladder="l", case="ours", reference=None, kind="matmul")
     assert fake.n_timed == 0
     assert fake.extra_info == {}
 
 
 def test_a_result_that_is_not_a_number_is_wrong():
-    with pytest.raises(AssertionError, match="wrong result"):
+    with pytest.raises(pytest.fail.Exception, match="wrong result"):
         run_measure(lambda: None, lambda: (float("nan"), 8.0))
 
 
 def test_a_result_that_turns_wrong_while_it_is_timed_is_caught():
     found = iter([(1.0, 8.0), (9.0, 8.0)])
-    with pytest.raises(AssertionError, match="wrong result"):
-        run_measure(lambda: None, lambda: next(found))
+    fake = FakeBenchmark()
+    measure = bench_measure.Measure(fake, 0.001, 2, None)
+    with pytest.raises(pytest.fail.Exception, match="wrong result"):
+        measure(lambda: None, check=lambda: next(found), ladder="l", case="ours", reference=None, kind="matmul")
+    assert fake.n_timed > 0
+    assert fake.has_error  # its time must not be kept
 
 
 def test_what_is_written_down():
@@ -147,7 +151,7 @@ def test_a_table_is_a_ladder_with_the_reference_last():
     assert "1.024" in rows[2]
     assert summary.tables([]) == []
     alone = summary.tables([_flat("full", 1e-6)])  # selected without its reference: no share, no error
-    assert not any("share of" in line for line in alone)
+    assert not any("share of numpy" in line for line in alone)
 
 
 def test_times_in_units_that_suit():
@@ -194,7 +198,9 @@ def test_smoke_cases_and_what_they_carry(smoke):
         assert 0 <= info["residual"] <= info["residual_limit"]
         assert info["n_threads"] == 1
         assert bench["stats"]["median"] > 0
-        reference = [b["extra_info"]["case"] for b in cases.values() if b["extra_info"]["ladder"] == info["ladder"]]
+        reference = [
+            b["extra_info"]["case"] for b in cases.values() if b["extra_info"]["ladder"] == info["ladder"]
+        ]
         assert info["reference"] in reference
     assert cases["matmul[full-f32-64-one]"]["extra_info"]["flop"] == 2 * 64**3
     assert cases["train[numbasgd-f32-airfoil-b100-one]"]["extra_info"]["epochs"] == 100
@@ -220,7 +226,7 @@ def test_smoke_names_no_person_and_no_place(smoke):
         if len(place) > 3:
             assert place not in text
     assert "/tmp" not in text
-    assert "0x" not in text  # an object's address: something that is no plain value
+    assert not re.search("0x[0-9a-f]{6}", text)  # an object's address: something that is no plain value
 
 
 @pytest.mark.slow
@@ -241,7 +247,7 @@ def test_ids_hold_no_thread_count_and_the_header_tells_an_override(tmp_path):
 @pytest.mark.slow
 def test_a_kernel_that_computes_something_else_fails_its_bench(tmp_path):
     (tmp_path / "spoil.py").write_text(
-        "import numbasgd.matmul.interpreted as rungs\n"
+        "from numbasgd.matmul import interpreted as rungs\n"
         "right = rungs.column\n"
         "def wrong(A, B, out):\n"
         "    right(A, B, out)\n"

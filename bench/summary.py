@@ -51,21 +51,26 @@ def _table(name: str, rows: list[Mapping[str, Any]]) -> list[str]:
     is_product = info["kind"] == "matmul"
     against = f"{'share of' if is_product else 'against'} {info['reference']}" if reference else ""
     width = max(len(name), *(len(row["extra_info"]["case"]) for row in rows))
-    lines = [
-        f"{name:{width}}  {'median':>10} {'spread':>7} {heading:>11} {against:>18} {'residual':>9} {'compile':>9}"
-    ]
+    lines = [_line(width, name, "median", "spread", heading, against, "residual", "compile")]
     for row in rows:
         info = row["extra_info"]
-        rate = f"{info[work] / row['median'] / unit:.4g}" if work else ""
         ratio = reference["median"] / row["median"] if reference else 0.0
         share = "" if not reference else f"{100 * ratio:.3g} %" if is_product else f"{ratio:.3g} x"
-        residual = f"{info['residual'] / info['residual_limit']:.2g}" if info["residual_limit"] else ""
-        compiling = seconds(info["compile_seconds"]) if info["compile_seconds"] > 0.05 else ""
-        lines.append(
-            f"{info['case']:{width}}  {seconds(row['median']):>10} {row['iqr'] / row['median']:>7.1%} {rate:>11} "
-            f"{share:>18} {residual:>9} {compiling:>9}".rstrip()
+        cells = (
+            seconds(row["median"]),
+            f"{row['iqr'] / row['median']:.1%}",
+            f"{info[work] / row['median'] / unit:.4g}" if work else "",
+            share,
+            f"{info['residual'] / info['residual_limit']:.2g}" if info["residual_limit"] else "",
+            seconds(info["compile_seconds"]) if info["compile_seconds"] > 0.05 else "",
         )
+        lines.append(_line(width, info["case"], *cells))
     return lines
+
+
+def _line(width: int, name: str, *cells: str) -> str:
+    columns = zip(cells, (10, 8, 11, 19, 9, 8), strict=True)
+    return (f"{name:{width}}" + "".join(f" {cell:>{at}}" for cell, at in columns)).rstrip()
 
 
 def seconds(value: float) -> str:

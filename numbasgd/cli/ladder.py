@@ -63,9 +63,7 @@ def _lines(found: Ladder, has_chapter_units: bool) -> list[str]:
             f"element, the same {found.size**2:,} dot products with and without Python between them."
         )
     if has_chapter_units:
-        told.append(
-            'Chapter\'s "2/t": the figure that the chapter calls Gflop/s; a product is 2mnk operations, not 2e9.'
-        )
+        told.append('Chapter\'s "2/t": what the chapter calls Gflop/s; a product is 2mnk operations, not 2e9.')
     return told
 
 

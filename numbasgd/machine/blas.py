@@ -26,7 +26,8 @@ def describe() -> dict[str, Any]:
     """
     found = _from_threadpoolctl() or _from_openblas()
     if found is None:
-        built = np.show_config(mode="dicts").get("Build Dependencies", {}).get("blas", {})  # type: ignore[union-attr]
+        config: Any = np.show_config(mode="dicts")
+        built = config.get("Build Dependencies", {}).get("blas", {})
         found = {"name": built.get("name", UNKNOWN), "version": built.get("version", UNKNOWN)}
     return {"name": UNKNOWN, "version": UNKNOWN, "kernel": UNKNOWN, "threads": UNKNOWN, **found}
 

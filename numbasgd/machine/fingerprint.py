@@ -74,7 +74,7 @@ def warnings_for(found: dict[str, Any]) -> list[str]:
     if env.get("NUMBA_DISABLE_JIT", "0") != "0":
         said.append("The kernels run in the interpreter because NUMBA_DISABLE_JIT is set; unset it to compile.")
     said += [
-        f"Numba does not compile as it would for this CPU because {name} is set; unset it for a fair comparison."
+        f"Numba compiles other code than it would for this CPU because {name} is set; unset it to compare."
         for name in _NUMBA_CODE
         if env.get(name)
     ]

@@ -1,5 +1,8 @@
 import json
+import os
+import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -38,6 +41,23 @@ def test_rows_are_the_rungs_in_order_the_blas_last(small):
     assert [row.rung for row in small.rows] == ON_CPU
     assert small.rows[-1].rung == ladder.REFERENCE
     assert [row.idea for row in small.rows] == [RUNGS[name].idea for name in ON_CPU]
+
+
+@pytest.mark.slow
+def test_the_ladder_of_a_card_in_the_simulator():
+    pytest.importorskip("numbasgd.device")
+    code = (
+        "import json; from numbasgd.report import ladder; "
+        "print(json.dumps(ladder.measure(5, 'float32', 'cuda', seconds=1e-3).to_dict()))"
+    )
+    env = {**os.environ, "NUMBA_ENABLE_CUDASIM": "1", "PYTHONPATH": str(Path(__file__).resolve().parents[1])}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    on_card = [name for name, rung in RUNGS.items() if "cuda" in rung.devices]
+    assert [row["rung"] for row in found["rows"]] == [*on_card, "numpy"]
+    assert found["machine"]["gpu"]["simulator"] is True
+    assert found["interpreter_cost"] is None
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -188,6 +188,14 @@ def test_lines_hold_what_decides_the_speed():
         assert part in text
 
 
+def test_the_gpu_is_a_line_when_there_is_one():
+    found = fingerprint.fingerprint()
+    found["gpu"] = {"name": "A card", "simulator": False, "memory_bytes": 2**34, "compute_capability": "9.0"}
+    assert fingerprint.lines(found)[-1] == "GPU:      A card, 16 GB, compute capability 9.0"
+    found["gpu"] = None
+    assert not any(line.startswith("GPU") for line in fingerprint.lines(found))
+
+
 def test_plan_fills_the_time():
     assert timing.plan(0.01, 0.5, 5) == (50, 1)
     assert timing.plan(2.0, 0.5, 5) == (5, 1)

@@ -99,8 +99,16 @@ def lines(found: dict[str, Any]) -> list[str]:
     if found["env"]:
         told.append("settings: " + ", ".join(f"{name}={value}" for name, value in found["env"].items()))
     if isinstance(gpu, dict):
-        told.append("GPU:      " + ", ".join(f"{name} {value}" for name, value in gpu.items()))
+        told.append("GPU:      " + ", ".join(_gpu_parts(gpu)))
     return told
+
+
+def _gpu_parts(gpu: dict[str, Any]) -> list[str]:
+    named = {name: value for name, value in gpu.items() if value not in (None, False)}
+    parts = [str(named.pop("name", UNKNOWN))]
+    if "memory_bytes" in named:
+        parts.append(size(named.pop("memory_bytes")))
+    return parts + [f"{name.replace('_', ' ')} {value}" for name, value in named.items()]
 
 
 def size(n_bytes: int | str) -> str:

@@ -39,23 +39,23 @@ _STALE_AFTER = 30 * 24 * 3600.0  # seconds without use before another version's 
 # reassoc and nsz let a sum run in vector lanes, contract lets a*b+c become one FMA.  The full
 # ``fastmath=True`` also promises that there is no NaN and no Inf, and then folds isfinite() away.
 FASTMATH = {"reassoc", "nsz", "contract"}
+# nogil: kernels touch no Python object, so other Python threads may run meanwhile.
+# error_model "numpy": no branch for a division by zero in the inner loop.
+OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": FASTMATH}
 
 
 def jit(func: Callable[..., Any] | None = None, *, variant: str = "", **options: Any) -> Any:
-    """Compile ``func`` with numbasgd's options, kept in numbasgd's cache.
+    """Compile ``func`` with ``OPTIONS`` (changed by ``options``), kept in numbasgd's cache.
 
     variant : what tells functions apart that one factory makes.  It becomes part of the name, because two
     of the same name, one compiled and one from the cache, could be taken for each other by the linker.
-    nogil: kernels touch no Python object, so other Python threads may run meanwhile.
-    error_model "numpy": no branch for a division by zero in the inner loop.
     """
     if func is None:
         return functools.partial(jit, variant=variant, **options)
     if variant:
         func.__name__ += f"_{variant}"
         func.__qualname__ += f"_{variant}"
-    settings: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": FASTMATH}
-    dispatcher = numba.njit(**{**settings, **options})(func)
+    dispatcher = numba.njit(**{**OPTIONS, **options})(func)
     if _folder() is not None and not config.DISABLE_JIT:
         dispatcher._cache = _Cache(func)
     return dispatcher

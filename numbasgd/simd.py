@@ -198,6 +198,27 @@ def total(typingctx: Any, v: Any) -> Any:
 
 
 @intrinsic
+def widen(typingctx: Any, v: Any) -> Any:
+    """The same numbers as float64."""
+    wide = Vector(types.float64, v.lanes)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return args[0] if v == wide else builder.fpext(args[0], _vector(wide))
+
+    return wide(v), codegen
+
+
+@intrinsic
+def like(typingctx: Any, v: Any, other: Any) -> Any:
+    """``v`` in the dtype of ``other``, rounded where that is narrower."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return args[0] if v == other else builder.fptrunc(args[0], _vector(other))
+
+    return other(v, other), codegen
+
+
+@intrinsic
 def prefetch(typingctx: Any, array: Any, offset: Any) -> Any:
     """Ask for the cache line of ``array[offset]``; harmless past the end."""
 

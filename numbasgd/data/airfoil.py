@@ -148,7 +148,7 @@ def find(path: str | os.PathLike[str] | None = None, *, may_download: bool = Tru
         if download.is_forbidden():
             looked.append(f"{address} was not asked: NUMBASGD_OFFLINE is set")
         elif not may_download:
-            looked.append(f"{address} was not asked: no download was wanted")
+            looked.append(f"{address} was not asked: numbasgd data --download does it")
         else:
             try:
                 content = download.fetch(address, SHA256, LIMIT)

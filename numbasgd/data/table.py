@@ -62,7 +62,8 @@ def load_table(path: str | os.PathLike[str], target: str | int) -> tuple[np.ndar
             "numbers a line. Check the path."
         ) from error
     if start.startswith(b"\x93NUMPY"):
-        table, given = _read_npy(file), []
+        given: list[str] = []
+        table = _read_npy(file)
     else:
         _refuse(file, start)
         table, given = text.read_text(file)

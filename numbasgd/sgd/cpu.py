@@ -12,8 +12,9 @@ w : weights, padded with zeros to whole registers (``padded(d, lanes)``), in and
 b : (1,) intercept, in and out.  g : like w.
 Arguments are trusted; ``numbasgd.train`` and ``numbasgd.gradient`` are the checked ways in.
 
-Sums over many rows are made in two levels, CHUNK rows and then chunks, so the rounding error grows with
-CHUNK + n / CHUNK and not with n (Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., 4.2).
+Sums over many rows are made in two levels, CHUNK rows in the dtype of X and the chunks in float64, so the
+rounding error of a float32 gradient does not grow with the number of rows (Higham, Accuracy and Stability of
+Numerical Algorithms, 2nd ed., section 4.2).
 """
 
 from __future__ import annotations
@@ -28,9 +29,9 @@ import numpy as np
 from numbasgd.jit import jit
 from numbasgd.sgd import losses
 from numbasgd.sgd.sampling import fill_order
-from numbasgd.simd import add, fill, fma, lanes_for, load, load_first, mul, store, total
+from numbasgd.simd import add, fill, fma, lanes_for, like, load, load_first, mul, store, total, widen
 
-CHUNK = 2048
+CHUNK = 256
 
 
 def padded(d: int, lanes: int) -> int:
@@ -44,8 +45,7 @@ def kernels(loss: str, d: int, dtype: np.dtype) -> SimpleNamespace:
     ``lanes`` : floats in a register.
     ``gradient(X, y, w, b, rows, out)`` : the mean gradient, w and out unpadded.
     ``mean_loss(X, y, w, b)`` : the mean loss over all rows, in float64.
-    ``steps(X, y, rows, start, stop, batch_size, lr, with_b, w, b)`` : the minibatches of one order.
-    ``epochs(X, y, order, sampling, seed, first, count, batch_size, lr, with_b, w, b)`` : whole epochs.
+    ``advance(X, y, order, drawn, sampling, seed, begin, end, batch_size, lr, with_b, w, b)`` : the steps.
     """
     lanes = lanes_for(d, dtype.itemsize)
     return _make(loss, lanes, d <= lanes)
@@ -81,17 +81,25 @@ def _make(loss: str, lanes: int, is_narrow: bool) -> SimpleNamespace:
         return acc / X.shape[0]
 
     @jit(variant=variant)
-    def epochs(X, y, order, sampling, seed, first, count, batch_size, lr, with_b, w, b):
-        """Epochs first, ..., first + count - 1: draw the order, make the steps; no Python in between.
+    def advance(X, y, order, drawn, sampling, seed, begin, end, batch_size, lr, with_b, w, b):
+        """The steps that hold samples begin, ..., end - 1, counted over all epochs; no Python in between.
 
-        A step over all rows is the same in any order, so nothing is drawn for it (order of length 0).
+        order : (n,) the rows of epoch drawn[0], drawn anew whenever another epoch begins; of length 0 for
+        steps over all rows, which are the same in any order.  Both ends must fall between two steps.
+        There is one place that makes steps, so that stopping in between cannot change how sums are rounded.
         """
-        for epoch in range(first, first + count):
-            if order.shape[0] > 0:
+        n = X.shape[0]
+        while begin < end:
+            epoch = begin // n
+            start = begin - epoch * n
+            stop = min(n, start + end - begin)
+            if order.shape[0] > 0 and drawn[0] != epoch:
                 fill_order(order, sampling, seed, epoch)
-            steps(X, y, order, 0, X.shape[0], batch_size, lr, with_b, w, b)
+                drawn[0] = epoch
+            steps(X, y, order, start, stop, batch_size, lr, with_b, w, b)
+            begin += stop - start
 
-    return SimpleNamespace(lanes=lanes, gradient=gradient, mean_loss=mean_loss, steps=steps, epochs=epochs)
+    return SimpleNamespace(lanes=lanes, gradient=gradient, mean_loss=mean_loss, advance=advance)
 
 
 def _narrow(slope: Any, lanes: int, variant: str) -> tuple[Callable[..., Any], ...]:
@@ -121,12 +129,15 @@ def _narrow(slope: Any, lanes: int, variant: str) -> tuple[Callable[..., Any], .
     @jit(variant=variant, forceinline=True)
     def sum_registers(X, y, rows, start, stop, w, b):
         """The same over any number of rows, chunk by chunk."""
-        g, gb = sum_chunk(X, y, rows, start, min(start + CHUNK, stop), w, b)
-        for c in range(start + CHUNK, stop, CHUNK):
-            gc, gbc = sum_chunk(X, y, rows, c, min(c + CHUNK, stop), w, b)
-            g = add(g, gc)
-            gb += gbc
-        return g, gb
+        if stop - start <= CHUNK:
+            return sum_chunk(X, y, rows, start, stop, w, b)
+        wide_g = widen(fill(X.dtype.type(0), lanes))
+        wide_gb = 0.0
+        for c in range(start, stop, CHUNK):
+            g, gb = sum_chunk(X, y, rows, c, min(c + CHUNK, stop), w, b)
+            wide_g = add(wide_g, widen(g))
+            wide_gb += gb
+        return like(wide_g, w), X.dtype.type(wide_gb)
 
     @jit(variant=variant)
     def sum_rows(X, y, rows, start, stop, w, b, g):
@@ -256,14 +267,18 @@ def _wide(slope: Any, lanes: int, variant: str) -> tuple[Callable[..., Any], ...
     def sum_rows(X, y, rows, start, stop, w, b, g):
         """g := sum of slope_i * x_i; returns the sum of slope_i."""
         g[:] = 0
-        gb = sum_chunk(X, y, rows, start, min(start + CHUNK, stop), w, b, g)
-        if start + CHUNK < stop:
-            part = np.empty_like(g)
-            for c in range(start + CHUNK, stop, CHUNK):
-                part[:] = 0
-                gb += sum_chunk(X, y, rows, c, min(c + CHUNK, stop), w, b, part)
-                g += part
-        return gb
+        if stop - start <= CHUNK:
+            return sum_chunk(X, y, rows, start, stop, w, b, g)
+        wide_g = np.zeros(g.shape[0])
+        wide_gb = 0.0
+        for c in range(start, stop, CHUNK):
+            wide_gb += sum_chunk(X, y, rows, c, min(c + CHUNK, stop), w, b, g)
+            for j in range(g.shape[0]):
+                wide_g[j] += g[j]
+                g[j] = 0
+        for j in range(g.shape[0]):
+            g[j] = wide_g[j]
+        return X.dtype.type(wide_gb)
 
     @jit(variant=variant)
     def steps(X, y, rows, start, stop, batch_size, lr, with_b, w, b):

@@ -16,7 +16,7 @@ from numbasgd.sgd import rates
 from numbasgd.sgd.cpu import kernels, padded
 from numbasgd.sgd.fit import Fit
 from numbasgd.sgd.progress import Progress
-from numbasgd.sgd.sampling import SAMPLINGS, fill_order
+from numbasgd.sgd.sampling import SAMPLINGS
 
 LOSSES = ("squared",)
 DIVERGED = 1e6  # a loss so many times the first one
@@ -245,7 +245,8 @@ def _warn_of_scale(X: np.ndarray, lr: float, is_auto: bool) -> None:
     elif (found := rates.overshooting_column(X, lr)) is not None:
         warnings.warn(
             f"column {found[0]} of X has mean square {found[1]:.3g}, so every step with lr={lr:.3g} "
-            f"overshoots along it (stable below {2 / found[1]:.3g}). {advice}",
+            f"overshoots along it. Pass an lr below {2 / found[1]:.3g}, standardize=True, or scale that "
+            "column.",
             stacklevel=3,
         )
 
@@ -302,6 +303,8 @@ class _Run:
         # A step over all rows needs no order, unless rows are drawn with replacement.
         is_whole = batch_size >= self.n and sampling != "replacement"
         self.order = np.empty(0 if is_whole else self.n, np.int32 if self.n < 2**31 else np.int64)
+        self.drawn = np.full(1, -1, np.int64)
+        self.rate = X.dtype.type(lr)
         self.samples = 0
         self.seconds = 0.0
         self.compile_seconds = 0.0
@@ -310,9 +313,7 @@ class _Run:
     def start(self, w: np.ndarray, b: float) -> None:
         """Set the weights, compile, and evaluate for the first time."""
         begin = time.perf_counter()
-        self._epochs(0, 0)
-        self._draw(-1)
-        self._steps(0, 0)
+        self._advance(0)
         self.kernels.mean_loss(self.X[:1], self.y[:1], self.w, self.b)
         self.compile_seconds = time.perf_counter() - begin
         self.entry_seconds = min(self._time_entry() for _ in range(_ENTRIES))
@@ -325,23 +326,17 @@ class _Run:
         at_zero = 0.5 * float(np.mean(np.square(self.y, dtype=np.float64)))
         self.limit = DIVERGED * max(first, at_zero)
 
-    def _epochs(self, first: int, count: int) -> None:
-        X, y, lr = self.X, self.y, self.X.dtype.type(self.lr)
-        self.kernels.epochs(
-            X, y, self.order, self.sampling, self.seed, first, count, self.batch_size, lr, self.intercept,
-            self.w, self.b,
+    def _advance(self, end: int) -> None:
+        """Make all steps up to ``end`` samples."""
+        self.kernels.advance(
+            self.X, self.y, self.order, self.drawn, self.sampling, self.seed, self.samples, end,
+            self.batch_size, self.rate, self.intercept, self.w, self.b,
         )  # fmt: skip
-
-    def _steps(self, start: int, stop: int) -> None:
-        X, y, lr = self.X, self.y, self.X.dtype.type(self.lr)
-        self.kernels.steps(X, y, self.order, start, stop, self.batch_size, lr, self.intercept, self.w, self.b)
-
-    def _draw(self, epoch: int) -> None:
-        fill_order(self.order if epoch >= 0 else self.order[:0], self.sampling, self.seed, max(epoch, 0))
+        self.samples = end
 
     def _time_entry(self) -> float:
         begin = time.perf_counter()
-        self._steps(0, 0)
+        self._advance(0)
         return time.perf_counter() - begin
 
     def _evaluate(self) -> float:
@@ -362,16 +357,16 @@ class _Run:
     def train(self, epochs: int, every: int | None, progress: Progress) -> None:
         """Run to the end of the last epoch; ``every`` samples an evaluation is put into the history."""
         target = epochs * self.n
-        self._drawn = -1
         per_call = self.n  # samples in one call of compiled code, as many as _CALL_SECONDS take
         while self.samples < target:
             due = target if every is None else min(target, (self.samples // every + 1) * every)
+            before = self.samples
             begin = time.perf_counter()
-            done = self._advance(min(due - self.samples, per_call))
+            self._advance(self._step_end(min(due, before + per_call)))
             spent = time.perf_counter() - begin
             self.seconds += max(spent - self.entry_seconds, 0.0)
-            self.samples += done
-            per_call = max(self.batch_size, min(int(done * _CALL_SECONDS / max(spent, 1e-9)), 16 * per_call))
+            in_time = (self.samples - before) * _CALL_SECONDS / max(spent, 1e-9)
+            per_call = max(self.batch_size, min(int(in_time), 16 * per_call))
             if self.samples >= due or every is None:
                 loss = self._evaluate()
                 self._check(loss)
@@ -381,21 +376,10 @@ class _Run:
             else:
                 progress.show(self.samples / self.n, None)
 
-    def _advance(self, samples: int) -> int:
-        """Make the steps that hold the next ``samples`` samples; returns how many they really held."""
-        epoch, position = divmod(self.samples, self.n)
-        if position == 0 and samples >= self.n:
-            count = samples // self.n
-            self._epochs(epoch, count)
-            self._drawn = epoch + count - 1
-            return count * self.n
-        if self._drawn != epoch:
-            self._draw(epoch)
-            self._drawn = epoch
-        steps = max(1, -(-samples // self.batch_size))
-        stop = min(position + steps * self.batch_size, self.n)
-        self._steps(position, stop)
-        return stop - position
+    def _step_end(self, samples: int) -> int:
+        """The end, in samples, of the step that holds sample number ``samples``; steps end with the epoch."""
+        epoch, position = divmod(samples - 1, self.n)
+        return epoch * self.n + min(-(-(position + 1) // self.batch_size) * self.batch_size, self.n)
 
     def _check(self, loss: float) -> None:
         """Remember the best weights; raise if the loss has left for infinity."""

@@ -1,0 +1,101 @@
+"""Pictures: each takes ``ax=None``, returns the axes that it drew on, and leaves matplotlib's state alone."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from numbasgd.paths import write_whole
+
+if TYPE_CHECKING:
+    from numbasgd.report.ladder import Row
+
+# Colours that stay apart in print and for the colour-blind (Okabe and Ito, 2008).
+COMPILED, INTERPRETED, BLAS = "#0072B2", "#E69F00", "#999999"
+
+
+def new_axes(width: float = 7.0, height: float = 4.0) -> Any:
+    """Axes on a figure of their own, in inches, that pyplot does not know of."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained").subplots()
+
+
+def check_path(path: str | Path) -> Path:
+    """``path`` if a picture can be saved there; raises ``ValueError`` with what is wrong and what to do."""
+    from matplotlib.backend_bases import FigureCanvasBase
+
+    path = Path(path)
+    kinds = sorted(FigureCanvasBase.get_supported_filetypes())
+    if path.suffix[1:].lower() not in kinds:
+        ending = repr(path.suffix) if path.suffix else "no ending"
+        raise ValueError(
+            f"the picture's file {str(path)!r} has {ending}; expected one of {', '.join(kinds)}. "
+            f"Name it {path.stem or 'picture'}.png, for example."
+        )
+    if not path.parent.is_dir():
+        raise ValueError(
+            f"the picture's folder {str(path.parent)!r} does not exist; expected a folder to write "
+            f"{path.name} into. Make it first, or name another."
+        )
+    if path.is_dir():
+        raise ValueError(f"the picture's file {str(path)!r} is a folder; expected a file. Name a file in it.")
+    return path
+
+
+def save(ax: Any, path: str | Path) -> None:
+    """Write the figure of ``ax`` to ``path``, whole or not at all."""
+    path = check_path(path)
+    content = io.BytesIO()
+    ax.figure.savefig(content, format=path.suffix[1:].lower(), dpi=150)
+    write_whole(path, content.getvalue())
+
+
+def plot_ladder(rows: Sequence[Row], ax: Any = None, *, title: str = "") -> Any:
+    """Bars of GFLOP/s on a log axis, the first rung on top and the BLAS below; a thin line is the quartiles.
+
+    Parameters
+    ----------
+    rows : sequence of numbasgd.report.ladder.Row
+        At least one.
+    ax : matplotlib Axes, optional
+        Where to draw; a figure of its own if left out.
+    title : str
+        What stands above.
+
+    Returns
+    -------
+    matplotlib Axes
+    """
+    if not rows:
+        raise ValueError("rows is empty; expected at least one rung to draw. Measure a ladder first.")
+    ax = new_axes(height=0.9 + 0.42 * len(rows)) if ax is None else ax
+    work = [row.gflops * row.seconds for row in rows]
+    spread = [
+        [row.gflops - gflop / row.q3 for row, gflop in zip(rows, work, strict=True)],
+        [gflop / row.q1 - row.gflops for row, gflop in zip(rows, work, strict=True)],
+    ]
+    places = range(len(rows))
+    speeds = [row.gflops for row in rows]
+    ax.barh(places, speeds, xerr=spread, color=[_colour(row.rung) for row in rows], error_kw={"lw": 0.8})
+    for place, row in zip(places, rows, strict=True):
+        share = "" if row.share is None or row.rung == "numpy" else f"  ({row.share:.2g} x BLAS)"
+        label = f"{row.gflops:.3g}{share}"
+        ax.annotate(
+            label, (row.gflops, place), xytext=(6, 0), textcoords="offset points", va="center", fontsize=8
+        )
+    ax.set_yticks(places, [f"{row.rung}\n{row.idea}" for row in rows], fontsize=8)
+    ax.set_xscale("log")
+    ax.set_xlim(min(speeds) / 2, max(speeds) * 8)
+    ax.set_ylim(len(rows) - 0.4, -0.6)
+    ax.set_xlabel("GFLOP/s (2mnk/t, log scale)")
+    ax.set_title(title, fontsize=10)
+    for side in ("top", "right"):
+        ax.spines[side].set_visible(False)
+    return ax
+
+
+def _colour(rung: str) -> str:
+    return BLAS if rung == "numpy" else INTERPRETED if rung.startswith("numpy") else COMPILED

@@ -151,7 +151,7 @@ def out(value: Any, name: str, shape: tuple[int, ...], dtype: np.dtype, inputs: 
 
 def _overlap(a: np.ndarray, b: np.ndarray) -> bool:
     try:
-        return np.shares_memory(a, b, max_work=10_000)
+        return np.shares_memory(a, b, max_work=10_000)  # type: ignore[arg-type]
     except np.exceptions.TooHardError:
         return True
 

@@ -14,6 +14,7 @@ count elements from the start of a C-ordered array.  All arguments are trusted: 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -49,6 +50,7 @@ def _vector(vec: Vector) -> ir.VectorType:
     return ir.VectorType(_scalar(vec.dtype), vec.lanes)
 
 
+@functools.cache
 def register_bytes() -> int:
     """The width in bytes of the widest vector register that Numba's target has."""
     features = dict(llvm.get_host_cpu_features())
@@ -123,9 +125,7 @@ def load_first(typingctx: Any, array: Any, offset: Any, lanes: Any, n: Any) -> A
         v = _vector(vec)
         p = builder.bitcast(_pointer(context, builder, array, args[0], args[1]), v.as_pointer())
         bits = ir.VectorType(_I1, vec.lanes)
-        masked = _intrinsic(
-            builder, f"llvm.masked.load.{_suffix(vec)}.p0", v, [v.as_pointer(), _I32, bits, v]
-        )
+        masked = _intrinsic(builder, f"llvm.masked.load.{_suffix(vec)}.p0", v, [v.as_pointer(), _I32, bits, v])
         align = ir.Constant(_I32, vec.dtype.bitwidth // 8)
         return builder.call(masked, [p, align, _mask(builder, vec.lanes, args[3]), ir.Constant(v, None)])
 

@@ -16,7 +16,8 @@ PROBE = """
     fit = numbasgd.train(seed=1)
     assert fit.loss[-1] < 0.3
     seen = [blocked, kernels("squared", 5, np.dtype("f4")).advance]
-    print(sum(sum(f.stats.cache_hits.values()) for f in seen), sum(sum(f.stats.cache_misses.values()) for f in seen))
+    for counts in ("cache_hits", "cache_misses"):
+        print(sum(sum(getattr(f.stats, counts).values()) for f in seen))
 """
 
 
@@ -49,7 +50,9 @@ def test_damaged_files_cost_a_compile(warm, tmp_path, damage):
     shutil.copytree(warm, tmp_path / "cache")
     for file in (tmp_path / "cache").rglob("*.nb?"):
         content = file.read_bytes()
-        file.write_bytes({"empty": b"", "garbage": b"\x80garbage" * 9, "cut": content[: len(content) // 2]}[damage])
+        file.write_bytes(
+            {"empty": b"", "garbage": b"\x80garbage" * 9, "cut": content[: len(content) // 2]}[damage]
+        )
     printed = run_python(PROBE, NUMBASGD_CACHE_DIR=str(tmp_path / "cache"), NUMBA_CACHE_DIR=None)
     assert printed.split()[1] == "2"
 
@@ -65,7 +68,7 @@ def test_nothing_can_be_written(tmp_path):
     (tmp_path / "file").write_text("in the way")
     blocked = str(tmp_path / "file" / "sub")
     printed = run_python(
-        PROBE.replace("import numpy", "import tempfile; tempfile.tempdir = %r\n    import numpy" % blocked),
+        PROBE.replace("import numpy", f"import tempfile; tempfile.tempdir = {blocked!r}\n    import numpy"),
         NUMBASGD_CACHE_DIR=blocked, NUMBA_CACHE_DIR=None, HOME=None, XDG_CACHE_HOME=None,
     )  # fmt: skip
     assert printed.split() == ["0", "2"]

@@ -9,7 +9,7 @@ import pytest
 
 from numbasgd import RUNGS, cli
 from numbasgd.matmul import interpreted, verify
-from numbasgd.report import ladder, plots
+from numbasgd.report import figures, ladder, plots
 
 ON_CPU = [name for name, rung in RUNGS.items() if "cpu" in rung.devices]
 
@@ -212,7 +212,7 @@ def test_plot_draws_a_bar_for_each_rung_and_leaves_no_trace(small):
 
 
 def test_plot_draws_on_the_axes_that_it_is_given(small):
-    ax = plots.new_axes()
+    ax = figures.new_axes()
     assert plots.plot_ladder(small.rows[:3], ax=ax) is ax
     assert len(ax.patches) == 3
     with pytest.raises(ValueError, match="rows is empty"):
@@ -225,8 +225,8 @@ def test_a_picture_that_cannot_be_written_leaves_the_old_one(small, tmp_path, mo
     ax = plots.plot_ladder(small.rows)
     monkeypatch.setattr(ax.figure, "savefig", lambda *a, **k: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError, match="disk full"):
-        plots.save(ax, path)
+        figures.save(ax, path)
     assert path.read_bytes() == b"old"
     with pytest.raises(ValueError, match="is a folder"):
         (tmp_path / "folder.png").mkdir()
-        plots.check_path(tmp_path / "folder.png")
+        figures.check_path(tmp_path / "folder.png")

@@ -22,7 +22,9 @@ def bound(A, B):
     u = np.finfo(A.dtype).eps / 2
     k = A.shape[1]
     g = k * u / (1 - k * u)
-    return 2 * g * (np.abs(A).astype(np.longdouble) @ np.abs(B).astype(np.longdouble)) + k * np.finfo(A.dtype).tiny
+    return (
+        2 * g * (np.abs(A).astype(np.longdouble) @ np.abs(B).astype(np.longdouble)) + k * np.finfo(A.dtype).tiny
+    )
 
 
 def assert_product(C, A, B):
@@ -190,14 +192,29 @@ BASE = np.ones((3, 4))
         ((A23, None), {}, TypeError, ("B is None", "expected", "Pass")),
         ((A23, B34.astype(np.longdouble)), {}, TypeError, ("B has dtype", "expected", "astype('float64')")),
         ((A23, np.ma.masked_equal(B34, 1)), {}, ValueError, ("B is a masked array", "expected", "filled")),
-        ((A23, B34), {"rung": "bloked"}, ValueError, ("rung is 'bloked'", "expected", "Did you mean 'blocked'?")),
+        (
+            (A23, B34),
+            {"rung": "bloked"},
+            ValueError,
+            ("rung is 'bloked'", "expected", "Did you mean 'blocked'?"),
+        ),
         ((A23, B34), {"rung": 3}, TypeError, ("rung is 3 (int)", "expected", "Pass")),
         ((A23, B34), {"device": "gpu"}, ValueError, ("device is 'gpu'", "expected one of 'cpu', 'cuda'")),
-        ((A23, B34), {"out": [[0.0]]}, TypeError, ("out is a list", "expected a NumPy array", "np.empty((2, 4)")),
+        (
+            (A23, B34),
+            {"out": [[0.0]]},
+            TypeError,
+            ("out is a list", "expected a NumPy array", "np.empty((2, 4)"),
+        ),
         ((A23, B34), {"out": np.ones((4, 2))}, ValueError, ("out has shape (4, 2)", "expected (2, 4)", "Make")),
         ((A23, B34), {"out": np.ones((2, 4), "f")}, TypeError, ("out has dtype", "expected float64", "Make")),
         ((A23, B34), {"out": READ_ONLY}, ValueError, ("out is read-only", "expected", "copy")),
-        ((BASE[:2, :3], B34), {"out": BASE[:2]}, ValueError, ("out shares memory with A", "expected", "another")),
+        (
+            (BASE[:2, :3], B34),
+            {"out": BASE[:2]},
+            ValueError,
+            ("out shares memory with A", "expected", "another"),
+        ),
     ],
 )
 def test_bad_input(args, kwargs, error, parts):

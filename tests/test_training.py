@@ -1,4 +1,4 @@
-"""``train`` takes the steps of a plain NumPy loop, on the chapter's data reaches its facts, and says its history."""
+"""``train`` takes the steps of a plain NumPy loop, reaches the chapter's facts, and keeps its history."""
 
 import json
 
@@ -301,7 +301,12 @@ Y_INF[2] = np.inf
         ((X_NAN, Y5), {}, ValueError, ("X holds nan at row 3, column 1", "expected finite", "Drop")),
         ((X52, Y_INF), {}, ValueError, ("y holds inf at row 2", "expected finite", "Drop")),
         ((X52, list("abcde")), {}, TypeError, ("y has dtype <U1", "expected float32 or float64", "Convert")),
-        ((X52, Y5), {"batch_size": 0}, ValueError, ("batch_size is 0", "expected an integer from 1 to 5", "Use")),
+        (
+            (X52, Y5),
+            {"batch_size": 0},
+            ValueError,
+            ("batch_size is 0", "expected an integer from 1 to 5", "Use"),
+        ),
         ((X52, Y5), {"batch_size": -3}, ValueError, ("batch_size is -3", "expected")),
         ((X52, Y5), {"batch_size": 6}, ValueError, ("batch_size is 6", "from 1 to 5", "gradient descent")),
         ((X52, Y5), {"batch_size": 10}, ValueError, ("batch_size is 10", "from 1 to 5")),

@@ -30,14 +30,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure, then print the table or JSON, and draw."""
-    from numbasgd.report import ladder, plots
+    from numbasgd.report import figures, ladder, plots
 
     if args.plot:
-        plots.check_path(args.plot)
+        figures.check_path(args.plot)
     found = ladder.measure(args.size, args.dtype, args.device, is_complete=args.slow)
     if args.plot:
         title = f"{found.size} x {found.size}, {found.dtype}, {found.device}, one BLAS thread"
-        plots.save(plots.plot_ladder(found.rows, title=title), args.plot)
+        figures.save(plots.plot_ladder(found.rows, title=title), args.plot)
     if args.json:
         print(json.dumps(found.to_dict(), indent=2, allow_nan=False))
     else:

@@ -14,7 +14,9 @@ HELP = "mean and spread of minibatch gradients"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``numbasgd noise``."""
-    parser.add_argument("data", nargs="?", metavar="DATA", help="a .npy file or a text table; the twin if left out")
+    parser.add_argument(
+        "data", nargs="?", metavar="DATA", help="a .npy file or a text table; the twin if left out"
+    )
     parser.add_argument("--target", help="the column of DATA to predict: a name, or a number")
     parser.add_argument("--draws", type=int, default=1000, help="minibatches per batch size (default 1000)")
     parser.add_argument("--seed", type=int, default=0, help="of the draws (default 0)")
@@ -31,10 +33,12 @@ def run(args: argparse.Namespace) -> int:
     from numbasgd.sgd import gradient_noise
 
     if args.plot:
-        figures.check_target(args.plot)
+        figures.check_path(args.plot)
     if (args.data is None) != (args.target is None):
         given, missing = ("--target", "DATA") if args.data is None else ("DATA", "--target")
-        raise ValueError(f"{missing} is missing while {given} was given; expected both or neither. Pass {missing}.")
+        raise ValueError(
+            f"{missing} is missing while {given} was given; expected both or neither. Pass {missing}."
+        )
     if args.data is None:
         X, y = airfoil_twin()
         source = "the embedded twin of the airfoil data"

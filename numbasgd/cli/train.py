@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -41,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     from numbasgd.report import figures
 
     if args.plot:
-        figures.check_target(args.plot)
+        figures.check_path(args.plot)
     return _chapter(args) if args.chapter else _train(args)
 
 
@@ -115,7 +114,8 @@ def _lines(fit: Fit, names: list[str] | None) -> list[str]:
         f"data       {fit.data if fit.data != 'arrays' else 'your table'}, {fit.n} rows x {len(fit.w)} columns",
         f"settings   batch_size {settings['batch_size']}, lr {settings['lr']:.4g} ({settings['lr_given']}), "
         f"sampling {settings['sampling']}, seed {fit.seed}",
-        f"loss       {fit.loss[0]:.6g} -> {fit.loss[-1]:.6g} in {fit.epochs[-1]:g} epochs (half mean squared error)",
+        f"loss       {fit.loss[0]:.6g} -> {fit.loss[-1]:.6g} in {fit.epochs[-1]:g} epochs "
+        "(half mean squared error)",
         f"time       {fit.seconds_per_epoch:.3g} s an epoch; compile {fit.compile_seconds:.2g} s and "
         "evaluation left out",
         *(f"  {name:<{width}}  {value: .6g}" for name, value in zip(names, fit.w, strict=True)),
@@ -160,5 +160,3 @@ def _chapter(args: argparse.Namespace) -> int:
     print(render(Table(header, rows)))
     print("Loss: half the mean squared error over all rows. Time: training alone, shuffling included.")
     return 0
-
-

@@ -100,7 +100,9 @@ def blocked(A, B, out):
                 for i in range(mc):
                     for j in range(nc):
                         acc[i, j] = out[ic + i, jc + j] if pc > 0 else 0
-                _four_rows(A, B, ic, min(ic + 1, m - 1), min(ic + 2, m - 1), min(ic + 3, m - 1), pc, kc, jc, nc, acc)
+                _four_rows(
+                    A, B, ic, min(ic + 1, m - 1), min(ic + 2, m - 1), min(ic + 3, m - 1), pc, kc, jc, nc, acc
+                )
                 for i in range(mc):
                     for j in range(nc):
                         out[ic + i, jc + j] = acc[i, j]

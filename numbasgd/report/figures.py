@@ -1,47 +1,53 @@
-"""What every picture needs: axes of its own, and a file that is written or a reason why not."""
+"""What every picture needs: axes of its own, and a file that is written whole or a reason why not."""
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Any
 
+from numbasgd.paths import write_whole
+
 
 def new_axes(width: float = 6.0, height: float = 3.8) -> Any:
-    """The axes of a new figure that belongs to nobody's global state; sizes in inches."""
+    """Axes on a figure of their own, in inches, that pyplot does not know of."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained").subplots()
 
 
-def save(drawn: Any, path: str | Path) -> Path:
-    """Write a figure, or the figure of some axes, to ``path``; the file name's ending says the format.
+def check_path(path: str | Path) -> Path:
+    """``path`` if a picture can be saved there; to be called before the work, not after.
 
     Raises
     ------
     ValueError
-        If matplotlib has no such format.
-    OSError
-        If the file cannot be written.
+        With what is wrong and what to do.
     """
-    check_target(path)
-    figure = drawn if hasattr(drawn, "savefig") else drawn.figure
-    figure.savefig(path, dpi=150)
-    return Path(path)
-
-
-def check_target(path: str | Path) -> None:
-    """Raise for a file that ``save`` could not write; to be called before hours of work, not after."""
     from matplotlib.backend_bases import FigureCanvasBase
 
     path = Path(path)
-    known = sorted(FigureCanvasBase.get_supported_filetypes())
-    if path.suffix[1:].lower() not in known:
+    kinds = sorted(FigureCanvasBase.get_supported_filetypes())
+    if path.suffix[1:].lower() not in kinds:
+        ending = repr(path.suffix) if path.suffix else "no ending"
         raise ValueError(
-            f"the picture's file name is {path.name!r}; expected one that ends in .{', .'.join(known)}. "
-            "Add such an ending, for example .png."
+            f"the picture's file {str(path)!r} has {ending}; expected one of {', '.join(kinds)}. "
+            f"Name it {path.stem or 'picture'}.png, for example."
         )
     if not path.parent.is_dir():
-        raise FileNotFoundError(
+        raise ValueError(
             f"the picture's folder {str(path.parent)!r} does not exist; expected a folder to write "
-            f"{path.name!r} into. Make it first."
+            f"{path.name} into. Make it first, or name another."
         )
+    if path.is_dir():
+        raise ValueError(f"the picture's file {str(path)!r} is a folder; expected a file. Name a file in it.")
+    return path
+
+
+def save(drawn: Any, path: str | Path) -> None:
+    """Write a figure, or the figure of some axes, to ``path``, whole or not at all."""
+    path = check_path(path)
+    figure = drawn if hasattr(drawn, "savefig") else drawn.figure
+    content = io.BytesIO()
+    figure.savefig(content, format=path.suffix[1:].lower(), dpi=150)
+    write_whole(path, content.getvalue())

@@ -1,56 +1,17 @@
-"""Pictures: each takes ``ax=None``, returns the axes that it drew on, and leaves matplotlib's state alone."""
+"""The picture of a ladder; it takes ``ax=None`` and returns the axes that it drew on."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from numbasgd.paths import write_whole
+from numbasgd.report.figures import new_axes
 
 if TYPE_CHECKING:
     from numbasgd.report.ladder import Row
 
 # Colours that stay apart in print and for the colour-blind (Okabe and Ito, 2008).
 COMPILED, INTERPRETED, BLAS = "#0072B2", "#E69F00", "#999999"
-
-
-def new_axes(width: float = 7.0, height: float = 4.0) -> Any:
-    """Axes on a figure of their own, in inches, that pyplot does not know of."""
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), layout="constrained").subplots()
-
-
-def check_path(path: str | Path) -> Path:
-    """``path`` if a picture can be saved there; raises ``ValueError`` with what is wrong and what to do."""
-    from matplotlib.backend_bases import FigureCanvasBase
-
-    path = Path(path)
-    kinds = sorted(FigureCanvasBase.get_supported_filetypes())
-    if path.suffix[1:].lower() not in kinds:
-        ending = repr(path.suffix) if path.suffix else "no ending"
-        raise ValueError(
-            f"the picture's file {str(path)!r} has {ending}; expected one of {', '.join(kinds)}. "
-            f"Name it {path.stem or 'picture'}.png, for example."
-        )
-    if not path.parent.is_dir():
-        raise ValueError(
-            f"the picture's folder {str(path.parent)!r} does not exist; expected a folder to write "
-            f"{path.name} into. Make it first, or name another."
-        )
-    if path.is_dir():
-        raise ValueError(f"the picture's file {str(path)!r} is a folder; expected a file. Name a file in it.")
-    return path
-
-
-def save(ax: Any, path: str | Path) -> None:
-    """Write the figure of ``ax`` to ``path``, whole or not at all."""
-    path = check_path(path)
-    content = io.BytesIO()
-    ax.figure.savefig(content, format=path.suffix[1:].lower(), dpi=150)
-    write_whole(path, content.getvalue())
 
 
 def plot_ladder(rows: Sequence[Row], ax: Any = None, *, title: str = "") -> Any:
@@ -71,7 +32,7 @@ def plot_ladder(rows: Sequence[Row], ax: Any = None, *, title: str = "") -> Any:
     """
     if not rows:
         raise ValueError("rows is empty; expected at least one rung to draw. Measure a ladder first.")
-    ax = new_axes(height=0.9 + 0.42 * len(rows)) if ax is None else ax
+    ax = new_axes(7.0, 0.9 + 0.42 * len(rows)) if ax is None else ax
     work = [row.gflops * row.seconds for row in rows]
     spread = [
         [row.gflops - gflop / row.q3 for row, gflop in zip(rows, work, strict=True)],

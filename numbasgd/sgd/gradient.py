@@ -83,8 +83,8 @@ def _gradient_cuda(
         from numbasgd.sgd import cuda
 
         on_card = device.empty(out.shape, out.dtype)
-        arrays = [device.to_device(a) for a in (X, y, w)]
-        cuda.gradient(*arrays, X.dtype.type(b), device.to_device(rows), on_card)
+        X_card, y_card, w_card, rows_card = (device.to_device(a) for a in (X, y, w, rows))
+        cuda.gradient(X_card, y_card, w_card, X.dtype.type(b), rows_card, on_card)
         out[:] = device.to_host(on_card)
 
 
@@ -108,8 +108,8 @@ def _rows(rows: Any, n: int) -> np.ndarray:
     outside = np.flatnonzero((found < -n) | (found >= n))
     if outside.size:
         raise ValueError(
-            f"rows holds {found[outside[0]]} at position {outside[0]}; expected row numbers from {-n} to {n - 1}. "
-            f"X has {n} rows."
+            f"rows holds {found[outside[0]]} at position {outside[0]}; expected row numbers from {-n} "
+            f"to {n - 1}. X has {n} rows."
         )
     index = found.astype(np.int64)
     index[index < 0] += n

@@ -119,9 +119,7 @@ def gradient_noise(
                     bias_expected=std / float(np.sqrt(draws)),
                 )
             )
-    return Noise(
-        tuple(tables[True]), tuple(tables[False]), sigma, float(np.linalg.norm(full)), n, seed
-    )
+    return Noise(tuple(tables[True]), tuple(tables[False]), sigma, float(np.linalg.norm(full)), n, seed)
 
 
 def _draw(

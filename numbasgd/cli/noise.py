@@ -70,5 +70,5 @@ def run(args: argparse.Namespace) -> int:
         f"Gradients of {source} at w = 0, b = 0: {noise.n} rows, {args.draws} minibatches per size, "
         f"|full gradient| = {noise.gradient_norm:.4g}, sigma = {noise.sigma:.4g}\n"
     )
-    print(render(Table(header, rows)))
+    print(render(Table(header, tuple(rows))))
     return 0

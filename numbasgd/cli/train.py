@@ -157,6 +157,6 @@ def _chapter(args: argparse.Namespace) -> int:
     ]
     print(f"The chapter's four runs on {source}, {len(y)} rows x {X.shape[1]} columns, seed {args.seed or 0}\n")
     header = ("run", "lr", "batch size", "epochs", "final loss", "us per epoch")
-    print(render(Table(header, rows)))
+    print(render(Table(header, tuple(rows))))
     print("Loss: half the mean squared error over all rows. Time: training alone, shuffling included.")
     return 0

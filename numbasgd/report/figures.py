@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,15 @@ from numbasgd.paths import write_whole
 
 
 def new_axes(width: float = 6.0, height: float = 3.8) -> Any:
-    """Axes on a figure of their own, in inches, that pyplot does not know of."""
+    """Axes on a figure of their own; sizes in inches."""
+    return new_figure(width, height).subplots()
+
+
+def new_figure(width: float, height: float) -> Any:
+    """A figure that pyplot does not know of; sizes in inches."""
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(width, height), layout="constrained").subplots()
+    return Figure(figsize=(width, height), layout="constrained")
 
 
 def check_path(path: str | Path) -> Path:
@@ -44,10 +50,10 @@ def check_path(path: str | Path) -> Path:
     return path
 
 
-def save(drawn: Any, path: str | Path) -> None:
+def save(drawn: Any, path: str | Path, metadata: Mapping[str, str] | None = None) -> None:
     """Write a figure, or the figure of some axes, to ``path``, whole or not at all."""
     path = check_path(path)
     figure = drawn if hasattr(drawn, "savefig") else drawn.figure
     content = io.BytesIO()
-    figure.savefig(content, format=path.suffix[1:].lower(), dpi=150)
+    figure.savefig(content, format=path.suffix[1:].lower(), dpi=150, metadata=dict(metadata or {}))
     write_whole(path, content.getvalue())

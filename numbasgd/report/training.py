@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from numbasgd import check
-from numbasgd.report.figures import new_axes
+from numbasgd.report.figures import new_axes, new_figure
 
 if TYPE_CHECKING:
     from numbasgd.sgd.fit import Fit
@@ -31,9 +31,7 @@ def plot_chapter(fits: Mapping[str, Fit]) -> Any:
 
     Losses are cut to 0.22 .. 0.35 and seconds are on a logarithmic axis, as in the chapter.
     """
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(11, 6.5), layout="constrained")
+    figure = new_figure(11, 6.5)
     grid = figure.add_gridspec(2, 4)
     for i, (name, fit) in enumerate(fits.items()):
         ax = figure.add_subplot(grid[i // 2, i % 2])

@@ -170,8 +170,19 @@ def _elementwise(name: str, doc: str, emit: Callable[..., Any]) -> Any:
     return intrinsic(typed)
 
 
+def _smaller(builder: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
+    return builder.select(builder.fcmp_ordered("<", x, y), x, y)
+
+
+def _larger(builder: ir.IRBuilder, x: ir.Value, y: ir.Value) -> ir.Value:
+    return builder.select(builder.fcmp_ordered(">", x, y), x, y)
+
+
 add = _elementwise("add", "``a + b`` in every lane.", lambda b, x, y: b.fadd(x, y))
+sub = _elementwise("sub", "``a - b`` in every lane.", lambda b, x, y: b.fsub(x, y))
 mul = _elementwise("mul", "``a * b`` in every lane.", lambda b, x, y: b.fmul(x, y))
+smaller = _elementwise("smaller", "The smaller one in every lane; b where one is NaN.", _smaller)
+larger = _elementwise("larger", "The larger one in every lane; b where one is NaN.", _larger)
 
 
 @intrinsic

@@ -11,11 +11,11 @@ PROBE = """
     import numpy as np, numbasgd, sys
     from numbasgd import jit
     from numbasgd.matmul.cpu import blocked
-    from numbasgd.sgd.cpu import kernels
+    from numbasgd.sgd.cpu import advance_kernel
     numbasgd.matmul(np.ones((3, 3)), np.ones((3, 3)))
     fit = numbasgd.train(seed=1)
     assert fit.loss[-1] < 0.3
-    seen = [blocked, kernels("squared", 5, np.dtype("f4")).advance]
+    seen = [blocked, advance_kernel("squared", 5, np.dtype("f4"))]
     for counts in ("cache_hits", "cache_misses"):
         print(sum(sum(getattr(f.stats, counts).values()) for f in seen))
 """

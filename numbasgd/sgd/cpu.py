@@ -1,15 +1,18 @@
 """Minibatch SGD on a CPU: gradients, steps and whole epochs of a linear model, one pass over the rows.
 
-``kernels(loss, d, dtype)`` gives the compiled functions for rows of ``d`` columns.  There are two families
+``kernels(loss, d, dtype, ...)`` gives the compiled functions for rows of ``d`` columns.  There are two families
 with the same contracts.  *Narrow* rows fit one vector register: the weights then stay in a register for
-a whole epoch and a step touches no memory but its rows.  *Wide* rows take several registers: four rows are
-worked on at once, so that each piece of w and g that is loaded serves four rows.
+a whole epoch and a step touches no memory but its rows.  *Wide* rows take several registers.
 
 Shapes and roles, the same everywhere:
-X : (n, d) rows, C-ordered, float32 or float64, in.  y : (n,) targets, same dtype, in.
+X : 1-D view of the memory that holds the rows, float32 or float64, in; see ``rows.Rows`` for base, si and sj.
+y : (n,) targets, same dtype, in.  s : (n,) sample weights with mean 1, or of length 0, in.
 rows : integers, the order in which rows are taken; of length 0 when that is 0, 1, 2, ...
-w : weights, padded with zeros to whole registers (``padded(d, lanes)``), in and out.
-b : (1,) intercept, in and out.  g : like w.
+ahead : how many rows ahead memory is asked for, 0 for not at all.
+w : weights, padded with zeros to whole registers (``padded(d, lanes)``), in and out.  g : like w.
+state : (3, padded(d, lanes) + lanes) in and out; row 0 the weights and behind the padding the intercept, row 1
+their velocities (momentum), row 2 their means over the steps (averaging).
+count : (2,) steps in that mean, and samples seen, in and out.
 Arguments are trusted; ``numbasgd.train`` and ``numbasgd.gradient`` are the checked ways in.
 
 Sums over many rows are made in two levels, CHUNK rows in the dtype of X and the chunks in float64, so the
@@ -20,16 +23,21 @@ Numerical Algorithms, 2nd ed., section 4.2).
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 
 from numbasgd.jit import jit
-from numbasgd.sgd import losses
-from numbasgd.sgd.narrow import make_narrow
+from numbasgd.sgd import narrow, wide
+from numbasgd.sgd.losses import LOSSES
+from numbasgd.sgd.rows import CHUNK, gather, make_room
 from numbasgd.sgd.sampling import fill_order
-from numbasgd.sgd.wide import make_wide
+from numbasgd.sgd.update import PLAIN, Step
 from numbasgd.simd import lanes_for
+
+_IN_ORDER = np.empty(0, np.int64)
 
 
 def padded(d: int, lanes: int) -> int:
@@ -37,64 +45,126 @@ def padded(d: int, lanes: int) -> int:
     return max(1, -(-d // lanes)) * lanes
 
 
-def kernels(loss: str, d: int, dtype: np.dtype) -> SimpleNamespace:
-    """The compiled functions for one loss and rows of ``d`` columns; see the contracts above.
+def kernels(
+    loss: str, d: int, dtype: np.dtype, is_weighted: bool = False, is_gathered: bool = False
+) -> SimpleNamespace:
+    """What needs no step, for one loss and rows of ``d`` columns; see the contracts above.
 
     ``lanes`` : floats in a register.
-    ``gradient(X, y, w, b, rows, out)`` : the mean gradient, w and out unpadded.
-    ``mean_loss(X, y, w, b)`` : the mean loss over all rows, in float64.
-    ``advance(X, y, order, drawn, sampling, seed, begin, end, batch_size, lr, with_b, w, b)`` : the steps.
+    ``gradient(X, d, base, si, sj, y, s, w, b, rows, ahead, out)`` : the mean gradient; w and out unpadded.
+    ``sum_loss(X, d, base, si, sj, y, s, w, b, start, stop)`` : the sum of the losses of some rows, in float64.
     """
     lanes = lanes_for(d, dtype.itemsize)
-    return _make(loss, lanes, d <= lanes)
+    return _make_sums(loss, lanes, d <= lanes, is_weighted, is_gathered)
+
+
+def advance_kernel(
+    loss: str,
+    d: int,
+    dtype: np.dtype,
+    is_weighted: bool = False,
+    is_gathered: bool = False,
+    step: Step = PLAIN,
+) -> Callable[..., Any]:
+    """The compiled function that makes steps; see ``advance`` below."""
+    lanes = lanes_for(d, dtype.itemsize)
+    return _make_advance(loss, lanes, d <= lanes, is_weighted, is_gathered, step)
 
 
 @functools.cache
-def _make(loss: str, lanes: int, is_narrow: bool) -> SimpleNamespace:
-    value = jit(getattr(losses, f"{loss}_value"))
-    slope = jit(getattr(losses, f"{loss}_slope"))
+def _compiled(function: Callable[..., Any]) -> Any:
+    return jit(function)
+
+
+@functools.cache
+def _make_sums(loss: str, lanes: int, is_narrow: bool, is_weighted: bool, is_gathered: bool) -> SimpleNamespace:
+    value, slope = _compiled(LOSSES[loss].value), _compiled(LOSSES[loss].slope)
     variant = f"{loss}_{lanes}_{'narrow' if is_narrow else 'wide'}"
-    dot, sum_rows, steps = (make_narrow if is_narrow else make_wide)(slope, lanes, variant)
+    variant += "_weighted" * is_weighted + "_gathered" * is_gathered
+    sums = (narrow if is_narrow else wide).make_sums(slope, lanes, is_weighted, is_gathered, variant)
+    dot, sum_rows = sums.dot, sums.sum_rows
 
     @jit(variant=variant)
-    def gradient(X, y, w, b, rows, out):
+    def gradient(X, d, base, si, sj, y, s, w, b, rows, ahead, out):
         """out := (mean of slope_i * x_i, mean of slope_i) over the rows; out has d + 1 entries."""
-        d = X.shape[1]
-        count = rows.shape[0] if rows.shape[0] > 0 else X.shape[0]
+        count = rows.shape[0] if rows.shape[0] > 0 else y.shape[0]
         size = max(1, (d + lanes - 1) // lanes) * lanes
         wp = np.zeros(size, X.dtype)
         wp[:d] = w
         g = np.zeros(size, X.dtype)
-        gb = sum_rows(X, y, rows, 0, count, wp, b, g)
+        gb = sum_rows(X, d, base, si, sj, y, s, rows, 0, count, ahead, wp, b, g)
         for j in range(d):
             out[j] = g[j] / count
         out[d] = gb / count
 
     @jit(variant=variant)
-    def mean_loss(X, y, w, b):
-        """Mean over all rows of value(x_i . w + b, y_i), summed in float64."""
+    def sum_loss(X, d, base, si, sj, y, s, w, b, start, stop):
+        """Sum over rows start <= i < stop of s_i * value(x_i . w + b, y_i), in float64."""
+        room = make_room(X, d, is_gathered)
         acc = 0.0
-        for i in range(X.shape[0]):
-            acc += value(np.float64(dot(X, i, w) + b[0]), np.float64(y[i]))
-        return acc / X.shape[0]
+        for c in range(start, stop, CHUNK):
+            e = min(c + CHUNK, stop)
+            if is_gathered:
+                gather(X, d, base, si, sj, y, s, _IN_ORDER, c, e, room)
+            for i in range(c, e):
+                z = dot(room[0], (i - c) * d, d, w) if is_gathered else dot(X, i * si, d, w)
+                v = value(np.float64(z + b), np.float64(y[i]))
+                acc += v * s[i] if is_weighted else v
+        return acc
+
+    return SimpleNamespace(lanes=lanes, sums=sums, variant=variant, gradient=gradient, sum_loss=sum_loss)
+
+
+@functools.cache
+def _make_advance(
+    loss: str, lanes: int, is_narrow: bool, is_weighted: bool, is_gathered: bool, step: Step
+) -> Callable[..., Any]:
+    made = _make_sums(loss, lanes, is_narrow, is_weighted, is_gathered)
+    variant = f"{made.variant}_{step}"
+    steps = (narrow if is_narrow else wide).make_steps(made.sums, lanes, step, variant)
 
     @jit(variant=variant)
-    def advance(X, y, order, drawn, sampling, seed, begin, end, batch_size, lr, with_b, w, b):
-        """The steps that hold samples begin, ..., end - 1, counted over all epochs; no Python in between.
+    def advance(
+        X, d, base, si, sj, y, s, window, drawn, sampling, seed, end, ahead, batch_size, lrs, mu, l2, l1,
+        with_b, average_from, state, count,
+    ):  # fmt: skip
+        """The steps up to sample number ``end``, counted over all epochs; no Python in between.
 
-        order : (n,) the rows of epoch drawn[0], drawn anew whenever another epoch begins; of length 0 for
-        steps over all rows, which are the same in any order.  Both ends must fall between two steps.
-        There is one place that makes steps, so that stopping in between cannot change how sums are rounded.
+        window : the rows of some positions of an epoch in their order, drawn[1] <= position < drawn[2] of
+        epoch drawn[0], drawn anew when others are needed; of length 0 when rows are taken as they lie, as
+        for steps over all rows, which are the same in any order.
+        lrs : learning rates of the epochs; the last one stays.  average_from : samples before averaging.
+        ``end`` must fall between two steps.  There is one place that makes steps, so that stopping in between
+        cannot change how sums are rounded.
         """
-        n = X.shape[0]
-        while begin < end:
+        n = y.shape[0]
+        while count[1] < end:
+            begin = count[1]
             epoch = begin // n
-            start = begin - epoch * n
-            stop = min(n, start + end - begin)
-            if order.shape[0] > 0 and drawn[0] != epoch:
-                fill_order(order, sampling, seed, epoch)
-                drawn[0] = epoch
-            steps(X, y, order, start, stop, batch_size, lr, with_b, w, b)
-            begin += stop - start
+            first = epoch * n
+            start = begin - first
+            stop = min(n, end - first)
+            lr = lrs[min(epoch, lrs.shape[0] - 1)]
+            is_early = begin < average_from
+            if is_early:
+                steps_before = (average_from - begin + batch_size - 1) // batch_size
+                stop = min(stop, start + steps_before * batch_size)
+            offset = 0
+            if window.shape[0] > 0:
+                if drawn[0] != epoch or start < drawn[1] or start >= drawn[2]:
+                    drawn[0] = epoch
+                    drawn[1] = start if window.shape[0] < n else 0
+                    drawn[2] = min(n, drawn[1] + window.shape[0])
+                    fill_order(window[: drawn[2] - drawn[1]], n, sampling, seed, epoch, drawn[1])
+                stop = min(stop, drawn[2])
+                offset = drawn[1]
+            rows = window[: drawn[2] - offset]
+            steps(
+                X, d, base, si, sj, y, s, rows, start - offset, stop - offset, ahead, batch_size, lr, mu, l2,
+                l1, with_b, state, count,
+            )  # fmt: skip
+            if is_early:
+                count[0] = 0
+            count[1] = first + stop
 
-    return SimpleNamespace(lanes=lanes, gradient=gradient, mean_loss=mean_loss, advance=advance)
+    return advance

@@ -37,8 +37,12 @@ class Fit:
     b : float
         Intercept.
     loss : ndarray, shape (t,)
-        The mean half-squared residual over all training rows, at the start and after each evaluation;
-        ``loss[-1]`` belongs to ``w`` and ``b``.
+        The (weighted) mean loss over the training rows, at the start and after each evaluation; ``loss[-1]``
+        belongs to ``w`` and ``b``.
+    objective : ndarray, shape (t,)
+        The same with the penalties added.
+    validation_loss : ndarray, shape (t,), or None
+        The mean loss over the rows that were held out.
     samples, epochs, seconds : ndarray, shape (t,)
         When that was: samples seen, passes over the data, and seconds spent on training alone: shuffling
         included; compilation, evaluation and the extra entries into compiled code that it takes left out.
@@ -48,6 +52,8 @@ class Fit:
         Where X and y came from.
     n : int
         Training rows.
+    classes : (float, float) or None
+        The two values of y that a classifier tells apart; scores below 0 mean the first.
     seed : int
         The seed that was used; pass it to ``train`` to run the same again.
     settings : dict
@@ -59,19 +65,23 @@ class Fit:
     w: np.ndarray
     b: float
     loss: np.ndarray
+    objective: np.ndarray
+    validation_loss: np.ndarray | None
     samples: np.ndarray
     epochs: np.ndarray
     seconds: np.ndarray
     compile_seconds: float
     data: str
     n: int
+    classes: tuple[float, float] | None
     seed: int
     settings: dict[str, Any]
     versions: dict[str, str] = field(default_factory=versions)
 
     def __post_init__(self) -> None:
-        for a in (self.w, self.loss, self.samples, self.epochs, self.seconds):
-            a.flags.writeable = False
+        for a in vars(self).values():
+            if isinstance(a, np.ndarray):
+                a.flags.writeable = False
 
     def __repr__(self) -> str:
         return (
@@ -87,7 +97,7 @@ class Fit:
         return float(self.seconds[-1] / self.epochs[-1]) if self.epochs[-1] else 0.0
 
     def predict(self, X: Any) -> np.ndarray:
-        """``X @ w + b`` for rows of the same columns that were trained on.
+        """What y would be for rows of the same columns: ``scores(X)``, or for a classifier the class.
 
         Parameters
         ----------
@@ -102,6 +112,25 @@ class Fit:
         TypeError, ValueError
             If X is not a 2-D array of numbers with d columns.
         """
+        scores = self.scores(X)
+        if self.classes is None:
+            return scores
+        return np.where(scores < 0, *self.classes)
+
+    def probability(self, X: Any) -> np.ndarray:
+        """The probability of the second class, ``1 / (1 + exp(-scores))``, for a logistic fit.
+
+        Raises ValueError for another loss, whose scores are no log-odds.
+        """
+        if self.settings["loss"] != "logistic":
+            raise ValueError(
+                f"this fit has loss {self.settings['loss']!r}; expected 'logistic', whose scores are log-odds. "
+                "Use predict(X) or scores(X)."
+            )
+        return 0.5 * (1 + np.tanh(0.5 * self.scores(X)))
+
+    def scores(self, X: Any) -> np.ndarray:
+        """``X @ w + b``, shape (n,); the errors are those of ``predict``."""
         X = check.array(X, "X", 2)
         if X.shape[1] != len(self.w):
             raise ValueError(
@@ -132,12 +161,15 @@ class Fit:
             "w": self.w.tolist(),
             "b": self.b,
             "loss": self.loss.tolist(),
+            "objective": self.objective.tolist(),
+            "validation_loss": None if self.validation_loss is None else self.validation_loss.tolist(),
             "samples": self.samples.tolist(),
             "epochs": self.epochs.tolist(),
             "seconds": self.seconds.tolist(),
             "compile_seconds": self.compile_seconds,
             "data": self.data,
             "n": self.n,
+            "classes": None if self.classes is None else list(self.classes),
             "seed": self.seed,
             "settings": dict(self.settings),
             "versions": dict(self.versions),

@@ -8,9 +8,12 @@ import numpy as np
 
 from numbasgd import check
 from numbasgd.sgd.cpu import kernels
-from numbasgd.sgd.training import LOSSES, check_rows
+from numbasgd.sgd.losses import LOSSES
+from numbasgd.sgd.problem import rows_and_targets
+from numbasgd.sgd.rows import rows_of
 
 _EVERY_ROW = np.empty(0, np.int64)
+_FAR = 1 << 19  # bytes of X from which on memory is asked for ahead
 
 
 def gradient(
@@ -53,7 +56,7 @@ def gradient(
     >>> g.shape
     (5,)
     """
-    X, y = check_rows(X, y)
+    X, y = rows_and_targets(X, y)
     w = check.array(w, "w", 1)
     if len(w) != X.shape[1]:
         raise ValueError(
@@ -65,12 +68,16 @@ def gradient(
     check.choice(loss, "loss", LOSSES)
     check.choice(device, "device", ("cpu", "cuda"))
     index = _EVERY_ROW if rows is None else _rows(rows, len(X))
-    X, y, w = check.for_kernel(X), check.for_kernel(y), check.for_kernel(w)
+    y, w = check.for_kernel(y), check.for_kernel(w)
     out = np.empty(len(w) + 1, X.dtype)
     if device == "cuda":
-        _gradient_cuda(X, y, w, b, index, out)
-    else:
-        kernels(loss, len(w), X.dtype).gradient(X, y, w, X.dtype.type(b), index, out)
+        _gradient_cuda(check.for_kernel(X), y, w, b, index, out)
+        return out[:-1].copy(), float(out[-1])
+    lies = rows_of(X)
+    compiled = kernels(loss, lies.d, X.dtype, is_gathered=lies.is_gathered)
+    far = 8 if X.nbytes > _FAR else 0
+    T = X.dtype.type
+    compiled.gradient(lies.memory, lies.d, lies.base, lies.si, lies.sj, y, y[:0], w, T(b), index, far, out)
     return out[:-1].copy(), float(out[-1])
 
 

@@ -3,72 +3,112 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 from numbasgd.jit import jit
-from numbasgd.simd import add, fill, fma, like, load, load_first, mul, store, total, widen
+from numbasgd.sgd.rows import CHUNK, gather, make_room
+from numbasgd.sgd.update import Step, make_average, make_update, make_update_intercept
+from numbasgd.simd import add, fill, fma, like, load, load_first, mul, prefetch, store, total, widen
 
-CHUNK = 256  # rows that are summed in the dtype of X; chunks are added up in float64
 
-
-def make_narrow(slope: Any, lanes: int, variant: str) -> tuple[Callable[..., Any], ...]:
-    """Rows of at most ``lanes`` columns: x, w and g are one register each."""
-
-    @jit(variant=variant, forceinline=True)
-    def dot(X, i, w):
-        d = X.shape[1]
-        return total(mul(load_first(X, i * d, lanes, d), load(w, 0, lanes)))
+def make_sums(slope: Any, lanes: int, is_weighted: bool, is_gathered: bool, variant: str) -> SimpleNamespace:
+    """``dot`` and ``sum_rows`` for rows of at most ``lanes`` columns, and what ``make_steps`` needs."""
 
     @jit(variant=variant, forceinline=True)
-    def sum_chunk(X, y, rows, start, stop, w, b):
+    def dot(X, at, d, w):
+        return total(mul(load_first(X, at, lanes, d), load(w, 0, lanes)))
+
+    @jit(variant=variant, forceinline=True)
+    def sum_chunk(X, d, stride, y, s, rows, start, stop, ahead, w, b):
         """Sums of slope_i * x_i and of slope_i over at most CHUNK rows, in registers."""
-        d = X.shape[1]
-        zero = X.dtype.type(0)
+        T = X.dtype.type
+        zero = T(0)
         g = fill(zero, lanes)
         gb = zero
-        is_ordered = rows.shape[0] == 0
+        n_rows = rows.shape[0]
+        is_ordered = n_rows == 0
         for t in range(start, stop):
             i = t if is_ordered else rows[t]
-            x = load_first(X, i * d, lanes, d)
-            r = slope(total(mul(x, w)) + b, y[i])
+            if ahead > 0:
+                later = t + ahead if is_ordered else rows[min(t + ahead, n_rows - 1)]
+                prefetch(X, later * stride)
+                prefetch(X, later * stride + d - 1)
+                prefetch(y, later)
+            x = load_first(X, i * stride, lanes, d)
+            r = T(slope(total(mul(x, w)) + b, y[i]))
+            if is_weighted:
+                r *= s[i]
             g = fma(fill(r, lanes), x, g)
             gb += r
         return g, gb
 
     @jit(variant=variant, forceinline=True)
-    def sum_registers(X, y, rows, start, stop, w, b):
+    def sum_registers(X, d, base, si, sj, y, s, rows, start, stop, ahead, w, b, room):
         """The same over any number of rows, chunk by chunk."""
-        if stop - start <= CHUNK:
-            return sum_chunk(X, y, rows, start, stop, w, b)
+        if not is_gathered and stop - start <= CHUNK:
+            return sum_chunk(X, d, si, y, s, rows, start, stop, ahead, w, b)
         wide_g = widen(fill(X.dtype.type(0), lanes))
         wide_gb = 0.0
         for c in range(start, stop, CHUNK):
-            g, gb = sum_chunk(X, y, rows, c, min(c + CHUNK, stop), w, b)
+            e = min(c + CHUNK, stop)
+            if is_gathered:
+                gather(X, d, base, si, sj, y, s, rows, c, e, room)
+                g, gb = sum_chunk(room[0], d, d, room[1], room[2], rows[:0], 0, e - c, 0, w, b)
+            else:
+                g, gb = sum_chunk(X, d, si, y, s, rows, c, e, ahead, w, b)
             wide_g = add(wide_g, widen(g))
             wide_gb += gb
         return like(wide_g, w), X.dtype.type(wide_gb)
 
     @jit(variant=variant)
-    def sum_rows(X, y, rows, start, stop, w, b, g):
+    def sum_rows(X, d, base, si, sj, y, s, rows, start, stop, ahead, w, b, g):
         """g := sum of slope_i * x_i; returns the sum of slope_i."""
-        gv, gb = sum_registers(X, y, rows, start, stop, load(w, 0, lanes), b)
+        room = make_room(X, d, is_gathered)
+        wv = load(w, 0, lanes)
+        gv, gb = sum_registers(X, d, base, si, sj, y, s, rows, start, stop, ahead, wv, b, room)
         store(g, 0, gv)
         return gb
 
-    @jit(variant=variant)
-    def steps(X, y, rows, start, stop, batch_size, lr, with_b, w, b):
-        """w -= lr * mean gradient, minibatch by minibatch over the positions start <= t < stop."""
-        T = X.dtype.type
-        wv = load(w, 0, lanes)
-        bv = b[0]
-        for s in range(start, stop, batch_size):
-            e = min(s + batch_size, stop)
-            g, gb = sum_registers(X, y, rows, s, e, wv, bv)
-            scale = -lr / T(e - s)
-            wv = fma(fill(scale, lanes), g, wv)
-            if with_b:
-                bv += scale * gb
-        store(w, 0, wv)
-        b[0] = bv
+    return SimpleNamespace(dot=dot, sum_rows=sum_rows, sum_registers=sum_registers, is_gathered=is_gathered)
 
-    return dot, sum_rows, steps
+
+def make_steps(sums: SimpleNamespace, lanes: int, step: Step, variant: str) -> Callable[..., Any]:
+    """``steps`` on the sums of ``make_sums``."""
+    sum_registers, is_gathered = sums.sum_registers, sums.is_gathered
+    update, update_b, average = make_update(step, lanes), make_update_intercept(step), make_average(lanes)
+    has_momentum, is_averaged = step.momentum != "", step.is_averaged
+
+    @jit(variant=variant)
+    def steps(
+        X, d, base, si, sj, y, s, rows, start, stop, ahead, batch_size, lr, mu, l2, l1, with_b, state, count
+    ):
+        """One step for each minibatch of the positions start <= t < stop of ``rows``."""
+        T = X.dtype.type
+        room = make_room(X, d, is_gathered)
+        end = state.shape[1] - lanes
+        w, b = load(state, 0, lanes), state[0, end]
+        v, vb = load(state, (end + lanes), lanes), state[1, end]
+        mean, mean_b = load(state, 2 * (end + lanes), lanes), state[2, end]
+        for at in range(start, stop, batch_size):
+            e = min(at + batch_size, stop)
+            g, gb = sum_registers(X, d, base, si, sj, y, s, rows, at, e, ahead, w, b, room)
+            scale = T(1) / T(e - at)
+            w, v = update(w, v, g, scale, lr, mu, l2, l1)
+            if with_b:
+                b, vb = update_b(b, vb, gb, scale, lr, mu)
+            if is_averaged:
+                count[0] += 1
+                share = T(1 / count[0])
+                mean = average(mean, w, share)
+                mean_b += (b - mean_b) * share
+        store(state, 0, w)
+        state[0, end] = b
+        if has_momentum:
+            store(state, end + lanes, v)
+            state[1, end] = vb
+        if is_averaged:
+            store(state, 2 * (end + lanes), mean)
+            state[2, end] = mean_b
+
+    return steps

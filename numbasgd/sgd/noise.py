@@ -11,7 +11,7 @@ import numpy as np
 from numbasgd import check
 from numbasgd.sgd.cpu import kernels
 from numbasgd.sgd.gradient import gradient
-from numbasgd.sgd.training import check_rows
+from numbasgd.sgd.problem import rows_and_targets
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def gradient_noise(
     TypeError, ValueError
         For an argument that is not as described.
     """
-    X, y = check_rows(X, y)
+    X, y = rows_and_targets(X, y)
     check.finite(X, "X")
     check.finite(y, "y")
     n, d = X.shape
@@ -135,8 +135,10 @@ def _draw(
     """(draws, d + 1) minibatch gradients."""
     kernel = kernels("squared", X.shape[1], X.dtype).gradient
     found = np.empty((draws, X.shape[1] + 1))
+    n, d = X.shape
     for row in found:
-        kernel(X, y, w, b, rng.choice(len(X), size, replace=replacement), row)
+        rows = rng.choice(n, size, replace=replacement)
+        kernel(X.reshape(-1), d, 0, d, 1, y, y[:0], w, b, rows, 0, row)
     return found
 
 

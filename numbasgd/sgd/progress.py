@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import sys
 import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from numbasgd.sgd.run import Moment
 
 _QUIET_SECONDS = 1.0
 _BETWEEN_SECONDS = 0.2
@@ -12,14 +16,21 @@ _BETWEEN_SECONDS = 0.2
 class Progress:
     """Shows how far training is; ``wanted`` None means: on a terminal, once a second has passed."""
 
-    def __init__(self, wanted: bool | None, epochs: int) -> None:
+    def __init__(self, wanted: bool | None, epochs: int, n: int, *, is_verbose: bool = False) -> None:
         self._epochs = epochs
+        self._n = n
+        self._is_verbose = is_verbose
         self._is_on = wanted if wanted is not None else bool(sys.stderr and sys.stderr.isatty())
         self._next = time.monotonic() + (0.0 if wanted else _QUIET_SECONDS)
         self._shown = 0
 
-    def show(self, epoch: float, loss: float | None) -> None:
-        """Draw the line anew, not more often than the eye can follow."""
+    def show(self, samples: int, moment: Moment | None) -> None:
+        """Draw the line anew, not more often than the eye can follow; ``verbose``: a line per evaluation."""
+        epoch = samples / self._n
+        loss = None if moment is None else moment.loss
+        if self._is_verbose and loss is not None:
+            print(f"epoch {epoch:g}  loss {loss:.6g}", file=sys.stderr)
+            return
         if not self._is_on or time.monotonic() < self._next:
             return
         self._next = time.monotonic() + _BETWEEN_SECONDS

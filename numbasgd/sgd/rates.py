@@ -36,7 +36,7 @@ def largest_eigenvalue(rows: np.ndarray, intercept: bool) -> float:
     return size
 
 
-def stable_lr(X: np.ndarray, batch_size: int, intercept: bool) -> float:
+def stable_lr(X: np.ndarray, batch_size: int, intercept: bool, curvature: float = 1.0) -> float:
     """Half the best constant rate for a batch size, safe on any least-squares problem.
 
     The best constant rate is ``m / (beta + (m - 1) lambda1)`` with beta the largest squared row norm, lambda1
@@ -44,13 +44,15 @@ def stable_lr(X: np.ndarray, batch_size: int, intercept: bool) -> float:
     interpolation", ICML 2018, arXiv 1712.06559, theorem 3).  It is derived for data that can be fitted
     exactly; half of it leaves room for noise and for a curvature that is estimated from a sample of rows.
 
-    X : (n, d), finite.
+    X : (n, d), finite, in any memory order.
+    curvature : the largest second derivative of the loss.
     """
     with np.errstate(over="ignore"):
         beta = float(np.einsum("ij,ij->i", X, X, dtype=np.float64).max(initial=0.0)) + intercept
         lambda1 = largest_eigenvalue(row_sample(X), intercept)
         rate = 0.5 * batch_size / (beta + (batch_size - 1) * lambda1) if beta > 0 else 0.5
-    return rate if rate > 0 else float(np.finfo(np.float64).tiny)
+    rate /= curvature
+    return float(np.finfo(np.float64).tiny) if rate <= 0 else rate  # NaN stays, and tells of a NaN in X
 
 
 def overshooting_column(X: np.ndarray, lr: float) -> tuple[int, float] | None:

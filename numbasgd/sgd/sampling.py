@@ -2,7 +2,7 @@
 
 Every random number is a hash of (seed, epoch, position), the finalizer of SplitMix64 (Steele, Lea, Flood,
 "Fast splittable pseudorandom number generators", OOPSLA 2014) on a Weyl sequence, so an order can be drawn
-again at any time, in any process, without a generator's state.
+again at any time, in any process, without a generator's state, and from any position on.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ SAMPLINGS = {"reshuffle": 0, "once": 1, "replacement": 2, "sequential": 3}
 _WEYL = np.uint64(0x9E3779B97F4A7C15)
 _MIX1 = np.uint64(0xBF58476D1CE4E5B9)
 _MIX2 = np.uint64(0x94D049BB133111EB)
-_S30, _S27, _S31, _S11 = np.uint64(30), np.uint64(27), np.uint64(31), np.uint64(11)
+_S30, _S27, _S31, _S32, _S11 = (np.uint64(b) for b in (30, 27, 31, 32, 11))
 _CHUNK = 512
+WINDOW = 4096  # rows of an epoch that are drawn ahead; up to so many an order is shuffled in memory
 
 
 @jit(inline="always")
@@ -37,12 +38,19 @@ def _key(seed, epoch):
 
 
 @jit
+def _below(key, i, n):
+    """A number from 0 to n - 1, the same for the same key and i; no value is off from 1/n by over n / 2^53."""
+    u = _hash(key + np.uint64(i) * _WEYL)
+    # 53 bits as a float64 in [0, 1), times the number of choices
+    return np.int64(np.float64(np.int64(u >> _S11)) * 1.1102230246251565e-16 * np.float64(n))
+
+
+@jit
 def shuffle(order, seed, epoch):
     """order := a random permutation of 0..n-1 (Fisher-Yates, inside out; Knuth TAOCP 2, 3.4.2 P).
 
     order : (n,) integers, overwritten.  The swap partners of a chunk of positions are drawn first, in a
     loop without dependences that fills vector registers; only the swaps run one after the other.
-    A partner is drawn from 53 random bits, so no position is off from 1/n by more than n / 2^53.
     """
     n = order.shape[0]
     key = _key(seed, epoch)
@@ -50,10 +58,7 @@ def shuffle(order, seed, epoch):
     for start in range(0, n, _CHUNK):
         count = min(_CHUNK, n - start)
         for t in range(count):
-            i = start + t
-            u = _hash(key + np.uint64(i) * _WEYL)
-            # 53 bits as a float64 in [0, 1), times the number of choices
-            partner[t] = np.int64(np.float64(np.int64(u >> _S11)) * 1.1102230246251565e-16 * np.float64(i + 1))
+            partner[t] = _below(key, start + t, start + t + 1)
         for t in range(count):
             i = start + t
             j = partner[t]
@@ -61,28 +66,76 @@ def shuffle(order, seed, epoch):
             order[j] = i
 
 
+@jit(inline="always")
+def _round(x, key):
+    """A hash of x and a key, for one round of the network below."""
+    z = (np.uint64(x) ^ key) * _MIX1
+    return ((z ^ (z >> _S31)) * _MIX2) >> _S32
+
+
 @jit
-def draw(order, seed, epoch):
-    """order := n rows drawn with replacement."""
-    n = order.shape[0]
+def scatter(order, n, seed, epoch, first):
+    """order := positions first, first + 1, ... of a random permutation of 0..n-1, in time and memory of order.
+
+    A number is split into a low part of half the bits and a high part; in turn, a hash of one part is added
+    to the other: an alternating Feistel network (Luby and Rackoff, SIAM J. Computing 17, 1988) of six rounds
+    on the smallest rectangle of such parts that holds n numbers.  Who lands at n or beyond goes on until it
+    is below (cycle walking: Black and Rogaway, CT-RSA 2002), about one in sqrt(n).  The first pass has no
+    branch and fills vector registers.
+    """
+    bits = 1
+    while (1 << bits) < n:
+        bits += 1
+    shift = np.uint64(bits // 2)
+    mask = (np.uint64(1) << shift) - np.uint64(1)
+    rows = np.uint64((n + (1 << (bits // 2)) - 1) >> (bits // 2))
     key = _key(seed, epoch)
-    for i in range(n):
-        u = _hash(key + np.uint64(i) * _WEYL)
-        order[i] = np.int64(np.float64(np.int64(u >> _S11)) * 1.1102230246251565e-16 * np.float64(n))
+    k0, k1, k2, k3 = _hash(key), _hash(key + _WEYL), _hash(key ^ _MIX1), _hash(key ^ _MIX2)
+    k4, k5 = _hash(k0 + k1), _hash(k2 + k3)
+    for t in range(order.shape[0]):
+        order[t] = _network(np.uint64(first + t), shift, mask, rows, k0, k1, k2, k3, k4, k5)
+    for t in range(order.shape[0]):
+        while order[t] >= n:
+            order[t] = _network(np.uint64(order[t]), shift, mask, rows, k0, k1, k2, k3, k4, k5)
+
+
+@jit(inline="always")
+def _add(high, low, key, rows):
+    """high plus a hash of low, modulo ``rows``."""
+    high = high + ((_round(low, key) * rows) >> _S32)
+    return high - rows if high >= rows else high
+
+
+@jit(inline="always")
+def _network(x, shift, mask, rows, k0, k1, k2, k3, k4, k5):
+    """Six rounds on a number below rows * (mask + 1)."""
+    low = x & mask
+    high = x >> shift
+    high = _add(high, low, k0, rows)
+    low = low ^ (_round(high, k1) & mask)
+    high = _add(high, low, k2, rows)
+    low = low ^ (_round(high, k3) & mask)
+    high = _add(high, low, k4, rows)
+    low = low ^ (_round(high, k5) & mask)
+    return np.int64((high << shift) | low)
 
 
 @jit
-def fill_order(order, sampling, seed, epoch):
-    """order := the rows of one epoch, in the order in which its steps take them."""
-    if sampling == 0:
+def fill_order(order, n, sampling, seed, epoch, first):
+    """order := the rows at positions first, first + 1, ... of one epoch over n rows.
+
+    Up to ``WINDOW`` rows the order must be asked for whole (first = 0 and n entries).
+    """
+    if sampling == 1:
+        epoch = 0
+    if sampling >= 2:
+        key = _key(seed, epoch)
+        for t in range(order.shape[0]):
+            order[t] = _below(key, first + t, n) if sampling == 2 else first + t
+    elif n <= WINDOW:
         shuffle(order, seed, epoch)
-    elif sampling == 1:
-        shuffle(order, seed, 0)
-    elif sampling == 2:
-        draw(order, seed, epoch)
     else:
-        for i in range(order.shape[0]):
-            order[i] = i
+        scatter(order, n, seed, epoch, first)
 
 
 def epoch_order(seed: int, epoch: int, n: int, sampling: str = "reshuffle") -> np.ndarray:
@@ -112,5 +165,5 @@ def epoch_order(seed: int, epoch: int, n: int, sampling: str = "reshuffle") -> n
     n = check.integer(n, "n", low=1, hint="Pass the number of training rows.")
     check.choice(sampling, "sampling", SAMPLINGS)
     order = np.empty(n, np.int64)
-    fill_order(order, SAMPLINGS[sampling], seed, epoch)
+    fill_order(order, n, SAMPLINGS[sampling], seed, epoch, 0)
     return order

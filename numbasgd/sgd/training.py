@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from numbasgd import check
-from numbasgd.sgd import rates
+from numbasgd.sgd import problem, rates
 from numbasgd.sgd.fit import Fit
+from numbasgd.sgd.losses import LOSSES
 from numbasgd.sgd.progress import Progress
-from numbasgd.sgd.run import Run
-from numbasgd.sgd.sampling import SAMPLINGS
+from numbasgd.sgd.rows import rows_of
+from numbasgd.sgd.run import Method, Moment, Problem, Run
+from numbasgd.sgd.sampling import SAMPLINGS, epoch_order
 from numbasgd.sgd.scale import Scale, warn_of_scale
 
-LOSSES = ("squared",)
+_VALIDATION = 2**61  # the epoch whose order picks the validation rows; no run gets there
 
 
 class _Default(int):
@@ -27,44 +30,69 @@ def train(
     y: Any = None,
     *,
     batch_size: int = _Default(10),
-    lr: float | str = "auto",
+    lr: float | Sequence[float] | Callable[[int], float] | str = "auto",
     epochs: int = 2,
     loss: str = "squared",
     sampling: str = "reshuffle",
+    momentum: float = 0.0,
+    nesterov: bool = False,
+    average: bool | int = False,
+    l2: float = 0.0,
+    l1: float = 0.0,
     intercept: bool = True,
+    sample_weight: Any = None,
     standardize: bool = False,
     init: tuple[Any, float] | None = None,
     eval_every: int | str | None = "epoch",
+    validation_fraction: float = 0.0,
+    tol: float | None = None,
+    patience: int = 5,
+    callback: Callable[[Fit], Any] | None = None,
     seed: int | None = None,
     progress: bool | None = None,
+    verbose: bool = False,
 ) -> Fit:
-    """Fit ``y ~ X @ w + b`` by minibatch stochastic gradient descent.
+    """Fit a linear model ``z = X @ w + b`` by minibatch stochastic gradient descent.
 
-    Each step takes the mean gradient of ``(x.w + b - y)^2 / 2`` over ``batch_size`` rows and moves w and b
-    by ``-lr`` times it (Robbins and Monro, 1951; Bottou, Curtis, Nocedal, SIAM Review 2018, section 4).
-    Whole epochs, the drawing of their order included, run inside compiled code.
+    Each step takes the mean gradient of the loss over ``batch_size`` rows and moves w and b against it
+    (Robbins and Monro, 1951; Bottou, Curtis, Nocedal, SIAM Review 2018, section 4).  Whole epochs, the drawing
+    of their order included, run inside compiled code.
 
     Parameters
     ----------
     X : array_like, shape (n, d), optional
-        Training rows, float32 or float64; anything else is converted as NumPy would.  Left out together
-        with y, the embedded twin of the airfoil data is used, and the result says so.
+        Training rows, float32 or float64; anything else is converted as NumPy would.  Any memory order is
+        taken without a copy; rows that lie together are fastest.  Left out together with y, the embedded
+        twin of the airfoil data is used, and the result says so.
     y : array_like, shape (n,)
-        Targets.
+        Targets: numbers for "squared" and "huber", two classes for "logistic" and "hinge".
     batch_size : int
         Rows a step, 1 to n: 1 is SGD, n is gradient descent.  A last minibatch that is shorter is averaged
         over its own length.
-    lr : float or "auto"
-        Learning rate.  "auto" takes half the best constant rate for this batch size from the curvature of
-        the data (``numbasgd.sgd.rates.stable_lr``).
+    lr : float, sequence of float, callable or "auto"
+        Learning rate: one for all epochs, one for each, a function of the epoch (from 0 on), or half the best
+        constant rate for this batch size from the curvature of the data (``numbasgd.sgd.rates.stable_lr``).
     epochs : int
         Passes over the data.
-    loss : {"squared"}
+    loss : {"squared", "huber", "logistic", "hinge"}
+        See ``numbasgd.sgd.losses`` for formulas and sources.
     sampling : {"reshuffle", "once", "replacement", "sequential"}
         A new random order each epoch, one random order for all, rows drawn with replacement, or the order
         of X.
+    momentum : float
+        0 to below 1: what a step keeps of the step before (Polyak, 1964).
+    nesterov : bool
+        Momentum in the form of Nesterov (Sutskever, Martens, Dahl, Hinton, ICML 2013).
+    average : bool or int
+        Return the mean of the weights over the steps (Polyak and Juditsky, 1992), from the start or from
+        after so many epochs.
+    l2, l1 : float
+        Penalties ``l2 * |w|^2 / 2`` and ``l1 * |w|_1``; the second by its proximal step (Duchi and Singer, JMLR
+        2009).  The intercept is not penalized.  With ``standardize`` they hold for the scaled columns.
     intercept : bool
         Whether b is trained; otherwise it keeps its first value.
+    sample_weight : array_like, shape (n,), optional
+        How much each row counts; only ratios matter.
     standardize : bool
         Train on columns with mean 0 and standard deviation 1 (only scaled when there is no intercept) and
         return the weights in the units of X.
@@ -73,11 +101,20 @@ def train(
     eval_every : "epoch", int or None
         When the loss over all rows is evaluated: after each epoch; at the first step that completes another
         so many samples; or only at the start and the end.
+    validation_fraction : float
+        The share of rows, drawn by the seed, that is held out and watched for early stopping.
+    tol, patience : float, int
+        Stop when the watched loss (of the held-out rows, else the objective) did not fall by more than the
+        share ``tol`` of the best one for ``patience`` epochs, and return the best weights.  None: never.
+    callback : callable, optional
+        Called with the Fit so far after each epoch; training stops when it returns something true.
     seed : int, optional
         The same seed gives the same weights, bit for bit, on one machine.  Drawn, and kept in the result,
         if left out.
     progress : bool, optional
         A progress line on stderr; left out, one appears for runs longer than a second on a terminal.
+    verbose : bool
+        A line on stderr for each evaluation.
 
     Returns
     -------
@@ -100,7 +137,14 @@ def train(
     >>> bool(fit.loss[-1] < 0.25)
     True
     """
-    X, y, data = _problem(X, y)
+    check.choice(loss, "loss", LOSSES)
+    X, y, data = _data(X, y)
+    y, classes = problem.labels(y, loss)
+    s = problem.sample_weights(sample_weight, len(X), X.dtype)
+    if seed is None:
+        seed = secrets.randbits(63)
+    seed = check.integer(seed, "seed", low=0, high=2**63 - 1, hint="Pass an integer, or leave it out.")
+    X, y, s, held_out = _split(X, y, s, validation_fraction, seed)
     n, d = X.shape
     if isinstance(batch_size, _Default):
         batch_size = min(int(batch_size), n)
@@ -108,64 +152,107 @@ def train(
         batch_size, "batch_size", low=1, high=n, hint=f"Use 1 for SGD up to the {n} rows for gradient descent."
     )
     epochs = check.integer(epochs, "epochs", low=0, hint="Pass the number of passes over the data.")
-    if not (isinstance(lr, str) and lr == "auto"):
-        lr = check.real(lr, "lr", positive=True, hint='Pass a rate such as 0.05, or "auto".')
-    check.choice(loss, "loss", LOSSES)
+    given = problem.rates_of_epochs(lr, epochs)
     check.choice(sampling, "sampling", SAMPLINGS)
+    momentum = check.real(momentum, "momentum", hint="Pass a number from 0 to below 1, for example 0.9.")
+    if not 0 <= momentum < 1:
+        raise ValueError(f"momentum is {momentum}; expected a number from 0 to below 1. Pass for example 0.9.")
+    nesterov = check.flag(nesterov, "nesterov")
+    if nesterov and not momentum:
+        raise ValueError(
+            "nesterov is True but momentum is 0; expected more than 0. Pass for example momentum=0.9."
+        )
+    for name, penalty in (("l2", l2), ("l1", l1)):
+        if check.real(penalty, name, hint="Pass 0 or more.") < 0:
+            raise ValueError(f"{name} is {penalty}; expected 0 or more. Pass such a penalty, or none.")
     intercept = check.flag(intercept, "intercept")
     standardize = check.flag(standardize, "standardize")
-    every = _eval_samples(eval_every, n)
-    if seed is None:
-        seed = secrets.randbits(63)
-    seed = check.integer(seed, "seed", low=0, high=2**63 - 1, hint="Pass an integer, or leave it out.")
-    w, b = _start(init, d, X.dtype)
-    check.finite(X, "X")
-    check.finite(y, "y")
-
-    scale = Scale(X, intercept) if standardize else None
-    Z = X if scale is None else scale.apply(X)
-    if scale is not None:
-        w, b = scale.into(w, b)
-    rate = rates.stable_lr(Z, batch_size, intercept) if isinstance(lr, str) else lr
-    if scale is None:
-        warn_of_scale(Z, rate, lr == "auto")
-    run = Run(Z, y, loss, batch_size, rate, sampling, intercept, seed, scale)
-    run.start(w, b)
-    line = Progress(progress, epochs)
-    try:
-        run.train(epochs, every, line)
-    finally:
-        line.end()
-    w, b = run.weights()
-    history = np.array(run.history, dtype=np.float64)
-    return Fit(
-        w=w,
-        b=b,
-        loss=history[:, 0].copy(),
-        samples=history[:, 1].astype(np.int64),
-        epochs=history[:, 1] / n,
-        seconds=history[:, 2].copy(),
-        compile_seconds=run.compile_seconds,
-        data=data,
-        n=n,
+    every = problem.eval_samples(eval_every, n)
+    stopping = problem.stopping(tol, patience)
+    if callback is not None and not callable(callback):
+        raise TypeError(f"callback is a {type(callback).__name__}; expected a function of a Fit. Pass one.")
+    w, b = problem.start(init, d, X.dtype)
+    method = Method(
+        batch_size=batch_size,
+        lrs=np.ones(1, X.dtype),
+        sampling=sampling,
         seed=seed,
-        settings={
-            "batch_size": batch_size,
-            "lr": float(rate),
-            "lr_given": lr if isinstance(lr, str) else float(lr),
-            "epochs": epochs,
-            "loss": loss,
-            "sampling": sampling,
-            "intercept": intercept,
-            "standardize": standardize,
-            "eval_every": eval_every,
-            "dtype": str(X.dtype),
-        },
+        intercept=intercept,
+        momentum=momentum,
+        nesterov=nesterov,
+        average_from=problem.averaging(average, n),
+        l2=float(l2),
+        l1=float(l1),
     )
 
+    scale = None
+    if standardize:
+        scale = Scale(X, intercept)
+        _require_finite(X, y, scale.spread)
+        w, b = scale.into(w, b)
+    Z = X if scale is None else scale.apply(X)
 
-def _problem(X: Any, y: Any) -> tuple[np.ndarray, np.ndarray, str]:
-    """X and y as kernels want them, and where they came from."""
+    def stable_lr() -> float:
+        return rates.stable_lr(Z, batch_size, intercept, LOSSES[loss].curvature) * (1 - momentum)
+
+    if given is None:
+        given = np.array([stable_lr()])
+        _require_finite(X, y, given)
+    method = method._replace(lrs=given.astype(X.dtype))
+    if scale is None:
+        warn_of_scale(Z, float(given.max()), LOSSES[loss].curvature, isinstance(lr, str))
+    held = None
+    if held_out is not None:
+        Xv, yv, sv = held_out
+        held = Problem(rows_of(Xv if scale is None else scale.apply(Xv)), check.for_kernel(yv), sv, loss)
+    run = Run(Problem(rows_of(Z), check.for_kernel(y), s, loss), method, scale, stable_lr, held)
+    run.compile()
+    run.start(w, b)
+    if not np.isfinite(run.history[0].loss):
+        _require_finite(X, y, np.array([np.nan]))
+
+    settings = {
+        "batch_size": batch_size,
+        "lr": float(given[0]),
+        "lr_given": lr if isinstance(lr, str) else given.tolist() if len(given) > 1 else float(given[0]),
+        "epochs": epochs,
+        "loss": loss,
+        "sampling": sampling,
+        "momentum": momentum,
+        "nesterov": nesterov,
+        "average": average if isinstance(average, bool) else int(average),
+        "l2": float(l2),
+        "l1": float(l1),
+        "intercept": intercept,
+        "sample_weight": bool(s.size),
+        "standardize": standardize,
+        "eval_every": eval_every,
+        "validation_fraction": float(validation_fraction),
+        "tol": None if stopping is None else stopping[0],
+        "patience": patience,
+        "dtype": str(X.dtype),
+    }
+
+    def result() -> Fit:
+        return _fit(run, data, settings, classes)
+
+    def at_epoch() -> bool:
+        return bool(callback(result())) if callback is not None else False
+
+    line = Progress(progress, epochs, n, is_verbose=check.flag(verbose, "verbose"))
+    try:
+        run.train(
+            epochs, every, patience=stopping, at_epoch=None if callback is None else at_epoch, show=line.show
+        )
+    finally:
+        line.end()
+    if stopping is not None:
+        run.take_best()
+    return result()
+
+
+def _data(X: Any, y: Any) -> tuple[np.ndarray, np.ndarray, str]:
+    """X and y, and where they came from."""
     if X is None and y is None:
         from numbasgd.data import airfoil_twin
 
@@ -176,49 +263,61 @@ def _problem(X: Any, y: Any) -> tuple[np.ndarray, np.ndarray, str]:
             f"{missing} is missing while {given} was passed; expected both, or neither for the embedded "
             f"twin data. Pass {missing}."
         )
-    X, y = check_rows(X, y)
-    return check.for_kernel(X), check.for_kernel(y), "arrays"
+    return (*problem.rows_and_targets(X, y), "arrays")
 
 
-def check_rows(X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
-    """X (n, d) and y (n,) of one dtype, n at least 1."""
-    X = check.array(X, "X", 2)
-    y = check.array(y, "y", 1)
-    if len(X) != len(y):
+def _split(
+    X: np.ndarray, y: np.ndarray, s: np.ndarray, fraction: Any, seed: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[np.ndarray, np.ndarray, np.ndarray] | None]:
+    """Training rows, and the held-out rows or None."""
+    hint = "Pass the share of rows to hold out, for example 0.1."
+    fraction = check.real(fraction, "validation_fraction", hint=hint)
+    if fraction == 0:
+        return X, y, s, None
+    n = len(X)
+    count = round(fraction * n)
+    if not 0 < fraction < 1 or not 0 < count < n:
         raise ValueError(
-            f"X has {len(X)} rows and y has {len(y)} entries; expected one target per row. "
-            "Check that both were cut the same way."
+            f"validation_fraction is {fraction} of {n} rows; expected a share that leaves at least one row on "
+            f"either side. {hint}"
         )
-    if len(X) == 0:
-        raise ValueError(f"X has shape {X.shape}; expected at least one row. Pass the training rows.")
-    X, y = check.same_dtype(X, y)
-    return X, y
+    order = epoch_order(seed, _VALIDATION, n)
+    parts = []
+    for rows in (np.sort(order[count:]), np.sort(order[:count])):
+        weights = s[rows] / s[rows].mean() if s.size else s
+        parts.append((X[rows], y[rows], weights.astype(X.dtype)))
+    return (*parts[0], parts[1])
 
 
-def _eval_samples(eval_every: Any, n: int) -> int | None:
-    """Samples between two evaluations, or None."""
-    if eval_every is None:
-        return None
-    if isinstance(eval_every, str):
-        check.choice(eval_every, "eval_every", ["epoch"])
-        return n
-    return check.integer(
-        eval_every, "eval_every", low=1, hint='Pass a number of samples, "epoch", or None for none.'
+def _require_finite(X: np.ndarray, y: np.ndarray, witness: np.ndarray) -> None:
+    """Look for the NaN or Inf that made a figure of the whole data non-finite; no look without such a sign."""
+    if not np.all(np.isfinite(witness)):
+        check.finite(X, "X")
+        check.finite(y, "y")
+
+
+def _fit(run: Run, data: str, settings: dict[str, Any], classes: tuple[float, float] | None) -> Fit:
+    """The run as the user gets it."""
+    moments = run.history[: run.book.n_moments]
+    if moments[-1].samples != run.samples:  # between two evaluations, as a callback sees it
+        moments = [*moments, run.moment()]
+    w, b = run.in_user_units(run.result)
+    table = np.array([tuple(moment) for moment in moments], dtype=np.float64)
+    names = Moment._fields
+    columns = {name: table[:, names.index(name)].copy() for name in names}
+    return Fit(
+        w=w,
+        b=b,
+        loss=columns["loss"],
+        objective=columns["objective"],
+        validation_loss=None if run.validation is None else columns["validation"],
+        samples=columns["samples"].astype(np.int64),
+        epochs=columns["samples"] / run.n,
+        seconds=columns["seconds"],
+        compile_seconds=run.compile_seconds,
+        data=data,
+        n=run.n,
+        classes=classes,
+        seed=run.method.seed,
+        settings=settings,
     )
-
-
-def _start(init: Any, d: int, dtype: np.dtype) -> tuple[np.ndarray, float]:
-    """The first weights (d,) and intercept."""
-    if init is None:
-        return np.zeros(d, dtype), 0.0
-    if not isinstance(init, tuple | list) or len(init) != 2:
-        raise TypeError(f"init is {init!r}; expected a pair (w, b). Pass the weights and the intercept.")
-    w = check.array(init[0], "init's w", 1)
-    if len(w) != d:
-        raise ValueError(
-            f"init's w has {len(w)} entries, X has {d} columns; expected one weight per column. "
-            "Pass weights of the same model."
-        )
-    check.finite(w, "init's w")
-    b = check.real(init[1], "init's b", hint="Pass the intercept to start from, for example 0.0.")
-    return w.astype(dtype), b

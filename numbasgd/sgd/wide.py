@@ -1,27 +1,32 @@
-"""Rows of several vector registers: x, w and g pass through piece by piece; contracts in ``cpu.py``."""
+"""Rows of several vector registers: x, w and g pass through piece by piece; contracts in ``cpu.py``.
+
+Four rows are worked on at once, so that a piece of w or g that is loaded serves four rows.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 from numbasgd.jit import jit
-from numbasgd.sgd.narrow import CHUNK
-from numbasgd.simd import add, fill, fma, load, load_first, mul, store, total
+from numbasgd.sgd.rows import CHUNK, gather, make_room
+from numbasgd.sgd.update import Step, make_average, make_update, make_update_intercept
+from numbasgd.simd import add, fill, fma, load, load_first, mul, prefetch, store, total
+
+LINE = 64  # bytes of a cache line
 
 
-def make_wide(slope: Any, lanes: int, variant: str) -> tuple[Callable[..., Any], ...]:
-    """Rows of more than ``lanes`` columns: x, w and g pass through registers piece by piece."""
+def make_sums(slope: Any, lanes: int, is_weighted: bool, is_gathered: bool, variant: str) -> SimpleNamespace:
+    """``dot`` and ``sum_rows`` for rows of more than ``lanes`` columns, and what ``make_steps`` needs."""
 
     @jit(variant=variant, forceinline=True)
-    def dot(X, i, w):
-        d = X.shape[1]
+    def dot(X, at, d, w):
         whole = d // lanes * lanes
-        at = i * d
-        z0 = mul(load_first(X, at + whole, lanes, d - whole), load(w, min(whole, w.shape[0] - lanes), lanes))
-        z1 = fill(X.dtype.type(0), lanes)
+        z0 = fill(X.dtype.type(0), lanes)
+        z1 = z0
         j = 0
         while j + 2 * lanes <= whole:
             z0 = fma(load(X, at + j, lanes), load(w, j, lanes), z0)
@@ -29,45 +34,14 @@ def make_wide(slope: Any, lanes: int, variant: str) -> tuple[Callable[..., Any],
             j += 2 * lanes
         if j < whole:
             z0 = fma(load(X, at + j, lanes), load(w, j, lanes), z0)
+        if whole < d:
+            z1 = fma(load_first(X, at + whole, lanes, d - whole), load(w, whole, lanes), z1)
         return total(add(z0, z1))
 
     @jit(variant=variant, forceinline=True)
-    def add_row(X, i, r, g):
-        """g += r * x_i."""
-        d = X.shape[1]
+    def dot_four(X, d, a0, a1, a2, a3, w):
+        """x . w for the four rows that begin at a0, ..., a3."""
         whole = d // lanes * lanes
-        at = i * d
-        rv = fill(r, lanes)
-        for j in range(0, whole, lanes):
-            store(g, j, fma(rv, load(X, at + j, lanes), load(g, j, lanes)))
-        if whole < d:
-            store(g, whole, fma(rv, load_first(X, at + whole, lanes, d - whole), load(g, whole, lanes)))
-
-    @jit(variant=variant, forceinline=True)
-    def add_four(X, i0, i1, i2, i3, r0, r1, r2, r3, g):
-        """g += r0 * x_i0 + r1 * x_i1 + r2 * x_i2 + r3 * x_i3; g is loaded and stored once for the four."""
-        d = X.shape[1]
-        whole = d // lanes * lanes
-        a0, a1, a2, a3 = i0 * d, i1 * d, i2 * d, i3 * d
-        v0, v1, v2, v3 = fill(r0, lanes), fill(r1, lanes), fill(r2, lanes), fill(r3, lanes)
-        for j in range(0, whole, lanes):
-            gv = fma(v0, load(X, a0 + j, lanes), load(g, j, lanes))
-            gv = fma(v1, load(X, a1 + j, lanes), gv)
-            gv = fma(v2, load(X, a2 + j, lanes), gv)
-            store(g, j, fma(v3, load(X, a3 + j, lanes), gv))
-        if whole < d:
-            rest = d - whole
-            gv = fma(v0, load_first(X, a0 + whole, lanes, rest), load(g, whole, lanes))
-            gv = fma(v1, load_first(X, a1 + whole, lanes, rest), gv)
-            gv = fma(v2, load_first(X, a2 + whole, lanes, rest), gv)
-            store(g, whole, fma(v3, load_first(X, a3 + whole, lanes, rest), gv))
-
-    @jit(variant=variant, forceinline=True)
-    def dot_four(X, i0, i1, i2, i3, w):
-        """x_i . w for four rows; a piece of w is loaded once for the four."""
-        d = X.shape[1]
-        whole = d // lanes * lanes
-        a0, a1, a2, a3 = i0 * d, i1 * d, i2 * d, i3 * d
         zero = fill(X.dtype.type(0), lanes)
         z0, z1, z2, z3 = zero, zero, zero, zero
         for j in range(0, whole, lanes):
@@ -86,40 +60,103 @@ def make_wide(slope: Any, lanes: int, variant: str) -> tuple[Callable[..., Any],
         return total(z0), total(z1), total(z2), total(z3)
 
     @jit(variant=variant, forceinline=True)
-    def sum_chunk(X, y, rows, start, stop, w, b, g):
+    def add_row(X, at, d, r, g):
+        """g += r * x."""
+        whole = d // lanes * lanes
+        rv = fill(r, lanes)
+        for j in range(0, whole, lanes):
+            store(g, j, fma(rv, load(X, at + j, lanes), load(g, j, lanes)))
+        if whole < d:
+            store(g, whole, fma(rv, load_first(X, at + whole, lanes, d - whole), load(g, whole, lanes)))
+
+    @jit(variant=variant, forceinline=True)
+    def add_four(X, d, a0, a1, a2, a3, r0, r1, r2, r3, g):
+        """g += r0 * x_0 + r1 * x_1 + r2 * x_2 + r3 * x_3; the sum of four is made before g is touched."""
+        whole = d // lanes * lanes
+        v0, v1, v2, v3 = fill(r0, lanes), fill(r1, lanes), fill(r2, lanes), fill(r3, lanes)
+        for j in range(0, whole, lanes):
+            one = fma(v1, load(X, a1 + j, lanes), mul(v0, load(X, a0 + j, lanes)))
+            two = fma(v3, load(X, a3 + j, lanes), mul(v2, load(X, a2 + j, lanes)))
+            store(g, j, add(load(g, j, lanes), add(one, two)))
+        if whole < d:
+            rest = d - whole
+            one = fma(
+                v1, load_first(X, a1 + whole, lanes, rest), mul(v0, load_first(X, a0 + whole, lanes, rest))
+            )
+            two = fma(
+                v3, load_first(X, a3 + whole, lanes, rest), mul(v2, load_first(X, a2 + whole, lanes, rest))
+            )
+            store(g, whole, add(load(g, whole, lanes), add(one, two)))
+
+    @jit(variant=variant, forceinline=True)
+    def fetch(X, d, at):
+        """Ask for a row's cache lines."""
+        step = LINE // X.itemsize
+        for j in range(0, d, step):
+            prefetch(X, at + j)
+
+    @jit(variant=variant, forceinline=True)
+    def sum_chunk(X, d, stride, y, s, rows, start, stop, ahead, w, b, g):
         """g += sum of slope_i * x_i over at most CHUNK rows; returns the sum of slope_i."""
-        gb = X.dtype.type(0)
-        is_ordered = rows.shape[0] == 0
+        T = X.dtype.type
+        gb = T(0)
+        last = rows.shape[0] - 1
+        is_ordered = last < 0
         t = start
         while t + 4 <= stop:
             if is_ordered:
                 i0, i1, i2, i3 = t, t + 1, t + 2, t + 3
+                if ahead > 0:
+                    for q in range(4):
+                        fetch(X, d, (t + q + ahead) * stride)
             else:
                 i0, i1, i2, i3 = rows[t], rows[t + 1], rows[t + 2], rows[t + 3]
-            z0, z1, z2, z3 = dot_four(X, i0, i1, i2, i3, w)
-            r0, r1 = slope(z0 + b, y[i0]), slope(z1 + b, y[i1])
-            r2, r3 = slope(z2 + b, y[i2]), slope(z3 + b, y[i3])
-            add_four(X, i0, i1, i2, i3, r0, r1, r2, r3, g)
+                if ahead > 0:
+                    for q in range(4):
+                        later = rows[min(t + q + ahead, last)]
+                        fetch(X, d, later * stride)
+                        prefetch(y, later)
+            a0, a1, a2, a3 = i0 * stride, i1 * stride, i2 * stride, i3 * stride
+            z0, z1, z2, z3 = dot_four(X, d, a0, a1, a2, a3, w)
+            r0, r1 = T(slope(z0 + b, y[i0])), T(slope(z1 + b, y[i1]))
+            r2, r3 = T(slope(z2 + b, y[i2])), T(slope(z3 + b, y[i3]))
+            if is_weighted:
+                r0 *= s[i0]
+                r1 *= s[i1]
+                r2 *= s[i2]
+                r3 *= s[i3]
+            add_four(X, d, a0, a1, a2, a3, r0, r1, r2, r3, g)
             gb += (r0 + r1) + (r2 + r3)
             t += 4
         while t < stop:
             i = t if is_ordered else rows[t]
-            r = slope(dot(X, i, w) + b, y[i])
-            add_row(X, i, r, g)
+            if ahead > 0 and not is_ordered:
+                later = rows[min(t + ahead, last)]
+                fetch(X, d, later * stride)
+                prefetch(y, later)
+            r = T(slope(dot(X, i * stride, d, w) + b, y[i]))
+            if is_weighted:
+                r *= s[i]
+            add_row(X, i * stride, d, r, g)
             gb += r
             t += 1
         return gb
 
     @jit(variant=variant)
-    def sum_rows(X, y, rows, start, stop, w, b, g):
-        """g := sum of slope_i * x_i; returns the sum of slope_i."""
+    def sum_room(X, d, base, si, sj, y, s, rows, start, stop, ahead, w, b, g, room):
+        """g := sum of slope_i * x_i, chunk by chunk; returns the sum of slope_i."""
         g[:] = 0
-        if stop - start <= CHUNK:
-            return sum_chunk(X, y, rows, start, stop, w, b, g)
+        if not is_gathered and stop - start <= CHUNK:
+            return sum_chunk(X, d, si, y, s, rows, start, stop, ahead, w, b, g)
         wide_g = np.zeros(g.shape[0])
         wide_gb = 0.0
         for c in range(start, stop, CHUNK):
-            wide_gb += sum_chunk(X, y, rows, c, min(c + CHUNK, stop), w, b, g)
+            e = min(c + CHUNK, stop)
+            if is_gathered:
+                gather(X, d, base, si, sj, y, s, rows, c, e, room)
+                wide_gb += sum_chunk(room[0], d, d, room[1], room[2], rows[:0], 0, e - c, 0, w, b, g)
+            else:
+                wide_gb += sum_chunk(X, d, si, y, s, rows, c, e, ahead, w, b, g)
             for j in range(g.shape[0]):
                 wide_g[j] += g[j]
                 g[j] = 0
@@ -128,25 +165,74 @@ def make_wide(slope: Any, lanes: int, variant: str) -> tuple[Callable[..., Any],
         return X.dtype.type(wide_gb)
 
     @jit(variant=variant)
-    def steps(X, y, rows, start, stop, batch_size, lr, with_b, w, b):
-        """w -= lr * mean gradient, minibatch by minibatch over the positions start <= t < stop.
+    def sum_rows(X, d, base, si, sj, y, s, rows, start, stop, ahead, w, b, g):
+        """The same with room of its own."""
+        room = make_room(X, d, is_gathered)
+        return sum_room(X, d, base, si, sj, y, s, rows, start, stop, ahead, w, b, g, room)
 
-        A minibatch of one row needs no g: its row is added to w.
+    return SimpleNamespace(
+        dot=dot,
+        sum_rows=sum_rows,
+        sum_room=sum_room,
+        add_row=add_row,
+        fetch=fetch,
+        slope=slope,
+        is_weighted=is_weighted,
+        is_gathered=is_gathered,
+    )
+
+
+def make_steps(sums: SimpleNamespace, lanes: int, step: Step, variant: str) -> Callable[..., Any]:
+    """``steps`` on the sums of ``make_sums``."""
+    dot, sum_room, add_row, fetch = sums.dot, sums.sum_room, sums.add_row, sums.fetch
+    slope, is_weighted, is_gathered = sums.slope, sums.is_weighted, sums.is_gathered
+    update, update_b, average = make_update(step, lanes), make_update_intercept(step), make_average(lanes)
+    has_momentum, is_averaged = step.momentum != "", step.is_averaged
+    is_plain = not (has_momentum or step.is_penalized or is_gathered)
+
+    @jit(variant=variant)
+    def steps(
+        X, d, base, si, sj, y, s, rows, start, stop, ahead, batch_size, lr, mu, l2, l1, with_b, state, count
+    ):
+        """One step for each minibatch of the positions start <= t < stop of ``rows``.
+
+        A plain step on one row needs no g: the row is added to w.
         """
         T = X.dtype.type
-        g = np.empty_like(w)
-        for s in range(start, stop, batch_size):
-            e = min(s + batch_size, stop)
-            scale = -lr / T(e - s)
-            if e - s == 1:
-                i = s if rows.shape[0] == 0 else rows[s]
-                gb = slope(dot(X, i, w) + b[0], y[i])
-                add_row(X, i, scale * gb, w)
+        room = make_room(X, d, is_gathered)
+        end = state.shape[1] - lanes
+        w, v, mean = state[0, :end], state[1, :end], state[2, :end]
+        g = np.empty(end, X.dtype)
+        last = rows.shape[0] - 1
+        for at in range(start, stop, batch_size):
+            e = min(at + batch_size, stop)
+            scale = T(1) / T(e - at)
+            b = state[0, end]
+            if is_plain and e - at == 1:
+                i = at if last < 0 else rows[at]
+                if ahead > 0 and last >= 0:
+                    later = rows[min(at + ahead, last)]
+                    fetch(X, d, later * si)
+                    prefetch(y, later)
+                gb = T(slope(dot(X, i * si, d, w) + b, y[i]))
+                if is_weighted:
+                    gb *= s[i]
+                add_row(X, i * si, d, -lr * gb, w)
             else:
-                gb = sum_rows(X, y, rows, s, e, w, b[0], g)
-                for j in range(0, w.shape[0], lanes):
-                    store(w, j, fma(fill(scale, lanes), load(g, j, lanes), load(w, j, lanes)))
+                gb = sum_room(X, d, base, si, sj, y, s, rows, at, e, ahead, w, b, g, room)
+                for j in range(0, end, lanes):
+                    wv, vv, gv = load(w, j, lanes), load(v, j, lanes), load(g, j, lanes)
+                    wv, vv = update(wv, vv, gv, scale, lr, mu, l2, l1)
+                    store(w, j, wv)
+                    if has_momentum:
+                        store(v, j, vv)
             if with_b:
-                b[0] += scale * gb
+                state[0, end], state[1, end] = update_b(b, state[1, end], gb, scale, lr, mu)
+            if is_averaged:
+                count[0] += 1
+                share = T(1 / count[0])
+                for j in range(0, end, lanes):
+                    store(mean, j, average(load(mean, j, lanes), load(w, j, lanes), share))
+                state[2, end] += (state[0, end] - state[2, end]) * share
 
-    return dot, sum_rows, steps
+    return steps

@@ -1,0 +1,78 @@
+"""Rows of any memory order for kernels that read along rows: as they lie, or gathered a chunk at a time."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from numbasgd import check
+from numbasgd.jit import jit
+
+CHUNK = 256  # rows that are summed in the dtype of X, and gathered at once; chunks are added up in float64
+
+
+class Rows(NamedTuple):
+    """The rows of a 2-D array without a copy of it: entry (i, j) is memory[base + i * si + j * sj].
+
+    memory : 1-D view of all that lies between the first and the last byte of the array, which is only read.
+    """
+
+    memory: np.ndarray
+    n: int
+    d: int
+    base: int
+    si: int
+    sj: int
+
+    @property
+    def is_gathered(self) -> bool:
+        """Whether a row has to be put together before a kernel can run along it."""
+        return self.sj != 1 or self.base != 0
+
+
+def rows_of(X: np.ndarray) -> Rows:
+    """The rows of X (n, d), float32 or float64; a copy only if its strides are no multiple of an entry."""
+    n, d = X.shape
+    if any(stride % X.itemsize for stride in X.strides):
+        X = np.ascontiguousarray(X)
+    si, sj = (stride // X.itemsize for stride in X.strides)
+    if X.size == 0 or X.flags.c_contiguous:
+        return Rows(check.for_kernel(X).reshape(-1), n, d, 0, d, 1)
+    if d == 1:
+        sj = 1
+    low = min(0, (n - 1) * si) + min(0, (d - 1) * sj)
+    high = max(0, (n - 1) * si) + max(0, (d - 1) * sj)
+    first = X[0 if si >= 0 else n - 1 :, 0 if sj >= 0 else d - 1 :]
+    memory = np.lib.stride_tricks.as_strided(first, (high - low + 1,), (X.itemsize,), writeable=False)
+    return Rows(check.for_kernel(memory), n, d, -low, si, sj)
+
+
+@jit
+def make_room(X, d, is_needed):
+    """Room for a chunk of gathered rows, their targets and their weights."""
+    count = CHUNK if is_needed else 0
+    return np.empty(count * d, X.dtype), np.empty(count, X.dtype), np.empty(count, X.dtype)
+
+
+@jit
+def gather(X, d, base, si, sj, y, s, rows, start, stop, room):
+    """room := rows, targets and weights at positions start <= t < stop, which are at most CHUNK."""
+    Xr, yr, sr = room
+    is_ordered = rows.shape[0] == 0
+    is_weighted = s.shape[0] > 0
+    for t in range(start, stop):
+        i = t if is_ordered else rows[t]
+        yr[t - start] = y[i]
+        if is_weighted:
+            sr[t - start] = s[i]
+    if si == 1 or si == -1:  # columns lie together: run along them
+        for j in range(d):
+            for t in range(start, stop):
+                i = t if is_ordered else rows[t]
+                Xr[(t - start) * d + j] = X[base + i * si + j * sj]
+    else:
+        for t in range(start, stop):
+            i = t if is_ordered else rows[t]
+            for j in range(d):
+                Xr[(t - start) * d + j] = X[base + i * si + j * sj]

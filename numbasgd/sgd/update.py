@@ -1,0 +1,96 @@
+"""What a step does with the mean gradient: plain, momentum, penalties, averaging; on registers or scalars.
+
+Every variant is decided when a kernel is compiled, so the plain step pays for none of the others.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, NamedTuple
+
+from numbasgd.jit import jit
+from numbasgd.simd import add, fill, fma, larger, mul, smaller, sub
+
+
+class Step(NamedTuple):
+    """Which parts a step has.
+
+    momentum : "" none; "heavy-ball" (Polyak, 1964); "nesterov" (Nesterov, 1983, in the form of Sutskever,
+    Martens, Dahl, Hinton, ICML 2013).
+    is_penalized : l2 * |w|^2 / 2 and l1 * |w|_1 are part of the objective; the second by its proximal step
+    (Duchi and Singer, JMLR 10, 2009).
+    is_averaged : the mean of the weights over the steps is kept (Polyak and Juditsky, 1992).
+    """
+
+    momentum: str = ""
+    is_penalized: bool = False
+    is_averaged: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.momentum or 'plain'}{'_penalized' * self.is_penalized}{'_averaged' * self.is_averaged}"
+
+
+PLAIN = Step()
+
+
+@functools.cache
+def make_update(step: Step, lanes: int) -> Any:
+    """update(w, v, g, scale, lr, mu, l2, l1) -> (w, v) for registers; g holds a sum, scale is 1 / count.
+
+    v := mu v + g + l2 w;  w -= lr v (heavy ball)  or  lr (g + l2 w + mu v) (Nesterov);  then each w is
+    moved by lr * l1 towards 0, and no further.
+    """
+    has_momentum = step.momentum != ""
+    is_nesterov = step.momentum == "nesterov"
+    is_penalized = step.is_penalized
+
+    @jit(variant=f"{step}_{lanes}", forceinline=True)
+    def update(w, v, g, scale, lr, mu, l2, l1):
+        if is_penalized:
+            g = fma(fill(l2, lanes), w, mul(fill(scale, lanes), g))
+        elif has_momentum:
+            g = mul(fill(scale, lanes), g)
+        if has_momentum:
+            v = fma(fill(mu, lanes), v, g)
+            if is_nesterov:
+                w = fma(fill(-lr, lanes), fma(fill(mu, lanes), v, g), w)
+            else:
+                w = fma(fill(-lr, lanes), v, w)
+        elif is_penalized:
+            w = fma(fill(-lr, lanes), g, w)
+        else:
+            w = fma(fill(-lr * scale, lanes), g, w)
+        if is_penalized:
+            t = lr * l1
+            w = sub(w, smaller(larger(w, fill(-t, lanes)), fill(t, lanes)))
+        return w, v
+
+    return update
+
+
+@functools.cache
+def make_update_intercept(step: Step) -> Any:
+    """update_b(b, vb, gb, scale, lr, mu) -> (b, vb): the same for the intercept, which has no penalty."""
+    has_momentum = step.momentum != ""
+    is_nesterov = step.momentum == "nesterov"
+
+    @jit(variant=str(step), forceinline=True)
+    def update_b(b, vb, gb, scale, lr, mu):
+        gb *= scale
+        if not has_momentum:
+            return b - lr * gb, vb
+        vb = mu * vb + gb
+        return b - lr * (gb + mu * vb if is_nesterov else vb), vb
+
+    return update_b
+
+
+@functools.cache
+def make_average(lanes: int) -> Any:
+    """average(mean, w, t): mean + (w - mean) / t, the mean of t weights from that of t - 1."""
+
+    @jit(variant=str(lanes), forceinline=True)
+    def average(mean, w, t):
+        return add(mean, mul(sub(w, mean), fill(t, lanes)))
+
+    return average

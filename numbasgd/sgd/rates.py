@@ -23,6 +23,8 @@ def largest_eigenvalue(rows: np.ndarray, intercept: bool) -> float:
     s, d = rows.shape
     if d == 0:
         return 0.0
+    if not np.isfinite(rows.sum()):
+        return float("nan")
     if d <= _EXACT:
         return float(np.linalg.eigvalsh(rows.T @ rows / s)[-1])
     v = np.full(d, d**-0.5)  # power iteration; 50 products bring the largest eigenvalue to a percent or so

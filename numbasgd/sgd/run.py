@@ -20,9 +20,10 @@ from numbasgd.sgd.update import Step
 DIVERGED = 1e6  # a loss so many times the first one
 _CALL_SECONDS = 0.1  # how long compiled code runs before Python looks at it: progress, Ctrl-C, divergence
 _EVALUATED = 1 << 22  # entries of X that one call evaluates
+_FIRST = 1 << 22  # entries of X in the first call that makes steps
 # Entering compiled code from Python takes as long as a few small steps.  That it is entered once per
 # evaluation is the evaluation's doing, so the shortest of some calls without a step is taken off.
-_ENTRIES = 20
+_ENTRIES = 8
 _CACHED = 1 << 19  # bytes of X from which on memory is asked for ahead
 
 
@@ -108,12 +109,12 @@ class Run:
         problem: Problem,
         method: Method,
         scale: Scale | None,
-        stable_lr: Callable[[], float],
+        safe_lr: Callable[[], float],
         validation: Problem | None = None,
     ) -> None:
         rows = problem.rows
         self.problem, self.method, self.scale, self.validation = problem, method, scale, validation
-        self.stable_lr = stable_lr
+        self.safe_lr = safe_lr
         self.n, self.d = rows.n, rows.d
         self.kernel = advance_kernel(
             problem.loss, rows.d, problem.y.dtype, problem.s.size > 0, rows.is_gathered, method.step
@@ -137,6 +138,7 @@ class Run:
         self.entry_seconds = 0.0
         self.history: list[Moment] = []
         self.chosen: np.ndarray | None = None
+        self.checked = -1
 
     @property
     def samples(self) -> int:
@@ -213,9 +215,11 @@ class Run:
         """The losses of the present weights."""
         row = self.result
         loss = self.problem.mean_loss(row, row[self.size])
-        w = row[: self.d].astype(np.float64)
         method = self.method
-        penalty = 0.5 * method.l2 * float(w @ w) + method.l1 * float(np.abs(w).sum())
+        penalty = 0.0
+        if method.step.is_penalized:
+            w = row[: self.d].astype(np.float64)
+            penalty = 0.5 * method.l2 * float(w @ w) + method.l1 * float(np.abs(w).sum())
         held_out = math.nan if self.validation is None else self.validation.mean_loss(row, row[self.size])
         return Moment(loss, loss + penalty, held_out, self.samples, self.book.seconds)
 
@@ -236,12 +240,13 @@ class Run:
             return
         w, b = self.in_user_units(self.book.best)
         method = self.method
-        lr = self.stable_lr()
         epoch = moment.samples / self.n
         used = float(method.lrs[min(max(math.ceil(epoch) - 1, 0), len(method.lrs) - 1)])
+        lr = self.safe_lr()
+        lr = lr if 0 < lr < 0.5 * used else 0.1 * used
         raise DivergenceError(
             f"lr is {used:.4g}, and the loss went from {self.history[0].loss:.4g} to {moment.loss:.4g} after "
-            f'{epoch:g} epochs; expected it to fall. Pass lr={lr:.2g} or less, lr="auto", or standardize=True. '
+            f"{epoch:g} epochs; expected it to fall. Pass lr={lr:.2g} or less, or standardize=True. "
             f"The best weights so far (loss {self.book.best_watched:.4g}) are in the error's w and b.",
             epoch=epoch,
             w=w,
@@ -269,13 +274,16 @@ class Run:
         """
         target = epochs * self.n
         looks_at_epochs = patience is not None or at_epoch is not None
-        per_call = self.n  # samples in one call of compiled code, as many as _CALL_SECONDS take
+        # Samples in one call of compiled code, as many as _CALL_SECONDS take; a guess at first.
+        per_call = max(self.method.batch_size, _FIRST // max(self.d, 1))
         while self.samples < target and not self.book.is_over:
             marks = [target]
             if every is not None:
                 marks.append(self._next(every))
             if looks_at_epochs:
                 marks.append(self._next(self.n))
+            elif every is None or every > self.n:
+                marks.append(self._next_check())
             if stops is not None:
                 marks.append(self._next(stops[0]))
             before = self.samples
@@ -305,7 +313,8 @@ class Run:
         is_recorded = is_marked or self.samples >= target
         watched = self.book.best_watched
         moment = None
-        if is_recorded or every is None or (is_epoch and patience is not None):
+        is_checked = (every is None or every > self.n) and self.samples == self.checked
+        if is_recorded or is_checked or (is_epoch and patience is not None):
             moment = self.evaluate(is_recorded=is_recorded)
         show(self.samples, moment)
         if is_epoch and patience is not None and moment is not None:
@@ -315,6 +324,12 @@ class Run:
             self.book = self.book._replace(stale=stale, is_over=stale >= epochs)
         if is_epoch and at_epoch is not None and at_epoch():
             self.book = self.book._replace(is_over=True)
+
+    def _next_check(self) -> int:
+        """Where a divergence is looked for although no evaluation is due: after 1, 2, 4, ... epochs."""
+        epochs = 1 << max(self.samples // self.n, 0).bit_length()
+        self.checked = epochs * self.n
+        return self.checked
 
     def _next(self, every: int) -> int:
         return (self.samples // every + 1) * every

@@ -9,7 +9,8 @@ kernel says itself what sits in a register::
     g = fma(fill(r, LANES), x, g)
 
 ``lanes`` is a constant at compile time (a literal, or an integer that the function closes over).  Offsets
-count elements from the start of a C-ordered array.  All arguments are trusted: no bounds are checked.
+count elements from the start of a C-ordered array or from a ``pointer``.  All arguments are trusted:
+no bounds are checked.
 """
 
 from __future__ import annotations
@@ -93,9 +94,25 @@ def _suffix(vec: Vector) -> str:
     return f"v{vec.lanes}f{vec.dtype.bitwidth}"
 
 
-def _pointer(context: Any, builder: ir.IRBuilder, array: types.Array, value: Any, offset: ir.Value) -> Any:
-    data = context.make_array(array)(context, builder, value).data
+def _pointer(context: Any, builder: ir.IRBuilder, array: Any, value: Any, offset: ir.Value) -> Any:
+    is_array = isinstance(array, types.Array)
+    data = context.make_array(array)(context, builder, value).data if is_array else value
     return builder.gep(data, [offset])
+
+
+@intrinsic
+def pointer(typingctx: Any, array: Any, offset: Any) -> Any:
+    """The place of ``array[offset]`` in memory, which nothing keeps alive.
+
+    An array that goes through a function is counted there as one reference more and one less.  Within a loop
+    over rows that costs more than the row; a pointer is just a number.
+    """
+    place = types.CPointer(array.dtype)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return _pointer(context, builder, array, args[0], args[1])
+
+    return place(array, types.intp), codegen
 
 
 @intrinsic(prefer_literal=True)

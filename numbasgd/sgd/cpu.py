@@ -1,8 +1,8 @@
 """Minibatch SGD on a CPU: gradients, steps and whole epochs of a linear model, one pass over the rows.
 
 ``kernels(loss, d, dtype, ...)`` gives the compiled functions for rows of ``d`` columns.  There are two families
-with the same contracts.  *Narrow* rows fit one vector register: the weights then stay in a register for
-a whole epoch and a step touches no memory but its rows.  *Wide* rows take several registers.
+with the same contracts.  *Narrow* rows fit a few vector registers (8 where there are 32): the weights then
+stay in registers for a whole epoch and a step touches no memory but its rows.  *Wide* rows take more.
 
 Shapes and roles, the same everywhere:
 X : 1-D view of the memory that holds the rows, float32 or float64, in; see ``rows.Rows`` for base, si and sj.
@@ -36,12 +36,20 @@ from numbasgd.sgd.losses import LOSSES
 from numbasgd.sgd.rows import CHUNK, gather, room_for
 from numbasgd.sgd.sampling import fill_order
 from numbasgd.sgd.update import PLAIN, Step
-from numbasgd.simd import lanes_for, pointer
+from numbasgd.simd import lanes_for, most_registers, pointer
+
+_IN_ORDER = np.empty(0, np.int64)
 
 
 def padded(d: int, lanes: int) -> int:
     """The length of w and g in whole registers."""
     return max(1, -(-d // lanes)) * lanes
+
+
+def registers(d: int, lanes: int) -> int:
+    """Registers of a narrow row, or 0 for a wide one."""
+    count = max(1, -(-d // lanes))
+    return count if count <= most_registers() else 0
 
 
 def work_for(d: int, lanes: int, is_gathered: bool) -> int:
@@ -59,7 +67,7 @@ def kernels(
     ``sum_loss(..., w, b, start, stop, work)`` : the sum of the losses of some rows, in float64.
     """
     lanes = lanes_for(d, dtype.itemsize)
-    return _make_sums(loss, dtype.name, lanes, d <= lanes, is_weighted, is_gathered)
+    return _make_sums(loss, dtype.name, lanes, registers(d, lanes), is_weighted, is_gathered)
 
 
 def advance_kernel(
@@ -72,7 +80,7 @@ def advance_kernel(
 ) -> Callable[..., Any]:
     """The compiled function that makes steps; see ``advance`` below."""
     lanes = lanes_for(d, dtype.itemsize)
-    return _make_advance(loss, dtype.name, lanes, d <= lanes, is_weighted, is_gathered, step)
+    return _make_advance(loss, dtype.name, lanes, registers(d, lanes), is_weighted, is_gathered, step)
 
 
 @functools.cache
@@ -82,13 +90,13 @@ def _compiled(function: Callable[..., Any]) -> Any:
 
 @functools.cache
 def _make_sums(
-    loss: str, dtype: str, lanes: int, is_narrow: bool, is_weighted: bool, is_gathered: bool
+    loss: str, dtype: str, lanes: int, count: int, is_weighted: bool, is_gathered: bool
 ) -> SimpleNamespace:
     value, slope = _compiled(LOSSES[loss].value), _compiled(LOSSES[loss].slope)
     T = getattr(np, dtype)
-    variant = f"{loss}_{dtype}_{lanes}_{'narrow' if is_narrow else 'wide'}"
+    variant = f"{loss}_{dtype}_{lanes}_{count or 'wide'}"
     variant += "_weighted" * is_weighted + "_gathered" * is_gathered
-    sums = (narrow if is_narrow else wide).make_sums(slope, T, lanes, is_weighted, is_gathered, variant)
+    sums = (narrow if count else wide).make_sums(slope, T, lanes, count, is_weighted, is_gathered, variant)
     dot, sum_rows = sums.dot, sums.sum_rows
 
     @jit(variant=variant)
@@ -111,11 +119,12 @@ def _make_sums(
     def sum_loss(X, d, base, si, sj, y, s, w, b, start, stop, work):
         """Sum over rows start <= i < stop of s_i * value(x_i . w + b, y_i), in float64."""
         acc = 0.0
+        in_order = pointer(_IN_ORDER, 0)
         Xp, yp, sp, wp, room = pointer(X, 0), pointer(y, 0), pointer(s, 0), pointer(w, 0), pointer(work, 0)
         for c in range(start, stop, CHUNK):
             e = min(c + CHUNK, stop)
             if is_gathered:
-                gather(Xp, d, base, si, sj, yp, sp, is_weighted, yp, 0, c, e, room)
+                gather(Xp, d, base, si, sj, yp, sp, is_weighted, in_order, 0, c, e, room)
             for i in range(c, e):
                 z = dot(room, (i - c) * d, d, wp) if is_gathered else dot(Xp, i * si, d, wp)
                 v = value(np.float64(z + b), np.float64(yp[i]))
@@ -127,11 +136,11 @@ def _make_sums(
 
 @functools.cache
 def _make_advance(
-    loss: str, dtype: str, lanes: int, is_narrow: bool, is_weighted: bool, is_gathered: bool, step: Step
+    loss: str, dtype: str, lanes: int, count: int, is_weighted: bool, is_gathered: bool, step: Step
 ) -> Callable[..., Any]:
-    made = _make_sums(loss, dtype, lanes, is_narrow, is_weighted, is_gathered)
+    made = _make_sums(loss, dtype, lanes, count, is_weighted, is_gathered)
     variant = f"{made.variant}_{step}"
-    steps = (narrow if is_narrow else wide).make_steps(made.sums, getattr(np, dtype), lanes, step, variant)
+    steps = (narrow if count else wide).make_steps(made.sums, getattr(np, dtype), lanes, count, step, variant)
 
     @jit(variant=variant)
     def advance(

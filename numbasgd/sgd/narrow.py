@@ -1,4 +1,4 @@
-"""Rows that fit one vector register: x, w and g are one register each; contracts in ``cpu.py``."""
+"""Rows of a few vector registers, x, w and g all held in registers; contracts in ``cpu.py``."""
 
 from __future__ import annotations
 
@@ -6,35 +6,44 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
+
+from numbasgd import simd
 from numbasgd.jit import jit
-from numbasgd.sgd.rows import CHUNK, gather
+from numbasgd.sgd.rows import CHUNK, LINE, gather
 from numbasgd.sgd.update import Step, make_average, make_update, make_update_intercept
-from numbasgd.simd import add, fill, fma, like, load, load_first, mul, pointer, prefetch, store, total, widen
+from numbasgd.simd import add, fill, fma, like, load_all, load_row, pointer, prefetch, store, widen, zeros
 
 
 def make_sums(
-    slope: Any, T: Any, lanes: int, is_weighted: bool, is_gathered: bool, variant: str
+    slope: Any, T: Any, lanes: int, count: int, is_weighted: bool, is_gathered: bool, variant: str
 ) -> SimpleNamespace:
-    """``dot`` and ``sum_rows`` for rows of at most ``lanes`` columns, and what ``make_steps`` needs."""
+    """``dot`` and ``sum_rows`` for rows of ``count`` registers, and what ``make_steps`` needs."""
+    is_one = count == 1
+    per_line = LINE // np.dtype(T).itemsize
 
     @jit(variant=variant, forceinline=True)
     def dot(X, at, d, w):
-        return total(mul(load_first(X, at, lanes, d), load(w, 0, lanes)))
+        return simd.dot(load_row(X, at, lanes, count, d), load_all(w, 0, lanes, count))
 
     @jit(variant=variant, forceinline=True)
     def sum_chunk(X, d, stride, y, s, rows, n_rows, start, stop, ahead, w, b):
         """Sums of slope_i * x_i and of slope_i over at most CHUNK rows, in registers."""
-        g = fill(T(0), lanes)
+        g = zeros(T(0), lanes, count)
         gb = T(0)
         for t in range(start, stop):
             i = t if n_rows == 0 else rows[t]
             if ahead > 0:
                 later = t + ahead if n_rows == 0 else rows[min(t + ahead, n_rows - 1)]
-                prefetch(X, later * stride)
+                if is_one:
+                    prefetch(X, later * stride)
+                else:
+                    for j in range(0, d, per_line):
+                        prefetch(X, later * stride + j)
                 prefetch(X, later * stride + d - 1)
                 prefetch(y, later)
-            x = load_first(X, i * stride, lanes, d)
-            r = T(slope(total(mul(x, w)) + b, y[i]))
+            x = load_row(X, i * stride, lanes, count, d)
+            r = T(slope(simd.dot(x, w) + b, y[i]))
             if is_weighted:
                 r *= s[i]
             g = fma(fill(r, lanes), x, g)
@@ -46,7 +55,7 @@ def make_sums(
         """The same over any number of rows, chunk by chunk."""
         if not is_gathered and stop - start <= CHUNK:
             return sum_chunk(X, d, si, y, s, rows, n_rows, start, stop, ahead, w, b)
-        wide_g = widen(fill(T(0), lanes))
+        wide_g = widen(zeros(T(0), lanes, count))
         wide_gb = 0.0
         for c in range(start, stop, CHUNK):
             e = min(c + CHUNK, stop)
@@ -63,7 +72,7 @@ def make_sums(
     @jit(variant=variant, forceinline=True)
     def sum_rows(X, d, base, si, sj, y, s, rows, n_rows, start, stop, ahead, w, b, g, wide, room):
         """g := sum of slope_i * x_i; returns the sum of slope_i."""
-        wv = load(w, 0, lanes)
+        wv = load_all(w, 0, lanes, count)
         gv, gb = sum_registers(X, d, base, si, sj, y, s, rows, n_rows, start, stop, ahead, wv, b, room)
         store(g, 0, gv)
         return gb
@@ -71,10 +80,13 @@ def make_sums(
     return SimpleNamespace(dot=dot, sum_rows=sum_rows, sum_registers=sum_registers)
 
 
-def make_steps(sums: SimpleNamespace, T: Any, lanes: int, step: Step, variant: str) -> Callable[..., Any]:
+def make_steps(
+    sums: SimpleNamespace, T: Any, lanes: int, count: int, step: Step, variant: str
+) -> Callable[..., Any]:
     """``steps`` on the sums of ``make_sums``."""
     sum_registers = sums.sum_registers
     update, update_b, average = make_update(step, lanes), make_update_intercept(step), make_average(lanes)
+    n_regs = count
     has_momentum, is_averaged = step.momentum != "", step.is_averaged
 
     @jit(variant=variant, forceinline=True)
@@ -84,9 +96,9 @@ def make_steps(sums: SimpleNamespace, T: Any, lanes: int, step: Step, variant: s
     ):  # fmt: skip
         """One step for each minibatch of the positions start <= t < stop of ``rows``."""
         row = size + lanes
-        w, b = load(state, 0, lanes), state[size]
-        v, vb = load(state, row, lanes), state[row + size]
-        mean, mean_b = load(state, 2 * row, lanes), state[2 * row + size]
+        w, b = load_all(state, 0, lanes, n_regs), state[size]
+        v, vb = load_all(state, row, lanes, n_regs), state[row + size]
+        mean, mean_b = load_all(state, 2 * row, lanes, n_regs), state[2 * row + size]
         for at in range(start, stop, batch_size):
             e = min(at + batch_size, stop)
             g_sum, gb = sum_registers(X, d, base, si, sj, y, s, rows, n_rows, at, e, ahead, w, b, room)

@@ -9,6 +9,7 @@ import numpy as np
 from numbasgd import check
 from numbasgd.jit import jit
 
+LINE = 64  # bytes of a cache line
 CHUNK = 256  # rows that are summed in the dtype of X, and gathered at once; chunks are added up in float64
 
 

@@ -1,4 +1,4 @@
-"""Rows of several vector registers: x, w and g pass through piece by piece; contracts in ``cpu.py``.
+"""Rows of many vector registers: x, w and g pass through piece by piece; contracts in ``cpu.py``.
 
 Four rows are worked on at once, so that a piece of w or g that is loaded serves four rows.
 """
@@ -12,17 +12,15 @@ from typing import Any
 import numpy as np
 
 from numbasgd.jit import jit
-from numbasgd.sgd.rows import CHUNK, gather
+from numbasgd.sgd.rows import CHUNK, LINE, gather
 from numbasgd.sgd.update import Step, make_average, make_update, make_update_intercept
 from numbasgd.simd import add, fill, fma, load, load_first, mul, pointer, prefetch, store, total
 
-LINE = 64  # bytes of a cache line
-
 
 def make_sums(
-    slope: Any, T: Any, lanes: int, is_weighted: bool, is_gathered: bool, variant: str
+    slope: Any, T: Any, lanes: int, count: int, is_weighted: bool, is_gathered: bool, variant: str
 ) -> SimpleNamespace:
-    """``dot`` and ``sum_rows`` for rows of more than ``lanes`` columns, and what ``make_steps`` needs."""
+    """``dot`` and ``sum_rows`` for rows of any number of columns, and what ``make_steps`` needs."""
     per_line = LINE // np.dtype(T).itemsize
 
     @jit(variant=variant, forceinline=True)
@@ -187,7 +185,9 @@ def make_sums(
     )
 
 
-def make_steps(sums: SimpleNamespace, T: Any, lanes: int, step: Step, variant: str) -> Callable[..., Any]:
+def make_steps(
+    sums: SimpleNamespace, T: Any, lanes: int, count: int, step: Step, variant: str
+) -> Callable[..., Any]:
     """``steps`` on the sums of ``make_sums``."""
     dot, sum_rows, add_row, fetch = sums.dot, sums.sum_rows, sums.add_row, sums.fetch
     slope, is_weighted, is_gathered = sums.slope, sums.is_weighted, sums.is_gathered

@@ -96,6 +96,7 @@ def lines(found: dict[str, Any]) -> list[str]:
     told = [
         f"machine:  {cpu['model']} ({cpu['llvm_name']}, {cpu['simd']}), {cpu['cores']} usable cores{quota}",
         f"memory:   {caches}  RAM {size(found['ram'])}",
+        f"state:    {linux.state(found)}",
         f"BLAS:     {library['name']} {library['version']}, running kernel {library['kernel']}, "
         f"threads {library['threads']}",
         "versions: " + ", ".join(f"{name} {number}" for name, number in found["versions"].items()),

@@ -80,35 +80,53 @@ def _merged(curve: Sequence[float], ranges: list[tuple[int, int]]) -> list[tuple
     return ranges
 
 
+def sizes(
+    latency: Sequence[Mapping[str, Any]], read: Sequence[Mapping[str, Any]], n_caches: int = 3
+) -> list[int]:
+    """The sizes of the caches, by latency and by bandwidth.
+
+    Latency shows the small caches sharply.  The last one is shared: what others keep in it delays a walk at
+    random long before it slows a read in order.  So where the bandwidth falls only later, that counts: a
+    cache can look smaller than it is, not larger.
+    """
+    found = edges([p["bytes"] for p in latency], [p["low"] for p in latency], n_caches)
+    by_read = edges([p["bytes"] for p in read], [1 / p["high"] for p in read], n_caches)
+    # A step at the very end of the sweep is a slow moment: memory is there for more than an octave.
+    beyond = [edge for edge in by_read if found and found[-1] < edge < read[-1]["bytes"] / 2.5]
+    if beyond and len(found) == n_caches:
+        found[-1] = beyond[-1]
+    elif beyond and beyond[-1] > 2 * found[-1]:
+        found.append(beyond[-1])
+    return found
+
+
 def levels(
     latency: Sequence[Mapping[str, Any]], read: Sequence[Mapping[str, Any]], read_all: float, n_caches: int = 3
 ) -> list[dict[str, Any]]:
     """Each cache with its size, one thread's read bandwidth and latency, and last the memory.
 
-    latency, read : points with "bytes", "value" and "low", ascending in bytes.  Sizes are found in the fastest
-    rounds, which neighbours in a shared cache spoiled least.  A level's other figures are the medians
-    over working sets that are clearly inside it.
+    latency, read : points with "bytes", "value", "low" and "high", ascending in bytes.  Sizes are found in
+    the fastest rounds.  A level's figures are those of working sets clearly inside it: the median bandwidth,
+    and the lower quartile of the latency, which near the end of a shared cache is partly that beyond.
     """
-    found = edges([p["bytes"] for p in latency], [p["low"] for p in latency], n_caches)
+    found = sizes(latency, read, n_caches)
     result: list[dict[str, Any]] = []
     for i, (inner, size) in enumerate(zip([0, *found], [*found, None], strict=True)):
         of_level: dict[str, Any] = {"name": "memory" if size is None else f"L{i + 1}", "bytes": size}
-        of_level["read"] = _inside(read, inner, size)
+        of_level["read"] = statistics.median_low(_inside(read, inner, size))
         if size is None:
             of_level["read_all"] = read_all
-        result.append({**of_level, "latency": _inside(latency, inner, size)})
+        result.append({**of_level, "latency": _quantile(sorted(_inside(latency, inner, size)), 0.25)})
     return result
 
 
-def _inside(points: Sequence[Mapping[str, Any]], inner: int, outer: int | None) -> float:
-    """The median value of the points well inside; of the nearest to the middle where there is none."""
+def _inside(points: Sequence[Mapping[str, Any]], inner: int, outer: int | None) -> list[float]:
+    """The values of the points well inside; of the nearest to the middle where there is none."""
     last = points[-1]["bytes"]
     chosen = [
         p["value"]
         for p in points
         if 2 * inner < p["bytes"] and (p["bytes"] <= 0.75 * outer if outer else p["bytes"] >= last / 2)
     ]
-    if chosen:
-        return statistics.median(chosen)
     middle = math.sqrt(max(inner, points[0]["bytes"]) * (outer or last))
-    return min(points, key=lambda p: abs(math.log(p["bytes"] / middle)))["value"]
+    return chosen or [min(points, key=lambda p: abs(math.log(p["bytes"] / middle)))["value"]]

@@ -79,6 +79,16 @@ def huge_pages() -> str:
     return found[1] if found else UNKNOWN
 
 
+def state(found: dict[str, Any]) -> str:
+    """What of a fingerprint tells how it ran, on one line."""
+    cpu = found["cpu"]
+    where = {True: "a virtual machine", False: "no virtual machine"}.get(cpu["virtual"], "perhaps virtual")
+    return (
+        f"{where}, governor {cpu['governor']}, boost {cpu['boost']}, load {cpu['load']}, "
+        f"steal {cpu['steal']}, huge pages {found['huge_pages']}, vectors of {cpu['register_bytes']} bytes"
+    )
+
+
 def _read(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8", errors="replace").strip()

@@ -16,7 +16,7 @@ import numpy as np
 from numbasgd.jit import jit
 from numbasgd.machine import probes
 from numbasgd.machine.timing import aligned
-from numbasgd.simd import add, fill, fma, load, register_bytes, total
+from numbasgd.simd import add, fill, fma, load, mul, register_bytes, total
 
 LINE = 16  # float32 numbers in a cache line of 64 bytes
 PATTERNS = ("sequential", "strided", "random", "chase")
@@ -161,11 +161,24 @@ def _bursts() -> Any:
     return jit(bursts, variant=f"{lanes}", fastmath=False)
 
 
+@jit(fastmath=False)
+def fused(v, factor, summand):
+    """Return v * factor + summand, rounded once."""
+    return fma(v, factor, summand)
+
+
+@jit(fastmath=False)
+def apart(v, factor, summand):
+    """Return v * factor + summand in two instructions, where the machine has no single one."""
+    return add(mul(v, factor), summand)
+
+
 @functools.cache
 def make_work(lanes: int, flop: int) -> Any:
     """A sum with ``flop`` operations for each number: 1 is the addition alone."""
     FUSED = flop // 2 - 1  # multiply-adds before the one that adds to the sum
     STEP = 8 * lanes
+    step = fused if probes.has_fma() else apart
 
     if flop == 1:
         read = probes.make_read(lanes)
@@ -187,10 +200,10 @@ def make_work(lanes: int, flop: int) -> Any:
                     v4, v5 = load(x, i + 4 * lanes, lanes), load(x, i + 5 * lanes, lanes)
                     v6, v7 = load(x, i + 6 * lanes, lanes), load(x, i + 7 * lanes, lanes)
                     for _ in range(FUSED):
-                        v0, v1, v2, v3 = fma(v0, m, c), fma(v1, m, c), fma(v2, m, c), fma(v3, m, c)
-                        v4, v5, v6, v7 = fma(v4, m, c), fma(v5, m, c), fma(v6, m, c), fma(v7, m, c)
-                    s0, s1, s2, s3 = fma(v0, m, s0), fma(v1, m, s1), fma(v2, m, s2), fma(v3, m, s3)
-                    s4, s5, s6, s7 = fma(v4, m, s4), fma(v5, m, s5), fma(v6, m, s6), fma(v7, m, s7)
+                        v0, v1, v2, v3 = step(v0, m, c), step(v1, m, c), step(v2, m, c), step(v3, m, c)
+                        v4, v5, v6, v7 = step(v4, m, c), step(v5, m, c), step(v6, m, c), step(v7, m, c)
+                    s0, s1, s2, s3 = step(v0, m, s0), step(v1, m, s1), step(v2, m, s2), step(v3, m, s3)
+                    s4, s5, s6, s7 = step(v4, m, s4), step(v5, m, s5), step(v6, m, s6), step(v7, m, s7)
             return total(add(add(add(s0, s1), add(s2, s3)), add(add(s4, s5), add(s6, s7))))
 
     return jit(work, variant=f"{lanes}_{flop}", fastmath=False)

@@ -78,7 +78,7 @@ def limits(quick: bool = False, *, largest: int | None = None) -> dict[str, Any]
         of_one = rounds.limit(one.rates, 1e-9)
         fma[np.dtype(dtype).name] = {"one": of_one, "all": _together(one, n_threads, together)}
     room = _room(most)
-    latency = _latency(room, effort)
+    latency = _latency(room, effort._replace(seconds=2 * effort.seconds))
     bandwidth = {name: {"one": _sweep(name, room, effort)} for name in ("read", "copy", "triad")}
     del room
     # All threads together must leave all the last caches behind, which may be several.
@@ -129,7 +129,7 @@ def _walk(room: np.ndarray, n_lines: int) -> Probe:
     def prepare() -> None:
         nonlocal place
         probes.link_cycle(room, n_lines)
-        place = np.uint64(probes.chase(room, np.uint64(0), np.uint64(min(n_lines, 1 << 18))))
+        place = np.uint64(probes.chase(room, np.uint64(0), np.uint64(min(n_lines, 1 << 16))))
 
     def walk(n: int) -> None:
         nonlocal place

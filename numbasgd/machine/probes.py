@@ -21,7 +21,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from numbasgd.jit import jit
-from numbasgd.simd import Vector, _pointer, _splat, _vector, add, fill, fma, load, prefetch, store, total
+from numbasgd.simd import Vector, _pointer, _splat, _vector, add, fill, load, mul, prefetch, store, total
 
 UNROLL = 8  # vectors a step of a loop over memory: as many sums run side by side
 AHEAD = 1024  # numbers that a read is asked for before it is needed, where that is done
@@ -176,13 +176,13 @@ def make_triad(lanes: int, past_cache: bool) -> Any:
         f = fill(factor, lanes)
         for _ in range(passes):
             for i in range(0, x.size, 4 * lanes):
-                put(out, i, fma(load(y, i, lanes), f, load(x, i, lanes)))
+                put(out, i, add(mul(load(y, i, lanes), f), load(x, i, lanes)))
                 j = i + lanes
-                put(out, j, fma(load(y, j, lanes), f, load(x, j, lanes)))
+                put(out, j, add(mul(load(y, j, lanes), f), load(x, j, lanes)))
                 j = i + 2 * lanes
-                put(out, j, fma(load(y, j, lanes), f, load(x, j, lanes)))
+                put(out, j, add(mul(load(y, j, lanes), f), load(x, j, lanes)))
                 j = i + 3 * lanes
-                put(out, j, fma(load(y, j, lanes), f, load(x, j, lanes)))
+                put(out, j, add(mul(load(y, j, lanes), f), load(x, j, lanes)))
         return out[0]
 
     return jit(triad, variant=f"{lanes}_{int(past_cache)}", fastmath=False)

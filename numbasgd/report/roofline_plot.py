@@ -90,11 +90,13 @@ def _ceilings(
         extent = "" if level["bytes"] is None else f" ({size(level['bytes'])})"
         # Above its line, but below where the next faster line is too near for that.
         is_above = i == 0 or levels[i - 1]["read"] > 1.4 * level["read"]
-        ax.annotate(
-            f"{level['name']}{extent}: {level['read']:.3g} GB/s", (left, left * level["read"]),
-            xytext=(6, 8) if is_above else (10, 2), textcoords="offset points", fontsize=8, color="0.3",
-            rotation=45, rotation_mode="anchor", transform_rotates_text=True,
-            ha="left", va="bottom" if is_above else "top",
+        x = left * (1.1 if is_above else 1.2)
+        ax.text(
+            x, x * level["read"] * (1.04 if is_above else 0.96),
+            f"{level['name']}{extent}: {level['read']:.3g} GB/s", fontsize=8, color="0.3",
+            # Along the line y = read * x, whatever angle that has once the axes have their final size.
+            rotation=math.degrees(math.atan(level["read"])), rotation_mode="anchor",
+            transform_rotates_text=True, ha="left", va="bottom" if is_above else "top",
         )  # fmt: skip
 
 
@@ -122,15 +124,19 @@ def _names(ax: Any, points: Sequence[Point], colour: str, left: float, right: fl
 
 
 def spread(wanted: Sequence[float], gap: float, top: float) -> list[float]:
-    """Ascending places at least ``gap`` apart, near the ascending ``wanted``, and none above ``top``."""
-    places: list[float] = []
-    for value in wanted:
-        places.append(max(value, places[-1] + gap) if places else value)
-    limit = top
-    for i in range(len(places) - 1, -1, -1):
-        places[i] = min(places[i], limit)
-        limit = places[i] - gap
-    return places
+    """Ascending places ``gap`` apart or more, none above ``top``, as near as can be to ``wanted``, ascending.
+
+    Without the gaps between them, places may be equal but not descend: neighbours that would are pooled.
+    """
+    pools: list[tuple[float, int]] = []  # the mean of a pool's places without gaps, and how many they are
+    for i, value in enumerate(wanted):
+        pools.append((value - i * gap, 1))
+        while len(pools) > 1 and pools[-2][0] >= pools[-1][0]:
+            (low, n), (high, k) = pools[-2:]
+            pools[-2:] = [((low * n + high * k) / (n + k), n + k)]
+    highest = top - (len(wanted) - 1) * gap
+    places = [min(mean, highest) for mean, n in pools for _ in range(n)]
+    return [place + i * gap for i, place in enumerate(places)]
 
 
 def _group(group: str) -> str:

@@ -137,6 +137,8 @@ def test_bandwidth_tells_the_size_of_a_cache_that_others_use():
     assert [level["latency"] for level in found] == [1, 4, 15, 150]
     assert found[0]["read"] == 400
     assert found[-1]["read_all"] == 50.0
-    slow_end = [*read[:-2], read[-2] / 2, read[-1] / 2]  # a slow moment at the end of the sweep
+    # A slow moment at the end of a sweep whose second and third level are as fast.
+    read = [400 / t for t in _curve(sizes, [32 * KB, 1024 * KB, 32 << 20], [1, 2, 2, 8], 0)]
+    slow_end = [*read[:-2], read[-2] / 2, read[-1] / 2]
     found = levels.levels(_points(sizes, spoiled), _points(sizes, slow_end), 50.0)
     assert found[2]["bytes"] == 32 << 20

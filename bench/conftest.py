@@ -9,17 +9,20 @@ import os
 import pytest
 
 from bench import summary
-from bench.measure import BUDGET, Budget, Measure
+from bench.measure import BUDGET, Budget, Measure, shares
+from numbasgd.machine import peaks
 from numbasgd.machine.fingerprint import fingerprint, lines, warnings_for
 
 _machine = functools.cache(fingerprint)
+_limits = functools.cache(functools.partial(peaks.limits, quick=True))  # once a session, at the first case
 _budget = pytest.StashKey[Budget]()
 
 
 def pytest_addoption(parser):
-    """Two options beside pytest-benchmark's."""
+    """Options beside pytest-benchmark's."""
     group = parser.getgroup("numbasgd")
     group.addoption("--bench-full", action="store_true", help="more sizes, and no limit on the total time")
+    group.addoption("--bench-no-limits", action="store_true", help="leave out what the machine can do")
     group.addoption("--bench-compact", action="store_true", help="leave single rounds out of the JSON")
     group.addoption("--bench-stats", action="store_true", help="print pytest-benchmark's own tables, too")
 
@@ -68,12 +71,16 @@ def measure(benchmark, request):
     """Measure one case; see ``bench.measure.Measure``."""
     benchmark.name = benchmark.name.removeprefix("test_")
     config = request.config
-    return Measure(
+    limits = None if config.getoption("bench_no_limits") else _limits()
+    yield Measure(
         benchmark,
         float(config.getoption("benchmark_max_time")),
         config.getoption("benchmark_min_rounds"),
         config.stash.get(_budget, None),
     )
+    if limits is not None and benchmark.stats is not None:
+        info = benchmark.extra_info
+        info.update(shares(info, benchmark.stats.stats.median, limits))
 
 
 def pytest_terminal_summary(terminalreporter, config):
@@ -89,7 +96,9 @@ def pytest_benchmark_update_machine_info(config, machine_info):
     machine_info.pop("release", None)  # a kernel's release can carry the name of whoever built or hosts it
     for name in ("l1_data_cache_size", "l1_instruction_cache_size", "l2_cache_size", "l3_cache_size"):
         machine_info.get("cpu", {}).pop(name, None)
-    machine_info["numbasgd"] = _machine()
+    machine_info["numbasgd"] = dict(_machine())
+    if _limits.cache_info().currsize:
+        machine_info["numbasgd"]["limits"] = _limits()
 
 
 def pytest_benchmark_update_commit_info(config, commit_info):

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import pytest
 
 from numbasgd.machine import blas, timing
+from numbasgd.report import roofline
 
 SCHEMA = 1
 BUDGET = 180.0  # seconds after which the default selection begins no further case; one case more still fits
@@ -127,6 +128,21 @@ class Measure:
     def add(self, **info: Any) -> None:
         """Write more plain JSON values beside the case, known only after it ran."""
         self._benchmark.extra_info.update(info)
+
+
+def shares(info: Mapping[str, Any], seconds: float, limits: Mapping[str, Any]) -> dict[str, float]:
+    """``peak_share`` and ``roofline_share`` of a case on one thread of the CPU; nothing for others."""
+    if (info.get("device"), info.get("threads")) != ("cpu", "one") or not {"flop", "bytes"} <= set(info):
+        return {}
+    there = roofline.place(
+        limits,
+        flop=info["flop"],
+        n_bytes=info["bytes"],
+        seconds=seconds,
+        dtype=info["dtype"],
+        working_set=info.get("working_set", 0),
+    )
+    return {} if there is None else {"peak_share": there.peak_share, "roofline_share": there.roofline_share}
 
 
 def _seconds(func: Callable[[], Any]) -> float:

@@ -11,11 +11,13 @@ RATE = {
     "matmul": ("GFLOP/s", "flop", 1e9),
     "gradient": ("GB/s", "bytes", 1e9),
     "train": ("Msamples/s", "n", 1e6),
+    "memory": ("GB/s", "bytes", 1e9),
 }
 NOTE = {
     "matmul": "GFLOP/s = 2mnk/t; residual: Freivalds' check as a share of its limit",
     "gradient": "GB/s = compulsory bytes/t; residual: the largest error as a share of its limit",
     "train": "the time of one more epoch, shuffling included, evaluation left out",
+    "memory": "GB/s = bytes used/t; every sum is exact",
     "compile": "the first call of a process: compiled anew, or loaded from the cache",
 }
 

@@ -35,7 +35,7 @@ def run_bench(folder, *argv, **env):
 @pytest.fixture(scope="module")
 def smoke(tmp_path_factory):
     folder = tmp_path_factory.mktemp("bench")
-    chosen = "matmul and f32-64-one or gradient and f32-1500x5 or train and b100-one"
+    chosen = "matmul and f32-64-one or gradient and f32-1500x5 or train and b100-one or memory and f32-16KB"
     code, said, found = run_bench(folder, "-k", chosen, "--benchmark-max-time=0.02")
     assert code == 0, said
     return said, found
@@ -48,7 +48,9 @@ def test_smoke_cases_and_what_they_carry(smoke):
     expected = [f"matmul[{name}-f32-64-one]" for name in on_cpu]
     expected += [f"gradient[{name}-f32-1500x5-one]" for name in ("numbasgd", "numpy")]
     expected += [f"train[{name}-f32-airfoil-b100-one]" for name in ("numbasgd", "numpy-loop")]
+    expected += [f"memory[order-{name}-f32-16KB-one]" for name in ("sequential", "strided", "random")]
     assert set(expected) <= set(cases)
+    assert cases["memory[order-chase-f32-16KB-one]"]["extra_info"]["residual"] == 0
     for bench in map(cases.get, expected):
         info = bench["extra_info"]
         assert set(info) >= KEYS
@@ -57,6 +59,7 @@ def test_smoke_cases_and_what_they_carry(smoke):
         assert 0 <= info["residual"] <= info["residual_limit"]
         assert info["n_threads"] == 1
         assert bench["stats"]["median"] > 0
+        assert 0 < info["peak_share"] <= info["roofline_share"]
         reference = [
             b["extra_info"]["case"] for b in cases.values() if b["extra_info"]["ladder"] == info["ladder"]
         ]
@@ -64,6 +67,7 @@ def test_smoke_cases_and_what_they_carry(smoke):
     assert cases["matmul[full-f32-64-one]"]["extra_info"]["flop"] == 2 * 64**3
     assert cases["train[numbasgd-f32-airfoil-b100-one]"]["extra_info"]["epochs"] == 100
     assert found["machine_info"]["numbasgd"]["schema"] == 1
+    assert found["machine_info"]["numbasgd"]["limits"]["schema"] == 1
 
 
 def test_smoke_prints_the_machine_first_and_ladders_last(smoke):
@@ -112,12 +116,14 @@ def test_a_kernel_that_computes_something_else_fails_its_bench(tmp_path):
     )
     chosen = "numpy-column-f32-64-one or numpy-row-f32-64-one"
     path = os.pathsep.join([str(tmp_path), str(ROOT)])
-    code, said, found = run_bench(tmp_path, "-p", "spoil", "-k", chosen, PYTHONPATH=path)
+    code, said, found = run_bench(tmp_path, "-p", "spoil", "-k", chosen, "--bench-no-limits", PYTHONPATH=path)
     assert code == 1
+    assert "limits" not in found["machine_info"]["numbasgd"]
+    assert "peak_share" not in found["benchmarks"][0]["extra_info"]
     assert "numpy-column gives a wrong result" in said
     assert [bench["name"] for bench in found["benchmarks"]] == ["matmul[numpy-row-f32-64-one]"]
 
 
 def test_pytest_benchmarks_own_tables_are_there_for_those_who_ask(tmp_path):
-    _, said, _ = run_bench(tmp_path, "-k", "numpy-row-f32-64-one", "--bench-stats")
+    _, said, _ = run_bench(tmp_path, "-k", "numpy-row-f32-64-one", "--bench-stats", "--bench-no-limits")
     assert "benchmark 'matmul-f32-64-one': 1 tests" in said

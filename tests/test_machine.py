@@ -39,7 +39,7 @@ def test_fingerprint_is_plain_json():
     found = fingerprint.fingerprint()
     assert json.loads(json.dumps(found, allow_nan=False)) == found
     assert found["schema"] == 1
-    assert set(found) == {"schema", "system", "cpu", "ram", "blas", "versions", "env", "gpu"}
+    assert set(found) == {"schema", "system", "cpu", "ram", "blas", "versions", "env", "gpu", "huge_pages"}
     assert set(found["blas"]) >= {"name", "version", "kernel", "threads"}
     assert found["cpu"]["cores"] == fingerprint.usable_cores() >= 1
     assert found["versions"]["python"] == platform.python_version()

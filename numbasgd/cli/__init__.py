@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Sequence
 from importlib import import_module
 
-COMMANDS = ("ladder", "train", "noise", "compare", "report", "data", "info")
+COMMANDS = ("ladder", "train", "noise", "memory", "roofline", "compare", "report", "data", "info")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

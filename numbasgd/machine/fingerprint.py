@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from numbasgd.machine import blas
+from numbasgd.machine import blas, linux
 from numbasgd.machine.blas import UNKNOWN
 
 SCHEMA = 1
@@ -29,6 +29,7 @@ _SIMD = (
     ("sve", "sve"),
     ("neon", "neon"),
 )
+_VECTOR = ("sse", "ssse", "avx", "fma", "f16c", "amx", "neon", "sve", "sme", "fullfp16", "bf16", "dotprod")
 # Variables that make a library or Numba run other code than it would choose for this CPU.
 _BLAS_KERNEL = ("OPENBLAS_CORETYPE", "MKL_ENABLE_INSTRUCTIONS", "MKL_DEBUG_CPU_TYPE", "BLIS_ARCH_TYPE")
 _NUMBA_CODE = ("NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES", "NUMBA_OPT", "NUMBA_LOOP_VECTORIZE", "NUMBA_BOUNDSCHECK")
@@ -37,14 +38,17 @@ _NUMBA_CODE = ("NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES", "NUMBA_OPT", "NUMBA_LOOP_
 def fingerprint() -> dict[str, Any]:
     """CPU, caches, memory, BLAS, versions, settings and GPU of this machine, in plain JSON values.
 
-    Sizes are in bytes.  ``cores`` is how many this process may use; ``quota`` the share of them that its
-    control group allows, in cores, or None without a limit.
+    Sizes are in bytes.  ``cores`` is how many cpus this process may use, of ``cpus`` that there are on
+    ``physical_cores``; ``quota`` the share of them that its control group allows, in cores, or None without
+    a limit.  ``register_bytes`` is the vector length that our kernels chose.  ``load`` and ``steal`` tell
+    how much else went on.
     """
     return {
         "schema": SCHEMA,
         "system": platform.system(),
         "cpu": _cpu(),
         "ram": _ram(),
+        "huge_pages": linux.huge_pages(),
         "blas": blas.describe(),
         "versions": _versions(),
         "env": environment(),
@@ -92,6 +96,7 @@ def lines(found: dict[str, Any]) -> list[str]:
     told = [
         f"machine:  {cpu['model']} ({cpu['llvm_name']}, {cpu['simd']}), {cpu['cores']} usable cores{quota}",
         f"memory:   {caches}  RAM {size(found['ram'])}",
+        f"state:    {linux.state(found)}",
         f"BLAS:     {library['name']} {library['version']}, running kernel {library['kernel']}, "
         f"threads {library['threads']}",
         "versions: " + ", ".join(f"{name} {number}" for name, number in found["versions"].items()),
@@ -126,6 +131,8 @@ def size(n_bytes: int | str) -> str:
 def _cpu() -> dict[str, Any]:
     import llvmlite.binding as llvm
 
+    from numbasgd.simd import register_bytes
+
     features = {name for name, has in llvm.get_host_cpu_features().items() if has}
     if platform.machine().lower() in ("aarch64", "arm64"):
         features.add("neon")
@@ -137,9 +144,18 @@ def _cpu() -> dict[str, Any]:
         "machine": platform.machine() or UNKNOWN,
         "llvm_name": llvm.get_host_cpu_name() or UNKNOWN,
         "simd": next((shown for name, shown in _SIMD if name in features), UNKNOWN),
+        "simd_features": sorted(name for name in features if name.startswith(_VECTOR)),
+        "register_bytes": register_bytes(),
         "cores": usable_cores(),
+        "cpus": os.cpu_count() or UNKNOWN,
+        "physical_cores": linux.physical_cores(),
         "quota": _quota(),
         "caches": _caches(),
+        "shared": linux.shared_caches(),
+        **linux.clocks(),
+        "virtual": linux.is_virtual(),
+        "load": linux.load(),
+        "steal": linux.steal(),
     }
 
 
@@ -167,6 +183,11 @@ def _quota() -> float | None:
             return round(int(words[0]) / int(words[1]), 2)
     limit, period = (_read(_CGROUP / "cpu" / f"cpu.cfs_{name}_us").strip() for name in ("quota", "period"))
     return round(int(limit) / int(period), 2) if limit and period and int(limit) > 0 else None
+
+
+def cache_sizes() -> dict[str, int | str]:
+    """Bytes of each data cache of a core."""
+    return {name: size for name, size in _caches().items() if name.startswith("L")}
 
 
 def _caches() -> dict[str, int | str]:

@@ -1,0 +1,121 @@
+"""The chapter's argument about memory, measured here: the first access costs, a burst is cheap.
+
+Measures what this machine can do (multiply-adds, bandwidth and latency by working set, the caches that show in
+them) and how fast numbers are read in order, with gaps, at random, in bursts, by wide loads and with work for
+each.  One thread; every sum is checked.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Any
+
+    from numbasgd.report.memory import Memory, Row
+    from numbasgd.report.tables import Table
+
+HELP = "what this machine's memory and arithmetic can do, measured"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of ``numbasgd memory``."""
+    parser.add_argument("--quick", action="store_true", help="fewer rounds: a few seconds, more noise")
+    parser.add_argument("--plot", metavar="FILE", help="draw the measurements into FILE (png, svg, pdf, ...)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure, then print the tables or JSON, and draw."""
+    from numbasgd.machine.fingerprint import lines, warnings_for
+    from numbasgd.report import figures, memory
+    from numbasgd.report.tables import render
+
+    if args.plot:
+        figures.check_path(args.plot)
+    found = memory.measure(args.quick)
+    if args.plot:
+        from numbasgd.report.memory_plot import plot_memory
+
+        figures.save(plot_memory(found), args.plot)
+    if args.json:
+        print(json.dumps(found.to_dict(), indent=2, allow_nan=False))
+        return 0
+    machine = dict(found.machine)
+    print("\n".join([*lines(machine), *(f"note:     {said}" for said in warnings_for(machine)), ""]))
+    print(render(_tables(found)), end="")
+    print(
+        f"\nMeasured in {found.limits['seconds']:.0f} s and checked. A value is the median of the fastest "
+        "quarter of the rounds, since others can only slow a round down. Bytes as STREAM counts them."
+    )
+    return 0
+
+
+def _tables(memory: Memory) -> list[Table]:
+    from numbasgd.machine.fingerprint import size
+    from numbasgd.report.tables import Table, number
+
+    limits = memory.limits
+    levels = tuple(
+        (
+            level["name"],
+            "" if level["bytes"] is None else size(level["bytes"]),
+            number(level["read"]),
+            number(level["latency"]),
+        )
+        for level in limits["levels"]
+    )
+    last = ("arithmetic", "GFLOP/s one thread", f"all {limits['threads']} threads")
+    arithmetic = tuple(
+        (f"multiply-add, {dtype}", number(found["one"]["value"]), number(found["all"]["value"]))
+        for dtype, found in limits["fma"].items()
+    )
+    bandwidth = tuple(
+        (f"{name} in memory", number(found["one"][-1]["value"]), number(found["all"][-1]["value"]))
+        for name, found in limits["bandwidth"].items()
+    )
+    heads = ("read", "working set", "ns a number", "GB/s used", "GFLOP/s")
+    tables = [
+        Table(last, arithmetic, "What the machine can do"),
+        Table(("memory", "GB/s one thread", f"all {limits['threads']} threads"), bandwidth),
+        Table(("level", "size found", "GB/s read", "ns a load"), levels, "The levels that the sweep found"),
+    ]
+    titles = {
+        "patterns": "The first access costs, the next one of its line does not",
+        "bursts": "A burst is cheap: bytes in a row from random places",
+        "widths": "Wide loads feed the units: bytes a load",
+        "work": "Arithmetic outruns memory: operations for each number",
+    }
+    return (
+        tables
+        + [
+            Table(heads, tuple(_cells(row, size, number) for row in getattr(memory, name)), title)
+            for name, title in titles.items()
+        ]
+        + _gpu(limits["gpu"])
+    )
+
+
+def _cells(row: Row, size: Any, number: Any) -> tuple[str, ...]:
+    length = int(row.name.partition("-")[2]) if row.name.startswith("burst") else 4
+    return (
+        row.name,
+        size(row.working_set),
+        number(row.ns * 4 / length),
+        number(row.gbs),
+        number(row.gflops) if row.gflops else "",
+    )
+
+
+def _gpu(found: Mapping[str, Any] | None) -> list[Table]:
+    from numbasgd.report.tables import Table, number
+
+    if found is None:
+        return []
+    rows: Sequence[tuple[str, str, str]] = [
+        (name.replace("_", " "), number(limit["value"]), limit["unit"]) for name, limit in found.items()
+    ]
+    return [Table(("GPU", "value", "unit"), tuple(rows), "What the GPU costs")]

@@ -1,0 +1,58 @@
+"""Place every rung of the ladder and the gradient under the roof of this machine.
+
+The roof is the lower of what the multiply-add units can do and of what the data's level can hand out, both
+measured first.  A kernel's share of it tells what is left to gain, and the side that it is on tells how.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+HELP = "each rung and each gradient under what this machine could do"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of ``numbasgd roofline``."""
+    parser.add_argument("--dtype", default="float32", help="float32 (default) or float64")
+    parser.add_argument("--quick", action="store_true", help="fewer rounds: less time, more noise")
+    parser.add_argument("--plot", metavar="FILE", help="draw the roofline into FILE (png, svg, pdf, ...)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure, then print the table or JSON, and draw."""
+    from numbasgd.machine.fingerprint import lines, warnings_for
+    from numbasgd.report import figures, roofline
+    from numbasgd.report.tables import Table, number, render
+
+    if args.plot:
+        figures.check_path(args.plot)
+    found = roofline.measure(args.dtype, args.quick)
+    if args.plot:
+        from numbasgd.report.roofline_plot import plot_roofline
+
+        figures.save(plot_roofline(found), args.plot)
+    if args.json:
+        print(json.dumps(found.to_dict(), indent=2, allow_nan=False))
+        return 0
+    machine = dict(found.machine)
+    peak = found.limits["fma"][found.dtype]["one"]["value"]
+    heads = ("kernel", "of", "flop/byte", "GFLOP/s", "data in", "roof", "% of roof", "% of peak", "limit")
+    rows = tuple(
+        (
+            point.name, point.group,
+            number(point.place.intensity), number(point.place.gflops), point.place.level,
+            number(point.place.roof), number(100 * point.place.roofline_share),
+            number(100 * point.place.peak_share),
+            "arithmetic" if point.place.roof == peak else f"bandwidth of {point.place.level}",
+        )
+        for point in found.points
+    )  # fmt: skip
+    print("\n".join([*lines(machine), *(f"note:     {said}" for said in warnings_for(machine)), ""]))
+    title = f"One thread, {found.dtype}; multiply-add peak {number(peak)} GFLOP/s"
+    print(render(Table(heads, rows, title)), end="")
+    if found.left_out:
+        print(f"\nLeft out as too slow: {', '.join(found.left_out)}.")
+    print("\nroof: min(peak, flop/byte x bandwidth of the level that holds the data).")
+    return 0

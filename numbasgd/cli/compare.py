@@ -23,10 +23,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--metric",
-        choices=("auto", "time", "blas"),
+        choices=("auto", "time", "blas", "peak", "roofline"),
         default="auto",
-        help="what verdicts rest on: times, the share of the own BLAS, or (auto) times where the machines "
-        "allow it and else shares",
+        help="what verdicts rest on: times, the share of the own BLAS, of the measured peak or of the "
+        "roofline, or (auto) times where the machines allow it and else shares of the BLAS",
     )
     parser.add_argument("--baseline", metavar="FILE.json", help="the file to compare with (default: the first)")
     parser.add_argument(
@@ -46,6 +46,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="differences up to this are none (default: 5)",
     )
     parser.add_argument(
+        "--scatter",
+        type=float,
+        default=50.0,
+        metavar="PCT",
+        help="two runs of one program may differ by this much; matters where a side has few files "
+        "(default: 50, a shared machine)",
+    )
+    parser.add_argument(
         "--fail-if-slower", type=float, metavar="PCT", help="exit with 1 if a case is slower by more than this"
     )
     parser.add_argument("--plot", metavar="FILE.png", help="draw the cases of each ladder, side by side")
@@ -56,8 +64,9 @@ def run(args: argparse.Namespace) -> int:
     from numbasgd.errors import ResultFileError
     from numbasgd.report import compare_text as text
     from numbasgd.report import figures
-    from numbasgd.report.compare import NOT_COMPARABLE, compare, sides_of
+    from numbasgd.report.compare import compare, sides_of
     from numbasgd.report.estimate import SLOWER
+    from numbasgd.report.measure import NOT_COMPARABLE
     from numbasgd.report.results import read
     from numbasgd.report.tables import render
 
@@ -75,7 +84,9 @@ def run(args: argparse.Namespace) -> int:
         told = f"{bad} of {len(args.files)} files could not be used" if bad else "only one file was given"
         raise ResultFileError(f"{told}; a comparison needs two that can. Add another result file.")
     sides = sides_of(files, group=args.group, baseline=args.baseline)
-    found = compare(sides, metric=args.metric, tolerance=args.tolerance / 100, order=args.sort)
+    found = compare(
+        sides, metric=args.metric, tolerance=args.tolerance / 100, scatter=args.scatter / 100, order=args.sort
+    )
     if args.plot:
         from numbasgd.report.pictures import plot_comparison
 
@@ -101,12 +112,11 @@ def run(args: argparse.Namespace) -> int:
 def _check(args: argparse.Namespace) -> None:
     from numbasgd import check
 
-    check.real(args.tolerance, "--tolerance", hint="Give percent, for example 5.")
-    if args.tolerance < 0:
-        raise ValueError(f"--tolerance is {args.tolerance}; expected 0 or more. Give percent, for example 5.")
-    if args.fail_if_slower is not None:
-        check.real(args.fail_if_slower, "--fail-if-slower", hint="Give percent, for example 10.")
-        if args.fail_if_slower < 0:
-            raise ValueError(
-                f"--fail-if-slower is {args.fail_if_slower}; expected 0 or more. Give percent, for example 10."
-            )
+    for option, example in (("tolerance", 5), ("scatter", 50), ("fail_if_slower", 10)):
+        value, name = getattr(args, option), "--" + option.replace("_", "-")
+        if value is None:
+            continue
+        hint = f"Give percent, for example {example}."
+        check.real(value, name, hint=hint)
+        if not 0 <= value <= 1000:
+            raise ValueError(f"{name} is {value}; expected 0 to 1000. {hint}")

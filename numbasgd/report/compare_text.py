@@ -7,11 +7,18 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
 
-from numbasgd.report.compare import NOT_COMPARABLE, Change, Comparison, Measure, Row
+from numbasgd.report.compare import Comparison, Row
 from numbasgd.report.estimate import FASTER, SLOWER
-from numbasgd.report.machines import INCOMPARABLE, INFORMATION, NORMALIZED, Difference, describe
+from numbasgd.report.machines import INCOMPARABLE, INFORMATION, NORMALIZED, describe
+from numbasgd.report.measure import NOT_COMPARABLE, Change, Measure
 from numbasgd.report.tables import Table, number, printable
 
+_WHAT = {
+    "time": "times",
+    "blas": "shares of each side's own reference in the same run",
+    "peak": "shares of each machine's measured FMA peak",
+    "roofline": "shares of what each machine's roofline allows",
+}
 _UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns"))
 
 
@@ -40,7 +47,7 @@ def difference_tables(comparison: Comparison) -> list[Table]:
     columns = ("key", *map(letter, range(len(comparison.sides))))
     tables = []
     for kind in (INCOMPARABLE, NORMALIZED, INFORMATION):
-        rows = [(d.key, *d.values) for d in comparison.differences if _kind(comparison, d) == kind]
+        rows = [(d.key, *d.values) for d in comparison.differences if comparison.kind_of(d) == kind]
         if rows:
             tables.append(Table(columns, tuple(rows), f"The machines differ; this {_verb(kind)}:"))
     return tables
@@ -74,17 +81,20 @@ def flat_table(comparison: Comparison) -> Table:
 def notes(comparison: Comparison) -> list[str]:
     """What a reader must know besides the tables."""
     changes = [c for row in comparison.rows for c in row.changes if c]
-    metrics = {c.metric for c in changes if c.verdict != NOT_COMPARABLE}
-    what = {"time": "times", "blas": "shares of each side's own reference in the same run"}
     said = []
-    if metrics:
-        told = ", and of ".join(what[m] for m in sorted(metrics, reverse=True))
+    if comparison.metrics:
+        told = ", and of ".join(_WHAT[metric] for metric in comparison.metrics)
         said.append(
-            f"B/A is a ratio of speeds, from {told}: above 1, B is faster. A verdict needs more than "
-            f"{100 * comparison.tolerance:.3g} % of difference and more than the rounds scatter."
+            f"B/A is a ratio of speeds, from {told}: above 1, B is faster. From and to are its 95 % interval. "
+            f"A verdict needs more than {100 * comparison.tolerance:.3g} % of difference and an interval "
+            "without 1."
         )
     if any(len(side.files) == 1 for side in comparison.sides):
-        said.append("One run a side does not show how runs differ; several files and --group machine do.")
+        said.append(
+            "One run a side does not show how runs differ: its interval assumes that two runs of one program "
+            f"may differ by {100 * comparison.scatter:.3g} %. Several files and --group machine (or commit) "
+            "measure it; --scatter says what else to assume."
+        )
     if refused := sum(c.verdict == NOT_COMPARABLE for c in changes):
         said.append(f"{refused} of {len(changes)} ratios stand between figures that cannot be compared.")
     for id_, names in comparison.partial:
@@ -101,6 +111,7 @@ def to_dict(comparison: Comparison) -> dict[str, Any]:
         "schema": 1,
         "metric": comparison.metric,
         "tolerance": comparison.tolerance,
+        "scatter": comparison.scatter,
         "sides": [
             {
                 "letter": letter(i),
@@ -111,7 +122,7 @@ def to_dict(comparison: Comparison) -> dict[str, Any]:
             for i, side in enumerate(sides)
         ],
         "differences": [
-            {"key": d.key, "values": list(d.values), "kind": _kind(comparison, d)}
+            {"key": d.key, "values": list(d.values), "kind": comparison.kind_of(d)}
             for d in comparison.differences
         ],
         "cases": [
@@ -141,8 +152,11 @@ def _measure(m: Measure) -> dict[str, Any]:
         "spread": m.spread,
         "rate": m.rate,
         "unit": m.unit,
-        "share": m.share and m.share.value,
+        "share": m.share("blas"),
         "reference": m.case.reference,
+        "peak_share": m.share("peak"),
+        "roofline_share": m.share("roofline"),
+        "bound": m.bound and m.bound.name,
         "runs": m.runs,
     }
 
@@ -151,13 +165,14 @@ def _table(rows: Sequence[Row], sides: int, unit: tuple[float, str], *, full: bo
     """One row a case; a column that no side can fill is left out, unless ``full``."""
     measures = [m for row in rows for m in row.measures if m]
     units = ["GFLOP/s", "GB/s"] if full else sorted({m.unit for m in measures if m.unit}, reverse=True)
-    references = {m.case.reference for m in measures if m.share}
-    share = f"% of {references.pop()}" if len(references) == 1 and not full else "% of reference"
-    has_share = full or any(m.share for m in measures)
+    references = {m.case.reference for m in measures if m.share("blas")}
+    own = f"% of {references.pop()}" if len(references) == 1 and not full else "% of reference"
+    shares = {"blas": own, "peak": "% of peak", "roofline": "% of roofline"}
+    shares = {metric: name for metric, name in shares.items() if full or any(m.share(metric) for m in measures)}
     has_spread = full or any(m.spread is not None for m in measures)
     columns = ["case"]
     for place in range(sides):
-        names = [unit[1], *["iqr %"] * has_spread, *units, *[share] * has_share]
+        names = [unit[1], *["iqr %"] * has_spread, *units, *shares.values()]
         columns += [f"{letter(place)} {name}" for name in names]
     for place in range(1, sides):
         columns += [_against(place), f"{letter(place)} from", f"{letter(place)} to", f"{letter(place)} verdict"]
@@ -169,7 +184,9 @@ def _table(rows: Sequence[Row], sides: int, unit: tuple[float, str], *, full: bo
             line.append(m and m.seconds.value / unit[0])
             line += [m and m.spread and 100 * m.spread] * has_spread
             line += [m.rate if m and m.unit == name else None for name in units]
-            line += [m and m.share and 100 * m.share.value] * has_share
+            for metric in shares:
+                share = m.share(metric) if m else None
+                line.append(share and 100 * share)
         for change in row.changes:
             line += [change.ratio, change.low, change.high, words(change)] if change else [None] * 4
         lines.append(tuple(line))
@@ -188,11 +205,6 @@ def _unit(rows: Sequence[Row]) -> tuple[float, str]:
     """The unit in which most of these times are short numbers."""
     typical = math.exp(fmean(math.log(m.seconds.value) for row in rows for m in row.measures if m))
     return next((u for u in _UNITS if typical >= u[0]), _UNITS[-1])
-
-
-def _kind(comparison: Comparison, difference: Difference) -> str:
-    shares = any(c.metric == "blas" for row in comparison.rows for c in row.changes if c)
-    return difference.kind(shares=shares)
 
 
 def _verb(kind: str) -> str:

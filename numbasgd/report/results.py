@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from numbasgd.errors import ResultFileError
+from numbasgd.report.bounds import Limits, limits_of
 from numbasgd.report.document import load, mapping, number, sequence, text
 
 SCHEMA = 1
@@ -63,6 +64,7 @@ class ResultFile:
 
     name : the path as it was given.  fingerprint : our block on the machine, nested, or None.
     platform : what pytest-benchmark itself says of the machine, under the fingerprint's key names.
+    limits : what the machine was measured to reach, or None.
     """
 
     name: str
@@ -72,6 +74,7 @@ class ResultFile:
     left_out: tuple[str, ...] = ()
     commit: str | None = None
     datetime: str | None = None
+    limits: Limits | None = None
 
     @cached_property
     def by_id(self) -> Mapping[str, Case]:
@@ -113,6 +116,7 @@ def read(path: str | Path) -> ResultFile:
         left_out=tuple(left_out),
         commit=text(mapping(document.get("commit_info")).get("id")),
         datetime=text(document.get("datetime")),
+        limits=limits_of(block.get("limits")),
     )
 
 

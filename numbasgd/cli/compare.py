@@ -16,7 +16,12 @@ FORMATS = ("table", "md", "csv", "json")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("files", nargs="+", metavar="FILE.json", help="two or more benchmark files")
+    parser.add_argument(
+        "files",
+        nargs="+",
+        metavar="FILE.json",
+        help="two or more benchmark files; a folder stands for the files in it",
+    )
     parser.add_argument("--format", choices=FORMATS, default="table", help="how to print (default: table)")
     parser.add_argument(
         "--json", action="store_const", const="json", dest="format", help="same as --format json"
@@ -63,25 +68,26 @@ def run(args: argparse.Namespace) -> int:
     """Compare, print, and return the exit code."""
     from numbasgd.errors import ResultFileError
     from numbasgd.report import compare_text as text
-    from numbasgd.report import figures
+    from numbasgd.report import figures, machine_text
     from numbasgd.report.compare import compare, sides_of
     from numbasgd.report.estimate import SLOWER
     from numbasgd.report.measure import NOT_COMPARABLE
-    from numbasgd.report.results import read
+    from numbasgd.report.results import expand, read
     from numbasgd.report.tables import render
 
     _check(args)
     if args.plot:
         figures.check_path(args.plot)
     files, bad = [], 0
-    for path in args.files:
+    paths = expand(args.files)
+    for path in paths:
         try:
             files.append(read(path))
         except ResultFileError as error:
             bad += 1
             print(f"numbasgd compare: {error}", file=sys.stderr)
     if len(files) < 2:
-        told = f"{bad} of {len(args.files)} files could not be used" if bad else "only one file was given"
+        told = f"{bad} of {len(paths)} files could not be used" if bad else "only one file was given"
         raise ResultFileError(f"{told}; a comparison needs two that can. Add another result file.")
     sides = sides_of(files, group=args.group, baseline=args.baseline)
     found = compare(
@@ -96,8 +102,10 @@ def run(args: argparse.Namespace) -> int:
     elif args.format == "csv":
         print(render(text.flat_table(found), "csv"), end="")
     else:
-        tables = [text.machine_table(found), *text.difference_tables(found), *text.case_tables(found)]
-        print(render(tables, args.format))
+        limits = machine_text.limits_table(found)
+        tables = [machine_text.machine_table(found), *machine_text.difference_tables(found)]
+        tables += [limits] if limits else []
+        print(render([*tables, *text.case_tables(found)], args.format))
         print("\n".join(text.notes(found)))
     changes = [change for row in found.rows for change in row.changes if change]
     if bad:

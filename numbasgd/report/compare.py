@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import fmean
 
 from numbasgd.errors import ResultFileError
@@ -88,11 +89,12 @@ def sides_of(files: Sequence[ResultFile], *, group: str = "none", baseline: str 
             f"all {len(files)} files are of one {group}; expected two to compare. Drop --group."
         )
     if baseline is not None:
-        if baseline not in [file.name for file in files]:
+        wanted = Path(baseline)
+        if wanted not in [Path(file.name) for file in files]:
             raise ResultFileError(
                 f"the baseline {baseline} is none of the files that can be used. Name one of them."
             )
-        sides.sort(key=lambda side: baseline not in [file.name for file in side])
+        sides.sort(key=lambda side: wanted not in [Path(file.name) for file in side])
     return [Side(side[0].name, tuple(side)) for side in sides]
 
 

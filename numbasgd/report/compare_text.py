@@ -9,7 +9,7 @@ from typing import Any
 
 from numbasgd.report.compare import Comparison, Row
 from numbasgd.report.estimate import FASTER, SLOWER
-from numbasgd.report.machines import INCOMPARABLE, INFORMATION, NORMALIZED, describe
+from numbasgd.report.machine_text import letter
 from numbasgd.report.measure import NOT_COMPARABLE, Change, Measure
 from numbasgd.report.tables import Table, number, printable
 
@@ -20,37 +20,6 @@ _WHAT = {
     "roofline": "shares of what each machine's roofline allows",
 }
 _UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns"))
-
-
-def letter(place: int) -> str:
-    """What a side is called in headers: A, B, ..., Z, A1, B1, ..."""
-    return chr(ord("A") + place % 26) + (str(place // 26) if place >= 26 else "")
-
-
-def machine_table(comparison: Comparison) -> Table:
-    """Which letter is which file, and its machine in a few words."""
-    rows = []
-    for place, side in enumerate(comparison.sides):
-        told = describe(side.files[0])
-        blas = " ".join(told[k] for k in ("blas.name", "blas.kernel") if k in told)
-        python = " ".join(
-            f"{k} {told[f'versions.{k}']}" for k in ("python", "numba") if f"versions.{k}" in told
-        )
-        runs = f" ({len(side.files)} runs)" if len(side.files) > 1 else ""
-        said = ", ".join(x for x in (told.get("cpu.model", ""), blas, python) if x)
-        rows.append((letter(place), side.name + runs, said or "the file does not tell"))
-    return Table(("", "file", "machine"), tuple(rows))
-
-
-def difference_tables(comparison: Comparison) -> list[Table]:
-    """The keys on which the machines differ, one table for each kind of difference."""
-    columns = ("key", *map(letter, range(len(comparison.sides))))
-    tables = []
-    for kind in (INCOMPARABLE, NORMALIZED, INFORMATION):
-        rows = [(d.key, *d.values) for d in comparison.differences if comparison.kind_of(d) == kind]
-        if rows:
-            tables.append(Table(columns, tuple(rows), f"The machines differ; this {_verb(kind)}:"))
-    return tables
 
 
 def case_tables(comparison: Comparison) -> list[Table]:
@@ -205,7 +174,3 @@ def _unit(rows: Sequence[Row]) -> tuple[float, str]:
     """The unit in which most of these times are short numbers."""
     typical = math.exp(fmean(math.log(m.seconds.value) for row in rows for m in row.measures if m))
     return next((u for u in _UNITS if typical >= u[0]), _UNITS[-1])
-
-
-def _verb(kind: str) -> str:
-    return f"is {kind}" if kind == INFORMATION else kind

@@ -9,7 +9,7 @@ line; a case that cannot be used is left out, and ``ResultFile.left_out`` says w
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -88,6 +88,20 @@ class ResultFile:
     @cached_property
     def _by_place(self) -> Mapping[tuple[str, str | None], Case]:
         return {(case.ladder, case.case): case for case in self.cases}
+
+
+def expand(paths: Sequence[str]) -> list[str]:
+    """The paths, with the ``.json`` files in a folder, or in the folders right in it, in place of the folder.
+
+    So ``.benchmarks`` stands for all that pytest-benchmark saved there, the oldest run of a machine first.
+    A folder without such files stays, for ``read`` to complain of.
+    """
+    found: list[str] = []
+    for path in paths:
+        folder = Path(path)
+        inside = sorted(folder.glob("*.json")) + sorted(folder.glob("*/*.json")) if folder.is_dir() else []
+        found += map(str, inside) if inside else [path]
+    return found
 
 
 def read(path: str | Path) -> ResultFile:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from pathlib import Path
 
 HELP = "compare benchmark files, across machines too"
 FORMATS = ("table", "md", "csv", "json")
@@ -61,7 +62,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--fail-if-slower", type=float, metavar="PCT", help="exit with 1 if a case is slower by more than this"
     )
-    parser.add_argument("--plot", metavar="FILE.png", help="draw the cases of each ladder, side by side")
+    parser.add_argument(
+        "--plot",
+        metavar="FILE.png",
+        help="draw the cases of each ladder side by side, and the rooflines where limits are in the files",
+    )
+    parser.add_argument("--html", metavar="FILE.html", help="write all of it as one page that opens offline")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -78,6 +84,8 @@ def run(args: argparse.Namespace) -> int:
     _check(args)
     if args.plot:
         figures.check_path(args.plot)
+    if args.html:
+        _check_page(Path(args.html))
     files, bad = [], 0
     paths = expand(args.files)
     for path in paths:
@@ -97,6 +105,11 @@ def run(args: argparse.Namespace) -> int:
         from numbasgd.report.pictures import plot_comparison
 
         figures.save(plot_comparison(found), args.plot)
+    if args.html:
+        from numbasgd.paths import write_whole
+        from numbasgd.report.html import page
+
+        write_whole(Path(args.html), page(found).encode())
     if args.format == "json":
         print(json.dumps(text.to_dict(found), indent=1, allow_nan=False))
     elif args.format == "csv":
@@ -115,6 +128,13 @@ def run(args: argparse.Namespace) -> int:
     ):
         return 1
     return 3 if all(c.verdict == NOT_COMPARABLE for c in changes) else 0
+
+
+def _check_page(path: Path) -> None:
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise ValueError(f"--html is {path}; expected a name that ends in .html. Name it {path.stem}.html.")
+    if not path.parent.is_dir() or path.is_dir():
+        raise ValueError(f"--html is {path}; expected a file in a folder that exists. Make the folder first.")
 
 
 def _check(args: argparse.Namespace) -> None:

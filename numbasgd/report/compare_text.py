@@ -27,7 +27,7 @@ def case_tables(comparison: Comparison) -> list[Table]:
     tables = []
     for mean in comparison.means:
         rows = [row for row in comparison.rows if row.ladder == mean.ladder]
-        table = _table(rows, len(comparison.sides), _unit(rows))
+        table = _table(rows, len(comparison.sides), unit_of(rows))
         last = [f"geometric mean of {max(mean.cases)}"] + [None] * (len(table.columns) - 1)
         for place, ratio in enumerate(mean.ratios, 1):
             if ratio is not None:
@@ -49,7 +49,11 @@ def flat_table(comparison: Comparison) -> Table:
 
 def notes(comparison: Comparison) -> list[str]:
     """What a reader must know besides the tables."""
-    changes = [c for row in comparison.rows for c in row.changes if c]
+    return reading(comparison) + gaps(comparison)
+
+
+def reading(comparison: Comparison) -> list[str]:
+    """What the ratios and verdicts mean."""
     said = []
     if comparison.metrics:
         told = ", and of ".join(_WHAT[metric] for metric in comparison.metrics)
@@ -58,16 +62,22 @@ def notes(comparison: Comparison) -> list[str]:
             f"A verdict needs more than {100 * comparison.tolerance:.3g} % of difference and an interval "
             "without 1."
         )
-    if any(len(side.files) == 1 for side in comparison.sides):
+    single = [len(side.files) == 1 for side in comparison.sides]
+    if single[0] and any(single[1:]):
         said.append(
             "One run a side does not show how runs differ: its interval assumes that two runs of one program "
             f"may differ by {100 * comparison.scatter:.3g} %. Several files and --group machine (or commit) "
             "measure it; --scatter says what else to assume."
         )
+    changes = [c for row in comparison.rows for c in row.changes if c]
     if refused := sum(c.verdict == NOT_COMPARABLE for c in changes):
         said.append(f"{refused} of {len(changes)} ratios stand between figures that cannot be compared.")
-    for id_, names in comparison.partial:
-        said.append(f"only in {', '.join(names)}: {id_}")
+    return said
+
+
+def gaps(comparison: Comparison) -> list[str]:
+    """The cases that some side lacks, and those that no side could give."""
+    said = [f"only in {', '.join(names)}: {id_}" for id_, names in comparison.partial]
     for side in comparison.sides:
         said += [f"left out of {file.name}: {reason}" for file in side.files for reason in file.left_out]
     return [printable(line) for line in said]
@@ -134,10 +144,7 @@ def _table(rows: Sequence[Row], sides: int, unit: tuple[float, str], *, full: bo
     """One row a case; a column that no side can fill is left out, unless ``full``."""
     measures = [m for row in rows for m in row.measures if m]
     units = ["GFLOP/s", "GB/s"] if full else sorted({m.unit for m in measures if m.unit}, reverse=True)
-    references = {m.case.reference for m in measures if m.share("blas")}
-    own = f"% of {references.pop()}" if len(references) == 1 and not full else "% of reference"
-    shares = {"blas": own, "peak": "% of peak", "roofline": "% of roofline"}
-    shares = {metric: name for metric, name in shares.items() if full or any(m.share(metric) for m in measures)}
+    shares = share_names(measures, full=full)
     has_spread = full or any(m.spread is not None for m in measures)
     columns = ["case"]
     for place in range(sides):
@@ -145,10 +152,10 @@ def _table(rows: Sequence[Row], sides: int, unit: tuple[float, str], *, full: bo
         columns += [f"{letter(place)} {name}" for name in names]
     for place in range(1, sides):
         columns += [_against(place), f"{letter(place)} from", f"{letter(place)} to", f"{letter(place)} verdict"]
-    names_meet = len({(row.ladder, _name(row)) for row in rows}) < len(rows)
+    long = names_meet(rows)
     lines = []
     for row in rows:
-        line: list[Any] = [row.id if names_meet else _name(row)]
+        line: list[Any] = [row.id if long else name_of(row)]
         for m in row.measures:
             line.append(m and m.seconds.value / unit[0])
             line += [m and m.spread and 100 * m.spread] * has_spread
@@ -162,7 +169,21 @@ def _table(rows: Sequence[Row], sides: int, unit: tuple[float, str], *, full: bo
     return Table(tuple(columns), tuple(lines))
 
 
-def _name(row: Row) -> str:
+def share_names(measures: Sequence[Measure], *, full: bool = False) -> dict[str, str]:
+    """The metrics that are shares, by the header of their column; those that some case has, or all."""
+    references = {m.case.reference for m in measures if m.share("blas")}
+    own = f"% of {references.pop()}" if len(references) == 1 and not full else "% of reference"
+    names = {"blas": own, "peak": "% of peak", "roofline": "% of roofline"}
+    return {metric: name for metric, name in names.items() if full or any(m.share(metric) for m in measures)}
+
+
+def names_meet(rows: Sequence[Row]) -> bool:
+    """Whether two cases of one ladder have one short name."""
+    return len({(row.ladder, name_of(row)) for row in rows}) < len(rows)
+
+
+def name_of(row: Row) -> str:
+    """The short name of a case: its rung or method."""
     return next(m.case.case for m in row.measures if m)
 
 
@@ -170,7 +191,7 @@ def _against(place: int) -> str:
     return f"{letter(place)}/A"
 
 
-def _unit(rows: Sequence[Row]) -> tuple[float, str]:
-    """The unit in which most of these times are short numbers."""
+def unit_of(rows: Sequence[Row]) -> tuple[float, str]:
+    """The unit in which most of these times are short numbers, in seconds, and its name."""
     typical = math.exp(fmean(math.log(m.seconds.value) for row in rows for m in row.measures if m))
     return next((u for u in _UNITS if typical >= u[0]), _UNITS[-1])

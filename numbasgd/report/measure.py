@@ -115,7 +115,11 @@ def _roofline(file: ResultFile, case: Case) -> Estimate | None:
 
 
 def _least(bound: Bound | None) -> Estimate | None:
-    return of_quartiles(bound.seconds, bound.ceiling.low, bound.ceiling.high) if bound else None
+    """The least time, off by as much as its limit; a limit told without its spread counts as exact."""
+    if bound is None:
+        return None
+    ceiling = bound.ceiling
+    return of_quartiles(bound.seconds, ceiling.low or 1.0, ceiling.high or ceiling.low or 1.0)
 
 
 # The seconds that a case's own are a share of.

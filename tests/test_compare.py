@@ -4,8 +4,6 @@ import math
 from random import Random
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from result_files import LADDER, MACHINE, document, entry, matmul, other_machine, save, stats, train
 
 from numbasgd.errors import ResultFileError
@@ -26,66 +24,6 @@ def sides(*runs):
 
 def timed(id_, median, spread=0.01, rounds=20, **more):
     return Case(id_, median, median * (1 - spread / 2), median * (1 + spread / 2), rounds, case=id_, **more)
-
-
-def scaled(run, factor, name="b.json"):
-    cases = [timed(c.id, c.median * factor, c.iqr / c.median, c.rounds, ladder=c.ladder) for c in run.cases]
-    return run_of(cases, name)
-
-
-cases = st.builds(
-    timed,
-    st.text("abc", min_size=1, max_size=3),
-    st.floats(1e-8, 1e3),
-    spread=st.floats(0, 0.9),
-    rounds=st.integers(0, 500),
-    ladder=st.sampled_from(["", "x", "y"]),
-)
-runs = st.lists(cases, min_size=1, max_size=6, unique_by=lambda c: c.id).map(run_of)
-
-
-@given(runs)
-def test_a_run_against_itself_is_the_same(run):
-    found = compare(sides(run, run))
-    assert [row.changes[0].verdict for row in found.rows] == [SAME] * len(run.cases)
-    assert all(mean.ratios[0] == pytest.approx(1) for mean in found.means)
-    assert found.differences == () and found.partial == ()
-
-
-@given(runs, runs)
-def test_swapping_two_runs_inverts_the_ratios_and_the_verdicts(a, b):
-    if not a.by_id.keys() & b.by_id.keys():
-        with pytest.raises(ResultFileError, match="no case in common"):
-            compare(sides(a, b))
-        return
-    there, back = compare(sides(a, b)), compare(sides(b, a))
-    opposite = {FASTER: SLOWER, SLOWER: FASTER}
-    again = {row.id: row.changes[0] for row in back.rows}
-    for row in there.rows:
-        one, other = row.changes[0], again[row.id]
-        assert one.ratio == pytest.approx(1 / other.ratio)
-        assert opposite.get(one.verdict, one.verdict) == other.verdict
-        if one.low is not None:
-            assert (one.low, one.high) == pytest.approx((1 / other.high, 1 / other.low))
-
-
-@given(runs, runs)
-def test_the_join_loses_no_case_and_invents_none(a, b):
-    common = a.by_id.keys() & b.by_id.keys()
-    if common:
-        found = compare(sides(a, b))
-        assert {row.id for row in found.rows} == common
-        assert {id_ for id_, _ in found.partial} == a.by_id.keys() ^ b.by_id.keys()
-        assert sum(mean.cases[0] for mean in found.means) == len(common)
-
-
-@given(st.lists(st.tuples(st.floats(1e-8, 1e3), st.floats(0, 0.2)), min_size=1, max_size=5))
-def test_half_the_time_is_faster_and_twice_is_slower(times):
-    run = run_of([timed(str(i), t, spread) for i, (t, spread) in enumerate(times)])
-    for factor, said in ((0.5, FASTER), (2.0, SLOWER)):
-        found = compare(sides(run, scaled(run, factor)))
-        assert {row.changes[0].verdict for row in found.rows} == {said}
-        assert found.means[0].ratios[0] == pytest.approx(1 / factor)
 
 
 def load(tmp_path, *documents):

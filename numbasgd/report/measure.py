@@ -163,7 +163,7 @@ def change(a: Measure, b: Measure, terms: Terms) -> Change:
     shown = metric if metric in a.figures and metric in b.figures else "time"
     figures = a.figures[shown], b.figures[shown]
     ratio = figures[1].against(figures[0], terms.scatter, terms.typical)
-    if figures[0] == figures[1] and (a.case.q1, a.case.q3) == (b.case.q1, b.case.q3):
+    if a.runs == 1 and figures[0] == figures[1] and (a.case.q1, a.case.q3) == (b.case.q1, b.case.q3):
         ratio = Estimate(1.0, 0.0)  # one measurement twice: no need to ask about its spread
     low, high = ratio.interval
     if metric == "blas" and a.case.case == a.case.reference:

@@ -47,6 +47,11 @@ def test_the_roofline_is_never_below_the_operations_alone(flop, bytes):
     assert flop / roof.seconds == pytest.approx(min(200, intensity * bandwidth) * 1e9)
 
 
+def test_levels_may_stand_in_any_order():
+    backwards = limits_of({**LIMITS, "levels": LIMITS["levels"][::-1]})
+    assert [level.name for level in backwards.levels] == ["L1", "L2", "memory"]
+
+
 def test_what_is_not_known_bounds_nothing():
     limits = limits_of(LIMITS)
     assert fma_bound(limits, flop=None, **ONE) is None

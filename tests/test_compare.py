@@ -202,6 +202,28 @@ def test_runs_of_one_program_are_rarely_told_apart_and_of_another_are():
     assert told_apart(program(0.01), program(0.01, 1.1)) >= 0.95
 
 
+def test_a_case_learns_from_the_others_how_runs_scatter():
+    """Two runs a side, made up: alone a case needs more of a difference than among 30 of its kind."""
+    random = Random(2)
+
+    def program(factor):
+        return Side(
+            "x",
+            tuple(
+                run_of([timed(str(i), factor * math.exp(random.gauss(0, 0.02))) for i in range(30)])
+                for _ in range(2)
+            ),
+        )
+
+    def told_apart(a, b, ids):
+        few = [Side("x", tuple(run_of([f.by_id[i] for i in ids]) for f in side.files)) for side in (a, b)]
+        return [row.changes[0].verdict for row in compare(few).rows].count(SLOWER)
+
+    a, b = program(1.0), program(1.1)
+    ids = [str(i) for i in range(30)]
+    assert told_apart(a, b, ids) > sum(told_apart(a, b, [i]) for i in ids) + 5
+
+
 def test_500_cases_are_joined_in_a_moment(tmp_path):
     many = [entry(f"test_a[{i}]", stats(1e-3)) for i in range(500)]
     a, b = load(tmp_path, document(many), document(many, scale=2))

@@ -4,7 +4,7 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from result_files import LIMITS, MACHINE, document, entry, matmul, other_machine, save, stats
 
@@ -64,6 +64,9 @@ def test_it_tells_all_that_the_tables_tell(tmp_path):
     slow = document(scale=2, machine=with_limits(other_machine()))
     text = page_of(tmp_path, document(machine=with_limits()), slow, document(), metric="time")
     words = " ".join(Page(text).words)
+    for heading in ("B against A", "C against A", "2.00x slower"):
+        assert words.count(heading) >= 2, heading
+    assert "#010203" not in text, "what is drawn takes the page's colours"
     for said in (
         "CPU One", "CPU Two", "incomparable", "2.00x slower", "same", "matmul-f32-256-one", "blocked",
         "% of numpy", "% of peak", "% of roofline", "geometric mean of 4", "FMA peak, float32, one thread",
@@ -133,6 +136,7 @@ def test_a_file_name_is_text_too(tmp_path):
 
 @settings(max_examples=50)
 @given(st.text(), st.text(), st.text())
+@example("<b>", '" onclick="', "</td>")
 def test_no_text_leaves_its_element(inside, attribute, beside):
     made = tag("td", inside, tag("b", beside), class_=attribute, data_value=None)
     found = Page(made)

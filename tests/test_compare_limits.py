@@ -6,13 +6,13 @@ import pytest
 from result_files import LIMITS, MACHINE, document, entry, matmul, other_machine, save, stats, train
 
 from numbasgd.report.compare import compare, sides_of
+from numbasgd.report.compare_roofline import panels, plot_rooflines
 from numbasgd.report.compare_text import flat_table
 from numbasgd.report.estimate import SAME, SLOWER
 from numbasgd.report.figures import save as save_picture
 from numbasgd.report.machine_text import limits_table
 from numbasgd.report.pictures import plot_comparison
 from numbasgd.report.results import read
-from numbasgd.report.roofline import panels, plot_rooflines
 
 
 def halved(limits):
@@ -51,6 +51,14 @@ def test_a_product_is_bounded_by_the_peak_and_a_gradient_by_memory(tmp_path):
     assert streamed.bound.name == "memory"
     assert streamed.share("roofline") == pytest.approx(4 * 100_000 * 33 / 1e-3 / 20e9)
     assert streamed.share("peak") == pytest.approx(4 * 100_000 * 32 / 1e-3 / 200e9)
+
+
+def test_many_passes_over_a_small_working_set_are_bounded_by_its_level(tmp_path):
+    passes = matmul("sequential", 1e-3)
+    passes["extra_info"].update(kind="memory", flop=0, bytes=10**8, working_set=16384)
+    measure = compared(tmp_path, limited([passes]), limited([passes])).rows[0].measures[0]
+    assert (measure.bound.name, measure.unit) == ("L1", "GB/s")
+    assert measure.share("roofline") == pytest.approx(1e8 / 1e-3 / 400e9) and measure.share("peak") is None
 
 
 @pytest.mark.parametrize("metric", ["peak", "roofline"])

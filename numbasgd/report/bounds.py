@@ -91,17 +91,24 @@ def fma_bound(limits: Limits, *, flop: float | None, dtype: str | None, threads:
 
 
 def roofline_bound(
-    limits: Limits, *, flop: float | None, bytes: float | None, dtype: str | None, threads: str | None
+    limits: Limits,
+    *,
+    flop: float | None,
+    bytes: float | None,
+    dtype: str | None,
+    threads: str | None,
+    working_set: float | None = None,
 ) -> Bound | None:
     """The time that operations and traffic need at least, None where a limit that could matter is unknown.
 
-    Work of no operations is bounded by its traffic.  On all threads only memory's bandwidth is measured; a
-    cache is at least as fast, so the peak still bounds work that memory could feed.
+    Work of no operations is bounded by its traffic.  ``working_set`` is what a level must hold, the bytes
+    themselves where left out.  On all threads only memory's bandwidth is measured; a cache is at least as
+    fast, so the peak still bounds work that memory could feed.
     """
     work = fma_bound(limits, flop=flop, dtype=dtype, threads=threads)
     if not bytes or (flop and work is None):
         return None
-    level = limits.level(bytes)
+    level = limits.level(working_set or bytes)
     if level is None:
         return None
     traffic = _traffic(level, bytes, threads)

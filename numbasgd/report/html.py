@@ -112,7 +112,7 @@ def _ladders(comparison: Comparison) -> Markup:
 
 
 def _roofline(comparison: Comparison) -> Markup | None:
-    from numbasgd.report.roofline import COLOURS, panels, plot_rooflines
+    from numbasgd.report.compare_roofline import COLOURS, panels, plot_rooflines
 
     if not panels(comparison):
         return None

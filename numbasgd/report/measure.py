@@ -96,7 +96,14 @@ def roofline(file: ResultFile, case: Case) -> Bound | None:
     """The least time that the file's limits allow the case."""
     if file.limits is None or case.device != "cpu":
         return None
-    return roofline_bound(file.limits, flop=case.flop, bytes=case.bytes, dtype=case.dtype, threads=case.threads)
+    return roofline_bound(
+        file.limits,
+        flop=case.flop,
+        bytes=case.bytes,
+        dtype=case.dtype,
+        threads=case.threads,
+        working_set=case.working_set,
+    )
 
 
 def _reference(file: ResultFile, case: Case) -> Estimate | None:

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from numbasgd.report.compare import Comparison
+from numbasgd.report.compare_roofline import COLOURS, PANEL, panels, plot_rooflines
 from numbasgd.report.figures import new_axes, new_figure
 from numbasgd.report.machine_text import letter
-from numbasgd.report.roofline import COLOURS, PANEL, panels, plot_rooflines
 from numbasgd.report.tables import number, printable
 
 if TYPE_CHECKING:

@@ -31,7 +31,8 @@ class Case:
     id : joins files; holds nothing of the machine.  ladder, reference : the table that the case belongs
     to, and the name (``case``) of that table's BLAS or peer.  median, q1, q3 : seconds; the quartiles are
     None where the file does not have them.  rounds : how many were timed, 0 where unknown.
-    flop, bytes : the work of one call, None where unknown.  extra : all that the file adds.
+    flop, bytes : the work of one call, None where unknown.  working_set : the bytes that it goes over, where
+    it says so.  extra : all that the file adds.
     """
 
     id: str
@@ -50,6 +51,7 @@ class Case:
     n_threads: int | None = None
     flop: float | None = None
     bytes: float | None = None
+    working_set: float | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -181,6 +183,7 @@ def _case(file: str, entry: Any, place: str) -> Case | str:
         n_threads=int(v) if (v := number(block.get("n_threads"))) else None,
         flop=_positive(block.get("flop")),
         bytes=_positive(block.get("bytes")),
+        working_set=_positive(block.get("working_set")),
         extra=extra,
     )
 

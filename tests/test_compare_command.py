@@ -110,6 +110,17 @@ def test_odd_names_cannot_break_a_table(command, tmp_path):
     assert r"a\|b" in command(a, a, "--format", "md")[1]
 
 
+def test_a_run_on_a_busy_machine_is_pointed_out(command, tmp_path):
+    quiet = [matmul(f"c{i}", 1e-3, spread=0.01) for i in range(12)]
+    busy = [matmul(f"c{i}", 1e-3, spread=0.3 if i % 2 else 0.01) for i in range(12)]
+    a, b = save(tmp_path, "a.json", document(quiet)), save(tmp_path, "b.json", document(busy))
+    _, out, _ = command(a, b)
+    (line,) = [line for line in out.splitlines() if "was busy" in line]
+    assert b in line and "30 %" in line and "measure again" in line
+    few = save(tmp_path, "few.json", document(busy[:7]))
+    assert "was busy" not in command(a, a)[1] + command(few, few)[1]
+
+
 def test_sorting(command, tmp_path):
     a = save(tmp_path, "a.json", document([matmul("full", 1e-3), matmul("blocked", 1e-3)]))
     b = save(tmp_path, "b.json", document([matmul("full", 1e-3), matmul("blocked", 2e-3)]))

@@ -13,6 +13,7 @@ from numbasgd.report.machine_text import letter
 from numbasgd.report.measure import NOT_COMPARABLE, Change, Measure
 from numbasgd.report.tables import Table, number, printable
 
+RESTLESS = 0.05  # benches of this project lay below it on idle cores, and well above it on busy ones
 _WHAT = {
     "time": "times",
     "blas": "shares of each side's own reference in the same run",
@@ -69,6 +70,13 @@ def reading(comparison: Comparison) -> list[str]:
             f"may differ by {100 * comparison.scatter:.3g} %. Several files and --group machine (or commit) "
             "measure it; --scatter says what else to assume."
         )
+    for file in (file for side in comparison.sides for file in side.files):
+        if file.unrest is not None and file.unrest > RESTLESS:
+            said.append(
+                f"The machine was busy while {printable(file.name)} was measured: in a quarter of its cases "
+                f"the rounds scatter by more than {100 * file.unrest:.2g} %. Its verdicts are less sure than "
+                "they look; measure again when nothing else runs."
+            )
     changes = [c for row in comparison.rows for c in row.changes if c]
     if refused := sum(c.verdict == NOT_COMPARABLE for c in changes):
         said.append(f"{refused} of {len(changes)} ratios stand between figures that cannot be compared.")
@@ -96,6 +104,7 @@ def to_dict(comparison: Comparison) -> dict[str, Any]:
                 "letter": letter(i),
                 "name": side.name,
                 "files": [file.name for file in side.files],
+                "unrest": [file.unrest for file in side.files],
                 "left_out": [reason for file in side.files for reason in file.left_out],
             }
             for i, side in enumerate(sides)

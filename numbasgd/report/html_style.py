@@ -19,12 +19,10 @@ h2 { font-size: 1.2rem; margin: 2.6rem 0 .6rem; }
 h3 { font-size: 1rem; margin: 1.8rem 0 .4rem; }
 p, li { max-width: 48rem; }
 p.lead { color: var(--soft); margin: 0; }
-nav a { margin-right: 1rem; }
 a { color: var(--same); }
 code { font-family: ui-monospace, Menlo, Consolas, monospace; font-size: .92em; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .9rem; }
-caption { text-align: left; color: var(--soft); padding-bottom: .3rem; }
 th, td { padding: .28rem .7rem; border-bottom: 1px solid var(--line); text-align: left; white-space: nowrap; }
 th { color: var(--soft); font-weight: 600; vertical-align: bottom; }
 .sortable td:first-child, .sortable th:first-child { position: sticky; left: 0; background: var(--page); }

@@ -21,6 +21,7 @@ from numbasgd.report.document import load, mapping, number, sequence, text
 
 SCHEMA = 1
 SHORTEST, LONGEST = 1e-15, 1e12  # seconds that a measurement may claim
+FEW = 8  # fewer cases do not tell how restless a machine was
 SIZES = ("m", "n", "k", "d", "batch_size")
 
 
@@ -82,6 +83,15 @@ class ResultFile:
     def by_id(self) -> Mapping[str, Case]:
         """Each case under its id."""
         return {case.id: case for case in self.cases}
+
+    @cached_property
+    def unrest(self) -> float | None:
+        """The IQR over the median that a quarter of the cases exceed; None with too few cases to say.
+
+        On a machine that does nothing else it is a few percent; with neighbours on its cores, tens of percent.
+        """
+        spreads = sorted(case.iqr / case.median for case in self.cases if case.iqr is not None)
+        return spreads[len(spreads) * 3 // 4] if len(spreads) >= FEW else None
 
     def reference_of(self, case: Case) -> Case | None:
         """The case that this one's ladder names as its BLAS or peer, in this file."""

@@ -13,6 +13,26 @@ MACHINE = {
     "env": {},
     "gpu": None,
 }
+# What MACHINE was measured to reach; goes into its block as "limits".
+LIMITS = {
+    "schema": 1,
+    "seconds": 12.0,
+    "fma": {
+        "float32": {
+            "one": {"value": 200.0, "low": 198.0, "high": 201.0},
+            "all": {"value": 390.0, "low": 380.0, "high": 395.0},
+        },
+        "float64": {"one": {"value": 100.0, "low": 99.0, "high": 101.0}},
+    },
+    "bandwidth": {"read": {"one": [{"bytes": 16384, "value": 400.0, "low": 390.0, "high": 405.0}]}},
+    "latency": [{"bytes": 16384, "value": 1.1, "low": 1.0, "high": 1.2}],
+    "levels": [
+        {"name": "L1", "bytes": 49152, "read": 400.0, "latency": 1.1},
+        {"name": "L2", "bytes": 1048576, "read": 100.0, "latency": 3.0},
+        {"name": "memory", "bytes": None, "read": 20.0, "read_all": 30.0, "latency": 90.0},
+    ],
+    "gpu": None,
+}
 # case, seconds at 256
 LADDER = (("element", 0.016), ("full", 0.0008), ("blocked", 0.0007), ("numpy", 0.0003))
 

@@ -6,7 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from numbasgd.report.estimate import CANNOT_TELL, FASTER, SAME, SLOWER, Estimate, of_case, pool, verdict
+from numbasgd.report.estimate import (
+    CANNOT_TELL,
+    FASTER,
+    SAME,
+    SLOWER,
+    Estimate,
+    of_case,
+    pool,
+    typical_variance,
+    verdict,
+)
 from numbasgd.report.results import Case
 
 
@@ -48,12 +58,52 @@ def test_the_error_of_a_median_shrinks_with_rounds_but_not_for_ever():
     assert of_case(timed("a", 1.0, 0.0, rounds=1)).error is None, "one round has no spread, not none of it"
 
 
-def test_several_runs_are_their_geometric_mean_and_its_t_interval():
-    """Against statistics by hand: two samples of two, s = 0.1, two degrees of freedom, t = 4.303."""
+def test_several_runs_are_their_geometric_mean():
+    a = pool([Estimate(math.exp(x), 0.03) for x in (-0.05, 0.05)])
+    assert (a.value, a.runs, a.scatter) == (pytest.approx(1.0), 2, pytest.approx(0.005))
+    assert a.error == pytest.approx(0.03 / math.sqrt(2)), "what is off within runs is independent"
+    assert pool([Estimate(1.0, None), Estimate(1.0, None)]).error is None
+    assert pool([a]) is a
+
+
+def test_the_ratio_of_several_runs_has_a_t_interval():
+    """By hand: two samples of two, s = 0.1, two degrees of freedom."""
     a = pool([Estimate(math.exp(x), 0.001) for x in (-0.05, 0.05)])
     b = pool([Estimate(math.exp(x), 0.001) for x in (0.95, 1.05)])
-    ratio = b.over(a)
-    assert (a.value, a.runs, a.scatter) == (pytest.approx(1.0), 2, pytest.approx(0.005))
+    ratio = b.against(a)
     assert ratio.value == pytest.approx(math.e)
     assert ratio.error == pytest.approx(4.303 * math.sqrt(0.01 / 2 * (1 / 2 + 1 / 2)))
-    assert pool([Estimate(1.0, 0.3), Estimate(1.0, None)]).over(Estimate(1.0, 0.4)).error == 0.5
+    moderated = b.against(a, typical=0.002).error
+    assert moderated == pytest.approx(3.182 * math.sqrt((0.002 + 0.01) / 3 * (1 / 2 + 1 / 2)))
+    assert pool([Estimate(1.0, 0.3), Estimate(1.0, None)]).against(Estimate(1.0, 0.4)).error == pytest.approx(
+        math.hypot(0.3 / math.sqrt(2), 0.4)
+    ), "what is off within the runs can be more than how they differ"
+
+
+def test_what_is_typical_takes_several_cases_with_several_runs():
+    pairs = [(Estimate(1.0, 0.0, 2, 0.01 * i), Estimate(1.0, 0.0)) for i in range(9)]
+    assert typical_variance(pairs) == pytest.approx(0.04)
+    assert typical_variance(pairs[:7]) is None
+    assert typical_variance([(Estimate(1.0, 0.0), Estimate(1.0, 0.0))] * 9) is None
+
+
+def test_one_run_a_side_is_off_by_the_scatter_of_runs_or_by_more():
+    one = Estimate(1.0, 0.001)
+    assert Estimate(2.0, 0.001).against(one, scatter=0.5).interval == pytest.approx((2 / 1.5, 2 * 1.5))
+    assert Estimate(2.0, 0.9).against(one, scatter=0.5).error == pytest.approx(0.9, rel=1e-4)
+    assert Estimate(2.0, None).against(one).error is None, "one round a side tells nothing"
+
+
+def test_what_a_run_does_to_two_figures_cancels_in_their_ratio():
+    assert Estimate(2.0, 0.03).over(Estimate(1.0, 0.04)).error == pytest.approx(0.05)
+    assert Estimate(2.0, None).over(Estimate(1.0, 0.04)).error is None
+    assert Estimate(4.0, 0.1, 3, 0.2).inverse() == Estimate(0.25, 0.1, 3, 0.2)
+
+
+@given(st.integers(2, 9), st.integers(1, 8), st.floats(0.0001, 1))
+def test_more_runs_that_scatter_alike_narrow_an_interval(runs, more, spread):
+    def error(n):
+        side = Estimate(1.0, 0.0, n, spread**2 * (n - 1))
+        return side.against(side).error
+
+    assert error(runs + more) < error(runs)

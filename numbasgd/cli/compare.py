@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from pathlib import Path
 
 HELP = "compare benchmark files, across machines too"
 FORMATS = ("table", "md", "csv", "json")
@@ -16,17 +17,22 @@ FORMATS = ("table", "md", "csv", "json")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
-    parser.add_argument("files", nargs="+", metavar="FILE.json", help="two or more benchmark files")
+    parser.add_argument(
+        "files",
+        nargs="+",
+        metavar="FILE.json",
+        help="two or more benchmark files; a folder stands for the files in it",
+    )
     parser.add_argument("--format", choices=FORMATS, default="table", help="how to print (default: table)")
     parser.add_argument(
         "--json", action="store_const", const="json", dest="format", help="same as --format json"
     )
     parser.add_argument(
         "--metric",
-        choices=("auto", "time", "blas"),
+        choices=("auto", "time", "blas", "peak", "roofline"),
         default="auto",
-        help="what verdicts rest on: times, the share of the own BLAS, or (auto) times where the machines "
-        "allow it and else shares",
+        help="what verdicts rest on: times, the share of the own BLAS, of the measured peak or of the "
+        "roofline, or (auto) times where the machines allow it and else shares of the BLAS",
     )
     parser.add_argument("--baseline", metavar="FILE.json", help="the file to compare with (default: the first)")
     parser.add_argument(
@@ -46,47 +52,73 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="differences up to this are none (default: 5)",
     )
     parser.add_argument(
+        "--scatter",
+        type=float,
+        default=50.0,
+        metavar="PCT",
+        help="two runs of one program may differ by this much; matters where a side has few files "
+        "(default: 50, a shared machine)",
+    )
+    parser.add_argument(
         "--fail-if-slower", type=float, metavar="PCT", help="exit with 1 if a case is slower by more than this"
     )
-    parser.add_argument("--plot", metavar="FILE.png", help="draw the cases of each ladder, side by side")
+    parser.add_argument(
+        "--plot",
+        metavar="FILE.png",
+        help="draw the cases of each ladder side by side, and the rooflines where limits are in the files",
+    )
+    parser.add_argument("--html", metavar="FILE.html", help="write all of it as one page that opens offline")
 
 
 def run(args: argparse.Namespace) -> int:
     """Compare, print, and return the exit code."""
     from numbasgd.errors import ResultFileError
     from numbasgd.report import compare_text as text
-    from numbasgd.report import figures
-    from numbasgd.report.compare import NOT_COMPARABLE, compare, sides_of
+    from numbasgd.report import figures, machine_text
+    from numbasgd.report.compare import compare, sides_of
     from numbasgd.report.estimate import SLOWER
-    from numbasgd.report.results import read
+    from numbasgd.report.measure import NOT_COMPARABLE
+    from numbasgd.report.results import expand, read
     from numbasgd.report.tables import render
 
     _check(args)
     if args.plot:
         figures.check_path(args.plot)
+    if args.html:
+        _check_page(Path(args.html))
     files, bad = [], 0
-    for path in args.files:
+    paths = expand(args.files)
+    for path in paths:
         try:
             files.append(read(path))
         except ResultFileError as error:
             bad += 1
             print(f"numbasgd compare: {error}", file=sys.stderr)
     if len(files) < 2:
-        told = f"{bad} of {len(args.files)} files could not be used" if bad else "only one file was given"
+        told = f"{bad} of {len(paths)} files could not be used" if bad else "only one file was given"
         raise ResultFileError(f"{told}; a comparison needs two that can. Add another result file.")
     sides = sides_of(files, group=args.group, baseline=args.baseline)
-    found = compare(sides, metric=args.metric, tolerance=args.tolerance / 100, order=args.sort)
+    found = compare(
+        sides, metric=args.metric, tolerance=args.tolerance / 100, scatter=args.scatter / 100, order=args.sort
+    )
     if args.plot:
         from numbasgd.report.pictures import plot_comparison
 
         figures.save(plot_comparison(found), args.plot)
+    if args.html:
+        from numbasgd.paths import write_whole
+        from numbasgd.report.html import page
+
+        write_whole(Path(args.html), page(found).encode())
     if args.format == "json":
         print(json.dumps(text.to_dict(found), indent=1, allow_nan=False))
     elif args.format == "csv":
         print(render(text.flat_table(found), "csv"), end="")
     else:
-        tables = [text.machine_table(found), *text.difference_tables(found), *text.case_tables(found)]
-        print(render(tables, args.format))
+        limits = machine_text.limits_table(found)
+        tables = [machine_text.machine_table(found), *machine_text.difference_tables(found)]
+        tables += [limits] if limits else []
+        print(render([*tables, *text.case_tables(found)], args.format))
         print("\n".join(text.notes(found)))
     changes = [change for row in found.rows for change in row.changes if change]
     if bad:
@@ -98,15 +130,21 @@ def run(args: argparse.Namespace) -> int:
     return 3 if all(c.verdict == NOT_COMPARABLE for c in changes) else 0
 
 
+def _check_page(path: Path) -> None:
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise ValueError(f"--html is {path}; expected a name that ends in .html. Name it {path.stem}.html.")
+    if not path.parent.is_dir() or path.is_dir():
+        raise ValueError(f"--html is {path}; expected a file in a folder that exists. Make the folder first.")
+
+
 def _check(args: argparse.Namespace) -> None:
     from numbasgd import check
 
-    check.real(args.tolerance, "--tolerance", hint="Give percent, for example 5.")
-    if args.tolerance < 0:
-        raise ValueError(f"--tolerance is {args.tolerance}; expected 0 or more. Give percent, for example 5.")
-    if args.fail_if_slower is not None:
-        check.real(args.fail_if_slower, "--fail-if-slower", hint="Give percent, for example 10.")
-        if args.fail_if_slower < 0:
-            raise ValueError(
-                f"--fail-if-slower is {args.fail_if_slower}; expected 0 or more. Give percent, for example 10."
-            )
+    for option, example in (("tolerance", 5), ("scatter", 50), ("fail_if_slower", 10)):
+        value, name = getattr(args, option), "--" + option.replace("_", "-")
+        if value is None:
+            continue
+        hint = f"Give percent, for example {example}."
+        check.real(value, name, hint=hint)
+        if not 0 <= value <= 1000:
+            raise ValueError(f"{name} is {value}; expected 0 to 1000. {hint}")

@@ -3,9 +3,10 @@
 **The ratio** is a speed ratio against the first side: above 1 the other side is faster.  Where nothing keeps
 their times apart (one machine, or machines that do not differ in what matters) it is a ratio of times; else
 each time is first divided by the time of its own reference, the BLAS, in the same run, and the ratio is one
-of those shares.  ``metric`` forces one or the other.
+of those shares.  ``metric`` forces one of them, or the share of the measured peak or of the roofline.
 
-How figures get their errors and ratios their verdicts: ``numbasgd.report.estimate``.
+What a figure is: ``numbasgd.report.measure``.  How figures get their errors and ratios their verdicts:
+``numbasgd.report.estimate``.
 """
 
 from __future__ import annotations
@@ -13,52 +14,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import fmean, median
+from pathlib import Path
+from statistics import fmean
 
 from numbasgd.errors import ResultFileError
-from numbasgd.report.estimate import TOLERANCE, Estimate, of_case, pool, verdict
-from numbasgd.report.machines import INCOMPARABLE, Difference, differences, obstacles
-from numbasgd.report.results import Case, ResultFile
-
-METRICS = ("auto", "time", "blas")
-REFERENCE, NOT_COMPARABLE = "reference", "not comparable"
-_IN_BYTES = ("gradient", "memory")  # kinds whose work is moving data, so that GB/s is what matters
-
-
-@dataclass(frozen=True)
-class Side:
-    """One column of a comparison: a name, and the runs that are its sample (one file, or several)."""
-
-    name: str
-    files: tuple[ResultFile, ...]
-
-
-@dataclass(frozen=True)
-class Measure:
-    """What one side says of one case.
-
-    seconds : the median.  spread : IQR over median.  rate, unit : GFLOP/s or GB/s.  share : the speed as a
-    share of ``reference``'s in the same run.  runs : files it rests on.  case : the first run's.
-    """
-
-    case: Case
-    seconds: Estimate
-    spread: float | None
-    rate: float | None
-    unit: str | None
-    share: Estimate | None
-    runs: int
-
-
-@dataclass(frozen=True)
-class Change:
-    """A side against the first one: the speed ratio, its interval, what it is a ratio of, and the verdict."""
-
-    ratio: float
-    low: float | None
-    high: float | None
-    metric: str
-    verdict: str
+from numbasgd.report.estimate import SCATTER, TOLERANCE, typical_variance
+from numbasgd.report.machines import INCOMPARABLE, Difference, differences
+from numbasgd.report.measure import NOT_COMPARABLE, REFERENCE, Change, Measure, Side, Terms, change, measure
+from numbasgd.report.results import ResultFile
 
 
 @dataclass(frozen=True)
@@ -87,10 +50,22 @@ class Comparison:
     sides: tuple[Side, ...]
     metric: str
     tolerance: float
+    scatter: float
     differences: tuple[Difference, ...]
     rows: tuple[Row, ...]
     means: tuple[Mean, ...]
     partial: tuple[tuple[str, tuple[str, ...]], ...]
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """What the ratios are ratios of, without those between figures that cannot be compared."""
+        changes = [c for row in self.rows for c in row.changes if c]
+        return tuple(sorted({c.metric for c in changes if c.verdict != NOT_COMPARABLE}, reverse=True))
+
+    def kind_of(self, difference: Difference) -> str:
+        """What a difference of the machines does to these figures: where there are shares, to those."""
+        shares = [metric for metric in self.metrics if metric != "time"]
+        return difference.kind(shares[0] if shares else "time")
 
 
 def sides_of(files: Sequence[ResultFile], *, group: str = "none", baseline: str | None = None) -> list[Side]:
@@ -101,7 +76,9 @@ def sides_of(files: Sequence[ResultFile], *, group: str = "none", baseline: str 
     sides: list[list[ResultFile]] = []
     for file in files:
         for side in sides:
-            alike = group != "none" and not any(d.times == INCOMPARABLE for d in differences([side[0], file]))
+            alike = group != "none" and not any(
+                d.kind("time") == INCOMPARABLE for d in differences([side[0], file])
+            )
             if alike and (group == "machine" or side[0].commit == file.commit):
                 side.append(file)
                 break
@@ -112,16 +89,22 @@ def sides_of(files: Sequence[ResultFile], *, group: str = "none", baseline: str 
             f"all {len(files)} files are of one {group}; expected two to compare. Drop --group."
         )
     if baseline is not None:
-        if baseline not in [file.name for file in files]:
+        wanted = Path(baseline)
+        if wanted not in [Path(file.name) for file in files]:
             raise ResultFileError(
                 f"the baseline {baseline} is none of the files that can be used. Name one of them."
             )
-        sides.sort(key=lambda side: baseline not in [file.name for file in side])
+        sides.sort(key=lambda side: wanted not in [Path(file.name) for file in side])
     return [Side(side[0].name, tuple(side)) for side in sides]
 
 
 def compare(
-    sides: Sequence[Side], *, metric: str = "auto", tolerance: float = TOLERANCE, order: str = "file"
+    sides: Sequence[Side],
+    *,
+    metric: str = "auto",
+    tolerance: float = TOLERANCE,
+    scatter: float = SCATTER,
+    order: str = "file",
 ) -> Comparison:
     """Join the sides by case; the first is what the others are compared with.
 
@@ -130,19 +113,17 @@ def compare(
     """
     found = [{case.id: None for file in side.files for case in file.cases} for side in sides]  # in order
     everything = {id_: None for ids in found for id_ in ids}
-    apart = tuple(differences([sides[0].files[0], side.files[0]]) for side in sides[1:])
-    rows = []
-    for id_ in everything:
-        if id_ not in found[0] or not any(id_ in ids for ids in found[1:]):
-            continue
-        measures = tuple(_measure(side, id_) for side in sides)
-        base = measures[0]
-        assert base is not None
-        changes = tuple(
-            _change(base, other, between, metric, tolerance) if other else None
-            for other, between in zip(measures[1:], apart, strict=True)
-        )
-        rows.append(Row(id_, base.case.ladder, measures, changes))
+    joined = {
+        id_: tuple(measure(side, id_) for side in sides)
+        for id_ in everything
+        if id_ in found[0] and any(id_ in ids for ids in found[1:])
+    }
+    terms = []
+    for place, side in enumerate(sides[1:], 1):
+        pairs = [(a.seconds, b.seconds) for a, b in ((m[0], m[place]) for m in joined.values()) if a and b]
+        apart = differences([sides[0].files[0], side.files[0]])
+        terms.append(Terms(metric, apart, tolerance, scatter, typical_variance(pairs)))
+    rows = [_row(id_, measures, terms) for id_, measures in joined.items()]
     if not rows:
         raise ResultFileError(
             f"{sides[0].name} has no case in common with {', '.join(s.name for s in sides[1:])}, for example "
@@ -156,6 +137,7 @@ def compare(
         sides=tuple(sides),
         metric=metric,
         tolerance=tolerance,
+        scatter=scatter,
         differences=differences([side.files[0] for side in sides]),
         rows=tuple(rows),
         means=_means(rows, len(sides) - 1),
@@ -167,62 +149,23 @@ def compare(
     )
 
 
-def _measure(side: Side, id_: str) -> Measure | None:
-    runs = [(file, file.by_id[id_]) for file in side.files if id_ in file.by_id]
-    if not runs:
-        return None
-    cases = [case for _, case in runs]
-    shares = [
-        of_case(own).over(of_case(case)) for file, case in runs if (own := file.reference_of(case)) is not None
-    ]
-    seconds = pool([of_case(case) for case in cases])
-    work, unit = _work(cases[0])
-    spreads = [case.iqr / case.median for case in cases if case.iqr is not None]
-    return Measure(
-        case=cases[0],
-        seconds=seconds,
-        spread=median(spreads) if spreads else None,
-        rate=work and work / seconds.value / 1e9,
-        unit=unit,
-        share=pool(shares) if shares else None,
-        runs=len(runs),
+def _row(id_: str, measures: tuple[Measure | None, ...], terms: Sequence[Terms]) -> Row:
+    base = measures[0]
+    assert base is not None
+    changes = tuple(
+        change(base, other, between) if other else None
+        for other, between in zip(measures[1:], terms, strict=True)
     )
-
-
-def _work(case: Case) -> tuple[float | None, str | None]:
-    if case.bytes and (case.kind in _IN_BYTES or not case.flop):
-        return case.bytes, "GB/s"
-    return (case.flop, "GFLOP/s") if case.flop else (None, None)
-
-
-def _change(a: Measure, b: Measure, apart: Sequence[Difference], metric: str, tolerance: float) -> Change:
-    no_times = bool(obstacles(apart, a.case, shares=False)) or a.case.n_threads != b.case.n_threads
-    no_shares = bool(obstacles(apart, a.case, shares=True)) or a.share is None or b.share is None
-    by_shares = metric == "blas" or (metric == "auto" and no_times and not no_shares)
-    if by_shares and a.share is not None and b.share is not None:
-        ratio, figures = b.share.over(a.share), (a.share, b.share)
-    else:
-        ratio, figures = a.seconds.over(b.seconds), (a.seconds, b.seconds)
-    if figures[0] == figures[1] and (a.case.q1, a.case.q3) == (b.case.q1, b.case.q3):
-        ratio = Estimate(1.0, 0.0)  # one measurement twice: no need to ask about its spread
-    low, high = ratio.interval
-    other_work = a.case.flop and b.case.flop and a.case.flop != b.case.flop
-    if by_shares and a.case.case == a.case.reference:
-        said = REFERENCE
-    elif other_work or (no_shares if by_shares else no_times and metric != "time"):
-        said = NOT_COMPARABLE
-    else:
-        said = verdict(ratio.value, low, high, tolerance)
-    return Change(ratio.value, low, high, "blas" if figures[0] is a.share else "time", said)
+    return Row(id_, base.case.ladder, measures, changes)
 
 
 def _means(rows: Sequence[Row], others: int) -> tuple[Mean, ...]:
     ladders: dict[str, list[list[float]]] = {}
     for row in rows:
         columns = ladders.setdefault(row.ladder, [[] for _ in range(others)])
-        for column, change in zip(columns, row.changes, strict=True):
-            if change and change.verdict not in (REFERENCE, NOT_COMPARABLE):
-                column.append(math.log(change.ratio))
+        for column, found in zip(columns, row.changes, strict=True):
+            if found and found.verdict not in (REFERENCE, NOT_COMPARABLE):
+                column.append(math.log(found.ratio))
     return tuple(
         Mean(ladder, tuple(math.exp(fmean(c)) if c else None for c in columns), tuple(map(len, columns)))
         for ladder, columns in ladders.items()

@@ -7,43 +7,20 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
 
-from numbasgd.report.compare import NOT_COMPARABLE, Change, Comparison, Measure, Row
+from numbasgd.report.compare import Comparison, Row
 from numbasgd.report.estimate import FASTER, SLOWER
-from numbasgd.report.machines import INCOMPARABLE, INFORMATION, NORMALIZED, Difference, describe
+from numbasgd.report.machine_text import letter
+from numbasgd.report.measure import NOT_COMPARABLE, Change, Measure
 from numbasgd.report.tables import Table, number, printable
 
+RESTLESS = 0.05  # benches of this project lay below it on idle cores, and well above it on busy ones
+_WHAT = {
+    "time": "times",
+    "blas": "shares of each side's own reference in the same run",
+    "peak": "shares of each machine's measured FMA peak",
+    "roofline": "shares of what each machine's roofline allows",
+}
 _UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns"))
-
-
-def letter(place: int) -> str:
-    """What a side is called in headers: A, B, ..., Z, A1, B1, ..."""
-    return chr(ord("A") + place % 26) + (str(place // 26) if place >= 26 else "")
-
-
-def machine_table(comparison: Comparison) -> Table:
-    """Which letter is which file, and its machine in a few words."""
-    rows = []
-    for place, side in enumerate(comparison.sides):
-        told = describe(side.files[0])
-        blas = " ".join(told[k] for k in ("blas.name", "blas.kernel") if k in told)
-        python = " ".join(
-            f"{k} {told[f'versions.{k}']}" for k in ("python", "numba") if f"versions.{k}" in told
-        )
-        runs = f" ({len(side.files)} runs)" if len(side.files) > 1 else ""
-        said = ", ".join(x for x in (told.get("cpu.model", ""), blas, python) if x)
-        rows.append((letter(place), side.name + runs, said or "the file does not tell"))
-    return Table(("", "file", "machine"), tuple(rows))
-
-
-def difference_tables(comparison: Comparison) -> list[Table]:
-    """The keys on which the machines differ, one table for each kind of difference."""
-    columns = ("key", *map(letter, range(len(comparison.sides))))
-    tables = []
-    for kind in (INCOMPARABLE, NORMALIZED, INFORMATION):
-        rows = [(d.key, *d.values) for d in comparison.differences if _kind(comparison, d) == kind]
-        if rows:
-            tables.append(Table(columns, tuple(rows), f"The machines differ; this {_verb(kind)}:"))
-    return tables
 
 
 def case_tables(comparison: Comparison) -> list[Table]:
@@ -51,7 +28,7 @@ def case_tables(comparison: Comparison) -> list[Table]:
     tables = []
     for mean in comparison.means:
         rows = [row for row in comparison.rows if row.ladder == mean.ladder]
-        table = _table(rows, len(comparison.sides), _unit(rows))
+        table = _table(rows, len(comparison.sides), unit_of(rows))
         last = [f"geometric mean of {max(mean.cases)}"] + [None] * (len(table.columns) - 1)
         for place, ratio in enumerate(mean.ratios, 1):
             if ratio is not None:
@@ -73,22 +50,42 @@ def flat_table(comparison: Comparison) -> Table:
 
 def notes(comparison: Comparison) -> list[str]:
     """What a reader must know besides the tables."""
-    changes = [c for row in comparison.rows for c in row.changes if c]
-    metrics = {c.metric for c in changes if c.verdict != NOT_COMPARABLE}
-    what = {"time": "times", "blas": "shares of each side's own reference in the same run"}
+    return reading(comparison) + gaps(comparison)
+
+
+def reading(comparison: Comparison) -> list[str]:
+    """What the ratios and verdicts mean."""
     said = []
-    if metrics:
-        told = ", and of ".join(what[m] for m in sorted(metrics, reverse=True))
+    if comparison.metrics:
+        told = ", and of ".join(_WHAT[metric] for metric in comparison.metrics)
         said.append(
-            f"B/A is a ratio of speeds, from {told}: above 1, B is faster. A verdict needs more than "
-            f"{100 * comparison.tolerance:.3g} % of difference and more than the rounds scatter."
+            f"B/A is a ratio of speeds, from {told}: above 1, B is faster. From and to are its 95 % interval. "
+            f"A verdict needs more than {100 * comparison.tolerance:.3g} % of difference and an interval "
+            "without 1."
         )
-    if any(len(side.files) == 1 for side in comparison.sides):
-        said.append("One run a side does not show how runs differ; several files and --group machine do.")
+    single = [len(side.files) == 1 for side in comparison.sides]
+    if single[0] and any(single[1:]):
+        said.append(
+            "One run a side does not show how runs differ: its interval assumes that two runs of one program "
+            f"may differ by {100 * comparison.scatter:.3g} %. Several files and --group machine (or commit) "
+            "measure it; --scatter says what else to assume."
+        )
+    for file in (file for side in comparison.sides for file in side.files):
+        if file.unrest is not None and file.unrest > RESTLESS:
+            said.append(
+                f"The machine was busy while {printable(file.name)} was measured: in a quarter of its cases "
+                f"the rounds scatter by more than {100 * file.unrest:.2g} %. Its verdicts are less sure than "
+                "they look; measure again when nothing else runs."
+            )
+    changes = [c for row in comparison.rows for c in row.changes if c]
     if refused := sum(c.verdict == NOT_COMPARABLE for c in changes):
         said.append(f"{refused} of {len(changes)} ratios stand between figures that cannot be compared.")
-    for id_, names in comparison.partial:
-        said.append(f"only in {', '.join(names)}: {id_}")
+    return said
+
+
+def gaps(comparison: Comparison) -> list[str]:
+    """The cases that some side lacks, and those that no side could give."""
+    said = [f"only in {', '.join(names)}: {id_}" for id_, names in comparison.partial]
     for side in comparison.sides:
         said += [f"left out of {file.name}: {reason}" for file in side.files for reason in file.left_out]
     return [printable(line) for line in said]
@@ -101,17 +98,19 @@ def to_dict(comparison: Comparison) -> dict[str, Any]:
         "schema": 1,
         "metric": comparison.metric,
         "tolerance": comparison.tolerance,
+        "scatter": comparison.scatter,
         "sides": [
             {
                 "letter": letter(i),
                 "name": side.name,
                 "files": [file.name for file in side.files],
+                "unrest": [file.unrest for file in side.files],
                 "left_out": [reason for file in side.files for reason in file.left_out],
             }
             for i, side in enumerate(sides)
         ],
         "differences": [
-            {"key": d.key, "values": list(d.values), "kind": _kind(comparison, d)}
+            {"key": d.key, "values": list(d.values), "kind": comparison.kind_of(d)}
             for d in comparison.differences
         ],
         "cases": [
@@ -141,8 +140,11 @@ def _measure(m: Measure) -> dict[str, Any]:
         "spread": m.spread,
         "rate": m.rate,
         "unit": m.unit,
-        "share": m.share and m.share.value,
+        "share": m.share("blas"),
         "reference": m.case.reference,
+        "peak_share": m.share("peak"),
+        "roofline_share": m.share("roofline"),
+        "bound": m.bound and m.bound.name,
         "runs": m.runs,
     }
 
@@ -151,32 +153,46 @@ def _table(rows: Sequence[Row], sides: int, unit: tuple[float, str], *, full: bo
     """One row a case; a column that no side can fill is left out, unless ``full``."""
     measures = [m for row in rows for m in row.measures if m]
     units = ["GFLOP/s", "GB/s"] if full else sorted({m.unit for m in measures if m.unit}, reverse=True)
-    references = {m.case.reference for m in measures if m.share}
-    share = f"% of {references.pop()}" if len(references) == 1 and not full else "% of reference"
-    has_share = full or any(m.share for m in measures)
+    shares = share_names(measures, full=full)
     has_spread = full or any(m.spread is not None for m in measures)
     columns = ["case"]
     for place in range(sides):
-        names = [unit[1], *["iqr %"] * has_spread, *units, *[share] * has_share]
+        names = [unit[1], *["iqr %"] * has_spread, *units, *shares.values()]
         columns += [f"{letter(place)} {name}" for name in names]
     for place in range(1, sides):
         columns += [_against(place), f"{letter(place)} from", f"{letter(place)} to", f"{letter(place)} verdict"]
-    names_meet = len({(row.ladder, _name(row)) for row in rows}) < len(rows)
+    long = names_meet(rows)
     lines = []
     for row in rows:
-        line: list[Any] = [row.id if names_meet else _name(row)]
+        line: list[Any] = [row.id if long else name_of(row)]
         for m in row.measures:
             line.append(m and m.seconds.value / unit[0])
             line += [m and m.spread and 100 * m.spread] * has_spread
             line += [m.rate if m and m.unit == name else None for name in units]
-            line += [m and m.share and 100 * m.share.value] * has_share
+            for metric in shares:
+                share = m.share(metric) if m else None
+                line.append(share and 100 * share)
         for change in row.changes:
             line += [change.ratio, change.low, change.high, words(change)] if change else [None] * 4
         lines.append(tuple(line))
     return Table(tuple(columns), tuple(lines))
 
 
-def _name(row: Row) -> str:
+def share_names(measures: Sequence[Measure], *, full: bool = False) -> dict[str, str]:
+    """The metrics that are shares, by the header of their column; those that some case has, or all."""
+    references = {m.case.reference for m in measures if m.share("blas")}
+    own = f"% of {references.pop()}" if len(references) == 1 and not full else "% of reference"
+    names = {"blas": own, "peak": "% of peak", "roofline": "% of roofline"}
+    return {metric: name for metric, name in names.items() if full or any(m.share(metric) for m in measures)}
+
+
+def names_meet(rows: Sequence[Row]) -> bool:
+    """Whether two cases of one ladder have one short name."""
+    return len({(row.ladder, name_of(row)) for row in rows}) < len(rows)
+
+
+def name_of(row: Row) -> str:
+    """The short name of a case: its rung or method."""
     return next(m.case.case for m in row.measures if m)
 
 
@@ -184,16 +200,7 @@ def _against(place: int) -> str:
     return f"{letter(place)}/A"
 
 
-def _unit(rows: Sequence[Row]) -> tuple[float, str]:
-    """The unit in which most of these times are short numbers."""
+def unit_of(rows: Sequence[Row]) -> tuple[float, str]:
+    """The unit in which most of these times are short numbers, in seconds, and its name."""
     typical = math.exp(fmean(math.log(m.seconds.value) for row in rows for m in row.measures if m))
     return next((u for u in _UNITS if typical >= u[0]), _UNITS[-1])
-
-
-def _kind(comparison: Comparison, difference: Difference) -> str:
-    shares = any(c.metric == "blas" for row in comparison.rows for c in row.changes if c)
-    return difference.kind(shares=shares)
-
-
-def _verb(kind: str) -> str:
-    return f"is {kind}" if kind == INFORMATION else kind

@@ -1,9 +1,9 @@
 """How machines differ, and what each difference does to a comparison.
 
 ``KEYS`` is the one table of that.  A difference has one of three kinds, and which one depends on what is
-compared: times, or shares of the reference (the BLAS) that the same run measured on the same machine.
-Another CPU makes times incomparable and is normalized away in shares; another BLAS library leaves the times
-of our kernels alone and gives the shares another yardstick.
+compared: times, shares of the reference (the BLAS) that the same run measured on the same machine, or shares
+of that machine's measured limits.  Another CPU makes times incomparable and is normalized away in shares;
+another BLAS library leaves the times of our kernels alone and gives shares of it another yardstick.
 """
 
 from __future__ import annotations
@@ -19,24 +19,25 @@ INCOMPARABLE = "makes these figures incomparable"
 NORMALIZED = "is normalized away"
 INFORMATION = "for information"
 
-# Pattern of a key, what its difference does to times, what it does to shares.  The first match counts.
+# Pattern of a key; what its difference does to times, to shares of the BLAS, to shares of measured limits.
+# The first match counts.
 KEYS = (
-    ("schema", INFORMATION, INFORMATION),
-    ("cpu.load*", INFORMATION, INFORMATION),
-    ("cpu.steal*", INFORMATION, INFORMATION),
-    ("cpu.mhz*", INFORMATION, INFORMATION),
-    ("cpu.*", INCOMPARABLE, NORMALIZED),
-    ("system", INCOMPARABLE, NORMALIZED),
-    ("gpu", INCOMPARABLE, NORMALIZED),
-    ("gpu.driver*", INFORMATION, INFORMATION),
-    ("gpu.*", INCOMPARABLE, NORMALIZED),
-    ("blas.name", INFORMATION, INCOMPARABLE),
-    ("env.OPENBLAS_CORETYPE", INFORMATION, INCOMPARABLE),
-    ("env.OPENBLAS_L2_SIZE", INFORMATION, INCOMPARABLE),
-    ("env.MKL_ENABLE_INSTRUCTIONS", INFORMATION, INCOMPARABLE),
-    ("env.MKL_DEBUG_CPU_TYPE", INFORMATION, INCOMPARABLE),
-    ("env.BLIS_ARCH_TYPE", INFORMATION, INCOMPARABLE),
-    ("*", INFORMATION, INFORMATION),
+    ("schema", INFORMATION, INFORMATION, INFORMATION),
+    ("cpu.load*", INFORMATION, INFORMATION, INFORMATION),
+    ("cpu.steal*", INFORMATION, INFORMATION, INFORMATION),
+    ("cpu.mhz*", INFORMATION, INFORMATION, INFORMATION),
+    ("cpu.*", INCOMPARABLE, NORMALIZED, NORMALIZED),
+    ("system", INCOMPARABLE, NORMALIZED, NORMALIZED),
+    ("gpu", INCOMPARABLE, NORMALIZED, NORMALIZED),
+    ("gpu.driver*", INFORMATION, INFORMATION, INFORMATION),
+    ("gpu.*", INCOMPARABLE, NORMALIZED, NORMALIZED),
+    ("blas.name", INFORMATION, INCOMPARABLE, INFORMATION),
+    ("env.OPENBLAS_CORETYPE", INFORMATION, INCOMPARABLE, INFORMATION),
+    ("env.OPENBLAS_L2_SIZE", INFORMATION, INCOMPARABLE, INFORMATION),
+    ("env.MKL_ENABLE_INSTRUCTIONS", INFORMATION, INCOMPARABLE, INFORMATION),
+    ("env.MKL_DEBUG_CPU_TYPE", INFORMATION, INCOMPARABLE, INFORMATION),
+    ("env.BLIS_ARCH_TYPE", INFORMATION, INCOMPARABLE, INFORMATION),
+    ("*", INFORMATION, INFORMATION, INFORMATION),
 )
 ABSENT = "-"
 _UNKNOWN = (ABSENT, "unknown", "None")
@@ -46,22 +47,25 @@ _UNKNOWN = (ABSENT, "unknown", "None")
 class Difference:
     """A key on which two or more machines differ.
 
-    values : one per side, ``-`` where a side says nothing.  times, shares : its kind, by what is compared.
+    values : one per side, ``-`` where a side says nothing.  kinds : its kind for times, shares of the BLAS,
+    and shares of measured limits.
     """
 
     key: str
     values: tuple[str, ...]
-    times: str
-    shares: str
+    kinds: tuple[str, str, str]
 
-    def kind(self, *, shares: bool) -> str:
-        """What it does to what is compared."""
-        return self.shares if shares else self.times
+    def kind(self, metric: str) -> str:
+        """What it does to the figures of ``metric``."""
+        return self.kinds[{"time": 0, "blas": 1}.get(metric, 2)]
 
 
 def describe(file: ResultFile, *, ours: bool = True) -> dict[str, str]:
     """The machine as flat text, from our block or (``ours`` False) from what pytest-benchmark says."""
-    return _flat(file.fingerprint) if ours and file.fingerprint else dict(file.platform)
+    if not ours or not file.fingerprint:
+        return dict(file.platform)
+    # Limits are measurements, never twice the same; shares make use of them.
+    return _flat({key: value for key, value in file.fingerprint.items() if key != "limits"})
 
 
 def differences(files: Sequence[ResultFile]) -> tuple[Difference, ...]:
@@ -76,23 +80,23 @@ def differences(files: Sequence[ResultFile]) -> tuple[Difference, ...]:
     return tuple(difference for _, difference in sorted(found, key=lambda pair: (pair[0], pair[1].key)))
 
 
-def obstacles(found: Sequence[Difference], case: Case, *, shares: bool) -> list[str]:
-    """The keys that keep this case's times (or shares) from being compared."""
+def obstacles(found: Sequence[Difference], case: Case, metric: str) -> list[str]:
+    """The keys that keep this case's figures of ``metric`` from being compared."""
     return [
         difference.key
         for difference in found
-        if difference.kind(shares=shares) == INCOMPARABLE
+        if difference.kind(metric) == INCOMPARABLE
         and not (case.device == "cpu" and difference.key.startswith("gpu"))
     ]
 
 
 def _difference(key: str, values: tuple[str, ...]) -> Difference:
-    _, times, shares = KEYS[_place(key)]
+    _, *kinds = KEYS[_place(key)]
     known = {value for value in values if value not in _UNKNOWN}
     # A variable that is set on one side only is a difference; a fact that one side does not tell is none.
     if len(known) < 2 and not key.startswith("env."):
-        times = shares = INFORMATION
-    return Difference(key, values, times, shares)
+        kinds = [INFORMATION] * 3
+    return Difference(key, values, (kinds[0], kinds[1], kinds[2]))
 
 
 def _place(key: str) -> int:

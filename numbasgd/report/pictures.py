@@ -10,16 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from numbasgd.report.compare import Comparison
-from numbasgd.report.compare_text import letter
+from numbasgd.report.compare_roofline import COLOURS, PANEL, panels, plot_rooflines
 from numbasgd.report.figures import new_axes, new_figure
+from numbasgd.report.machine_text import letter
 from numbasgd.report.tables import number, printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Told apart without colour vision too (Okabe and Ito, 2008).
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
 MOST_LADDERS = 12
 
 
@@ -57,13 +56,20 @@ def bars(
 
 
 def plot_comparison(comparison: Comparison) -> Figure:
-    """The ladders of a comparison below each other: speed where the work is known, else time."""
+    """The ladders of a comparison below each other: speed where the work is known, else time.
+
+    Where machines have measured limits, their rooflines with all points come last.
+    """
     ladders = [mean.ladder for mean in comparison.means][:MOST_LADDERS]
     chosen = [[row for row in comparison.rows if row.ladder == ladder][:40] for ladder in ladders]
     heights = [1.2 + 0.22 * len(rows) * len(comparison.sides) for rows in chosen]
-    figure = new_figure(8, min(sum(heights), 40))
-    axes = figure.subplots(len(ladders), 1, squeeze=False, height_ratios=heights)[:, 0]
-    for ax, ladder, rows in zip(axes, ladders, chosen, strict=True):
+    roofs = len(panels(comparison))
+    heights += [PANEL] * roofs
+    figure = new_figure(8, min(sum(heights), 60))
+    axes = figure.subplots(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
+    if roofs:
+        plot_rooflines(comparison, axes[len(ladders) :])
+    for ax, ladder, rows in zip(axes, ladders, chosen, strict=False):
         units = {m.unit for row in rows for m in row.measures if m}
         unit = next(iter(units)) if len(units) == 1 else None
         series: dict[str, list[float | None]] = {}

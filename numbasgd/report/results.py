@@ -9,17 +9,19 @@ line; a case that cannot be used is left out, and ``ResultFile.left_out`` says w
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from numbasgd.errors import ResultFileError
+from numbasgd.report.bounds import Limits, limits_of
 from numbasgd.report.document import load, mapping, number, sequence, text
 
 SCHEMA = 1
 SHORTEST, LONGEST = 1e-15, 1e12  # seconds that a measurement may claim
+FEW = 8  # fewer cases do not tell how restless a machine was
 SIZES = ("m", "n", "k", "d", "batch_size")
 
 
@@ -30,7 +32,8 @@ class Case:
     id : joins files; holds nothing of the machine.  ladder, reference : the table that the case belongs
     to, and the name (``case``) of that table's BLAS or peer.  median, q1, q3 : seconds; the quartiles are
     None where the file does not have them.  rounds : how many were timed, 0 where unknown.
-    flop, bytes : the work of one call, None where unknown.  extra : all that the file adds.
+    flop, bytes : the work of one call, None where unknown.  working_set : the bytes that it goes over, where
+    it says so.  extra : all that the file adds.
     """
 
     id: str
@@ -49,6 +52,7 @@ class Case:
     n_threads: int | None = None
     flop: float | None = None
     bytes: float | None = None
+    working_set: float | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -63,6 +67,7 @@ class ResultFile:
 
     name : the path as it was given.  fingerprint : our block on the machine, nested, or None.
     platform : what pytest-benchmark itself says of the machine, under the fingerprint's key names.
+    limits : what the machine was measured to reach, or None.
     """
 
     name: str
@@ -72,11 +77,21 @@ class ResultFile:
     left_out: tuple[str, ...] = ()
     commit: str | None = None
     datetime: str | None = None
+    limits: Limits | None = None
 
     @cached_property
     def by_id(self) -> Mapping[str, Case]:
         """Each case under its id."""
         return {case.id: case for case in self.cases}
+
+    @cached_property
+    def unrest(self) -> float | None:
+        """The IQR over the median that a quarter of the cases exceed; None with too few cases to say.
+
+        On a machine that does nothing else it is a few percent; with neighbours on its cores, tens of percent.
+        """
+        spreads = sorted(case.iqr / case.median for case in self.cases if case.iqr is not None)
+        return spreads[len(spreads) * 3 // 4] if len(spreads) >= FEW else None
 
     def reference_of(self, case: Case) -> Case | None:
         """The case that this one's ladder names as its BLAS or peer, in this file."""
@@ -85,6 +100,20 @@ class ResultFile:
     @cached_property
     def _by_place(self) -> Mapping[tuple[str, str | None], Case]:
         return {(case.ladder, case.case): case for case in self.cases}
+
+
+def expand(paths: Sequence[str]) -> list[str]:
+    """The paths, with the ``.json`` files in a folder, or in the folders right in it, in place of the folder.
+
+    So ``.benchmarks`` stands for all that pytest-benchmark saved there, the oldest run of a machine first.
+    A folder without such files stays, for ``read`` to complain of.
+    """
+    found: list[str] = []
+    for path in paths:
+        folder = Path(path)
+        inside = sorted(folder.glob("*.json")) + sorted(folder.glob("*/*.json")) if folder.is_dir() else []
+        found += map(str, inside) if inside else [path]
+    return found
 
 
 def read(path: str | Path) -> ResultFile:
@@ -113,6 +142,7 @@ def read(path: str | Path) -> ResultFile:
         left_out=tuple(left_out),
         commit=text(mapping(document.get("commit_info")).get("id")),
         datetime=text(document.get("datetime")),
+        limits=limits_of(block.get("limits")),
     )
 
 
@@ -132,7 +162,9 @@ def _case(file: str, entry: Any, place: str) -> Case | str:
     stats, extra = mapping(entry.get("stats")), mapping(entry.get("extra_info"))
     if not stats:
         return f"{fullname}: it has no stats"
-    times = [t for t in map(number, sequence(stats.get("data"))) if t is not None and t > 0]
+    whole = all(number(stats.get(key)) is not None for key in ("median", "q1", "q3", "rounds"))
+    data = [] if whole else sequence(stats.get("data"))  # millions of them in large files
+    times = [t for t in map(number, data) if t is not None and t > 0]
     median = stats.get("median", statistics.median(times) if times else None)
     seconds = number(median)
     if seconds is None or not SHORTEST < seconds < LONGEST:
@@ -161,6 +193,7 @@ def _case(file: str, entry: Any, place: str) -> Case | str:
         n_threads=int(v) if (v := number(block.get("n_threads"))) else None,
         flop=_positive(block.get("flop")),
         bytes=_positive(block.get("bytes")),
+        working_set=_positive(block.get("working_set")),
         extra=extra,
     )
 

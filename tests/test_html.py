@@ -1,0 +1,151 @@
+"""The page of a comparison: whole by itself, well formed, and not to be broken by what stands in a file."""
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from result_files import LIMITS, MACHINE, document, entry, matmul, other_machine, save, stats
+
+from numbasgd.report.compare import compare, sides_of
+from numbasgd.report.html import page
+from numbasgd.report.markup import join, tag
+from numbasgd.report.results import read
+
+NASTY = (
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "a & b &lt; c",
+    "</style></title>",
+    "'\"`",
+)
+
+
+class Page(HTMLParser):
+    """Tags and attributes as a browser sees them; complains of what is not closed."""
+
+    VOID = ("meta", "link", "img", "br")
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.attributes, self.words, self._open = [], [], [], []
+        self.feed(text)
+        self.close()
+        assert not self._open
+
+    def handle_starttag(self, name, attributes):
+        self.tags.append(name)
+        self.attributes += [(name, *pair) for pair in attributes]
+        if name not in self.VOID:
+            self._open.append(name)
+
+    def handle_startendtag(self, name, attributes):
+        self.tags.append(name)
+        self.attributes += [(name, *pair) for pair in attributes]
+
+    def handle_endtag(self, name):
+        assert self._open.pop() == name
+
+    def handle_data(self, text):
+        self.words.append(text)
+
+
+def page_of(folder, *documents, names="abcdef", **more):
+    files = [read(save(folder, f"{name}.json", d)) for name, d in zip(names, documents, strict=False)]
+    return page(compare(sides_of(files), **more))
+
+
+def with_limits(machine=MACHINE):
+    return {**machine, "limits": LIMITS}
+
+
+def test_it_tells_all_that_the_tables_tell(tmp_path):
+    slow = document(scale=2, machine=with_limits(other_machine()))
+    text = page_of(tmp_path, document(machine=with_limits()), slow, document(), metric="time")
+    words = " ".join(Page(text).words)
+    for heading in ("B against A", "C against A", "2.00x slower"):
+        assert words.count(heading) >= 2, heading
+    assert "#010203" not in text, "what is drawn takes the page's colours"
+    for said in (
+        "CPU One", "CPU Two", "incomparable", "2.00x slower", "same", "matmul-f32-256-one", "blocked",
+        "% of numpy", "% of peak", "% of roofline", "geometric mean of 4", "FMA peak, float32, one thread",
+        "read from L1", "95 % interval", "two runs of one program", "Under the rooflines", "matmul 256",
+    ):  # fmt: skip
+        assert said in words or said in text, said
+
+
+def test_it_loads_nothing_and_runs_no_more_than_its_own_few_lines(tmp_path):
+    text = page_of(tmp_path, document(machine=with_limits()), document(machine=with_limits(), scale=2))
+    found = Page(text)
+    assert "default-src 'none'" in text
+    assert not {"link", "img", "iframe", "object", "embed", "base", "form"} & set(found.tags)
+    assert found.tags.count("script") == 1 and found.tags.count("style") >= 1
+    for name, key, value in found.attributes:
+        assert key not in ("src", "srcset", "action", "data") and not key.startswith("on")
+        assert key not in ("href", "xlink:href") or value.startswith("#"), (name, key, value)
+    css = text[text.index("<style>") : text.index("</style>")]
+    assert "url(" not in css and "@import" not in css and "prefers-color-scheme: dark" in css
+    addresses = set(re.findall(r"https?://[^\"'<> ]*", text))
+    assert addresses <= {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"}, "names, not addresses"
+
+
+def test_files_without_limits_have_no_roofline_and_no_empty_columns(tmp_path):
+    text = page_of(tmp_path, document(), document())
+    for said in ("Under the rooflines", "% of peak", "measured to reach"):
+        assert said not in text
+
+
+def test_machines_that_do_not_differ_are_said_to(tmp_path):
+    assert "no difference between the machines" in page_of(tmp_path, document(), document())
+
+
+def nasty(text, scale=1.0):
+    """A file with ``text`` wherever a file may have text."""
+    one = matmul("full", 1e-3)
+    one["name"] = f"matmul[{text}]"
+    one["extra_info"].update(case=text, ladder=text, reference="numpy" + text, dtype=text, kind=text)
+    two = {**entry("test_" + text, stats(1e-3)), "group": text}
+    three = matmul(text, 1e-3)
+    only = entry(f"only {scale}" + text, stats(1.0))
+    machine = {**with_limits(other_machine(model=text + str(scale))), "env": {text: text + str(scale)}}
+    machine["limits"] = {**LIMITS, "levels": [{"name": text, "bytes": None, "read": 10.0}]}
+    found = document([one, two, three, only], machine=machine, scale=scale)
+    found["benchmarks"].append(entry("bad" + text, {"median": None}))
+    return found
+
+
+def shape(text):
+    found = Page(text)
+    return found.tags, [(name, key) for name, key, _ in found.attributes]
+
+
+def test_what_a_file_says_stays_text(tmp_path):
+    text = "".join(NASTY)
+    plain = page_of(tmp_path, nasty("plain"), nasty("plain", 2.0))
+    got = page_of(tmp_path, nasty(text), nasty(text, 2.0))
+    assert "<script>alert" not in got and "<img" not in got
+    drawn = re.compile("<svg xmlns.*?</svg>", re.DOTALL)  # letters of other names are drawn with other paths
+    assert shape(drawn.sub("", got)) == shape(drawn.sub("", plain))
+
+
+def test_a_file_name_is_text_too(tmp_path):
+    text = page_of(tmp_path, document(), document(), names=("<b>a&b", "c'd"))
+    assert "&lt;b&gt;a&amp;b.json" in text and "<b>" not in text
+
+
+@settings(max_examples=50)
+@given(st.text(), st.text(), st.text())
+@example("<b>", '" onclick="', "</td>")
+def test_no_text_leaves_its_element(inside, attribute, beside):
+    made = tag("td", inside, tag("b", beside), class_=attribute, data_value=None)
+    found = Page(made)
+    assert found.tags == ["td", "b"] and [key for _, key, _ in found.attributes] == ["class"]
+    assert made.isprintable()
+    assert join(inside, None, tag("i")) == join(inside) + "<i></i>"
+
+
+def test_odd_characters_can_be_written(tmp_path):
+    text = page_of(tmp_path, nasty("\ud800\x00\x1b[31m"), nasty("\ud800\x00\x1b[31m", 2.0))
+    Path(tmp_path / "out.html").write_bytes(text.encode())
+    assert "\x1b" not in text and "\x00" not in text

@@ -9,7 +9,7 @@ import os
 import pytest
 
 from bench import summary
-from bench.measure import BUDGET, Budget, Measure
+from bench.measure import BUDGET, Budget, Measure, case_name
 from numbasgd.machine.fingerprint import fingerprint, lines, warnings_for
 
 _machine = functools.cache(fingerprint)
@@ -66,7 +66,7 @@ def pytest_collection_finish(session):
 @pytest.fixture
 def measure(benchmark, request):
     """Measure one case; see ``bench.measure.Measure``."""
-    benchmark.name = benchmark.name.removeprefix("test_")
+    benchmark.name = case_name(benchmark.name)
     config = request.config
     return Measure(
         benchmark,

@@ -57,7 +57,8 @@ def _place(value: Any, index: tuple[int, ...]) -> str:
         i = index[axis]
         found = getattr(value, labels, None)
         label = i if found is None or callable(found) else found[i]
-        is_number = isinstance(label, int | np.integer) and label == i
+        label = label.item() if isinstance(label, np.generic) else label
+        is_number = isinstance(label, int) and label == i
         parts.append(f"{what} {i}" + ("" if is_number else f" ({label!r})"))
     return ", ".join(parts)
 

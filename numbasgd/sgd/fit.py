@@ -33,7 +33,7 @@ class Fit:
     Attributes
     ----------
     w : ndarray, shape (d,)
-        Weights, in the units of the X that was passed.
+        Weights, in the units of the X that was passed; float64 after ``standardize``.
     b : float
         Intercept.
     loss : ndarray, shape (t,)
@@ -137,7 +137,7 @@ class Fit:
                 f"X has {X.shape[1]} columns, the model has {len(self.w)} weights; expected as many columns "
                 "as were trained on, in the same order. Select them."
             )
-        return X @ self.w.astype(X.dtype, copy=False) + X.dtype.type(self.b)
+        return X @ self.w + self.w.dtype.type(self.b)
 
     def plot(self, ax: Any = None, *, x: str = "epochs", label: str | None = None) -> Any:
         """Draw the loss against ``x``, one of "epochs", "samples" or "seconds".

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from numbasgd.errors import DivergenceError
-from numbasgd.sgd.cpu import advance_kernel, kernels, padded
-from numbasgd.sgd.rows import Rows
+from numbasgd.sgd.cpu import advance_kernel, kernels, padded, work_for
+from numbasgd.sgd.rows import Rows, room_for
 from numbasgd.sgd.sampling import SAMPLINGS, WINDOW
 from numbasgd.sgd.scale import Scale
 from numbasgd.sgd.update import Step
@@ -20,9 +20,10 @@ from numbasgd.sgd.update import Step
 DIVERGED = 1e6  # a loss so many times the first one
 _CALL_SECONDS = 0.1  # how long compiled code runs before Python looks at it: progress, Ctrl-C, divergence
 _EVALUATED = 1 << 22  # entries of X that one call evaluates
+_FIRST = 1 << 22  # entries of X in the first call that makes steps
 # Entering compiled code from Python takes as long as a few small steps.  That it is entered once per
 # evaluation is the evaluation's doing, so the shortest of some calls without a step is taken off.
-_ENTRIES = 20
+_ENTRIES = 8
 _CACHED = 1 << 19  # bytes of X from which on memory is asked for ahead
 
 
@@ -39,10 +40,22 @@ class Problem:
         """The mean loss for padded weights, in calls that do not take long."""
         rows, n = self.rows, self.rows.n
         evaluate = self.kernels.sum_loss
+        work = np.empty(room_for(rows.d, rows.is_gathered), self.y.dtype)
         count = max(1, _EVALUATED // max(rows.d, 1))
         parts = (
             evaluate(
-                rows.memory, rows.d, rows.base, rows.si, rows.sj, self.y, self.s, w, b, i, min(i + count, n)
+                rows.memory,
+                rows.d,
+                rows.base,
+                rows.si,
+                rows.sj,
+                self.y,
+                self.s,
+                w,
+                b,
+                i,
+                min(i + count, n),
+                work,
             )
             for i in range(0, n, count)
         )
@@ -108,12 +121,12 @@ class Run:
         problem: Problem,
         method: Method,
         scale: Scale | None,
-        stable_lr: Callable[[], float],
+        safe_lr: Callable[[], float],
         validation: Problem | None = None,
     ) -> None:
         rows = problem.rows
         self.problem, self.method, self.scale, self.validation = problem, method, scale, validation
-        self.stable_lr = stable_lr
+        self.safe_lr = safe_lr
         self.n, self.d = rows.n, rows.d
         self.kernel = advance_kernel(
             problem.loss, rows.d, problem.y.dtype, problem.s.size > 0, rows.is_gathered, method.step
@@ -122,6 +135,8 @@ class Run:
         self.size = padded(rows.d, self.lanes)
         self.state = np.zeros((3, self.size + self.lanes), problem.y.dtype)
         self.count = np.zeros(2, np.int64)
+        self.work = np.empty(work_for(rows.d, self.lanes, rows.is_gathered), problem.y.dtype)
+        self.wide = np.empty(self.size)
         self.drawn = np.array([-1, 0, 0])
         batch_size = method.batch_size
         # A step over all rows needs no order, nor do rows as they lie.
@@ -137,6 +152,7 @@ class Run:
         self.entry_seconds = 0.0
         self.history: list[Moment] = []
         self.chosen: np.ndarray | None = None
+        self.checked = -1
 
     @property
     def samples(self) -> int:
@@ -150,7 +166,7 @@ class Run:
         rows = self.problem.rows
         self.problem.kernels.sum_loss(
             rows.memory, rows.d, rows.base, rows.si, rows.sj, self.problem.y, self.problem.s, self.state[0],
-            self.state[0, self.size], 0, 0,
+            self.state[0, self.size], 0, 0, self.work,
         )  # fmt: skip
         self.compile_seconds = time.perf_counter() - begin
         self.entry_seconds = min(self._time_entry() for _ in range(_ENTRIES))
@@ -170,7 +186,7 @@ class Run:
             rows.memory, rows.d, rows.base, rows.si, rows.sj, problem.y, problem.s, self.window, self.drawn,
             SAMPLINGS[method.sampling], method.seed, end, self.ahead, method.batch_size, method.lrs,
             T(method.momentum), T(method.l2), T(method.l1), method.intercept, method.average_from or 0,
-            self.state, self.count,
+            self.state, self.count, self.work, self.wide,
         )  # fmt: skip
 
     def _time_entry(self) -> float:
@@ -213,9 +229,11 @@ class Run:
         """The losses of the present weights."""
         row = self.result
         loss = self.problem.mean_loss(row, row[self.size])
-        w = row[: self.d].astype(np.float64)
         method = self.method
-        penalty = 0.5 * method.l2 * float(w @ w) + method.l1 * float(np.abs(w).sum())
+        penalty = 0.0
+        if method.step.is_penalized:
+            w = row[: self.d].astype(np.float64)
+            penalty = 0.5 * method.l2 * float(w @ w) + method.l1 * float(np.abs(w).sum())
         held_out = math.nan if self.validation is None else self.validation.mean_loss(row, row[self.size])
         return Moment(loss, loss + penalty, held_out, self.samples, self.book.seconds)
 
@@ -236,12 +254,13 @@ class Run:
             return
         w, b = self.in_user_units(self.book.best)
         method = self.method
-        lr = self.stable_lr()
         epoch = moment.samples / self.n
         used = float(method.lrs[min(max(math.ceil(epoch) - 1, 0), len(method.lrs) - 1)])
+        lr = self.safe_lr()
+        lr = lr if 0 < lr < 0.5 * used else 0.1 * used
         raise DivergenceError(
             f"lr is {used:.4g}, and the loss went from {self.history[0].loss:.4g} to {moment.loss:.4g} after "
-            f'{epoch:g} epochs; expected it to fall. Pass lr={lr:.2g} or less, lr="auto", or standardize=True. '
+            f"{epoch:g} epochs; expected it to fall. Pass lr={lr:.2g} or less, or standardize=True. "
             f"The best weights so far (loss {self.book.best_watched:.4g}) are in the error's w and b.",
             epoch=epoch,
             w=w,
@@ -269,13 +288,16 @@ class Run:
         """
         target = epochs * self.n
         looks_at_epochs = patience is not None or at_epoch is not None
-        per_call = self.n  # samples in one call of compiled code, as many as _CALL_SECONDS take
+        # Samples in one call of compiled code, as many as _CALL_SECONDS take; a guess at first.
+        per_call = max(self.method.batch_size, _FIRST // max(self.d, 1))
         while self.samples < target and not self.book.is_over:
             marks = [target]
             if every is not None:
                 marks.append(self._next(every))
             if looks_at_epochs:
                 marks.append(self._next(self.n))
+            elif every is None or every > self.n:
+                marks.append(self._next_check())
             if stops is not None:
                 marks.append(self._next(stops[0]))
             before = self.samples
@@ -305,7 +327,8 @@ class Run:
         is_recorded = is_marked or self.samples >= target
         watched = self.book.best_watched
         moment = None
-        if is_recorded or every is None or (is_epoch and patience is not None):
+        is_checked = (every is None or every > self.n) and self.samples == self.checked
+        if is_recorded or is_checked or (is_epoch and patience is not None):
             moment = self.evaluate(is_recorded=is_recorded)
         show(self.samples, moment)
         if is_epoch and patience is not None and moment is not None:
@@ -315,6 +338,12 @@ class Run:
             self.book = self.book._replace(stale=stale, is_over=stale >= epochs)
         if is_epoch and at_epoch is not None and at_epoch():
             self.book = self.book._replace(is_over=True)
+
+    def _next_check(self) -> int:
+        """Where a divergence is looked for although no evaluation is due: after 1, 2, 4, ... epochs."""
+        epochs = 1 << max(self.samples // self.n, 0).bit_length()
+        self.checked = epochs * self.n
+        return self.checked
 
     def _next(self, every: int) -> int:
         return (self.samples // every + 1) * every

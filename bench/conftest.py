@@ -9,8 +9,12 @@ import os
 import pytest
 
 from bench import summary
+<<<<<<< HEAD
 from bench.measure import BUDGET, Budget, Measure, shares
 from numbasgd.machine import peaks
+=======
+from bench.measure import BUDGET, Budget, Measure, case_name
+>>>>>>> fixes
 from numbasgd.machine.fingerprint import fingerprint, lines, warnings_for
 
 _machine = functools.cache(fingerprint)
@@ -69,7 +73,7 @@ def pytest_collection_finish(session):
 @pytest.fixture
 def measure(benchmark, request):
     """Measure one case; see ``bench.measure.Measure``."""
-    benchmark.name = benchmark.name.removeprefix("test_")
+    benchmark.name = case_name(benchmark.name)
     config = request.config
     limits = None if config.getoption("bench_no_limits") else _limits()
     yield Measure(

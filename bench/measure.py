@@ -24,6 +24,12 @@ DTYPES = {"f32": np.float32, "f64": np.float64}
 _elapsed = 0.0
 
 
+def case_name(test: str) -> str:
+    """The id of a case from the name of its test: ``matmul-cuda[full-f32-64-all]``."""
+    function, bracket, case = test.removeprefix("test_").partition("[")
+    return function.replace("_", "-") + bracket + case
+
+
 def self_timed() -> float:
     """A clock that stands still but for what a bench adds to it; for times that are differences."""
     return _elapsed
@@ -89,14 +95,14 @@ class Measure:
         """
         seconds = self._seconds if self._budget is None else min(self._seconds, self._budget.share())
         with blas.one_thread() if threads == "one" else contextlib.nullcontext():
-            n_threads = blas.describe()["threads"] if uses_blas else 1
+            n_threads = blas.describe()["threads"] if uses_blas else 0 if device == "cuda" else 1
             compiling, before, calls = 0.0, 0.0, 1
             if rounds is None:
-                first = _seconds(func)
+                first = timing.elapsed(func)
                 before = self._checked(check, case)[0]
-                once = _seconds(func)
+                once = timing.elapsed(func)
                 compiling = max(first - once, 0.0)
-                once = once if once > 0.1 else min(once, _seconds(func))
+                once = once if once > 0.1 else min(once, timing.elapsed(func))
                 rounds, calls = timing.plan(once, seconds, self._min_rounds)
             self._benchmark.group = ladder
             self._benchmark.pedantic(func, rounds=rounds, iterations=1 if is_self_timed else calls)
@@ -143,9 +149,3 @@ def shares(info: Mapping[str, Any], seconds: float, limits: Mapping[str, Any]) -
         working_set=info.get("working_set", 0),
     )
     return {} if there is None else {"peak_share": there.peak_share, "roofline_share": there.roofline_share}
-
-
-def _seconds(func: Callable[[], Any]) -> float:
-    start = time.perf_counter()
-    func()
-    return time.perf_counter() - start

@@ -1,7 +1,14 @@
 """Why minibatches are fast, measured on your machine, and a trainer that is fast because of it."""
 
 from numbasgd.data import airfoil_twin, load_airfoil
-from numbasgd.errors import DataError, DeviceError, DivergenceError, NumbaSGDError, ResultFileError
+from numbasgd.errors import (
+    DataError,
+    DeviceError,
+    DivergenceError,
+    NumbaSGDError,
+    ResultFileError,
+    WrongResultError,
+)
 from numbasgd.matmul import RUNGS, matmul
 from numbasgd.sgd import Fit, epoch_order, gradient, gradient_noise, train, train_chapter
 
@@ -15,6 +22,7 @@ __all__ = [
     "Fit",
     "NumbaSGDError",
     "ResultFileError",
+    "WrongResultError",
     "__version__",
     "airfoil_twin",
     "epoch_order",

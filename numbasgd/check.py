@@ -15,6 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from numbasgd.entries import digits, numbers
+from numbasgd.entries import show as _show
+
+MOST = 2**63 - 1  # the largest integer that a kernel takes
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
@@ -45,11 +49,11 @@ def array(value: Any, name: str, ndim: int) -> np.ndarray:
             f"{name} is a {type(value).__name__} that NumPy cannot make an array of ({error}); expected "
             f"{_dimensions(ndim)} of numbers. Give every row the same length."
         ) from error
-    result = _as_float(result, name, ndim)
+    result = _as_float(value, result, name, ndim)
     if result.ndim != ndim:
         raise ValueError(
             f"{name} has {result.ndim} dimension{'s' * (result.ndim != 1)}, shape {result.shape}; expected "
-            f"{_dimensions(ndim)}. {_reshape_hint(result, name, ndim)}"
+            f"{_dimensions(ndim)}. {_reshape_hint(value, result, name, ndim)}"
         )
     return np.require(result, requirements="A")
 
@@ -58,15 +62,16 @@ def _dimensions(ndim: int) -> str:
     return {0: "one number", 1: "a 1-D array", 2: "a 2-D array"}[ndim]
 
 
-def _reshape_hint(found: np.ndarray, name: str, ndim: int) -> str:
+def _reshape_hint(value: Any, found: np.ndarray, name: str, ndim: int) -> str:
+    given = name if hasattr(value, "reshape") else f"np.asarray({name})"  # lists and DataFrames
     if ndim == 2 and found.ndim == 1:
-        return f"Use {name}.reshape(-1, 1) for one column or {name}.reshape(1, -1) for one row."
+        return f"Use {given}.reshape(-1, 1) for one column or {given}.reshape(1, -1) for one row."
     if ndim == 1 and found.ndim == 2 and 1 in found.shape:
-        return f"Use {name}.ravel()."
+        return f"Use {name}.iloc[:, 0]." if hasattr(value, "iloc") else f"Use {given}.ravel()."
     return "Select or reshape what is meant."
 
 
-def _as_float(found: np.ndarray, name: str, ndim: int) -> np.ndarray:
+def _as_float(value: Any, found: np.ndarray, name: str, ndim: int) -> np.ndarray:
     if found.dtype.kind in "fiub":
         if found.dtype.kind != "f":
             return found.astype(np.float64)
@@ -75,14 +80,7 @@ def _as_float(found: np.ndarray, name: str, ndim: int) -> np.ndarray:
         if found.dtype.itemsize == 8:
             return found.astype(np.float64, copy=False)
     if found.dtype.kind == "O":  # a DataFrame with mixed columns, Python integers beyond 64 bits, ...
-        try:
-            return found.astype(np.float64)
-        except (TypeError, ValueError) as error:
-            raise TypeError(
-                f"{name} holds Python objects that are not all numbers ({error}); expected "
-                f"{_dimensions(ndim)} of float32 or float64. Select the numeric columns, or convert "
-                "categories to numbers, first."
-            ) from error
+        return numbers(value, found, name, _dimensions(ndim))
     hint = {
         "c": f"Take its real part ({name}.real) if that is what is meant.",
         "f": f"Convert it with {name}.astype('float64'), which rounds.",
@@ -141,12 +139,27 @@ def out(value: Any, name: str, shape: tuple[int, ...], dtype: np.dtype, inputs: 
         )
     if not value.flags.writeable:
         raise ValueError(f"{name} is read-only; expected an array to write into. Pass a copy of it.")
+    if _overlaps_itself(value):
+        raise ValueError(
+            f"{name} has strides {value.strides} for shape {shape}, so that some of its entries share memory; "
+            f"expected memory of its own for each. Make it with np.empty({shape}, np.{dtype})."
+        )
     for other, array_ in inputs.items():
         if np.may_share_memory(value, array_) and _overlap(value, array_):
             raise ValueError(
                 f"{name} shares memory with {other}; expected memory of its own, because {other} is still "
                 f"read while {name} is written. Pass another array, or leave {name} out."
             )
+
+
+def _overlaps_itself(a: np.ndarray) -> bool:
+    """Whether entries may share memory, as in what np.broadcast_to makes; never so for slices of an array."""
+    reach = a.itemsize
+    for stride, size in sorted((abs(stride), size) for stride, size in zip(a.strides, a.shape, strict=True)):
+        if size > 1 and stride < reach:
+            return a.size > 0
+        reach += stride * (size - 1)
+    return False
 
 
 def _overlap(a: np.ndarray, b: np.ndarray) -> bool:
@@ -157,7 +170,10 @@ def _overlap(a: np.ndarray, b: np.ndarray) -> bool:
 
 
 def integer(value: Any, name: str, *, low: int, high: int | None = None, hint: str) -> int:
-    """``value`` as a Python integer from ``low`` to ``high``; a bool or a float is none."""
+    """``value`` as a Python integer from ``low`` to ``high``; a bool or a float is none.
+
+    Kernels count in 64 bits, so that is where "or more" ends.
+    """
     expected = f"an integer of {low} or more" if high is None else f"an integer from {low} to {high}"
     try:
         if isinstance(value, bool | np.bool_):
@@ -165,8 +181,10 @@ def integer(value: Any, name: str, *, low: int, high: int | None = None, hint: s
         number = operator.index(value)
     except TypeError:
         raise TypeError(f"{name} is {_show(value)}; expected {expected}. {hint}") from None
-    if number < low or (high is not None and number > high):
-        raise ValueError(f"{name} is {number}; expected {expected}. {hint}")
+    if high is None and number > MOST:
+        expected = f"an integer from {low} to {MOST}"
+    if not low <= number <= (MOST if high is None else high):
+        raise ValueError(f"{name} is {digits(number)}; expected {expected}. {hint}")
     return number
 
 
@@ -179,6 +197,8 @@ def real(value: Any, name: str, *, positive: bool = False, hint: str) -> float:
         number = float(value)
     except (TypeError, ValueError):
         raise TypeError(f"{name} is {_show(value)}; expected {expected}. {hint}") from None
+    except OverflowError:  # an integer beyond the largest float
+        raise ValueError(f"{name} is {_show(value)}; expected {expected}. {hint}") from None
     if not math.isfinite(number) or (positive and number <= 0):
         raise ValueError(f"{name} is {number}; expected {expected}. {hint}")
     return number
@@ -219,9 +239,3 @@ def finite(a: np.ndarray, name: str) -> None:
         f"{name} holds {a[tuple(bad[0])]} at {where}{others}; expected finite numbers. "
         f"Drop such rows or fill them before training."
     )
-
-
-def _show(value: Any) -> str:
-    text = repr(value)
-    text = text if len(text) <= 40 else text[:37] + "..."
-    return f"{text} ({type(value).__name__})"

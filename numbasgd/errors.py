@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 
@@ -19,6 +20,10 @@ class DeviceError(NumbaSGDError, RuntimeError):
 
 class ResultFileError(NumbaSGDError, ValueError):
     """A benchmark result file cannot be read, or holds nothing that can be compared."""
+
+
+class WrongResultError(NumbaSGDError, ArithmeticError):
+    """A kernel's result is not what it should have computed."""
 
 
 class DivergenceError(NumbaSGDError, ArithmeticError):
@@ -47,3 +52,8 @@ class DivergenceError(NumbaSGDError, ArithmeticError):
         self.b = b
         self.loss = loss
         self.suggested_lr = suggested_lr
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # An exception is made anew from its ``args``, which hold the message alone.
+        names = ("epoch", "w", "b", "loss", "suggested_lr")
+        return partial(type(self), *self.args, **{n: getattr(self, n) for n in names}), (), vars(self)

@@ -9,6 +9,7 @@ What else is different from ``njit(cache=True)``:
 
 - No folder that can be written to is no error: the code is then compiled in every process.
 - A damaged cache file, a full disk, or two processes at once cost a compile, never a call.
+- A function that cannot be kept, as with NUMBA_OPT=0, is compiled in every process without a warning.
 - Functions made by a factory are told apart by what they close over, by name and value, so a closure
   over an intrinsic or another jitted function is found again.
 """
@@ -30,7 +31,9 @@ import llvmlite
 import numba
 from numba.core import config
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
+from numba.core.compiler_lock import global_compiler_lock
 
+from numbasgd.errors import NumbaSGDError
 from numbasgd.paths import user_cache_dir
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -42,6 +45,15 @@ FASTMATH = {"reassoc", "nsz", "contract"}
 # nogil: kernels touch no Python object, so other Python threads may run meanwhile.
 # error_model "numpy": no branch for a division by zero in the inner loop.
 OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": FASTMATH}
+
+# A child that is forked while another thread compiles would find Numba's lock held by a thread that it does
+# not have, and wait for ever; so whoever forks waits for the compiler first.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=global_compiler_lock.acquire,
+        after_in_parent=global_compiler_lock.release,
+        after_in_child=global_compiler_lock.release,
+    )
 
 
 def jit(func: Callable[..., Any] | None = None, *, variant: str = "", **options: Any) -> Any:
@@ -55,10 +67,25 @@ def jit(func: Callable[..., Any] | None = None, *, variant: str = "", **options:
     if variant:
         func.__name__ += f"_{variant}"
         func.__qualname__ += f"_{variant}"
+    if config.DISABLE_JIT:
+        return _refusing(func)
     dispatcher = numba.njit(**{**OPTIONS, **options})(func)
-    if _folder() is not None and not config.DISABLE_JIT:
+    if _folder() is not None:
         dispatcher._cache = _Cache(func)
     return dispatcher
+
+
+def _refusing(func: Callable[..., Any]) -> Callable[..., Any]:
+    """What stands for a kernel under NUMBA_DISABLE_JIT; the package can still be imported and asked."""
+
+    @functools.wraps(func)
+    def refuse(*args: Any, **options: Any) -> Any:
+        raise NumbaSGDError(
+            "NUMBA_DISABLE_JIT is set; expected kernels that Numba compiles, since they work with vector "
+            "registers that Python has none of. Unset NUMBA_DISABLE_JIT, or set it to 0."
+        )
+
+    return refuse
 
 
 @functools.cache
@@ -154,6 +181,10 @@ class _Locator(_CacheLocator):
 
 class _Impl(CompileResultCacheImpl):
     _locator_classes = [_Locator]
+
+    def check_cachable(self, cres: Any) -> bool:
+        # Numba's own check warns, at the user, of each function that cannot be kept.
+        return not (cres.library.has_dynamic_globals or any(not part.can_cache for part in cres.lifted))
 
 
 class _Cache(FunctionCache):

@@ -14,7 +14,7 @@ def user_cache_dir() -> Path | None:
     ``NUMBASGD_CACHE_DIR``, else the platform's cache folder for this user.
     """
     if chosen := os.environ.get("NUMBASGD_CACHE_DIR"):
-        return Path(chosen)
+        return Path(os.path.expanduser(chosen))
     if sys.platform == "win32":
         base = os.environ.get("LOCALAPPDATA")
     elif sys.platform == "darwin":

@@ -18,12 +18,13 @@ def environment(**changes: str | None) -> dict[str, str]:
     return {name: value for name, value in env.items() if value is not None}
 
 
-def run_python(code: str, *, cwd: Path | None = None, **env: str | None) -> str:
-    """Run ``code``; what it printed, or an assertion that shows how it failed."""
+def run_python(code: str, *, cwd: Path | None = None, stdin: str | None = None, **env: str | None) -> str:
+    """Run ``code``, ``stdin`` piped into it; what it printed, or an assertion that shows how it failed."""
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)],
         capture_output=True,
         text=True,
+        input=stdin,
         env=environment(**env),
         cwd=cwd,
         timeout=300,

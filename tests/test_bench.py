@@ -148,3 +148,36 @@ def test_a_table_is_a_ladder_with_the_reference_last():
 
 def test_times_in_units_that_suit():
     assert [summary.seconds(t) for t in (2.5, 0.123, 4.5e-4, 2e-8)] == ["2.5 s", "123 ms", "450 us", "20 ns"]
+
+
+def test_the_name_of_a_case_is_its_id():
+    assert bench_measure.case_name("test_matmul[full-f32-64-one]") == "matmul[full-f32-64-one]"
+    assert bench_measure.case_name("test_matmul_cuda[a_b-f32-64-all]") == "matmul-cuda[a_b-f32-64-all]"
+
+
+@pytest.mark.cuda
+def test_cases_of_a_card_are_measured_like_the_others(monkeypatch):
+    """What is written down, and that a wrong product is no time; the ladder's name ends like the id."""
+    from bench import test_cuda as cases
+
+    monkeypatch.setattr(cases, "ROUNDS", 2)
+    for test, parameters in (
+        (cases.test_matmul_cuda, cases._products()),
+        (cases.test_gradient_cuda, cases._gradients()),
+    ):
+        ids = [parameter.id for parameter in parameters]
+        assert all(re.fullmatch(r"[a-z]+-f(32|64)-[0-9x]+-all", name) for name in ids) and len(set(ids)) == len(
+            ids
+        )
+        fake = FakeBenchmark()
+        measure = bench_measure.Measure(fake, 0.0, 1, None)
+        if test is cases.test_matmul_cuda:
+            test(measure, "column", "f32", 3)
+        else:
+            test(measure, "f32", 3, 2)
+        info = fake.extra_info
+        assert set(info) > KEYS
+        assert (info["device"], info["threads"], info["n_threads"]) == ("cuda", "all", 0)
+        assert re.fullmatch(r"(matmul|gradient)-cuda-f32-[0-9x]+-all", info["ladder"])
+        assert 0 <= info["residual"] <= info["residual_limit"]
+        assert info["device_seconds"] > 0

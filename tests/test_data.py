@@ -204,3 +204,21 @@ def test_command_labels_the_twin(capsys):
     assert json.loads(capsys.readouterr().out)["name"] == "airfoil twin"
     with pytest.raises(ValueError, match="--twin"):
         run("--twin", "--download")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="HOME is not what names the home folder there")
+@pytest.mark.parametrize("variable", ["NUMBASGD_DATA_DIR", "NUMBASGD_CACHE_DIR"])
+def test_a_tilde_is_the_home_folder(variable, made, monkeypatch):
+    """As a shell writes it into the environment when the value is quoted."""
+    (made / "data").mkdir()
+    (made / "data" / airfoil.NAME).write_bytes(MADE)
+    monkeypatch.setenv("HOME", str(made.parent))
+    monkeypatch.setenv(variable, f"~/{made.name}")
+    assert made in airfoil.find().path.parents
+
+
+def test_an_empty_path_is_no_folder(made, monkeypatch):
+    """An unset variable of a script must not become the current folder."""
+    monkeypatch.chdir(made)
+    with pytest.raises(DataError, match="path is '', which is no file; expected"):
+        load_airfoil("")

@@ -132,3 +132,42 @@ def test_import_needs_neither_matplotlib_nor_the_network_nor_a_driver():
         heavy = {"matplotlib", "sklearn", "pandas", "urllib.request", "pytest", "numba.cuda.cudadrv.driver"}
         assert not heavy & set(sys.modules), heavy & set(sys.modules)
     """)
+
+
+@pytest.mark.slow
+def test_code_that_cannot_be_kept_is_no_reason_to_warn(tmp_path):
+    printed = run_python(
+        PROBE.replace("import numpy", "import warnings; warnings.simplefilter('error')\n    import numpy"),
+        NUMBASGD_CACHE_DIR=str(tmp_path),
+        NUMBA_CACHE_DIR=None,
+        NUMBA_OPT="0",
+    )
+    assert printed.split()[0] == "0"
+
+
+def test_without_compiling_there_is_one_clear_error():
+    printed = run_python(
+        """
+        import numpy as np, numbasgd
+        from numbasgd import cli
+        ones = np.ones((3, 3))
+        for call in (
+            lambda: numbasgd.matmul(ones, ones),
+            lambda: numbasgd.gradient(ones, ones[0], ones[0]),
+            lambda: numbasgd.train(epochs=1),
+            lambda: numbasgd.epoch_order(0, 0, 5),
+        ):
+            try:
+                call()
+            except numbasgd.NumbaSGDError as error:
+                print(error)
+        assert (numbasgd.matmul(ones, ones, rung="numpy") == 3).all()
+        assert cli.main(["train"]) == 2
+        assert cli.main(["info"]) == 0
+        """,
+        NUMBA_DISABLE_JIT="1",
+    )
+    first, *same = printed.splitlines()[:4]
+    assert first.startswith("NUMBA_DISABLE_JIT is set; expected") and "Unset NUMBA_DISABLE_JIT" in first
+    assert same == [first] * 3
+    assert "kernels refuse to run because NUMBA_DISABLE_JIT is set" in printed

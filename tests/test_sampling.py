@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from child import run_python
 from conftest import says
 
 from numbasgd import epoch_order
@@ -20,7 +21,15 @@ def test_seeds_and_epochs_give_other_orders():
 
 
 def test_an_order_needs_no_order_before_it():
-    assert epoch_order(3, 41, 100).tolist() == epoch_order(3, 41, 100).tolist()
+    """The same alone in a new process as at the end of many orders here; the last epoch is no exception."""
+    for epoch in range(42):
+        last = epoch_order(3, epoch, 100)
+    alone = run_python("import numbasgd; print(numbasgd.epoch_order(3, 41, 100).tolist())")
+    assert alone.strip() == str(last.tolist())
+    assert sorted(epoch_order(2**63 - 1, 2**63 - 1, 100)) == list(range(100))
+
+
+def test_orders_once_and_sequential():
     once = {epoch_order(3, e, 100, "once").tobytes() for e in range(5)}
     assert once == {epoch_order(3, 0, 100).tobytes()}
     assert epoch_order(3, 1, 5, "sequential").tolist() == [0, 1, 2, 3, 4]
@@ -71,6 +80,9 @@ def test_replacement_draws_every_row_equally_often():
         ((-1, 0, 5), ("seed is -1", "expected")),
         ((0, -1, 5), ("epoch is -1", "expected")),
         ((0, 0, 0), ("n is 0", "expected")),
+        ((0, 10**30, 5), (f"epoch is {10**30}", f"expected an integer from 0 to {2**63 - 1}", "counted from")),
+        ((0, 0, 2**63), (f"n is {2**63}", "expected an integer from 1 to", "Pass the number")),
+        ((2**63, 0, 5), (f"seed is {2**63}", "expected", "Pass the seed")),
         ((0, 0, 5, "random"), ("sampling is 'random'", "expected")),
     ],
 )

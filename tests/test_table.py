@@ -1,10 +1,13 @@
 """Users' own tables: every form that is read, and an error with the line for every one that is not."""
 
 import gzip
+import os
 import pickle
+import threading
 
 import numpy as np
 import pytest
+from child import run_python
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,6 +16,7 @@ from numbasgd.data import load_table, text
 
 X = np.array([[1.5, -2.0], [3.25, 1e-3], [-7.0, 0.125]])
 Y = np.array([10.0, -0.5, 4e5])
+NEEDS_DEV = pytest.mark.skipif(not os.path.exists("/dev/stdin"), reason="no /dev/stdin on this platform")
 
 
 @pytest.fixture
@@ -235,3 +239,58 @@ def test_both_ways_read_the_same_numbers(rows, delimiter, form, tmp_path_factory
     expected = np.array([[float(cell) for cell in row] for row in cells])
     np.testing.assert_array_equal(text._fast(file, sniffed, 0), expected)
     np.testing.assert_array_equal(text._careful(file, sniffed, 0, []), expected)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes on this platform")
+@pytest.mark.parametrize("kind", ["text", "npy"])
+def test_a_pipe_gives_every_row(tmp_path, kind):
+    """More rows than any buffer holds, through a pipe that can be read once."""
+    table = np.arange(60_000.0).reshape(20_000, 3)
+    np.save(tmp_path / "t.npy", table)
+    np.savetxt(tmp_path / "t.text", table, delimiter=",", header="a,b,c", comments="")
+    content = (tmp_path / f"t.{kind}").read_bytes()
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = threading.Thread(target=pipe.write_bytes, args=(content,))
+    writer.start()
+    found_X, found_y, _ = load_table(pipe, 1)
+    writer.join()
+    np.testing.assert_array_equal(found_X, table[:, [0, 2]])
+    np.testing.assert_array_equal(found_y, table[:, 1])
+
+
+@pytest.mark.parametrize("path", ["-", pytest.param("/dev/stdin", marks=NEEDS_DEV)])
+@pytest.mark.parametrize("content", [GOOD["comma"], GOOD["spaces"], "1,2\nx,3\n"])
+def test_standard_input(path, content):
+    code = f"""
+        import sys
+        from numbasgd import DataError
+        from numbasgd.data import load_table
+        try:
+            print(load_table({path!r}, -1)[0].tolist())
+        except DataError as error:
+            print(error)
+    """
+    told = run_python(code, stdin=content)
+    if "x" in content:
+        assert told.startswith(f"{'standard input' if path == '-' else path}, line 2, column 0 is 'x'")
+    else:
+        assert told == f"{X.tolist()}\n"
+
+
+def test_a_pipe_that_finds_no_room_is_an_error(tmp_path):
+    told = run_python(
+        """
+        import tempfile
+        tempfile.tempdir = "no/such/folder"
+        from numbasgd.data import load_table
+        try:
+            load_table("-", 0)
+        except OSError as error:
+            print(type(error).__name__, error)
+        """,
+        stdin="1,2\n",
+        cwd=tmp_path,
+    )
+    assert told.startswith("DataError standard input is a pipe, and its content cannot be kept")
+    assert "no/such/folder" in told and "Save it to a file first" in told

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from numbasgd.errors import NumbaSGDError
+from numbasgd.errors import NumbaSGDError, WrongResultError
 from numbasgd.matmul import verify
 
 DTYPES = ("float32", "float64")
@@ -58,7 +58,7 @@ def test_wrong_products_are_caught(dtype, spoil):
     A, B = operands(64, 64, 64, dtype)
     C = A @ B
     assert verify.require(A, B, C, "the product") <= verify.limit(64)
-    with pytest.raises(verify.WrongResultError, match=r"rung 'x' computed .* means nothing"):
+    with pytest.raises(WrongResultError, match=r"rung 'x' computed .* means nothing"):
         verify.require(A, B, spoil(C), "rung 'x'")
 
 
@@ -92,8 +92,8 @@ def test_zero_and_empty_products():
 
 
 def test_it_is_one_of_our_errors():
-    assert issubclass(verify.WrongResultError, NumbaSGDError)
-    assert issubclass(verify.WrongResultError, ArithmeticError)
+    assert issubclass(WrongResultError, NumbaSGDError)
+    assert issubclass(WrongResultError, ArithmeticError)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

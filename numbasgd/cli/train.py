@@ -19,7 +19,7 @@ HELP = "fit a linear model, or make the chapter's four runs"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``numbasgd train``."""
-    parser.add_argument("data", nargs="?", metavar="DATA", help="a .npy file or a text table")
+    parser.add_argument("data", nargs="?", metavar="DATA", help="a .npy file or a text table; - for a pipe")
     parser.add_argument("--target", help="the column to predict: a name, or a number (-1 is the last)")
     parser.add_argument("--chapter", action="store_true", help="the chapter's four runs on the airfoil data")
     parser.add_argument("--twin", action="store_true", help="the embedded twin instead of the airfoil file")

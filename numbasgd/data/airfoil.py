@@ -129,7 +129,7 @@ def find(path: str | os.PathLike[str] | None = None, *, may_download: bool = Tru
         return _given(path)
     looked = []
     if folder := os.environ.get("NUMBASGD_DATA_DIR"):
-        if (file := _file_in(Path(folder))) is not None:
+        if (file := _file_in(Path(os.path.expanduser(folder)))) is not None:
             return Found(_verified(file), "NUMBASGD_DATA_DIR", file)
         looked.append(f"no such file in {folder} (NUMBASGD_DATA_DIR)")
     else:
@@ -172,10 +172,11 @@ def _given(path: str | os.PathLike[str]) -> Found:
             f"path is a {type(path).__name__}; expected the path of {NAME} or of a folder that holds it. "
             "Leave it out to look in NUMBASGD_DATA_DIR, in the cache and at the mirrors."
         ) from None
-    if (file := _file_in(place)) is None:
-        what = f"a folder without {NAME}" if place.is_dir() else "no file"
+    given = os.fspath(path)  # Path("") would be the current folder
+    if not given or (file := _file_in(place)) is None:
+        what = f"a folder without {NAME}" if given and place.is_dir() else "no file"
         raise DataError(
-            f"path is '{place}', which is {what}; expected {NAME} or a folder that holds it. "
+            f"path is '{given}', which is {what}; expected {NAME} or a folder that holds it. "
             "Leave it out to look in NUMBASGD_DATA_DIR, in the cache and at the mirrors; airfoil_twin() needs "
             "no file."
         )

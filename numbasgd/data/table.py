@@ -1,19 +1,20 @@
 """``load_table``: a user's own table, one column of it the target.
 
-This module finds out what kind of file it is, reads ``.npy``, and picks the target; ``text`` reads the rest.
+This module finds out what kind of file it is, reads ``.npy``, and picks the target; ``text`` reads the rest,
+and ``source`` makes a pipe a file.
 """
 
 from __future__ import annotations
 
 import operator
 import os
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from numbasgd import check
 from numbasgd.data import text
+from numbasgd.data.source import Source, opened
 from numbasgd.errors import DataError
 
 
@@ -24,7 +25,8 @@ def load_table(path: str | os.PathLike[str], target: str | int) -> tuple[np.ndar
     ----------
     path : path-like
         A ``.npy`` file with one 2-D array, or a text file with comma, semicolon, tab or white space between
-        the cells, with or without a first line of column names.  Every cell must be a finite number.
+        the cells, with or without a first line of column names.  Every cell must be a finite number.  A pipe
+        is read to its end; "-" is standard input.
     target : str or int
         The column to predict: its name, or its position from 0 on; -1 is the last one.  Text that is no
         column's name but a whole number is taken as a position.
@@ -46,27 +48,19 @@ def load_table(path: str | os.PathLike[str], target: str | int) -> tuple[np.ndar
     TypeError, ValueError
         If there is no such target.
     """
-    try:
-        file = Path(path)
-    except TypeError:
-        raise TypeError(
-            f"path is a {type(path).__name__}; expected the path of a .npy or text file. "
-            "Arrays that are in memory already can be passed to train() as X and y."
-        ) from None
-    try:
-        with open(file, "rb") as stream:
-            start = stream.read(4096)
-    except OSError as error:
-        raise DataError(
-            f"{file} cannot be read: {error.strerror or error}. Expected a .npy file, or text with a row of "
-            "numbers a line. Check the path."
-        ) from error
-    if start.startswith(b"\x93NUMPY"):
-        given: list[str] = []
-        table = _read_npy(file)
-    else:
-        _refuse(file, start)
-        table, given = text.read_text(file)
+    with opened(path) as (file, start):
+        if start.startswith(b"\x93NUMPY"):
+            given: list[str] = []
+            table = _read_npy(file)
+        else:
+            _refuse(file, start)
+            table, given = text.read_text(file.whole())
+        return _split(file, table, given, target)
+
+
+def _split(
+    file: Source, table: np.ndarray, given: list[str], target: Any
+) -> tuple[np.ndarray, np.ndarray, list[str]]:
     names = [name or f"column {j}" for j, name in enumerate(given or [""] * table.shape[1])]
     if table.shape[1] < 2:
         raise DataError(
@@ -78,7 +72,7 @@ def load_table(path: str | os.PathLike[str], target: str | int) -> tuple[np.ndar
     return X, table[:, column].copy(), names[:column] + names[column + 1 :]
 
 
-def _refuse(file: Path, start: bytes) -> None:
+def _refuse(file: Source, start: bytes) -> None:
     """Raise for what is neither ``.npy`` nor text."""
     if not start.strip():
         what, advice = "is empty", "Expected a row of numbers a line."
@@ -98,10 +92,10 @@ def _refuse(file: Path, start: bytes) -> None:
     raise DataError(f"{file} {what}. {advice}")
 
 
-def _read_npy(file: Path) -> np.ndarray:
+def _read_npy(file: Source) -> np.ndarray:
     try:
         # Mapped, so that a header which promises more than the file holds fails before memory is asked for.
-        table = np.load(file, mmap_mode="r", allow_pickle=False)
+        table = np.load(os.fspath(file.whole()), mmap_mode="r", allow_pickle=False)
     except (ValueError, OSError, EOFError, SyntaxError, OverflowError) as error:
         raise DataError(
             f"{file} cannot be loaded ({error}); expected a 2-D array of numbers as np.save writes it. "

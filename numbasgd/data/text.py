@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 import itertools
 import math
+import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TextIO
 
 import numpy as np
@@ -17,7 +17,7 @@ _DELIMITERS = ("\t", ";", ",")  # a comma may be a decimal one, so it comes last
 _SNIFFED = 20  # lines that are looked at to find the delimiter
 
 
-def read_text(file: Path) -> tuple[np.ndarray, list[str]]:
+def read_text(file: os.PathLike[str]) -> tuple[np.ndarray, list[str]]:
     """The numbers of a text file as float64, and its column names, empty where it has no header."""
     with _open(file) as stream:
         sample = list(itertools.islice((line for line in stream if line.strip()), _SNIFFED))
@@ -29,7 +29,7 @@ def read_text(file: Path) -> tuple[np.ndarray, list[str]]:
     return table, names
 
 
-def _open(file: Path) -> TextIO:
+def _open(file: os.PathLike[str]) -> TextIO:
     """Open as UTF-8; what is not cannot be a number, and is told like any other bad cell."""
     return open(file, encoding="utf-8-sig", errors="replace", newline="")
 
@@ -49,7 +49,7 @@ def _sniff(sample: list[str]) -> str | None:
     return None
 
 
-def _header(file: Path, delimiter: str | None) -> tuple[list[str], int]:
+def _header(file: os.PathLike[str], delimiter: str | None) -> tuple[list[str], int]:
     """The column names, and how many lines come before the first row of numbers.
 
     The first line is a header if none of its cells is a number.  Lines that begin with ``#`` may come before;
@@ -72,7 +72,7 @@ def _header(file: Path, delimiter: str | None) -> tuple[list[str], int]:
     raise DataError(f"{file} {what}; expected a row of numbers a line. Add some.")
 
 
-def _records(file: Path, delimiter: str | None) -> Iterator[tuple[int, list[str]]]:
+def _records(file: os.PathLike[str], delimiter: str | None) -> Iterator[tuple[int, list[str]]]:
     """The line and the cells of every record that is not blank."""
     with _open(file) as stream:
         if delimiter is None:
@@ -100,7 +100,7 @@ def _number(cell: str) -> float | None:
         return None
 
 
-def _fast(file: Path, delimiter: str | None, skip: int) -> np.ndarray | None:
+def _fast(file: os.PathLike[str], delimiter: str | None, skip: int) -> np.ndarray | None:
     """NumPy's own parser, in C; None if it does not like a line, or read something that is not finite."""
     with _open(file) as stream:
         try:
@@ -116,7 +116,7 @@ def _fast(file: Path, delimiter: str | None, skip: int) -> np.ndarray | None:
     return table if np.isfinite(table).all() else None
 
 
-def _careful(file: Path, delimiter: str | None, skip: int, names: list[str]) -> np.ndarray:
+def _careful(file: os.PathLike[str], delimiter: str | None, skip: int, names: list[str]) -> np.ndarray:
     """Cell by cell, which also knows the line of the first cell that is wrong."""
     n_columns = len(names)
     rows = []
@@ -133,7 +133,7 @@ def _careful(file: Path, delimiter: str | None, skip: int, names: list[str]) -> 
     return np.array(rows, dtype=np.float64)
 
 
-def _finite(cell: str, file: Path, line: int, j: int, names: list[str]) -> float:
+def _finite(cell: str, file: os.PathLike[str], line: int, j: int, names: list[str]) -> float:
     value = _number(cell)
     if value is not None and math.isfinite(value):
         return value

@@ -76,7 +76,7 @@ def warnings_for(found: dict[str, Any]) -> list[str]:
             "unset it for a fair comparison."
         )
     if env.get("NUMBA_DISABLE_JIT", "0") != "0":
-        said.append("The kernels run in the interpreter because NUMBA_DISABLE_JIT is set; unset it to compile.")
+        said.append("The compiled kernels refuse to run because NUMBA_DISABLE_JIT is set; unset it.")
     said += [
         f"Numba compiles other code than it would for this CPU because {name} is set; unset it to compare."
         for name in _NUMBA_CODE

@@ -16,7 +16,7 @@ import numpy as np
 
 from numbasgd.machine.blas import one_thread as one_blas_thread
 
-__all__ = ["Timing", "aligned", "one_blas_thread", "plan", "time_call", "time_together"]
+__all__ = ["Timing", "aligned", "elapsed", "one_blas_thread", "plan", "time_call", "time_together"]
 
 PAGE = 4096
 ROUND = 2e-4  # seconds a round lasts at least, so that reading the clock costs less than a thousandth
@@ -65,6 +65,14 @@ def aligned(values: np.ndarray) -> np.ndarray:
     return copy
 
 
+def elapsed(func: Callable[[], Any], calls: int = 1) -> float:
+    """Seconds of one call of ``func()``, the mean over ``calls`` that follow each other."""
+    start = perf_counter()
+    for _ in range(calls):
+        func()
+    return (perf_counter() - start) / calls
+
+
 def time_call(func: Callable[[], Any], *, seconds: float = 0.5, min_rounds: int = 5) -> Timing:
     """Time ``func()``, for about ``seconds`` but at least ``min_rounds`` rounds."""
     return time_together({"": func}, seconds=seconds, min_rounds=min_rounds)[""]
@@ -78,9 +86,9 @@ def time_together(
     They take turns, round by round, so that a machine that slows down half-way slows all of them.  A round
     begins with a call that is not timed, which brings back into cache what the others pushed out.
     """
-    first = {name: _seconds(func, 1) for name, func in funcs.items()}
-    once = {name: _seconds(func, 1) for name, func in funcs.items()}
-    once = {name: t if t > 0.1 else min(t, _seconds(funcs[name], 1)) for name, t in once.items()}
+    first = {name: elapsed(func) for name, func in funcs.items()}
+    once = {name: elapsed(func) for name, func in funcs.items()}
+    once = {name: t if t > 0.1 else min(t, elapsed(funcs[name])) for name, t in once.items()}
     plans = {name: plan(once[name], seconds, min_rounds) for name in funcs}
     taken: dict[str, list[float]] = {name: [] for name in funcs}
     n_turns = max((rounds for rounds, _ in plans.values()), default=0)
@@ -92,15 +100,8 @@ def time_together(
                 continue
             if once[name] < 0.01:
                 func()
-            taken[name].append(_seconds(func, calls))
+            taken[name].append(elapsed(func, calls))
     return {name: _summary(taken[name], plans[name][1], first[name]) for name in funcs}
-
-
-def _seconds(func: Callable[[], Any], calls: int) -> float:
-    start = perf_counter()
-    for _ in range(calls):
-        func()
-    return (perf_counter() - start) / calls
 
 
 def _summary(taken: list[float], calls: int, first: float) -> Timing:

@@ -38,5 +38,5 @@ def blocked(A: np.ndarray, B: np.ndarray, out: np.ndarray) -> None:
 
 
 def full(A: np.ndarray, B: np.ndarray, out: np.ndarray) -> None:
-    """out := A @ B, one call: the BLAS that NumPy was built with."""
+    """out := A @ B, one call: the BLAS that NumPy was built with.  In ``RUNGS`` this is the rung ``numpy``."""
     np.matmul(A, B, out=out)

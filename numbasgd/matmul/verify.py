@@ -12,13 +12,9 @@ import math
 
 import numpy as np
 
-from numbasgd.errors import NumbaSGDError
+from numbasgd.errors import WrongResultError
 
 _WORK = 2**26  # multiplications that the slow reference may take
-
-
-class WrongResultError(NumbaSGDError, ArithmeticError):
-    """A kernel's result is not the product of its arguments."""
 
 
 def residual(A: np.ndarray, B: np.ndarray, C: np.ndarray, *, seed: int = 0) -> float:

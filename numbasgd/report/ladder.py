@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -12,7 +11,7 @@ import numpy as np
 
 from numbasgd import check
 from numbasgd.machine.fingerprint import fingerprint
-from numbasgd.machine.timing import Timing, aligned, one_blas_thread, time_together
+from numbasgd.machine.timing import Timing, aligned, elapsed, one_blas_thread, time_together
 from numbasgd.matmul import RUNGS, verify
 
 SCHEMA = 1
@@ -131,7 +130,7 @@ def measure(
         results = {name: aligned(np.full((size, size), np.nan, dtype)) for name in names}
         calls, fetch = _calls(names, A, B, results, device)
         if is_selective:  # an estimate may be wrong; a call is not
-            left_out.update(_beyond_patience({name: _seconds(call) for name, call in calls.items()}))
+            left_out.update(_beyond_patience({name: elapsed(call) for name, call in calls.items()}))
             names = [name for name in names if name not in left_out]
         timings = time_together({name: calls[name] for name in names}, seconds=seconds, min_rounds=3)
         fetch()
@@ -188,7 +187,7 @@ def _too_slow(names: list[str], size: int, dtype: str, device: str) -> dict[str,
         calls, _ = _calls(names, A, B, {name: aligned(np.zeros((side, side), dtype)) for name in names}, device)
         for call in calls.values():
             call()  # compiles
-        taken.append({name: _seconds(call) for name, call in calls.items()})
+        taken.append({name: elapsed(call) for name, call in calls.items()})
     estimates = {}
     for name in names:
         small, large = taken[0][name], taken[1][name]
@@ -199,12 +198,6 @@ def _too_slow(names: list[str], size: int, dtype: str, device: str) -> dict[str,
 
 def _beyond_patience(taken: Mapping[str, float]) -> dict[str, float]:
     return {name: s for name, s in taken.items() if s > PATIENCE and name != REFERENCE}
-
-
-def _seconds(call: Callable[[], Any]) -> float:
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
 
 
 def _row(name: str, A: np.ndarray, B: np.ndarray, C: np.ndarray, timings: Mapping[str, Timing]) -> Row:

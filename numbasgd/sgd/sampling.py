@@ -161,8 +161,9 @@ def epoch_order(seed: int, epoch: int, n: int, sampling: str = "reshuffle") -> n
         For an argument that is not as described.
     """
     seed = check.integer(seed, "seed", low=0, high=2**63 - 1, hint="Pass the seed of a Fit.")
-    epoch = check.integer(epoch, "epoch", low=0, hint="Epochs are counted from 0.")
-    n = check.integer(n, "n", low=1, hint="Pass the number of training rows.")
+    epoch = check.integer(epoch, "epoch", low=0, high=2**63 - 1, hint="Epochs are counted from 0.")
+    # No array holds more than 2^63 bytes.
+    n = check.integer(n, "n", low=1, high=2**60 - 1, hint="Pass the number of training rows.")
     check.choice(sampling, "sampling", SAMPLINGS)
     order = np.empty(n, np.int64)
     fill_order(order, n, SAMPLINGS[sampling], seed, epoch, 0)

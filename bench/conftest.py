@@ -9,12 +9,8 @@ import os
 import pytest
 
 from bench import summary
-<<<<<<< HEAD
-from bench.measure import BUDGET, Budget, Measure, shares
+from bench.measure import BUDGET, Budget, Measure, case_name, shares
 from numbasgd.machine import peaks
-=======
-from bench.measure import BUDGET, Budget, Measure, case_name
->>>>>>> fixes
 from numbasgd.machine.fingerprint import fingerprint, lines, warnings_for
 
 _machine = functools.cache(fingerprint)

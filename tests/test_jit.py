@@ -45,7 +45,9 @@ def test_an_edited_package_compiles_anew(warm, tmp_path):
     assert run_python(PROBE, cwd=tmp_path, **environment).split() == ["2", "0"]
 
 
-@pytest.mark.parametrize("damage", ["empty", "garbage", "cut"])
+@pytest.mark.parametrize(
+    "damage", ["cut", *(pytest.param(d, marks=pytest.mark.slow) for d in ("empty", "garbage"))]
+)
 def test_damaged_files_cost_a_compile(warm, tmp_path, damage):
     shutil.copytree(warm, tmp_path / "cache")
     for file in (tmp_path / "cache").rglob("*.nb?"):
@@ -57,6 +59,7 @@ def test_damaged_files_cost_a_compile(warm, tmp_path, damage):
     assert printed.split()[1] == "2"
 
 
+@pytest.mark.slow
 def test_numba_cache_dir_is_used_when_it_is_set(tmp_path):
     run_python(PROBE, NUMBASGD_CACHE_DIR=None, NUMBA_CACHE_DIR=str(tmp_path))
     assert list(tmp_path.rglob("cpu.blocked*.nbc"))
@@ -97,6 +100,7 @@ def test_two_processes_at_once(tmp_path):
         assert run_python(probe, NUMBASGD_CACHE_DIR=str(tmp_path), NUMBA_CACHE_DIR=None).split() == ["2", "0"]
 
 
+@pytest.mark.slow
 def test_versions_that_nobody_used_for_long_are_removed(tmp_path):
     import os
 

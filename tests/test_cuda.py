@@ -10,6 +10,7 @@ import pytest
 
 import numbasgd
 from numbasgd import RUNGS, device
+from numbasgd.sgd.losses import LOSSES
 
 pytestmark = pytest.mark.cuda
 
@@ -194,6 +195,20 @@ def test_gradient_on_the_device(rng, small_blocks):
     g, gb = numbasgd.gradient(X, y, w, b, rows=[-1, 2], device="cuda")
     assert_gradient(np.append(g, gb), X, y, w, b, [6, 2])
     assert g.dtype == np.float64
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("dtype", DTYPES.values(), ids=DTYPES)
+@pytest.mark.parametrize("loss", LOSSES)
+def test_gradient_of_every_loss(loss, dtype, rng, small_blocks):
+    """Against the same gradient on the CPU, which has tests of its own; y and z on either side of a kink."""
+    X, y, w, b = problem(rng, 40, 3, dtype)
+    y = np.sign(y - 3) if LOSSES[loss].targets == "signs" else y - 3
+    expected = np.append(*numbasgd.gradient(X, y, w, b, loss=loss))
+    found = np.append(*numbasgd.gradient(X, y, w, b, loss=loss, device="cuda"))
+    np.testing.assert_allclose(found, expected, rtol=0, atol=200 * np.finfo(dtype).eps)
+    if loss != "squared":
+        assert np.abs(found - np.append(*numbasgd.gradient(X, y, w, b))).max() > 0.01
 
 
 def test_every_plan_fits_its_shared_memory():

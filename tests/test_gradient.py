@@ -92,6 +92,22 @@ def test_noise_falls_as_the_chapter_says(airfoil):
     assert noise.without_replacement[4].std < 1e-12
 
 
+def test_noise_keeps_a_few_gradients_at_a_time(rng):
+    """Each block of draws adds what it should: compared with all of them side by side."""
+    from numbasgd.sgd import noise
+
+    X, y = rng.standard_normal((9, 3)), rng.standard_normal(9)
+    draws = 2 * noise._BLOCK + 3
+    found = gradient_noise(X, y, batch_sizes=[4], draws=draws, seed=3)
+    same = np.random.default_rng(3)
+    for (row,), replace in ((found.with_replacement, True), (found.without_replacement, False)):
+        drawn = [np.append(*gradient(X, y, np.zeros(3), rows=same.choice(9, 4, replace))) for _ in range(draws)]
+        off = drawn - np.append(*gradient(X, y, np.zeros(3)))
+        assert row.std == pytest.approx(np.sqrt(np.square(off).sum(axis=1).mean()))
+        assert row.bias == pytest.approx(np.linalg.norm(off.mean(axis=0)))
+        assert row.bias_expected == row.std / np.sqrt(draws)
+
+
 def test_noise_of_the_twin_elsewhere_than_zero():
     X, y = airfoil_twin()
     noise = gradient_noise(X, y, [0.1] * 5, 0.2, batch_sizes=[20], draws=1500)
@@ -110,10 +126,23 @@ X52, Y5, W2 = np.arange(10.0).reshape(5, 2), np.arange(5.0), np.ones(2)
         ((X52, Y5, [1.0]), {}, ValueError, ("X has 2 columns", "w has 1 entries", "expected")),
         ((X52, Y5, W2, "a"), {}, TypeError, ("b is 'a'", "expected a finite number")),
         ((X52, Y5, W2), {"rows": []}, ValueError, ("rows is empty", "expected at least one row")),
-        ((X52, Y5, W2), {"rows": [5]}, ValueError, ("rows holds 5 at position 0", "expected row numbers")),
+        (
+            (X52, Y5, W2),
+            {"rows": [5]},
+            ValueError,
+            ("rows holds 5 at position 0", "expected row numbers", "Leave out"),
+        ),
         ((X52, Y5, W2), {"rows": [0, -6]}, ValueError, ("rows holds -6 at position 1",)),
         ((X52, Y5, W2), {"rows": [0.5]}, TypeError, ("rows has", "dtype float64", "expected a 1-D array")),
-        ((X52, Y5, W2), {"rows": [True]}, ValueError, ("rows has 1 flags", "expected one flag per row")),
+        (
+            (X52, Y5, W2),
+            {"rows": [True]},
+            ValueError,
+            ("rows has 1 flags", "expected one flag per row", "pass"),
+        ),
+        ((X52, Y5, W2), {"rows": [[1, 2], [3]]}, TypeError, ("rows is a list", "expected a 1-D", "Pass")),
+        ((X52, Y5, W2), {"rows": [10**30]}, TypeError, ("rows has", "dtype object", "expected", "Pass")),
+        ((X52, Y5, W2), {"rows": "all"}, TypeError, ("rows has 0 dim", "expected", "Pass")),
         ((X52, Y5, W2), {"loss": "l2"}, ValueError, ("loss is 'l2'", "expected one of 'squared'")),
         ((X52, Y5, W2), {"device": "tpu"}, ValueError, ("device is 'tpu'", "expected one of")),
         ((X52[:0], Y5[:0], W2), {}, ValueError, ("X has shape (0, 2)", "expected at least one row")),
@@ -127,14 +156,20 @@ def test_bad_input(args, kwargs, error, parts):
 
 
 @pytest.mark.parametrize(
-    ("kwargs", "parts"),
+    ("kwargs", "error", "parts"),
     [
-        ({"draws": 1}, ("draws is 1", "expected")),
-        ({"batch_sizes": [0]}, ("batch_sizes is 0", "expected")),
-        ({"batch_sizes": [6]}, ("batch_sizes is 6", "from 1 to 5")),
+        ({"draws": 1}, ValueError, ("draws is 1", "expected")),
+        ({"draws": 10**12}, ValueError, ("draws is 1000000000000", "expected an integer from 2 to")),
+        ({"batch_sizes": [0]}, ValueError, ("batch_sizes is 0", "expected", "Pass sizes up to")),
+        ({"batch_sizes": [6]}, ValueError, ("batch_sizes is 6", "from 1 to 5", "Pass sizes up to")),
+        ({"batch_sizes": []}, ValueError, ("batch_sizes is empty", "expected at least one", "Pass sizes")),
+        ({"batch_sizes": 5}, TypeError, ("batch_sizes is 5", "expected a sequence", "Pass sizes")),
+        ({"batch_sizes": "12"}, TypeError, ("batch_sizes is '12'", "expected a sequence", "Pass sizes")),
+        ({"w": [np.nan, 0]}, ValueError, ("w holds nan at row 0", "expected finite")),
+        ({"b": np.inf}, ValueError, ("b is inf", "expected a finite number", "Pass")),
     ],
 )
-def test_bad_input_of_noise(kwargs, parts):
-    with pytest.raises(ValueError) as caught:
+def test_bad_input_of_noise(kwargs, error, parts):
+    with pytest.raises(error) as caught:
         gradient_noise(X52, Y5, **kwargs)
     says(caught.value, *parts)

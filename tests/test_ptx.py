@@ -9,6 +9,7 @@ import re
 import pytest
 
 from numbasgd import device
+from numbasgd.sgd.losses import LOSSES
 
 
 @pytest.fixture
@@ -57,14 +58,15 @@ def test_product(name, dtype, compile_ptx):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_gradient(dtype, compile_ptx):
+@pytest.mark.parametrize("loss", LOSSES)
+def test_gradient(loss, dtype, compile_ptx):
     from numba import types
 
     from numbasgd.sgd import cuda as learning
 
     X, y, rows, partials = array(dtype, 2), array(dtype, 1), array("int64", 1), array("float64", 2)
     sizes = (types.int64,) * 4
-    ptx = compile_ptx(learning._partial_sums, (X, y, y, types.float64, rows, *sizes, partials))
+    ptx = compile_ptx(learning.partial_sums(loss), (X, y, y, types.float64, rows, *sizes, partials))
     assert f"fma.rn.f{dtype[-2:]}" in ptx
     assert "ld.local" not in ptx  # the sums of a thread stay in registers
     assert not re.search(r"^\s*(atom|red)\.", ptx, re.MULTILINE)  # the order of summation is fixed

@@ -8,6 +8,7 @@ Work is queued on the default stream.  Arguments are trusted; ``numbasgd.gradien
 
 from __future__ import annotations
 
+import functools
 from math import ceil
 from typing import Any, NamedTuple
 
@@ -15,7 +16,7 @@ import numpy as np
 from numba import uint64
 
 from numbasgd.device import configure, cuda, empty
-from numbasgd.sgd import losses
+from numbasgd.sgd.losses import LOSSES
 
 WARP = 32  # threads that run in step
 THREADS = 256  # of a block; as many rows of a chunk at most, so that each thread finishes one
@@ -23,8 +24,6 @@ SUMS = 2304  # the longest lanes x rows below, with the padding: see plan
 PER_THREAD = 4  # columns that a thread keeps in registers; more columns than 4 x 256 take further panels
 BLOCKS = 512  # at most; fixed, so that the order of summation is the same on every card
 CHUNK_BYTES = 32 * 1024  # of X, so that its second use in a chunk finds it in the first-level cache
-
-_slope = cuda.jit(device=True)(losses.squared_slope)
 
 
 class Plan(NamedTuple):
@@ -56,8 +55,10 @@ def workspace(X: Any, rows: Any) -> Any:
     return empty((d + 1, plan(rows.shape[0] or n, d, X.dtype.itemsize).blocks), np.float64)
 
 
-def gradient(X: Any, y: Any, w: Any, b: float, rows: Any, out: Any, partials: Any = None) -> None:
-    """out := (X[rows].T @ s, sum(s)) / len(rows) with s = X[rows] @ w + b - y[rows].
+def gradient(
+    X: Any, y: Any, w: Any, b: float, rows: Any, out: Any, partials: Any = None, *, loss: str = "squared"
+) -> None:
+    """out := (X[rows].T @ s, sum(s)) / len(rows) with s the slopes of the loss at X[rows] @ w + b.
 
     A block of threads takes a chunk of rows: first the slopes s, several threads to a row so that loads are
     neighbours, then the sums down the columns, a thread to a column, while the chunk is still in cache.
@@ -70,94 +71,103 @@ def gradient(X: Any, y: Any, w: Any, b: float, rows: Any, out: Any, partials: An
     cut = plan(n_rows, d, X.dtype.itemsize)
     if partials is None:
         partials = workspace(X, rows)
-    configure(_partial_sums, (cut.blocks, cut.panels), THREADS)(
+    configure(partial_sums(loss), (cut.blocks, cut.panels), THREADS)(
         X, y, w, float(b), rows, n_rows, cut.lanes, cut.columns, cut.chunk, partials
     )
     configure(_mean, d + 1, THREADS)(partials, n_rows, out)
 
 
-@cuda.jit
-def _partial_sums(X, y, w, b, rows, n_rows, lanes, columns, chunk, partials):
-    """partials[c, block] := the sum of slope * X[row, c] over the chunks of this block, float64.
+@functools.cache
+def partial_sums(loss: str) -> Any:
+    """The kernel that sums the gradients of a loss; see ``numbasgd.sgd.losses``."""
+    slope = cuda.jit(device=True)(LOSSES[loss].slope)
 
-    The column after the last of X is the intercept's: a constant 1.
-    """
-    sums = cuda.shared.array(SUMS, X.dtype)
-    slopes = cuda.shared.array(THREADS, X.dtype)
-    which = cuda.shared.array(THREADS, np.uint64)
-    tree = cuda.shared.array(THREADS, np.float64)
-    acc = cuda.local.array(PER_THREAD, np.float64)
-    zero = X.dtype.type(0)
-    one = uint64(1)
-    d = uint64(X.shape[1])
-    n_rows = uint64(n_rows)
-    lanes = uint64(lanes)
-    columns = uint64(columns)
-    chunk = uint64(chunk)
-    t = uint64(cuda.threadIdx.x)
-    block = uint64(cuda.blockIdx.x)
-    threads = uint64(THREADS)
-    lane = t % lanes
-    slot = t // lanes  # of the rows that the block reads side by side
-    slots = threads // lanes
-    column = t % columns
-    first = uint64(cuda.blockIdx.y) * columns * uint64(PER_THREAD) + column  # of this thread's columns
-    strip = t // columns  # with few columns several threads share one, each a strip of the rows
-    strips = threads // columns
-    for q in range(PER_THREAD):
-        acc[q] = 0.0
+    @cuda.jit
+    def sums_of_blocks(X, y, w, b, rows, n_rows, lanes, columns, chunk, partials):
+        """partials[c, block] := the sum of slope * X[row, c] over the chunks of this block, float64.
 
-    start = block * chunk
-    while start < n_rows:
-        size = chunk if start + chunk <= n_rows else n_rows - start  # min() fails in Numba's built-in target
-        r = slot
-        while r < size:
-            row = uint64(rows[start + r]) if rows.shape[0] > 0 else start + r
-            dot = zero
-            p = lane
-            while p < d:
-                dot += X[row, p] * w[p]
-                p += lanes
-            sums[r * (lanes + one) + lane] = dot  # one place of padding: banks differ in the next step
-            r += slots
-        cuda.syncthreads()
-        if t < size:
-            row = uint64(rows[start + t]) if rows.shape[0] > 0 else start + t
-            z = X.dtype.type(b)
-            p = uint64(0)
-            while p < lanes:
-                z += sums[t * (lanes + one) + p]
-                p += one
-            slopes[t] = _slope(z, y[row])
-            which[t] = row
-        cuda.syncthreads()
+        The column after the last of X is the intercept's: a constant 1.
+        """
+        sums = cuda.shared.array(SUMS, X.dtype)
+        slopes = cuda.shared.array(THREADS, X.dtype)
+        which = cuda.shared.array(THREADS, np.uint64)
+        tree = cuda.shared.array(THREADS, np.float64)
+        acc = cuda.local.array(PER_THREAD, np.float64)
+        zero = X.dtype.type(0)
+        one = uint64(1)
+        d = uint64(X.shape[1])
+        n_rows = uint64(n_rows)
+        lanes = uint64(lanes)
+        columns = uint64(columns)
+        chunk = uint64(chunk)
+        t = uint64(cuda.threadIdx.x)
+        block = uint64(cuda.blockIdx.x)
+        threads = uint64(THREADS)
+        lane = t % lanes
+        slot = t // lanes  # of the rows that the block reads side by side
+        slots = threads // lanes
+        column = t % columns
+        first = uint64(cuda.blockIdx.y) * columns * uint64(PER_THREAD) + column  # of this thread's columns
+        strip = t // columns  # with few columns several threads share one, each a strip of the rows
+        strips = threads // columns
         for q in range(PER_THREAD):
-            c = first + uint64(q) * columns
-            if c <= d:
-                part = zero
-                r = strip
-                while r < size:
-                    if c < d:
-                        part += slopes[r] * X[which[r], c]
-                    else:
-                        part += slopes[r]
-                    r += strips
-                acc[q] += part
-        start += chunk * uint64(cuda.gridDim.x)
+            acc[q] = 0.0
 
-    for q in range(PER_THREAD):  # the strips of a column, added in a tree
-        tree[t] = acc[q]
-        cuda.syncthreads()
-        half = strips // uint64(2)
-        while half > uint64(0):
-            if strip < half:
-                tree[t] += tree[t + half * columns]
+        start = block * chunk
+        while start < n_rows:
+            size = (
+                chunk if start + chunk <= n_rows else n_rows - start
+            )  # min() fails in Numba's built-in target
+            r = slot
+            while r < size:
+                row = uint64(rows[start + r]) if rows.shape[0] > 0 else start + r
+                dot = zero
+                p = lane
+                while p < d:
+                    dot += X[row, p] * w[p]
+                    p += lanes
+                sums[r * (lanes + one) + lane] = dot  # one place of padding: banks differ in the next step
+                r += slots
             cuda.syncthreads()
-            half //= uint64(2)
-        c = first + uint64(q) * columns
-        if t < columns and c <= d:
-            partials[c, block] = tree[t]
-        cuda.syncthreads()
+            if t < size:
+                row = uint64(rows[start + t]) if rows.shape[0] > 0 else start + t
+                z = X.dtype.type(b)
+                p = uint64(0)
+                while p < lanes:
+                    z += sums[t * (lanes + one) + p]
+                    p += one
+                slopes[t] = slope(z, y[row])
+                which[t] = row
+            cuda.syncthreads()
+            for q in range(PER_THREAD):
+                c = first + uint64(q) * columns
+                if c <= d:
+                    part = zero
+                    r = strip
+                    while r < size:
+                        if c < d:
+                            part += slopes[r] * X[which[r], c]
+                        else:
+                            part += slopes[r]
+                        r += strips
+                    acc[q] += part
+            start += chunk * uint64(cuda.gridDim.x)
+
+        for q in range(PER_THREAD):  # the strips of a column, added in a tree
+            tree[t] = acc[q]
+            cuda.syncthreads()
+            half = strips // uint64(2)
+            while half > uint64(0):
+                if strip < half:
+                    tree[t] += tree[t + half * columns]
+                cuda.syncthreads()
+                half //= uint64(2)
+            c = first + uint64(q) * columns
+            if t < columns and c <= d:
+                partials[c, block] = tree[t]
+            cuda.syncthreads()
+
+    return sums_of_blocks
 
 
 @cuda.jit

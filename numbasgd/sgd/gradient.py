@@ -19,10 +19,10 @@ _FAR = 1 << 19  # bytes of X from which on memory is asked for ahead
 def gradient(
     X: Any, y: Any, w: Any, b: float = 0.0, *, loss: str = "squared", rows: Any = None, device: str = "cpu"
 ) -> tuple[np.ndarray, float]:
-    """The mean gradient of ``(x.w + b - y)^2 / 2`` over some rows, in one pass over them.
+    """The mean gradient of a loss over some rows, in one pass over them.
 
-    ``g = mean of (x_i.w + b - y_i) x_i`` and ``gb = mean of (x_i.w + b - y_i)``: the gradient that a step
-    of minibatch SGD takes when ``rows`` is the minibatch.
+    ``g = mean of s_i x_i`` and ``gb = mean of s_i`` with s_i the slope of the loss at x_i.w + b, for "squared"
+    ``x_i.w + b - y_i``: the gradient that a step of minibatch SGD takes when ``rows`` is the minibatch.
 
     Parameters
     ----------
@@ -30,7 +30,8 @@ def gradient(
     y : array_like, shape (n,)
     w : array_like, shape (d,)
     b : float
-    loss : {"squared"}
+    loss : {"squared", "huber", "logistic", "hinge"}
+        See ``numbasgd.sgd.losses``; for the last two y holds -1 and 1.
     rows : array_like of int, shape (m,), or of bool, shape (n,), optional
         The rows to take, repeated ones as often as they are named; all of them if left out.
     device : {"cpu", "cuda"}
@@ -71,7 +72,7 @@ def gradient(
     y, w = check.for_kernel(y), check.for_kernel(w)
     out = np.empty(len(w) + 1, X.dtype)
     if device == "cuda":
-        _gradient_cuda(check.for_kernel(X), y, w, b, index, out)
+        _gradient_cuda(check.for_kernel(X), y, w, b, index, out, loss)
         return out[:-1].copy(), float(out[-1])
     lies = rows_of(X)
     compiled = kernels(loss, lies.d, X.dtype, is_gathered=lies.is_gathered)
@@ -86,7 +87,7 @@ def gradient(
 
 
 def _gradient_cuda(
-    X: np.ndarray, y: np.ndarray, w: np.ndarray, b: float, rows: np.ndarray, out: np.ndarray
+    X: np.ndarray, y: np.ndarray, w: np.ndarray, b: float, rows: np.ndarray, out: np.ndarray, loss: str
 ) -> None:
     from numbasgd import device
 
@@ -95,13 +96,19 @@ def _gradient_cuda(
 
         on_card = device.empty(out.shape, out.dtype)
         X_card, y_card, w_card, rows_card = (device.to_device(a) for a in (X, y, w, rows))
-        cuda.gradient(X_card, y_card, w_card, X.dtype.type(b), rows_card, on_card)
+        cuda.gradient(X_card, y_card, w_card, X.dtype.type(b), rows_card, on_card, loss=loss)
         out[:] = device.to_host(on_card)
 
 
 def _rows(rows: Any, n: int) -> np.ndarray:
     """Row numbers 0 to n - 1 as int64."""
-    found = np.asarray(rows)
+    try:
+        found = np.asarray(rows)
+    except (ValueError, TypeError) as error:
+        raise TypeError(
+            f"rows is a {type(rows).__name__} that NumPy cannot make an array of ({error}); expected a 1-D "
+            "array of row numbers, or of True and False. Pass for example np.arange(10)."
+        ) from error
     if found.ndim != 1 or (found.size and found.dtype.kind not in "iub"):
         raise TypeError(
             f"rows has {found.ndim} dimension(s) and dtype {found.dtype}; expected a 1-D array of row numbers, "
@@ -109,7 +116,10 @@ def _rows(rows: Any, n: int) -> np.ndarray:
         )
     if found.dtype.kind == "b":
         if len(found) != n:
-            raise ValueError(f"rows has {len(found)} flags, X has {n} rows; expected one flag per row.")
+            raise ValueError(
+                f"rows has {len(found)} flags, X has {n} rows; expected one flag per row. Make them from X, or "
+                "pass row numbers."
+            )
         found = np.flatnonzero(found)
     if found.size == 0:
         raise ValueError(
@@ -120,7 +130,7 @@ def _rows(rows: Any, n: int) -> np.ndarray:
     if outside.size:
         raise ValueError(
             f"rows holds {found[outside[0]]} at position {outside[0]}; expected row numbers from {-n} "
-            f"to {n - 1}. X has {n} rows."
+            f"to {n - 1}, since X has {n} rows. Leave out those beyond."
         )
     index = found.astype(np.int64)
     index[index < 0] += n

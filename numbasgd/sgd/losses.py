@@ -31,8 +31,9 @@ def huber_value(z, y):
 
 
 def huber_slope(z, y):
-    """The residual cut to [-1, 1]."""
-    return min(max(z - y, -1.0), 1.0)
+    """The residual cut to [-1, 1]; written without min and max, which Numba's own CUDA target does not take."""
+    r = z - y
+    return -1.0 if r < -1 else 1.0 if r > 1 else r
 
 
 def logistic_value(z, y):

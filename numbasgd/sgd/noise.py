@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,6 +12,9 @@ from numbasgd import check
 from numbasgd.sgd.cpu import kernels, padded, work_for
 from numbasgd.sgd.gradient import gradient
 from numbasgd.sgd.problem import rows_and_targets
+
+MOST = 10**7  # draws: enough for a spread to a four-thousandth
+_BLOCK = 512  # draws whose gradients are kept at once
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ def gradient_noise(
     batch_sizes : sequence of int, optional
         1, 2, 5, 10, 20, ... up to n if left out.
     draws : int
-        Minibatches per batch size.
+        Minibatches per batch size, 2 to 10^7.
     seed : int
 
     Returns
@@ -92,9 +95,12 @@ def gradient_noise(
     check.finite(y, "y")
     n, d = X.shape
     w = np.zeros(d) if w is None else check.array(w, "w", 1)
-    draws = check.integer(draws, "draws", low=2, hint="A spread needs two draws, a good one hundreds.")
+    check.finite(w, "w")
+    b = check.real(b, "b", hint="Pass the intercept as one number.")
+    hint = "A spread needs two draws, a good one hundreds."
+    draws = check.integer(draws, "draws", low=2, high=MOST, hint=hint)
     seed = check.integer(seed, "seed", low=0, hint="Pass an integer.")
-    sizes = _sizes(n) if batch_sizes is None else [_size(s, n) for s in batch_sizes]
+    sizes = _sizes(n) if batch_sizes is None else _given_sizes(batch_sizes, n)
     # In float64: at b = n the spread is 0, and rounding must not be mistaken for noise.
     X, y, w = (check.for_kernel(a.astype(np.float64)) for a in (X, y, w))
     g, gb = gradient(X, y, w, b)
@@ -106,8 +112,8 @@ def gradient_noise(
     tables: dict[bool, list[NoiseRow]] = {True: [], False: []}
     for size in sizes:
         for replacement, table in tables.items():
-            found = _draw(X, y, w, b, size, draws, replacement, rng)
-            std = float(np.sqrt(np.mean(np.sum((found - full) ** 2, axis=1))))
+            off, squares = _draw(X, y, w, b, full, size, draws, replacement, rng)
+            std = float(np.sqrt(squares))
             factor = 1.0 if replacement else np.sqrt((n - size) / max(n - 1, 1))
             table.append(
                 NoiseRow(
@@ -115,7 +121,7 @@ def gradient_noise(
                     draws=draws,
                     std=std,
                     predicted=float(sigma / np.sqrt(size) * factor),
-                    bias=float(np.linalg.norm(found.mean(axis=0) - full)),
+                    bias=float(np.linalg.norm(off)),
                     bias_expected=std / float(np.sqrt(draws)),
                 )
             )
@@ -127,20 +133,27 @@ def _draw(
     y: np.ndarray,
     w: np.ndarray,
     b: float,
+    full: np.ndarray,
     size: int,
     draws: int,
     replacement: bool,
     rng: np.random.Generator,
-) -> np.ndarray:
-    """(draws, d + 1) minibatch gradients."""
+) -> tuple[np.ndarray, float]:
+    """Mean over the draws of a minibatch gradient's distance from ``full`` (d + 1,), and of its square."""
     compiled = kernels("squared", X.shape[1], X.dtype)
-    found = np.empty((draws, X.shape[1] + 1))
     n, d = X.shape
     work, wide = np.empty(work_for(d, compiled.lanes, False)), np.empty(padded(d, compiled.lanes))
-    for row in found:
-        rows = rng.choice(n, size, replace=replacement)
-        compiled.gradient(X.reshape(-1), d, 0, d, 1, y, y[:0], w, b, rows, 0, row, work, wide)
-    return found
+    found = np.empty((min(draws, _BLOCK), d + 1))
+    off, squares = np.zeros(d + 1), 0.0
+    for start in range(0, draws, _BLOCK):
+        block = found[: draws - start]
+        for row in block:
+            rows = rng.choice(n, size, replace=replacement)
+            compiled.gradient(X.reshape(-1), d, 0, d, 1, y, y[:0], w, b, rows, 0, row, work, wide)
+        block -= full
+        off += block.sum(axis=0)
+        squares += float(np.square(block).sum())
+    return off / draws, squares / draws
 
 
 def _sizes(n: int) -> list[int]:
@@ -149,5 +162,11 @@ def _sizes(n: int) -> list[int]:
     return [s for s in steps if s < n] + [n]
 
 
-def _size(value: Any, n: int) -> int:
-    return check.integer(value, "batch_sizes", low=1, high=n, hint=f"X has {n} rows.")
+def _given_sizes(values: Any, n: int) -> list[int]:
+    hint = f"Pass sizes up to the {n} rows of X, for example [1, {n}]."
+    if not isinstance(values, Iterable) or isinstance(values, str | bytes):
+        raise TypeError(f"batch_sizes is {values!r}; expected a sequence of integers. {hint}")
+    sizes = [check.integer(value, "batch_sizes", low=1, high=n, hint=hint) for value in values]
+    if not sizes:
+        raise ValueError(f"batch_sizes is empty; expected at least one size. {hint}")
+    return sizes

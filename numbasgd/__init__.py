@@ -1,7 +1,7 @@
 """Why minibatches are fast, measured on your machine, and a trainer that is fast because of it."""
 
 from numbasgd.errors import DataError, DeviceError, DivergenceError, NumbaSGDError, ResultFileError
-from numbasgd.matmul import RUNGS, matmul
+from numbasgd.matmul import RUNGS, matmul, matmul_plan
 
 __version__ = "0.1.0"
 
@@ -14,4 +14,5 @@ __all__ = [
     "ResultFileError",
     "__version__",
     "matmul",
+    "matmul_plan",
 ]

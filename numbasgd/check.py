@@ -104,9 +104,7 @@ def for_kernel(a: np.ndarray) -> np.ndarray:
     order is another; a read-only array is looked at through a view that does not say so.
     """
     a = np.ascontiguousarray(a)
-    if not a.flags.writeable:
-        a = np.asarray(_Writeable(a))
-    return a
+    return a if a.flags.writeable else np.asarray(_Writeable(a))
 
 
 class _Writeable:
@@ -187,6 +185,20 @@ def flag(value: Any, name: str) -> bool:
     if not isinstance(value, bool | np.bool_):
         raise TypeError(f"{name} is {_show(value)}; expected True or False. Pass one of them.")
     return bool(value)
+
+
+def threads(value: Any) -> int:
+    """``value`` as a number of threads from 1 to 64."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = 0
+    if isinstance(value, bool) or not 1 <= number <= 64:
+        raise (TypeError if number == 0 and not isinstance(value, int) else ValueError)(
+            f"threads is {_show(value)}; expected a whole number from 1 to 64, or None for as many as pay. "
+            f"Pass 1 for a single thread."
+        )
+    return number
 
 
 def choice(value: Any, name: str, choices: Iterable[str]) -> str:

@@ -1,0 +1,358 @@
+"""``packed``: the loops around the micro-kernels, one function for each path a product can take.
+
+Every function here has the same arguments and computes
+
+    C := A @ B, or C += A @ B when ``acc`` is 1,   A (m, k), B (k, n), C (m, n)
+
+    pa, rsa, csa   address of A[0, 0], its row and its column stride
+    pb, rsb, csb   the same for B
+    pc, rsc        the same for C, whose rows are contiguous
+    work           a workspace, aligned to a page, of the size that ``tiles`` says
+    panels         for ``packed``, packed B if there is one already, else 0
+    x, y, z        the numbers that ``tiles.make_choose`` gives for this path
+
+in bytes, trusted.  Which path is right for which shape is said in ``tiles``.  A path gives an entry of C
+the same bits whatever part of C it is called for, as long as k and x, y, z are the same; that is what makes
+results independent of the number of threads.
+
+Each is made by a function that closes over integers, so it is compiled for this machine and kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from numbasgd.jit import jit
+from numbasgd.matmul.dots import PADDED, dots, turn
+from numbasgd.matmul.microkernel import (
+    AHEAD,
+    EDGE,
+    HEIGHTS,
+    MASKED,
+    PACKED_A,
+    PACKED_B,
+    PAST_CACHE,
+    SPREAD,
+    TURNED,
+    TWO_CHAINS,
+    WIDTHS,
+    tile,
+)
+from numbasgd.matmul.packing import pack_copy, pack_gather, pack_transpose
+
+Path = Callable[..., None]
+
+
+def compiled(function: Callable[..., Any], *numbers: int) -> Any:
+    """``function`` compiled under a name of its own, which says what it closes over."""
+    function.__qualname__ = function.__name__ = "_".join([function.__name__, *map(str, numbers)])
+    return jit(function)
+
+
+def make_direct(
+    SIZE: int, LANES: int, LOW: int, HIGH: int, TALL: int, TALLER: int, BASE: int, END: int
+) -> Path:
+    """No packing: panels of LOW or HIGH vectors of columns, cut evenly; in each, tiles of even height.
+
+    TALL rows fit into the registers beside HIGH vectors, TALLER beside LOW.  END says how a panel's last
+    vector is kept inside: MASKED or OVERLAP.  BASE: flags for all.  x: at most so many rows a tile.
+    z: steps of k before the next tile.
+    """
+    LOW_HOW = BASE | HEIGHTS | (MASKED if LOW == 1 else END)
+    HIGH_HOW = BASE | HEIGHTS | (MASKED if HIGH == 1 else END)
+
+    def direct(pa, rsa, csa, pb, rsb, csb, pc, rsc, m, n, k, acc, work, panels, x, y, z):
+        vectors = (n + LANES - 1) // LANES
+        panels = (vectors + HIGH - 1) // HIGH
+        nv = vectors // panels
+        wider = vectors - nv * panels
+        for p in range(0, k, z):
+            kc = min(z, k - p)
+            b = pb + p * rsb
+            c = pc
+            left = n
+            for panel in range(panels):
+                width = nv + 1 if panel < wider else nv
+                nr = min(left, width * LANES)
+                most = min(x, TALL if width == HIGH else TALLER)
+                tiles = (m + most - 1) // most
+                height = m // tiles
+                taller = m - height * tiles
+                a = pa + p * csa
+                ci = c
+                for i in range(tiles):
+                    mr = height + 1 if i < taller else height
+                    if width == HIGH:
+                        tile(SIZE, LANES, TALL, HIGH, HIGH_HOW, a, rsa, csa, b, rsb, ci, rsc, kc, mr, nr, acc)
+                    else:
+                        tile(SIZE, LANES, TALLER, LOW, LOW_HOW, a, rsa, csa, b, rsb, ci, rsc, kc, mr, nr, acc)
+                    a += mr * rsa
+                    ci += mr * rsc
+                b += nr * SIZE
+                c += nr * SIZE
+                left -= nr
+            acc = 1
+
+    return direct
+
+
+def make_panel(SIZE: int, LANES: int, NR: int) -> Path:
+    """One panel of B: w columns and k rows of it, wherever they lie."""
+
+    def panel(pb, rsb, csb, to, w, k):
+        if csb == SIZE:
+            pack_copy(SIZE, LANES, NR, pb, rsb, to, w, k)
+        elif rsb == SIZE:
+            pack_transpose(SIZE, LANES, NR, pb, csb, to, w, k)
+        else:
+            pack_gather(SIZE, NR, pb, csb, rsb, to, w, k)
+
+    return compiled(panel, SIZE, LANES, NR)
+
+
+def make_panels(SIZE: int, LANES: int, NV: int) -> Path:
+    """All panels of a block of B, at ``panels``: the part of ``packed`` that threads share."""
+    NR = NV * LANES
+    panel = make_panel(SIZE, LANES, NR)
+
+    def pack(pa, rsa, csa, pb, rsb, csb, pc, rsc, m, n, k, acc, work, panels, x, y, z):
+        for jr in range(0, n, NR):
+            panel(pb + jr * csb, rsb, csb, panels + jr * k * SIZE, min(NR, n - jr), k)
+
+    return pack
+
+
+def make_packed(SIZE: int, LANES: int, MR: int, NV: int, BASE: int, A_BYTES: int) -> Path:
+    """Panels of B and of A packed, in the five loops of Goto and van de Geijn (2008).
+
+    5th loop  jc: NC columns of B and C, so that the packed block of B stays in L3
+    4th loop  pc: KC steps of k, so that a panel of B stays close while A's panels pass
+    3rd loop  ic: MC rows of A and C, so that the packed block of A stays in L2
+    2nd loop  jr: one panel of B      1st loop  ir: one panel of A, and the micro-kernel
+
+    x, y, z: KC, MC, NC.  The panels of A lie at ``work``, those of B A_BYTES further on.  With ``panels``,
+    where several threads share one packed B, k is at most KC and n at most NC.
+    """
+    NR = NV * LANES
+    panel = make_panel(SIZE, LANES, NR)
+    FULL = BASE | PACKED_A | PACKED_B | SPREAD
+    PART = BASE | PACKED_A | PACKED_B | EDGE
+    THIN = BASE | PACKED_A | EDGE
+
+    def packed(pa, rsa, csa, pb, rsb, csb, pc, rsc, m, n, k, acc, work, panels, x, y, z):
+        for jc in range(0, n, z):
+            nc = min(z, n - jc)
+            for p in range(0, k, x):
+                kc = min(x, k - p)
+                adds = 1 if p > 0 else acc
+                for ic in range(0, m, y):
+                    mc = min(y, m - ic)
+                    for ir in range(0, mc, MR):
+                        mr = min(MR, mc - ir)
+                        a = pa + (ic + ir) * rsa + p * csa
+                        to = work + ir * kc * SIZE
+                        if csa == SIZE:
+                            pack_transpose(SIZE, LANES, MR, a, rsa, to, mr, kc)
+                        elif rsa == SIZE:
+                            pack_copy(SIZE, LANES, MR, a, csa, to, mr, kc)
+                        else:
+                            pack_gather(SIZE, MR, a, rsa, csa, to, mr, kc)
+                    for jr in range(0, nc, NR):
+                        nr = min(NR, nc - jr)
+                        if panels != 0:
+                            b = panels + jr * kc * SIZE
+                        else:
+                            b = work + A_BYTES + jr * kc * SIZE
+                            if ic == 0:
+                                source = pb + (jc + jr) * csb + p * rsb
+                                panel(source, rsb, csb, b, nr, kc)
+                        for ir in range(0, mc, MR):
+                            mr = min(MR, mc - ir)
+                            a = work + ir * kc * SIZE
+                            c = pc + (ic + ir) * rsc + (jc + jr) * SIZE
+                            if mr == MR and nr == NR:
+                                tile(SIZE, LANES, MR, NV, FULL, a, 0, 0, b, 0, c, rsc, kc, mr, nr, adds)
+                            elif nr <= LANES:
+                                tile(SIZE, LANES, MR, 1, THIN, a, 0, 0, b, NR * SIZE, c, rsc, kc, mr, nr, adds)
+                            else:
+                                tile(SIZE, LANES, MR, NV, PART, a, 0, 0, b, 0, c, rsc, kc, mr, nr, adds)
+
+    return packed
+
+
+def make_few(SIZE: int, LANES: int, MR: int, NV: int, BASE: int) -> Path:
+    """MR rows, known beforehand: B passes once, in panels as wide as the registers allow.
+
+    There is little to compute for every number of B, so the time is that of reading B: z rows of it at a
+    time, the next panel prefetched while one is used.
+    """
+    HOW = BASE | MASKED | WIDTHS | (AHEAD if MR > 1 else 0)
+
+    def few(pa, rsa, csa, pb, rsb, csb, pc, rsc, m, n, k, acc, work, panels, x, y, z):
+        vectors = (n + LANES - 1) // LANES
+        panels = (vectors + NV - 1) // NV
+        nv = vectors // panels
+        wider = vectors - nv * panels
+        for p in range(0, k, z):
+            kc = min(z, k - p)
+            b = pb + p * rsb
+            c = pc
+            left = n
+            for panel in range(panels):
+                nr = min(left, (nv + 1 if panel < wider else nv) * LANES)
+                tile(SIZE, LANES, MR, NV, HOW, pa + p * csa, rsa, csa, b, rsb, c, rsc, kc, MR, nr, acc)
+                b += nr * SIZE
+                c += nr * SIZE
+                left -= nr
+            acc = 1
+
+    return few
+
+
+def make_wide(SIZE: int, LANES: int, MR: int, NV: int, BASE: int) -> Path:
+    """C too large for the caches and k short: C is written past the caches, row after row.
+
+    The time is that of writing C; stores past the caches spare reading it first.  They must be aligned, so
+    the columns before the first aligned one and after the last whole tile go through a masked vector.
+    x: columns of B at a time, so that they stay in L2.  Needs m >= MR, acc 0 and rows of C that are all
+    aligned alike; the last tile is moved up when m is no multiple of MR.
+    """
+    FULL = BASE | PAST_CACHE
+    PART = BASE | MASKED
+    NR = NV * LANES
+
+    def wide(pa, rsa, csa, pb, rsb, csb, pc, rsc, m, n, k, acc, work, panels, x, y, z):
+        before = min(n, (-pc % (LANES * SIZE)) // SIZE)
+        start = 0
+        while start < n:
+            stop = min(n, start + x + (before if start == 0 else 0))
+            i = 0
+            while i < m:
+                i = min(i, m - MR)
+                a = pa + i * rsa
+                c = pc + i * rsc
+                j = start
+                if j == 0 and before > 0:
+                    tile(SIZE, LANES, MR, 1, PART, a, rsa, csa, pb, rsb, c, rsc, k, MR, before, 0)
+                    j = before
+                while j + NR <= stop:
+                    b = pb + j * SIZE
+                    cj = c + j * SIZE
+                    tile(SIZE, LANES, MR, NV, FULL, a, rsa, csa, b, rsb, cj, rsc, k, MR, NR, 0)
+                    j += NR
+                while j < stop:
+                    b = pb + j * SIZE
+                    cj = c + j * SIZE
+                    tile(SIZE, LANES, MR, 1, PART, a, rsa, csa, b, rsb, cj, rsc, k, MR, min(LANES, stop - j), 0)
+                    j += LANES
+                i += MR
+            start = stop
+
+    return wide
+
+
+def make_narrow(SIZE: int, LANES: int, MR: int, BASE: int) -> Path:
+    """At most one vector of columns and rows of A that fall on the same cache lines: few rows at a time.
+
+    MR rows are as many as a cache keeps of lines that collide; two chains an entry make up for the small
+    tile.  Needs m >= MR; the last tile is moved up.
+    """
+    HOW = BASE | MASKED
+    TWO = HOW | TWO_CHAINS
+
+    def narrow(pa, rsa, csa, pb, rsb, csb, pc, rsc, m, n, k, acc, work, panels, x, y, z):
+        even = k - k % 2
+        i = 0
+        while i < m:
+            i = min(i, m - MR)
+            a = pa + i * rsa
+            c = pc + i * rsc
+            tile(SIZE, LANES, MR, 1, TWO, a, rsa, csa, pb, rsb, c, rsc, even, MR, n, 0)
+            if even < k:
+                tile(
+                    SIZE, LANES, MR, 1, HOW, a + even * csa, rsa, csa, pb + even * rsb, rsb, c, rsc, 1, MR, n, 1
+                )
+            i += MR
+
+    return narrow
+
+
+def make_dots(SIZE: int, LANES: int, N: int, LOW: int, HIGH: int, R: int, BASE: int) -> Path:
+    """N columns, known beforehand, no more than a vector or two: vectors lie along k.
+
+    N is cut into parts of HIGH and then LOW columns, R rows at a time.  B is turned, z steps of k at a time,
+    so that it stays in L1, into rows of y bytes.
+    """
+    PARTS = -(-N // HIGH)
+    WIDER = N - LOW * PARTS if LOW < HIGH else PARTS
+    HOW = BASE | PADDED
+
+    def dot(pa, rsa, csa, pb, rsb, csb, pc, rsc, m, n, k, acc, work, panels, x, y, z):
+        for p in range(0, k, z):
+            kc = min(z, k - p)
+            j = 0
+            for part in range(PARTS):
+                w = work + j * y
+                b = pb + p * rsb + j * SIZE
+                if part < WIDER:
+                    turn(SIZE, LANES, HIGH, b, rsb, w, y, kc)
+                    j += HIGH
+                else:
+                    turn(SIZE, LANES, LOW, b, rsb, w, y, kc)
+                    j += LOW
+            i = 0
+            while i < m:
+                a = pa + i * rsa + p * csa
+                is_full = i + R <= m
+                j = 0
+                for part in range(PARTS):
+                    w = work + j * y
+                    c = pc + i * rsc + j * SIZE
+                    if part < WIDER:
+                        if is_full:
+                            dots(SIZE, LANES, R, HIGH, HOW, a, rsa, w, y, c, rsc, kc, acc)
+                        else:
+                            dots(SIZE, LANES, 1, HIGH, HOW, a, rsa, w, y, c, rsc, kc, acc)
+                        j += HIGH
+                    else:
+                        if is_full:
+                            dots(SIZE, LANES, R, LOW, HOW, a, rsa, w, y, c, rsc, kc, acc)
+                        else:
+                            dots(SIZE, LANES, 1, LOW, HOW, a, rsa, w, y, c, rsc, kc, acc)
+                        j += LOW
+                i += R if is_full else 1
+            acc = 1
+
+    return dot
+
+
+def make_turned(SIZE: int, LANES: int, N: int, LOW: int, HIGH: int, NV: int, BASE: int) -> Path:
+    """N columns, known beforehand, and A the transpose of a C-ordered array: vectors lie along m.
+
+    What the micro-kernel calls B is A here, and the tile is transposed in registers before it is stored.
+    N is cut into parts of HIGH and then LOW columns.  z: steps of k before the next tile.
+    """
+    PARTS = -(-N // HIGH)
+    WIDER = N - LOW * PARTS if LOW < HIGH else PARTS
+    HOW = BASE | TURNED | MASKED | WIDTHS
+    NR = NV * LANES
+
+    def turned(pa, rsa, csa, pb, rsb, csb, pc, rsc, m, n, k, acc, work, panels, x, y, z):
+        for p in range(0, k, z):
+            kc = min(z, k - p)
+            j = 0
+            for part in range(PARTS):
+                b = pb + p * rsb + j * csb
+                for i in range(0, m, NR):
+                    mr = min(NR, m - i)
+                    a = pa + i * SIZE + p * csa
+                    c = pc + i * rsc + j * SIZE
+                    if part < WIDER:
+                        tile(SIZE, LANES, HIGH, NV, HOW, b, csb, rsb, a, csa, c, rsc, kc, HIGH, mr, acc)
+                    else:
+                        tile(SIZE, LANES, LOW, NV, HOW, b, csb, rsb, a, csa, c, rsc, kc, LOW, mr, acc)
+                j += HIGH if part < WIDER else LOW
+            acc = 1
+
+    return turned

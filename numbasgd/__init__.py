@@ -1,7 +1,9 @@
 """Why minibatches are fast, measured on your machine, and a trainer that is fast because of it."""
 
+from numbasgd.data import airfoil_twin, load_airfoil
 from numbasgd.errors import DataError, DeviceError, DivergenceError, NumbaSGDError, ResultFileError
 from numbasgd.matmul import RUNGS, matmul, matmul_plan
+from numbasgd.sgd import Fit, epoch_order, gradient, gradient_noise, train, train_chapter
 
 __version__ = "0.1.0"
 
@@ -10,9 +12,17 @@ __all__ = [
     "DataError",
     "DeviceError",
     "DivergenceError",
+    "Fit",
     "NumbaSGDError",
     "ResultFileError",
     "__version__",
+    "airfoil_twin",
+    "epoch_order",
+    "gradient",
+    "gradient_noise",
+    "load_airfoil",
     "matmul",
     "matmul_plan",
+    "train",
+    "train_chapter",
 ]

@@ -26,6 +26,8 @@ def array(value: Any, name: str, ndim: int) -> np.ndarray:
     """
     if type(value) is np.ndarray and value.ndim == ndim and value.dtype in FLOATS and value.flags.aligned:
         return value
+    if value is None:
+        raise TypeError(f"{name} is None; expected {_dimensions(ndim)} of numbers. Pass {name}.")
     if np.ma.is_masked(value):
         raise ValueError(
             f"{name} is a masked array with {np.ma.count_masked(value)} masked entries; expected plain "
@@ -147,7 +149,7 @@ def out(value: Any, name: str, shape: tuple[int, ...], dtype: np.dtype, inputs: 
 
 def _overlap(a: np.ndarray, b: np.ndarray) -> bool:
     try:
-        return np.shares_memory(a, b, max_work=10_000)
+        return np.shares_memory(a, b, max_work=10_000)  # type: ignore[arg-type]
     except np.exceptions.TooHardError:
         return True
 

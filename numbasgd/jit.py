@@ -31,24 +31,31 @@ import numba
 from numba.core import config
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
 
+from numbasgd.paths import user_cache_dir
+
 _PACKAGE = Path(__file__).resolve().parent
 _STALE_AFTER = 30 * 24 * 3600.0  # seconds without use before another version's folder is removed
 
 # reassoc and nsz let a sum run in vector lanes, contract lets a*b+c become one FMA.  The full
 # ``fastmath=True`` also promises that there is no NaN and no Inf, and then folds isfinite() away.
 FASTMATH = {"reassoc", "nsz", "contract"}
+# nogil: kernels touch no Python object, so other Python threads may run meanwhile.
+# error_model "numpy": no branch for a division by zero in the inner loop.
+OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": FASTMATH}
 
 
-def jit(func: Callable[..., Any] | None = None, **options: Any) -> Any:
-    """Compile ``func`` with numbasgd's options, kept in numbasgd's cache.
+def jit(func: Callable[..., Any] | None = None, *, variant: str = "", **options: Any) -> Any:
+    """Compile ``func`` with ``OPTIONS`` (changed by ``options``), kept in numbasgd's cache.
 
-    nogil: kernels touch no Python object, so other Python threads may run meanwhile.
-    error_model "numpy": no branch for a division by zero in the inner loop.
+    variant : what tells functions apart that one factory makes.  It becomes part of the name, because two
+    of the same name, one compiled and one from the cache, could be taken for each other by the linker.
     """
     if func is None:
-        return functools.partial(jit, **options)
-    settings: dict[str, Any] = {"nogil": True, "error_model": "numpy", "fastmath": FASTMATH}
-    dispatcher = numba.njit(**{**settings, **options})(func)
+        return functools.partial(jit, variant=variant, **options)
+    if variant:
+        func.__name__ += f"_{variant}"
+        func.__qualname__ += f"_{variant}"
+    dispatcher = numba.njit(**{**OPTIONS, **options})(func)
     if _folder() is not None and not config.DISABLE_JIT:
         dispatcher._cache = _Cache(func)
     return dispatcher
@@ -64,29 +71,6 @@ def stamp() -> str:
     settings = (config.OPT, config.BOUNDSCHECK, config.LOOP_VECTORIZE, config.SLP_VECTORIZE)
     h.update(repr((numba.__version__, llvmlite.__version__, sys.version_info[:3], settings)).encode())
     return h.hexdigest()[:16]
-
-
-def user_cache_dir() -> Path | None:
-    """The folder for what numbasgd may keep on this machine, or None when it has no place.
-
-    ``NUMBASGD_CACHE_DIR``, else the platform's cache folder for this user.
-    """
-    if chosen := os.environ.get("NUMBASGD_CACHE_DIR"):
-        return Path(chosen)
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA")
-    elif sys.platform == "darwin":
-        base = str(home / "Library/Caches") if (home := _home()) else None
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or (str(home / ".cache") if (home := _home()) else None)
-    return Path(base) / "numbasgd" if base else None
-
-
-def _home() -> Path | None:
-    try:
-        return Path.home()
-    except RuntimeError:  # no HOME, and no such user in the password file
-        return None
 
 
 def _candidates() -> Iterator[Path]:

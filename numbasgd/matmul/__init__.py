@@ -122,10 +122,10 @@ def _matmul_packed(A: np.ndarray, B: np.ndarray, out: np.ndarray | None, threads
 def _matmul_cuda(rung: Rung, A: np.ndarray, B: np.ndarray, out: np.ndarray | None) -> np.ndarray:
     from numbasgd import device
 
-    device.require()
-    on_card = device.empty((A.shape[0], B.shape[1]), A.dtype)
-    rung.kernel("cuda")(device.to_device(A), device.to_device(B), on_card)
-    result = device.to_host(on_card)
+    with device.checked():
+        on_card = device.empty((A.shape[0], B.shape[1]), A.dtype)
+        rung.kernel("cuda")(device.to_device(A), device.to_device(B), on_card)
+        result = device.to_host(on_card)
     if out is None:
         return result
     out[...] = result

@@ -13,9 +13,10 @@ import numpy as np
 from numbasgd.jit import jit
 
 # A block of B, KC rows of NC columns, stays in the second-level cache while every row of A passes over it:
-# 128 * 512 * 8 bytes = 512 KB in float64, half of a 1 MB L2, which leaves room for the rows of A and out.
-KC = 128
-NC = 512
+# 256 * 256 * 8 bytes = 512 KB in float64, half of a 1 MB L2, which leaves room for the rows of A and out.
+KC = 256
+NC = 256
+MR = 4  # rows of out that are worked on together
 
 
 @jit
@@ -79,37 +80,58 @@ def full(A, B, out):
 def blocked(A, B, out):
     """out := A @ B, a block of B at a time, each used by all rows of A while it is in cache.
 
-    ``full`` with the loops over p and j cut into blocks of KC and NC.  Four rows of the block are added to
-    a row of ``out`` in one go, so ``out`` is loaded and stored a quarter as often.  What still limits it:
-    plain loops cannot keep a tile of ``out`` in registers, and each row of ``out`` uses the whole block.
+    ``full`` with the loops over p and j cut into blocks of KC and NC, and four rows of ``out`` at a time: a
+    piece of B that is loaded serves four rows, and their sums stay in a small buffer of their own.  (Added to
+    where they are, rows of ``out`` a multiple of 4 KB apart would take each other's place in the first-level
+    cache.)  What still limits it: plain loops keep no tile of sums in registers, so each step loads and
+    stores them; that is what ``packed`` removes.
     """
     m, k = A.shape
     n = B.shape[1]
-    for i in range(m):
-        for j in range(n):
-            out[i, j] = 0
+    acc = np.zeros((MR, NC), A.dtype)
+    if k == 0:
+        out[:, :] = 0
     for jc in range(0, n, NC):
         nc = min(NC, n - jc)
         for pc in range(0, k, KC):
             kc = min(KC, k - pc)
-            for i in range(m):
-                c = out[i, jc : jc + nc]
-                p = pc
-                while p + 4 <= pc + kc:
-                    a0 = A[i, p]
-                    a1 = A[i, p + 1]
-                    a2 = A[i, p + 2]
-                    a3 = A[i, p + 3]
-                    b0 = B[p, jc : jc + nc]
-                    b1 = B[p + 1, jc : jc + nc]
-                    b2 = B[p + 2, jc : jc + nc]
-                    b3 = B[p + 3, jc : jc + nc]
+            for ic in range(0, m, MR):
+                mc = min(MR, m - ic)
+                for i in range(mc):
                     for j in range(nc):
-                        c[j] += a0 * b0[j] + a1 * b1[j] + a2 * b2[j] + a3 * b3[j]
-                    p += 4
-                while p < pc + kc:
-                    a = A[i, p]
-                    b = B[p, jc : jc + nc]
+                        acc[i, j] = out[ic + i, jc + j] if pc > 0 else 0
+                _four_rows(
+                    A, B, ic, min(ic + 1, m - 1), min(ic + 2, m - 1), min(ic + 3, m - 1), pc, kc, jc, nc, acc
+                )
+                for i in range(mc):
                     for j in range(nc):
-                        c[j] += a * b[j]
-                    p += 1
+                        out[ic + i, jc + j] = acc[i, j]
+
+
+@jit(forceinline=True)
+def _four_rows(A, B, i0, i1, i2, i3, pc, kc, jc, nc, acc):
+    """acc[:, :nc] += rows i0..i3 of A, columns pc..pc+kc, times the block of B; two rows of B in one go.
+
+    Past the last row of A the last one is repeated; what that adds up to is never stored.
+    """
+    c0, c1, c2, c3 = acc[0, :nc], acc[1, :nc], acc[2, :nc], acc[3, :nc]
+    p = pc
+    while p + 2 <= pc + kc:
+        a00, a10, a20, a30 = A[i0, p], A[i1, p], A[i2, p], A[i3, p]
+        a01, a11, a21, a31 = A[i0, p + 1], A[i1, p + 1], A[i2, p + 1], A[i3, p + 1]
+        b0 = B[p, jc : jc + nc]
+        b1 = B[p + 1, jc : jc + nc]
+        for j in range(nc):
+            c0[j] += a00 * b0[j] + a01 * b1[j]
+            c1[j] += a10 * b0[j] + a11 * b1[j]
+            c2[j] += a20 * b0[j] + a21 * b1[j]
+            c3[j] += a30 * b0[j] + a31 * b1[j]
+        p += 2
+    if p < pc + kc:
+        a00, a10, a20, a30 = A[i0, p], A[i1, p], A[i2, p], A[i3, p]
+        b0 = B[p, jc : jc + nc]
+        for j in range(nc):
+            c0[j] += a00 * b0[j]
+            c1[j] += a10 * b0[j]
+            c2[j] += a20 * b0[j]
+            c3[j] += a30 * b0[j]

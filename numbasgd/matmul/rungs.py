@@ -31,6 +31,7 @@ class Rung:
 
     @property
     def devices(self) -> tuple[str, ...]:
+        """Where it can run."""
         return tuple(self.where)
 
     def kernel(self, device: str = "cpu") -> Callable[..., Any]:

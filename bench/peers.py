@@ -1,0 +1,60 @@
+"""What our code is measured against: the same work in plain NumPy, and float64 references to check both."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+
+def two_pass_gradient(X, y, w, b):
+    """The mean gradient of the half-squared loss as NumPy writes it: X is read twice."""
+    r = X @ w + b - y
+    return (r @ X) / len(y), r.mean()
+
+
+def gradient_error(X, y, w, b, g, gb):
+    """The largest error of an entry of (g, gb), in units of roundoff of what was summed up for it."""
+    n, d = X.shape
+    total, scale = np.zeros(d + 1), np.zeros(d + 1)
+    w64 = np.asarray(w, np.float64)
+    for start in range(0, n, 8192):  # a piece at a time: a float64 copy of a large X would not fit anywhere
+        rows = X[start : start + 8192].astype(np.float64)
+        targets = y[start : start + 8192].astype(np.float64)
+        r = rows @ w64 + b - targets
+        size = np.abs(rows) @ np.abs(w64) + abs(b) + np.abs(targets)
+        total += np.append(r @ rows, r.sum())
+        scale += np.append(size @ np.abs(rows), size.sum())
+    found = np.append(np.asarray(g, np.float64), float(gb))
+    return float(np.max(np.abs(found - total / n) / (scale / n))) / (float(np.finfo(X.dtype).eps) / 2)
+
+
+def numpy_loop(X, y, *, batch_size, lr, epochs, seed=0, order=None):
+    """Minibatch SGD for least squares in plain NumPy: permute once an epoch, minibatches as views."""
+    rng = np.random.default_rng(seed)
+    w, b = np.zeros(X.shape[1], X.dtype), X.dtype.type(0)
+    for epoch in range(epochs):
+        rows = rng.permutation(len(y)) if order is None else order(epoch)
+        Xp, yp = X[rows], y[rows]
+        for start in range(0, len(y), batch_size):
+            xb, yb = Xp[start : start + batch_size], yp[start : start + batch_size]
+            r = xb @ w + b - yb
+            w -= (lr / len(yb)) * (r @ xb)
+            b -= lr * r.mean()
+    return w, float(b)
+
+
+def half_mse(X, y, w, b):
+    """The loss that is trained on, in float64."""
+    r = X.astype(np.float64) @ np.asarray(w, np.float64) + float(b) - y
+    return 0.5 * float(r @ r) / len(y)
+
+
+def marginal_epoch(fit, epochs):
+    """Seconds that one more epoch takes: (t(epochs + 1) - t(1)) / epochs; and t(1)."""
+    start = time.perf_counter()
+    fit(1)
+    middle = time.perf_counter()
+    fit(epochs + 1)
+    first = middle - start
+    return (time.perf_counter() - middle - first) / epochs, first

@@ -1,0 +1,162 @@
+"""Fit a linear model by minibatch SGD, to your own table or to the airfoil data.
+
+DATA is a .npy file with one 2-D array or a text table (comma, semicolon, tab or white space; with or without
+column names); --target says which column to predict.  Without DATA the embedded twin of the airfoil data is
+used; --chapter makes the textbook chapter's four runs on the real airfoil data.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from numbasgd.sgd import Fit
+
+HELP = "fit a linear model, or make the chapter's four runs"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of ``numbasgd train``."""
+    parser.add_argument("data", nargs="?", metavar="DATA", help="a .npy file or a text table")
+    parser.add_argument("--target", help="the column to predict: a name, or a number (-1 is the last)")
+    parser.add_argument("--chapter", action="store_true", help="the chapter's four runs on the airfoil data")
+    parser.add_argument("--twin", action="store_true", help="the embedded twin instead of the airfoil file")
+    parser.add_argument("--batch-size", type=int, metavar="B", help="rows a step (default 10)")
+    parser.add_argument("--lr", help='learning rate, a number or "auto" (default auto)')
+    parser.add_argument("--epochs", type=int, metavar="N", help="passes over the data (default 2)")
+    parser.add_argument("--sampling", help="reshuffle (default), once, replacement or sequential")
+    parser.add_argument("--standardize", action="store_true", help="train on standardized columns")
+    parser.add_argument("--no-intercept", action="store_true", help="fit no intercept")
+    parser.add_argument("--eval-every", metavar="K", help='"epoch" (default), a number of samples, or "none"')
+    parser.add_argument("--seed", type=int, help="for the same run again")
+    parser.add_argument("--plot", metavar="FILE", help="write a picture of the loss, for example loss.png")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train and print what came out."""
+    from numbasgd.report import figures
+
+    if args.plot:
+        figures.check_path(args.plot)
+    return _chapter(args) if args.chapter else _train(args)
+
+
+def _options(args: argparse.Namespace) -> dict[str, Any]:
+    """The keyword arguments of ``train`` that were given, under their own names."""
+    options = {
+        "batch_size": args.batch_size,
+        "epochs": args.epochs,
+        "sampling": args.sampling,
+        "seed": args.seed,
+        "lr": args.lr if args.lr in (None, "auto") else _number(args.lr, "--lr"),
+    }
+    options = {name: value for name, value in options.items() if value is not None}
+    if args.standardize:
+        options["standardize"] = True
+    if args.no_intercept:
+        options["intercept"] = False
+    if args.eval_every is not None:
+        named: dict[str, Any] = {"epoch": "epoch", "none": None}
+        given = args.eval_every
+        options["eval_every"] = named[given] if given in named else int(_number(given, "--eval-every"))
+    return options
+
+
+def _number(text: str, name: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError(f"{name} is {text!r}; expected a number. Pass for example {name} 1.") from None
+
+
+def _train(args: argparse.Namespace) -> int:
+    from numbasgd.report import figures
+    from numbasgd.sgd import train
+
+    names: list[str] | None = None
+    if args.data is None:
+        if args.target is not None:
+            raise ValueError(
+                f"--target is {args.target!r} but no DATA was given; expected a file whose column it is. "
+                "Pass the file, or leave --target out for the airfoil twin."
+            )
+        fit = train(**_options(args))
+    else:
+        from numbasgd.data import load_table
+
+        if args.twin:
+            raise ValueError("--twin and DATA were both given; expected one source of data. Drop one.")
+        if args.target is None:
+            raise ValueError(
+                "--target is missing; expected the column of DATA to predict. Pass its name, or its number "
+                "from 0 on (-1 is the last)."
+            )
+        X, y, names = load_table(args.data, args.target)
+        fit = train(X, y, **_options(args))
+    if args.plot:
+        figures.save(fit.plot(), args.plot)
+    if args.json:
+        print(json.dumps({**fit.to_dict(), "columns": names}, indent=2, allow_nan=False))
+    else:
+        print("\n".join(_lines(fit, names)))
+    return 0
+
+
+def _lines(fit: Fit, names: list[str] | None) -> list[str]:
+    """One fit for a reader."""
+    settings = fit.settings
+    names = names or [f"column {j}" for j in range(len(fit.w))]
+    width = max(map(len, [*names, "intercept"]))
+    return [
+        f"data       {fit.data if fit.data != 'arrays' else 'your table'}, {fit.n} rows x {len(fit.w)} columns",
+        f"settings   batch_size {settings['batch_size']}, lr {settings['lr']:.4g} ({settings['lr_given']}), "
+        f"sampling {settings['sampling']}, seed {fit.seed}",
+        f"loss       {fit.loss[0]:.6g} -> {fit.loss[-1]:.6g} in {fit.epochs[-1]:g} epochs "
+        "(half mean squared error)",
+        f"time       {fit.seconds_per_epoch:.3g} s an epoch; compile {fit.compile_seconds:.2g} s and "
+        "evaluation left out",
+        *(f"  {name:<{width}}  {value: .6g}" for name, value in zip(names, fit.w, strict=True)),
+        f"  {'intercept':<{width}}  {fit.b: .6g}",
+    ]
+
+
+def _chapter(args: argparse.Namespace) -> int:
+    from numbasgd.data import airfoil_twin, load_airfoil
+    from numbasgd.report import figures
+    from numbasgd.report.tables import Table, number, render
+    from numbasgd.report.training import plot_chapter
+    from numbasgd.sgd import train_chapter
+
+    if args.data is not None or _options(args).keys() - {"seed"}:
+        raise ValueError(
+            "--chapter was given together with DATA or training options; expected it alone, with --seed, "
+            "--twin, --plot or --json at most, since the chapter sets the rest. Drop the others."
+        )
+    X, y = airfoil_twin() if args.twin else load_airfoil()
+    source = "the embedded twin of the airfoil data" if args.twin else "the airfoil data"
+    fits = train_chapter(X, y, seed=args.seed or 0)
+    if args.plot:
+        figures.save(plot_chapter(fits), args.plot)
+    if args.json:
+        document = {"data": source, "runs": {name: fit.to_dict() for name, fit in fits.items()}}
+        print(json.dumps(document, indent=2, allow_nan=False))
+        return 0
+    rows = [
+        (
+            name,
+            f"{fit.settings['lr']:g}",
+            fit.settings["batch_size"],
+            f"{fit.epochs[-1]:g}",
+            f"{fit.loss[-1]:.4f}",
+            number(1e6 * fit.seconds_per_epoch),
+        )
+        for name, fit in fits.items()
+    ]
+    print(f"The chapter's four runs on {source}, {len(y)} rows x {X.shape[1]} columns, seed {args.seed or 0}\n")
+    header = ("run", "lr", "batch size", "epochs", "final loss", "us per epoch")
+    print(render(Table(header, tuple(rows))))
+    print("Loss: half the mean squared error over all rows. Time: training alone, shuffling included.")
+    return 0

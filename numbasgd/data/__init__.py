@@ -1,0 +1,7 @@
+"""The data: the chapter's airfoil file, its embedded twin, and tables of the user's own."""
+
+from numbasgd.data.airfoil import load_airfoil
+from numbasgd.data.table import load_table
+from numbasgd.data.twin import airfoil_twin
+
+__all__ = ["airfoil_twin", "load_airfoil", "load_table"]

@@ -1,0 +1,139 @@
+"""``load_table``: a user's own table, one column of it the target.
+
+This module finds out what kind of file it is, reads ``.npy``, and picks the target; ``text`` reads the rest.
+"""
+
+from __future__ import annotations
+
+import operator
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from numbasgd import check
+from numbasgd.data import text
+from numbasgd.errors import DataError
+
+
+def load_table(path: str | os.PathLike[str], target: str | int) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Read a table from a file and split it into features and target.
+
+    Parameters
+    ----------
+    path : path-like
+        A ``.npy`` file with one 2-D array, or a text file with comma, semicolon, tab or white space between
+        the cells, with or without a first line of column names.  Every cell must be a finite number.
+    target : str or int
+        The column to predict: its name, or its position from 0 on; -1 is the last one.  Text that is no
+        column's name but a whole number is taken as a position.
+
+    Returns
+    -------
+    X : ndarray, shape (n, d)
+        All other columns in their order; float64, or float32 from a float32 ``.npy``.
+    y : ndarray, shape (n,)
+        The target, same dtype.
+    column_names : list of str
+        ``column_names[j]`` is the name of ``X[:, j]``: from the first line, else "column 0", "column 1", ...
+        by the position in the file.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read, or is not such a table; for text the message names the line.
+    TypeError, ValueError
+        If there is no such target.
+    """
+    try:
+        file = Path(path)
+    except TypeError:
+        raise TypeError(
+            f"path is a {type(path).__name__}; expected the path of a .npy or text file. "
+            "Arrays that are in memory already can be passed to train() as X and y."
+        ) from None
+    try:
+        with open(file, "rb") as stream:
+            start = stream.read(4096)
+    except OSError as error:
+        raise DataError(
+            f"{file} cannot be read: {error.strerror or error}. Expected a .npy file, or text with a row of "
+            "numbers a line. Check the path."
+        ) from error
+    if start.startswith(b"\x93NUMPY"):
+        given: list[str] = []
+        table = _read_npy(file)
+    else:
+        _refuse(file, start)
+        table, given = text.read_text(file)
+    names = [name or f"column {j}" for j, name in enumerate(given or [""] * table.shape[1])]
+    if table.shape[1] < 2:
+        raise DataError(
+            f"{file} has {table.shape[1]} column(s); expected at least 2, a feature and the target. For text, "
+            "put commas, semicolons, tabs or spaces between the cells."
+        )
+    column = _column(target, names)
+    X = np.ascontiguousarray(np.delete(table, column, axis=1))
+    return X, table[:, column].copy(), names[:column] + names[column + 1 :]
+
+
+def _refuse(file: Path, start: bytes) -> None:
+    """Raise for what is neither ``.npy`` nor text."""
+    if not start.strip():
+        what, advice = "is empty", "Expected a row of numbers a line."
+    elif file.suffix == ".npz" or (start.startswith(b"PK\x03\x04") and file.suffix != ".xlsx"):
+        what = "is a .npz or another zip archive"
+        advice = "Expected one array: np.save('table.npy', np.load(file)[name]) makes a file that works."
+    elif file.suffix == ".npy":
+        what = "is not a .npy file in spite of its name"
+        advice = "Expected what np.save writes; pickled objects are never loaded."
+    elif start.startswith((b"\xff\xfe", b"\xfe\xff")):
+        what, advice = "is UTF-16 text", "Save it as CSV in UTF-8."
+    elif b"\0" in start or start.startswith((b"PK\x03\x04", b"\x1f\x8b")):
+        what = "is a binary or compressed file"
+        advice = "Expected .npy or text: unpack it, or save it as CSV."
+    else:
+        return
+    raise DataError(f"{file} {what}. {advice}")
+
+
+def _read_npy(file: Path) -> np.ndarray:
+    try:
+        # Mapped, so that a header which promises more than the file holds fails before memory is asked for.
+        table = np.load(file, mmap_mode="r", allow_pickle=False)
+    except (ValueError, OSError, EOFError, SyntaxError, OverflowError) as error:
+        raise DataError(
+            f"{file} cannot be loaded ({error}); expected a 2-D array of numbers as np.save writes it. "
+            "Arrays of Python objects are pickled, and those are never loaded: save .astype('float64')."
+        ) from error
+    if table.ndim != 2:
+        raise DataError(
+            f"{file} holds an array of {table.ndim} dimension(s), shape {table.shape}, dtype {table.dtype}; "
+            "expected 2-D, a row a sample, the target among the columns. Build it with np.column_stack((X, y))."
+        )
+    if table.shape[0] == 0:
+        raise DataError(f"{file} has no rows, shape {table.shape}; expected a row a sample. Save some.")
+    return check.array(table, f"np.load({str(file)!r})", 2)
+
+
+def _column(target: Any, names: list[str]) -> int:
+    """The position of the target among the columns."""
+    listed = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
+    hint = f"The columns are {listed}."
+    if isinstance(target, str):
+        if names.count(target) > 1:
+            raise ValueError(
+                f"target is {target!r}, the name of {names.count(target)} columns; expected one. "
+                f"Give its position from 0 to {len(names) - 1}."
+            )
+        if target in names:
+            return names.index(target)
+        try:
+            target = int(target)
+        except ValueError:
+            check.choice(target, "target", names)
+    position = check.integer(
+        target, "target", low=-len(names), high=len(names) - 1, hint=f"Or give a name. {hint}"
+    )
+    return operator.index(range(len(names))[position])

@@ -1,0 +1,92 @@
+"""How a command times a call: warm-up first, enough rounds, the median with its quartiles.
+
+The benches under ``bench/`` use pytest-benchmark's clock and the same plan of rounds.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any
+
+from numbasgd.machine.blas import one_thread as one_blas_thread
+
+__all__ = ["Timing", "one_blas_thread", "plan", "time_call", "time_together"]
+
+ROUND = 2e-4  # seconds a round lasts at least, so that reading the clock costs less than a thousandth
+MAX_ROUNDS = 500
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds of one call: the median over rounds, and the quartiles as its spread.
+
+    first : seconds of the very first call, which compiles or loads compiled code.
+    rounds, calls : rounds timed, and calls averaged within each.
+    """
+
+    median: float
+    q1: float
+    q3: float
+    rounds: int
+    calls: int
+    first: float
+
+    @property
+    def spread(self) -> float:
+        """Distance of the quartiles as a share of the median."""
+        return (self.q3 - self.q1) / self.median
+
+
+def plan(once: float, seconds: float, min_rounds: int) -> tuple[int, int]:
+    """Rounds, and calls within a round, that fill ``seconds`` with a call that takes ``once`` seconds."""
+    once = max(once, 1e-9)
+    calls = max(1, math.ceil(ROUND / once))
+    rounds = math.floor(seconds / (calls * once))
+    return max(min_rounds, min(rounds, MAX_ROUNDS)), calls
+
+
+def time_call(func: Callable[[], Any], *, seconds: float = 0.5, min_rounds: int = 5) -> Timing:
+    """Time ``func()``, for about ``seconds`` but at least ``min_rounds`` rounds."""
+    return time_together({"": func}, seconds=seconds, min_rounds=min_rounds)[""]
+
+
+def time_together(
+    funcs: Mapping[str, Callable[[], Any]], *, seconds: float = 0.5, min_rounds: int = 5
+) -> dict[str, Timing]:
+    """Time several calls that are to be compared, about ``seconds`` each.
+
+    They take turns, round by round, so that a machine that slows down half-way slows all of them.  A round
+    begins with a call that is not timed, which brings back into cache what the others pushed out.
+    """
+    first = {name: _seconds(func, 1) for name, func in funcs.items()}
+    once = {name: _seconds(func, 1) for name, func in funcs.items()}
+    once = {name: t if t > 0.1 else min(t, _seconds(funcs[name], 1)) for name, t in once.items()}
+    plans = {name: plan(once[name], seconds, min_rounds) for name in funcs}
+    taken: dict[str, list[float]] = {name: [] for name in funcs}
+    n_turns = max((rounds for rounds, _ in plans.values()), default=0)
+    for turn in range(n_turns):
+        for name, func in funcs.items():
+            rounds, calls = plans[name]
+            # A slow call has few rounds: spread them evenly over the turns.
+            if (turn + 1) * rounds // n_turns == turn * rounds // n_turns:
+                continue
+            if once[name] < 0.01:
+                func()
+            taken[name].append(_seconds(func, calls))
+    return {name: _summary(taken[name], plans[name][1], first[name]) for name in funcs}
+
+
+def _seconds(func: Callable[[], Any], calls: int) -> float:
+    start = perf_counter()
+    for _ in range(calls):
+        func()
+    return (perf_counter() - start) / calls
+
+
+def _summary(taken: list[float], calls: int, first: float) -> Timing:
+    quartiles = statistics.quantiles(taken, n=4, method="inclusive") if len(taken) > 1 else taken * 3
+    return Timing(quartiles[1], quartiles[0], quartiles[2], len(taken), calls, first)

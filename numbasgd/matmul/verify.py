@@ -1,0 +1,86 @@
+"""Is this the product?  A check in O(n^2) that goes with every timing, and the true largest error.
+
+The check is Freivalds': multiply both sides by a random vector t of +-1.  With the three products in
+float64, ``r = |C t - A (B t)|_2 / (|A|_F |B|_F u)`` stays below ``sqrt(k) + 8`` for a product computed in
+any order with unit roundoff u, and a wrong entry passes only if t happens to hide it (R. Freivalds,
+Probabilistic machines can use less running time, 1977).
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from numbasgd.errors import NumbaSGDError
+
+_WORK = 2**26  # multiplications that the slow reference may take
+
+
+class WrongResultError(NumbaSGDError, ArithmeticError):
+    """A kernel's result is not the product of its arguments."""
+
+
+def residual(A: np.ndarray, B: np.ndarray, C: np.ndarray, *, seed: int = 0) -> float:
+    """Freivalds' residual of ``C = A @ B`` in units of roundoff; infinite when it is not finite.
+
+    A : (m, k), B : (k, n), C : (m, n), of one dtype, float32 or float64.
+    """
+    if C.size == 0:
+        return 0.0
+    t = np.random.default_rng(seed).choice(np.array([-1.0, 1.0]), size=C.shape[1])
+    with np.errstate(all="ignore"):
+        A64, B64, C64 = (M.astype(np.float64, copy=False) for M in (A, B, C))
+        difference = float(np.linalg.norm(C64 @ t - A64 @ (B64 @ t)))
+        scale = float(np.linalg.norm(A64) * np.linalg.norm(B64)) * unit_roundoff(C.dtype)
+    if not (math.isfinite(difference) and math.isfinite(scale)):
+        return math.inf
+    if scale == 0.0:
+        return 0.0 if difference == 0.0 else math.inf
+    return difference / scale
+
+
+def limit(k: int) -> float:
+    """What the residual of a product with sums of ``k`` terms may reach."""
+    return math.sqrt(k) + 8.0
+
+
+def require(A: np.ndarray, B: np.ndarray, C: np.ndarray, what: str, *, seed: int = 0) -> float:
+    """The residual, or ``WrongResultError`` when it passes the limit; ``what`` names the kernel."""
+    found, allowed = residual(A, B, C, seed=seed), limit(A.shape[1])
+    if not found <= allowed:
+        raise WrongResultError(
+            f"{what} computed a product that is wrong: its residual is {found:.3g} units of roundoff, and "
+            f"{allowed:.3g} is the limit for shapes {A.shape} @ {B.shape} in {C.dtype}. Its time means nothing."
+        )
+    return found
+
+
+def unit_roundoff(dtype: np.dtype) -> float:
+    """Half the distance from 1 to the next number: u."""
+    return float(np.finfo(dtype).eps) / 2
+
+
+def largest_error(A: np.ndarray, B: np.ndarray, C: np.ndarray) -> tuple[float, float]:
+    """The largest error of an entry of C, and the largest as a share of its bound.
+
+    The bound, entry by entry, is ``2 g |A| |B| + k tiny`` with ``g = k u / (1 - k u)``: it holds for any
+    order of summation (Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., eq. 3.13).  The
+    reference is float64 for float32; for float64 it is long double, which no BLAS computes, so for large
+    sizes it looks at rows evenly spread over C.
+    """
+    m, k = A.shape
+    u, tiny = unit_roundoff(C.dtype), float(np.finfo(C.dtype).tiny)
+    wide = np.float64 if C.dtype == np.float32 else np.longdouble
+    rows = slice(None)
+    if wide is np.longdouble:
+        rows = slice(None, None, max(1, math.ceil(m * k * C.shape[1] / _WORK)))
+    A, C = A[rows].astype(wide), C[rows].astype(wide)
+    B = B.astype(wide)
+    if C.size == 0:
+        return 0.0, 0.0
+    error = np.abs(C - A @ B)
+    bound = 2 * (k * u / (1 - k * u)) * (np.abs(A) @ np.abs(B)) + k * tiny
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share = np.where(error == 0, 0.0, error / bound)
+    return float(error.max()), float(share.max())

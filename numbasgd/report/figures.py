@@ -1,0 +1,59 @@
+"""What every picture needs: axes of its own, and a file that is written whole or a reason why not."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from numbasgd.paths import write_whole
+
+
+def new_axes(width: float = 6.0, height: float = 3.8) -> Any:
+    """Axes on a figure of their own; sizes in inches."""
+    return new_figure(width, height).subplots()
+
+
+def new_figure(width: float, height: float) -> Any:
+    """A figure that pyplot does not know of; sizes in inches."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def check_path(path: str | Path) -> Path:
+    """``path`` if a picture can be saved there; to be called before the work, not after.
+
+    Raises
+    ------
+    ValueError
+        With what is wrong and what to do.
+    """
+    from matplotlib.backend_bases import FigureCanvasBase
+
+    path = Path(path)
+    kinds = sorted(FigureCanvasBase.get_supported_filetypes())
+    if path.suffix[1:].lower() not in kinds:
+        ending = repr(path.suffix) if path.suffix else "no ending"
+        raise ValueError(
+            f"the picture's file {str(path)!r} has {ending}; expected one of {', '.join(kinds)}. "
+            f"Name it {path.stem or 'picture'}.png, for example."
+        )
+    if not path.parent.is_dir():
+        raise ValueError(
+            f"the picture's folder {str(path.parent)!r} does not exist; expected a folder to write "
+            f"{path.name} into. Make it first, or name another."
+        )
+    if path.is_dir():
+        raise ValueError(f"the picture's file {str(path)!r} is a folder; expected a file. Name a file in it.")
+    return path
+
+
+def save(drawn: Any, path: str | Path, metadata: Mapping[str, str] | None = None) -> None:
+    """Write a figure, or the figure of some axes, to ``path``, whole or not at all."""
+    path = check_path(path)
+    figure = drawn if hasattr(drawn, "savefig") else drawn.figure
+    content = io.BytesIO()
+    figure.savefig(content, format=path.suffix[1:].lower(), dpi=150, metadata=dict(metadata or {}))
+    write_whole(path, content.getvalue())

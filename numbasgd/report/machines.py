@@ -1,0 +1,109 @@
+"""How machines differ, and what each difference does to a comparison.
+
+``KEYS`` is the one table of that.  A difference has one of three kinds, and which one depends on what is
+compared: times, or shares of the reference (the BLAS) that the same run measured on the same machine.
+Another CPU makes times incomparable and is normalized away in shares; another BLAS library leaves the times
+of our kernels alone and gives the shares another yardstick.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+from numbasgd.report.results import Case, ResultFile
+
+INCOMPARABLE = "makes these figures incomparable"
+NORMALIZED = "is normalized away"
+INFORMATION = "for information"
+
+# Pattern of a key, what its difference does to times, what it does to shares.  The first match counts.
+KEYS = (
+    ("schema", INFORMATION, INFORMATION),
+    ("cpu.load*", INFORMATION, INFORMATION),
+    ("cpu.steal*", INFORMATION, INFORMATION),
+    ("cpu.mhz*", INFORMATION, INFORMATION),
+    ("cpu.*", INCOMPARABLE, NORMALIZED),
+    ("system", INCOMPARABLE, NORMALIZED),
+    ("gpu", INCOMPARABLE, NORMALIZED),
+    ("gpu.driver*", INFORMATION, INFORMATION),
+    ("gpu.*", INCOMPARABLE, NORMALIZED),
+    ("blas.name", INFORMATION, INCOMPARABLE),
+    ("env.OPENBLAS_CORETYPE", INFORMATION, INCOMPARABLE),
+    ("env.OPENBLAS_L2_SIZE", INFORMATION, INCOMPARABLE),
+    ("env.MKL_ENABLE_INSTRUCTIONS", INFORMATION, INCOMPARABLE),
+    ("env.MKL_DEBUG_CPU_TYPE", INFORMATION, INCOMPARABLE),
+    ("env.BLIS_ARCH_TYPE", INFORMATION, INCOMPARABLE),
+    ("*", INFORMATION, INFORMATION),
+)
+ABSENT = "-"
+_UNKNOWN = (ABSENT, "unknown", "None")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A key on which two or more machines differ.
+
+    values : one per side, ``-`` where a side says nothing.  times, shares : its kind, by what is compared.
+    """
+
+    key: str
+    values: tuple[str, ...]
+    times: str
+    shares: str
+
+    def kind(self, *, shares: bool) -> str:
+        """What it does to what is compared."""
+        return self.shares if shares else self.times
+
+
+def describe(file: ResultFile, *, ours: bool = True) -> dict[str, str]:
+    """The machine as flat text, from our block or (``ours`` False) from what pytest-benchmark says."""
+    return _flat(file.fingerprint) if ours and file.fingerprint else dict(file.platform)
+
+
+def differences(files: Sequence[ResultFile]) -> tuple[Difference, ...]:
+    """The keys whose values differ, in the order of ``KEYS``, then by name."""
+    ours = all(file.fingerprint for file in files)
+    machines = [describe(file, ours=ours) for file in files]
+    found = []
+    for key in sorted({key for machine in machines for key in machine}):
+        values = tuple(machine.get(key, ABSENT) for machine in machines)
+        if len(set(values)) > 1:
+            found.append((_place(key), _difference(key, values)))
+    return tuple(difference for _, difference in sorted(found, key=lambda pair: (pair[0], pair[1].key)))
+
+
+def obstacles(found: Sequence[Difference], case: Case, *, shares: bool) -> list[str]:
+    """The keys that keep this case's times (or shares) from being compared."""
+    return [
+        difference.key
+        for difference in found
+        if difference.kind(shares=shares) == INCOMPARABLE
+        and not (case.device == "cpu" and difference.key.startswith("gpu"))
+    ]
+
+
+def _difference(key: str, values: tuple[str, ...]) -> Difference:
+    _, times, shares = KEYS[_place(key)]
+    known = {value for value in values if value not in _UNKNOWN}
+    # A variable that is set on one side only is a difference; a fact that one side does not tell is none.
+    if len(known) < 2 and not key.startswith("env."):
+        times = shares = INFORMATION
+    return Difference(key, values, times, shares)
+
+
+def _place(key: str) -> int:
+    return next(i for i, (pattern, *_) in enumerate(KEYS) if fnmatchcase(key, pattern))
+
+
+def _flat(block: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    flat: dict[str, str] = {}
+    for key, value in block.items():
+        if isinstance(value, dict):
+            flat.update(_flat(value, f"{prefix}{key}."))
+        else:
+            flat[prefix + str(key)] = str(value)
+    return flat

@@ -1,0 +1,83 @@
+"""Pictures made from result files: the ladder of one run, and ladders of several runs side by side.
+
+A function that draws takes ``ax`` and returns it; no state of matplotlib's is touched, nothing is shown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from numbasgd.report.compare import Comparison
+from numbasgd.report.compare_text import letter
+from numbasgd.report.figures import new_axes, new_figure
+from numbasgd.report.tables import number, printable
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Told apart without colour vision too (Okabe and Ito, 2008).
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
+MOST_LADDERS = 12
+
+
+def bars(
+    labels: Sequence[str], series: Mapping[str, Sequence[float | None]], *, unit: str, ax: Axes | None = None
+) -> Axes:
+    """Horizontal bars on a logarithmic axis, one group per label, one bar per series, figures beside them.
+
+    A None leaves its bar out.
+    """
+    if ax is None:
+        ax = new_axes(8, min(1 + 0.3 * len(labels) * max(1, len(series)), 40))
+    height = 0.8 / max(1, len(series))
+    for j, (name, values) in enumerate(series.items()):
+        there = [(i, v) for i, v in enumerate(values) if v is not None]
+        drawn = ax.barh(
+            [i - 0.4 + (j + 0.5) * height for i, _ in there],
+            [v for _, v in there],
+            height=0.92 * height,
+            color=COLOURS[j % len(COLOURS)],
+            label=_plain(name),
+        )
+        ax.bar_label(drawn, labels=[number(v) for _, v in there], padding=3, fontsize=8)
+    ax.set_yticks(range(len(labels)), [_plain(label) for label in labels])
+    ax.invert_yaxis()
+    ax.set_xscale("log")
+    ax.margins(x=0.12)
+    ax.set_xlabel(f"{unit} (logarithmic)")
+    ax.spines[["top", "right"]].set_visible(False)
+    if len(series) > 1:
+        ax.legend(
+            frameon=False, fontsize=8, loc="lower right", bbox_to_anchor=(1, 1), ncols=4, borderaxespad=0.2
+        )
+    return ax
+
+
+def plot_comparison(comparison: Comparison) -> Figure:
+    """The ladders of a comparison below each other: speed where the work is known, else time."""
+    ladders = [mean.ladder for mean in comparison.means][:MOST_LADDERS]
+    chosen = [[row for row in comparison.rows if row.ladder == ladder][:40] for ladder in ladders]
+    heights = [1.2 + 0.22 * len(rows) * len(comparison.sides) for rows in chosen]
+    figure = new_figure(8, min(sum(heights), 40))
+    axes = figure.subplots(len(ladders), 1, squeeze=False, height_ratios=heights)[:, 0]
+    for ax, ladder, rows in zip(axes, ladders, chosen, strict=True):
+        units = {m.unit for row in rows for m in row.measures if m}
+        unit = next(iter(units)) if len(units) == 1 else None
+        series: dict[str, list[float | None]] = {}
+        for place, side in enumerate(comparison.sides):
+            found = [row.measures[place] for row in rows]
+            series[f"{letter(place)}: {Path(side.name).name}"] = [
+                None if m is None else m.rate if unit else m.seconds.value for m in found
+            ]
+        names = [next(m.case.case for m in row.measures if m) for row in rows]
+        bars(names, series, unit=unit or "seconds", ax=ax)
+        ax.set_title(_plain(ladder) or "cases without a group", loc="left", fontsize=10)
+    return figure
+
+
+def _plain(text: str) -> str:
+    """Text as it stands: no mathematics between dollar signs, and no hidden legend entry."""
+    return printable(text).replace("$", r"\$")

@@ -1,0 +1,62 @@
+"""The picture of a ladder; it takes ``ax=None`` and returns the axes that it drew on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from numbasgd.report.figures import new_axes
+
+if TYPE_CHECKING:
+    from numbasgd.report.ladder import Row
+
+# Colours that stay apart in print and for the colour-blind (Okabe and Ito, 2008).
+COMPILED, INTERPRETED, BLAS = "#0072B2", "#E69F00", "#999999"
+
+
+def plot_ladder(rows: Sequence[Row], ax: Any = None, *, title: str = "") -> Any:
+    """Bars of GFLOP/s on a log axis, the first rung on top and the BLAS below; a thin line is the quartiles.
+
+    Parameters
+    ----------
+    rows : sequence of numbasgd.report.ladder.Row
+        At least one.
+    ax : matplotlib Axes, optional
+        Where to draw; a figure of its own if left out.
+    title : str
+        What stands above.
+
+    Returns
+    -------
+    matplotlib Axes
+    """
+    if not rows:
+        raise ValueError("rows is empty; expected at least one rung to draw. Measure a ladder first.")
+    ax = new_axes(7.0, 0.9 + 0.42 * len(rows)) if ax is None else ax
+    work = [row.gflops * row.seconds for row in rows]
+    spread = [
+        [row.gflops - gflop / row.q3 for row, gflop in zip(rows, work, strict=True)],
+        [gflop / row.q1 - row.gflops for row, gflop in zip(rows, work, strict=True)],
+    ]
+    places = range(len(rows))
+    speeds = [row.gflops for row in rows]
+    ax.barh(places, speeds, xerr=spread, color=[_colour(row.rung) for row in rows], error_kw={"lw": 0.8})
+    for place, row in zip(places, rows, strict=True):
+        share = "" if row.share is None or row.rung == "numpy" else f"  ({row.share:.2g} x BLAS)"
+        label = f"{row.gflops:.3g}{share}"
+        ax.annotate(
+            label, (row.gflops, place), xytext=(6, 0), textcoords="offset points", va="center", fontsize=8
+        )
+    ax.set_yticks(places, [f"{row.rung}\n{row.idea}" for row in rows], fontsize=8)
+    ax.set_xscale("log")
+    ax.set_xlim(min(speeds) / 2, max(speeds) * 8)
+    ax.set_ylim(len(rows) - 0.4, -0.6)
+    ax.set_xlabel("GFLOP/s (2mnk/t, log scale)")
+    ax.set_title(title, fontsize=10)
+    for side in ("top", "right"):
+        ax.spines[side].set_visible(False)
+    return ax
+
+
+def _colour(rung: str) -> str:
+    return BLAS if rung == "numpy" else INTERPRETED if rung.startswith("numpy") else COMPILED

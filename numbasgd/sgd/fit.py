@@ -1,0 +1,143 @@
+"""``Fit``: what a training run returns."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass, field
+from typing import Any
+
+import llvmlite
+import numba
+import numpy as np
+
+from numbasgd import check
+
+
+def versions() -> dict[str, str]:
+    """The versions that a result depends on."""
+    from numbasgd import __version__
+
+    return {
+        "numbasgd": __version__,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "numba": numba.__version__,
+        "llvmlite": llvmlite.__version__,
+    }
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Fit:
+    """A linear model and how it was trained.
+
+    Attributes
+    ----------
+    w : ndarray, shape (d,)
+        Weights, in the units of the X that was passed.
+    b : float
+        Intercept.
+    loss : ndarray, shape (t,)
+        The mean half-squared residual over all training rows, at the start and after each evaluation;
+        ``loss[-1]`` belongs to ``w`` and ``b``.
+    samples, epochs, seconds : ndarray, shape (t,)
+        When that was: samples seen, passes over the data, and seconds spent on training alone: shuffling
+        included; compilation, evaluation and the extra entries into compiled code that it takes left out.
+    compile_seconds : float
+        What compiling, or loading compiled code, took before the clock was started.
+    data : str
+        Where X and y came from.
+    n : int
+        Training rows.
+    seed : int
+        The seed that was used; pass it to ``train`` to run the same again.
+    settings : dict
+        All settings, as plain values; ``lr`` is the number that was used.
+    versions : dict
+        Of numbasgd, Python, NumPy, Numba and llvmlite.
+    """
+
+    w: np.ndarray
+    b: float
+    loss: np.ndarray
+    samples: np.ndarray
+    epochs: np.ndarray
+    seconds: np.ndarray
+    compile_seconds: float
+    data: str
+    n: int
+    seed: int
+    settings: dict[str, Any]
+    versions: dict[str, str] = field(default_factory=versions)
+
+    def __post_init__(self) -> None:
+        for a in (self.w, self.loss, self.samples, self.epochs, self.seconds):
+            a.flags.writeable = False
+
+    def __repr__(self) -> str:
+        return (
+            f"<Fit: {self.data}, {self.n} rows x {len(self.w)} columns, "
+            f"batch_size {self.settings['batch_size']}, lr {self.settings['lr']:.4g}, "
+            f"{self.epochs[-1]:g} epochs: loss {self.loss[0]:.6g} -> {self.loss[-1]:.6g} in {self.seconds[-1]:.3g} s>"
+        )
+
+    @property
+    def seconds_per_epoch(self) -> float:
+        """Mean training time of one pass over the data, in seconds."""
+        return float(self.seconds[-1] / self.epochs[-1]) if self.epochs[-1] else 0.0
+
+    def predict(self, X: Any) -> np.ndarray:
+        """``X @ w + b`` for rows of the same columns that were trained on.
+
+        Parameters
+        ----------
+        X : array_like, shape (n, d)
+
+        Returns
+        -------
+        ndarray, shape (n,)
+
+        Raises
+        ------
+        TypeError, ValueError
+            If X is not a 2-D array of numbers with d columns.
+        """
+        X = check.array(X, "X", 2)
+        if X.shape[1] != len(self.w):
+            raise ValueError(
+                f"X has {X.shape[1]} columns, the model has {len(self.w)} weights; expected as many columns "
+                "as were trained on, in the same order. Select them."
+            )
+        return X @ self.w.astype(X.dtype, copy=False) + X.dtype.type(self.b)
+
+    def plot(self, ax: Any = None, *, x: str = "epochs", label: str | None = None) -> Any:
+        """Draw the loss against ``x``, one of "epochs", "samples" or "seconds".
+
+        Parameters
+        ----------
+        ax : matplotlib Axes, optional
+            Where to draw; a new figure if left out.
+
+        Returns
+        -------
+        matplotlib Axes
+        """
+        from numbasgd.report.training import plot_loss
+
+        return plot_loss(self, ax, x=x, label=label)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as plain values that ``json.dump`` takes."""
+        return {
+            "w": self.w.tolist(),
+            "b": self.b,
+            "loss": self.loss.tolist(),
+            "samples": self.samples.tolist(),
+            "epochs": self.epochs.tolist(),
+            "seconds": self.seconds.tolist(),
+            "compile_seconds": self.compile_seconds,
+            "data": self.data,
+            "n": self.n,
+            "seed": self.seed,
+            "settings": dict(self.settings),
+            "versions": dict(self.versions),
+        }

@@ -1,0 +1,116 @@
+"""``gradient``: the checked way to the mean gradient over any rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from numbasgd import check
+from numbasgd.sgd.cpu import kernels
+from numbasgd.sgd.training import LOSSES, check_rows
+
+_EVERY_ROW = np.empty(0, np.int64)
+
+
+def gradient(
+    X: Any, y: Any, w: Any, b: float = 0.0, *, loss: str = "squared", rows: Any = None, device: str = "cpu"
+) -> tuple[np.ndarray, float]:
+    """The mean gradient of ``(x.w + b - y)^2 / 2`` over some rows, in one pass over them.
+
+    ``g = mean of (x_i.w + b - y_i) x_i`` and ``gb = mean of (x_i.w + b - y_i)``: the gradient that a step
+    of minibatch SGD takes when ``rows`` is the minibatch.
+
+    Parameters
+    ----------
+    X : array_like, shape (n, d)
+    y : array_like, shape (n,)
+    w : array_like, shape (d,)
+    b : float
+    loss : {"squared"}
+    rows : array_like of int, shape (m,), or of bool, shape (n,), optional
+        The rows to take, repeated ones as often as they are named; all of them if left out.
+    device : {"cpu", "cuda"}
+
+    Returns
+    -------
+    g : ndarray, shape (d,)
+        In the dtype that NumPy would compute with: float32 if X, y and w are, else float64.
+    gb : float
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an argument that is not as described.
+    DeviceError
+        If ``device`` is "cuda" and no card can be used.
+
+    Examples
+    --------
+    >>> import numbasgd
+    >>> X, y = numbasgd.airfoil_twin()
+    >>> g, gb = numbasgd.gradient(X, y, [0.0] * 5, rows=[3, 1, 4])
+    >>> g.shape
+    (5,)
+    """
+    X, y = check_rows(X, y)
+    w = check.array(w, "w", 1)
+    if len(w) != X.shape[1]:
+        raise ValueError(
+            f"X has {X.shape[1]} columns, w has {len(w)} entries; expected one weight per column. "
+            "Pass the weights of the same model."
+        )
+    X, y, w = check.same_dtype(X, y, w)
+    b = check.real(b, "b", hint="Pass the intercept as one number.")
+    check.choice(loss, "loss", LOSSES)
+    check.choice(device, "device", ("cpu", "cuda"))
+    index = _EVERY_ROW if rows is None else _rows(rows, len(X))
+    X, y, w = check.for_kernel(X), check.for_kernel(y), check.for_kernel(w)
+    out = np.empty(len(w) + 1, X.dtype)
+    if device == "cuda":
+        _gradient_cuda(X, y, w, b, index, out)
+    else:
+        kernels(loss, len(w), X.dtype).gradient(X, y, w, X.dtype.type(b), index, out)
+    return out[:-1].copy(), float(out[-1])
+
+
+def _gradient_cuda(
+    X: np.ndarray, y: np.ndarray, w: np.ndarray, b: float, rows: np.ndarray, out: np.ndarray
+) -> None:
+    from numbasgd import device
+
+    with device.checked():
+        from numbasgd.sgd import cuda
+
+        on_card = device.empty(out.shape, out.dtype)
+        X_card, y_card, w_card, rows_card = (device.to_device(a) for a in (X, y, w, rows))
+        cuda.gradient(X_card, y_card, w_card, X.dtype.type(b), rows_card, on_card)
+        out[:] = device.to_host(on_card)
+
+
+def _rows(rows: Any, n: int) -> np.ndarray:
+    """Row numbers 0 to n - 1 as int64."""
+    found = np.asarray(rows)
+    if found.ndim != 1 or (found.size and found.dtype.kind not in "iub"):
+        raise TypeError(
+            f"rows has {found.ndim} dimension(s) and dtype {found.dtype}; expected a 1-D array of row numbers, "
+            "or of True and False. Pass for example np.arange(10)."
+        )
+    if found.dtype.kind == "b":
+        if len(found) != n:
+            raise ValueError(f"rows has {len(found)} flags, X has {n} rows; expected one flag per row.")
+        found = np.flatnonzero(found)
+    if found.size == 0:
+        raise ValueError(
+            "rows is empty; expected at least one row, since a mean over none is not defined. "
+            "Name one, or leave rows out for all."
+        )
+    outside = np.flatnonzero((found < -n) | (found >= n))
+    if outside.size:
+        raise ValueError(
+            f"rows holds {found[outside[0]]} at position {outside[0]}; expected row numbers from {-n} "
+            f"to {n - 1}. X has {n} rows."
+        )
+    index = found.astype(np.int64)
+    index[index < 0] += n
+    return index

@@ -1,0 +1,52 @@
+"""Columns on one scale: standardizing them, and saying when they should be."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+
+from numbasgd.sgd import rates
+
+
+class Scale:
+    """Columns with mean 0 and standard deviation 1, and the way back to the user's units."""
+
+    def __init__(self, X: np.ndarray, intercept: bool) -> None:
+        self.mean = X.mean(axis=0, dtype=np.float64) if intercept else np.zeros(X.shape[1])
+        spread = np.sqrt(np.mean(np.square(X - self.mean, dtype=np.float64), axis=0))
+        # A constant column has nothing but rounding left of its spread; it is not blown up to noise.
+        eps = np.finfo(X.dtype).eps
+        self.spread = np.where(spread > 4 * eps * np.abs(self.mean), spread, 1.0)
+
+    def apply(self, X: np.ndarray) -> np.ndarray:
+        """The scaled columns, a copy in the dtype of X."""
+        return ((X - self.mean) / self.spread).astype(X.dtype)
+
+    def into(self, w: np.ndarray, b: float) -> tuple[np.ndarray, float]:
+        """Weights for X -> weights for the scaled columns."""
+        return (w * self.spread).astype(w.dtype), b + float(w @ self.mean)
+
+    def back(self, w: np.ndarray, b: float) -> tuple[np.ndarray, float]:
+        """Weights for the scaled columns -> weights for X."""
+        out = w / self.spread
+        return out.astype(w.dtype), b - float(out @ self.mean)
+
+
+def warn_of_scale(X: np.ndarray, lr: float, is_auto: bool) -> None:
+    """Name a column that makes the rate unusable, or every stable rate too small for the others."""
+    if is_auto:
+        if (found := rates.dominating_column(X)) is not None:
+            warnings.warn(
+                f"column {found[0]} of X is so large beside others (mean squares differ by a factor of "
+                f"{found[1]:.3g}) that a stable lr, here {lr:.3g}, hardly moves their weights. Pass "
+                "standardize=True, or scale that column.",
+                stacklevel=4,
+            )
+    elif (found := rates.overshooting_column(X, lr)) is not None:
+        warnings.warn(
+            f"column {found[0]} of X has mean square {found[1]:.3g}, so every step with lr={lr:.3g} "
+            f"overshoots along it. Pass an lr below {2 / found[1]:.3g}, standardize=True, or scale that "
+            "column.",
+            stacklevel=4,
+        )

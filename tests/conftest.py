@@ -1,0 +1,43 @@
+"""What several test files share."""
+
+from __future__ import annotations
+
+import functools
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import numbasgd
+from numbasgd import device
+
+
+@pytest.fixture(scope="session")
+def airfoil():
+    """The real data, prepared as in the chapter; it is not part of the project."""
+    folder = os.environ.get("NUMBASGD_DATA_DIR")
+    if not folder or not (Path(folder) / "airfoil_self_noise.dat").exists():
+        pytest.skip("NUMBASGD_DATA_DIR does not name a folder with airfoil_self_noise.dat")
+    return numbasgd.load_airfoil()
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(20260101)
+
+
+def says(error: BaseException, *parts: str) -> None:
+    """The message holds every part: which argument, what it was, what was expected, what to do."""
+    message = str(error)
+    for part in parts:
+        assert part in message, f"{part!r} is not in: {message}"
+
+
+_why_not_cuda = functools.cache(device.why_not)
+
+
+def pytest_runtest_setup(item):
+    """A test marked ``cuda`` runs on a card or in Numba's simulator; else it skips, and says why."""
+    if item.get_closest_marker("cuda") and (reason := _why_not_cuda()) is not None:
+        pytest.skip(f"no CUDA device: {reason}; NUMBA_ENABLE_CUDASIM=1 runs this in Numba's simulator")

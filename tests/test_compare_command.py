@@ -1,0 +1,125 @@
+"""``numbasgd compare`` as a command: what it prints, its exit codes, and files it must not stumble over."""
+
+import csv
+import io
+import json
+
+import pytest
+from result_files import document, entry, matmul, other_machine, save, stats
+
+import numbasgd.cli
+from numbasgd.report.estimate import SLOWER
+
+
+@pytest.fixture
+def command(monkeypatch, capsys):
+    """``numbasgd compare``: exit code, standard output, standard error."""
+    monkeypatch.setattr(numbasgd.cli, "COMMANDS", ("compare",))
+
+    def call(*argv):
+        code = numbasgd.cli.main(["compare", *argv])
+        return code, *capsys.readouterr()
+
+    return call
+
+
+def test_the_command_prints_tables(command, tmp_path):
+    a = save(tmp_path, "a.json", document())
+    b = save(tmp_path, "b.json", document(scale=0.5, machine=other_machine()))
+    code, out, err = command(a, b)
+    assert (code, err) == (0, "")
+    for text in (
+        "CPU One",
+        "CPU Two",
+        "is normalized away",
+        "matmul-f32-256-one",
+        "GFLOP/s",
+        "% of numpy",
+        "same",
+    ):
+        assert text in out
+    assert out.index("cpu.model") < out.index("blocked"), "the machines come first"
+    assert command(a, a)[1].count("same") == 6
+    assert "2.00x faster" in command(a, b, "--metric", "time")[1]
+    assert "| blocked |" in command(a, b, "--format", "md")[1]
+
+
+def test_the_command_writes_json_and_csv(command, tmp_path):
+    a = save(tmp_path, "a.json", document())
+    b = save(tmp_path, "b.json", document([matmul("full", 1e-3), entry("test_z", stats(1.0))]))
+    for option in (["--json"], ["--format", "json"]):
+        code, out, _ = command(a, b, *option)
+        found = json.loads(out)
+        assert code == 0 and found["cases"][0]["changes"][0]["verdict"] == SLOWER
+    assert {"id": "tests/test_x.py::test_z", "in": [b]} in found["partial"]
+    _, out, _ = command(a, b, "--format", "csv")
+    (row,) = csv.DictReader(io.StringIO(out))
+    assert row["id"] == "matmul[full-f32-256-one]" and float(row["A s"]) == 8e-4
+    assert float(row["B/A"]) == pytest.approx(0.8)
+
+
+def test_exit_codes(command, tmp_path):
+    a = save(tmp_path, "a.json", document())
+    slow = save(tmp_path, "slow.json", document(scale=1.2))
+    other = save(tmp_path, "other.json", document([entry("test_z", stats(1.0))]))
+    assert command(a, slow)[0] == 0
+    assert command(a, slow, "--fail-if-slower", "10")[0] == 1
+    assert command(a, slow, "--fail-if-slower", "30")[0] == 0
+    assert command(slow, a, "--fail-if-slower", "10")[0] == 0
+    assert command(a, slow, "--baseline", slow, "--fail-if-slower", "0")[0] == 0
+    code, out, err = command(a, other)
+    assert (code, out) == (2, "") and "no case in common" in err
+    plain = document([entry("test_a", stats(1.0))], machine=None)
+    there = document([entry("test_a", stats(1.0))], machine=None)
+    there["machine_info"]["cpu"]["brand_raw"] = "CPU Two"
+    code, out, _ = command(save(tmp_path, "p.json", plain), save(tmp_path, "q.json", there))
+    assert code == 3 and "makes these figures incomparable" in out
+
+
+def test_a_bad_file_gets_a_line_and_the_rest_is_compared(command, tmp_path):
+    a, b = (save(tmp_path, name, document()) for name in ("a.json", "b.json"))
+    bad = save(tmp_path, "bad.json", "")
+    code, out, err = command(a, bad, b, str(tmp_path / "none.json"))
+    assert code == 2 and "same" in out
+    assert [line.split(": ")[1] for line in err.splitlines()] == [bad, str(tmp_path / "none.json")]
+    code, out, err = command(a, bad)
+    assert (code, out) == (2, "") and "1 of 2 files could not be used" in err
+    code, out, err = command(a)
+    assert (code, out) == (2, "") and "only one file was given" in err and "Traceback" not in err
+
+
+@pytest.mark.parametrize("option", ["--tolerance", "--fail-if-slower"])
+@pytest.mark.parametrize("value", ["-1", "nan", "inf"])
+def test_bad_percents(command, tmp_path, option, value):
+    a = save(tmp_path, "a.json", document())
+    code, _, err = command(a, a, f"{option}={value}")
+    assert code == 2 and option in err and "expected" in err
+
+
+def test_odd_names_cannot_break_a_table(command, tmp_path):
+    odd = document([entry(name, stats(1.0)) for name in ("a|b", "c\nd", "\x1b[31me", "\ud800", "$x$")])
+    a = save(tmp_path, "a.json", odd)
+    for form in ("table", "md", "csv", "json"):
+        code, out, _ = command(a, a, "--format", form, "--plot", str(tmp_path / "p.svg"))
+        assert code == 0 and "\x1b" not in out and "\ud800" not in out
+    assert r"a\|b" in command(a, a, "--format", "md")[1]
+
+
+def test_sorting(command, tmp_path):
+    a = save(tmp_path, "a.json", document([matmul("full", 1e-3), matmul("blocked", 1e-3)]))
+    b = save(tmp_path, "b.json", document([matmul("full", 1e-3), matmul("blocked", 2e-3)]))
+    ids = {}
+    for order in ("file", "name", "ratio"):
+        found = json.loads(command(a, b, "--json", "--sort", order)[1])["cases"]
+        ids[order] = [c["id"].split("-")[0] for c in found]
+    assert ids == {k: ["matmul[full", "matmul[blocked"][:: (1 if k == "file" else -1)] for k in ids}
+
+
+def test_the_picture(command, tmp_path):
+    a, b = (save(tmp_path, n, document(scale=s)) for n, s in (("a.json", 1), ("b.json", 2)))
+    assert command(a, b, "--plot", str(tmp_path / "out.png"))[0] == 0
+    assert (tmp_path / "out.png").read_bytes()[:4] == b"\x89PNG"
+    code, _, err = command(a, b, "--plot", str(tmp_path / "out.xyz"))
+    assert code == 2 and "expected one of" in err
+    code, _, err = command(a, b, "--plot", str(tmp_path / "no" / "out.png"))
+    assert code == 2 and "no folder" in err

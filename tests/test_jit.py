@@ -1,0 +1,134 @@
+"""The cache: found again by the next process, never stale, and never in the way."""
+
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from child import run_python
+
+PROBE = """
+    import numpy as np, numbasgd, sys
+    from numbasgd import jit
+    from numbasgd.matmul.cpu import blocked
+    from numbasgd.sgd.cpu import kernels
+    numbasgd.matmul(np.ones((3, 3)), np.ones((3, 3)))
+    fit = numbasgd.train(seed=1)
+    assert fit.loss[-1] < 0.3
+    seen = [blocked, kernels("squared", 5, np.dtype("f4")).advance]
+    for counts in ("cache_hits", "cache_misses"):
+        print(sum(sum(getattr(f.stats, counts).values()) for f in seen))
+"""
+
+
+@pytest.fixture(scope="module")
+def warm(tmp_path_factory):
+    """A cache folder that one process has filled."""
+    folder = tmp_path_factory.mktemp("cache")
+    assert run_python(PROBE, NUMBASGD_CACHE_DIR=str(folder), NUMBA_CACHE_DIR=None).split() == ["0", "2"]
+    return folder
+
+
+def test_the_next_process_finds_it(warm):
+    assert run_python(PROBE, NUMBASGD_CACHE_DIR=str(warm), NUMBA_CACHE_DIR=None).split() == ["2", "0"]
+
+
+def test_an_edited_package_compiles_anew(warm, tmp_path):
+    """Also when the file that changed is not the function's own."""
+    import numbasgd
+
+    shutil.copytree(Path(numbasgd.__file__).parent, tmp_path / "numbasgd")
+    with open(tmp_path / "numbasgd" / "sgd" / "losses.py", "a") as file:
+        file.write("# changed\n")
+    environment = {"NUMBASGD_CACHE_DIR": str(warm), "NUMBA_CACHE_DIR": None, "PYTHONPATH": str(tmp_path)}
+    assert run_python(PROBE, cwd=tmp_path, **environment).split() == ["0", "2"]
+    assert run_python(PROBE, cwd=tmp_path, **environment).split() == ["2", "0"]
+
+
+@pytest.mark.parametrize("damage", ["empty", "garbage", "cut"])
+def test_damaged_files_cost_a_compile(warm, tmp_path, damage):
+    shutil.copytree(warm, tmp_path / "cache")
+    for file in (tmp_path / "cache").rglob("*.nb?"):
+        content = file.read_bytes()
+        file.write_bytes(
+            {"empty": b"", "garbage": b"\x80garbage" * 9, "cut": content[: len(content) // 2]}[damage]
+        )
+    printed = run_python(PROBE, NUMBASGD_CACHE_DIR=str(tmp_path / "cache"), NUMBA_CACHE_DIR=None)
+    assert printed.split()[1] == "2"
+
+
+def test_numba_cache_dir_is_used_when_it_is_set(tmp_path):
+    run_python(PROBE, NUMBASGD_CACHE_DIR=None, NUMBA_CACHE_DIR=str(tmp_path))
+    assert list(tmp_path.rglob("cpu.blocked*.nbc"))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="permissions and users are of another kind there")
+def test_nothing_can_be_written(tmp_path):
+    """No HOME, a cache folder that is a file, no folder for temporary files: code is compiled, that is all."""
+    (tmp_path / "file").write_text("in the way")
+    blocked = str(tmp_path / "file" / "sub")
+    printed = run_python(
+        PROBE.replace("import numpy", f"import tempfile; tempfile.tempdir = {blocked!r}\n    import numpy"),
+        NUMBASGD_CACHE_DIR=blocked, NUMBA_CACHE_DIR=None, HOME=None, XDG_CACHE_HOME=None,
+    )  # fmt: skip
+    assert printed.split() == ["0", "2"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="permissions and users are of another kind there")
+def test_a_folder_that_others_may_write_is_not_trusted(tmp_path):
+    """Cached code is executed, so it must not come from somebody else."""
+    shared = tmp_path / "shared" / "compiled"
+    shared.mkdir(parents=True)
+    shared.chmod(0o777)
+    run_python(PROBE, NUMBASGD_CACHE_DIR=str(shared.parent), NUMBA_CACHE_DIR=None, TMPDIR=str(tmp_path))
+    assert not list(shared.rglob("*.nb?"))
+    assert list(tmp_path.rglob("numbasgd-*/*/*.nbc")), "the user's own temporary folder takes its place"
+
+
+def test_two_processes_at_once(tmp_path):
+    from concurrent.futures import ThreadPoolExecutor
+
+    code = PROBE.replace("(3, 3)", "(3, 3), 'f'")
+    with ThreadPoolExecutor(2) as pool:
+        one = pool.submit(run_python, PROBE, NUMBASGD_CACHE_DIR=str(tmp_path), NUMBA_CACHE_DIR=None)
+        two = pool.submit(run_python, code, NUMBASGD_CACHE_DIR=str(tmp_path), NUMBA_CACHE_DIR=None)
+        one.result(), two.result()
+    for probe in (PROBE, code):
+        assert run_python(probe, NUMBASGD_CACHE_DIR=str(tmp_path), NUMBA_CACHE_DIR=None).split() == ["2", "0"]
+
+
+def test_versions_that_nobody_used_for_long_are_removed(tmp_path):
+    import os
+
+    old = tmp_path / "compiled" / ("0" * 16)
+    young = tmp_path / "compiled" / ("1" * 16)
+    for folder in (old, young):
+        folder.mkdir(parents=True, mode=0o700)
+        (folder / "x.nbc").write_bytes(b"")
+    (tmp_path / "compiled").chmod(0o700)
+    os.utime(old, (0, 0))
+    run_python(PROBE, NUMBASGD_CACHE_DIR=str(tmp_path), NUMBA_CACHE_DIR=None)
+    assert not old.exists()
+    assert young.exists()
+
+
+def test_closures_over_functions_are_told_apart():
+    from numbasgd.jit import _identity
+    from numbasgd.simd import load, total
+
+    def make(inner, number):
+        def outer():
+            return inner, number
+
+        return outer
+
+    assert _identity(make(load, 1)) == _identity(make(load, 1))
+    assert len({_identity(make(f, n)) for f in (load, total) for n in (1, 2)}) == 4
+
+
+def test_import_needs_neither_matplotlib_nor_the_network_nor_a_driver():
+    run_python("""
+        import sys, numbasgd
+        heavy = {"matplotlib", "sklearn", "pandas", "urllib.request", "pytest", "numba.cuda.cudadrv.driver"}
+        assert not heavy & set(sys.modules), heavy & set(sys.modules)
+    """)

@@ -67,7 +67,12 @@ def matmul(
     the bound for any order of summation (Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed.,
     eq. 3.13), as long as ``|A| |B|`` does not overflow.
     """
-    if (rung is None or rung == DEFAULT) and device == "cpu" and threads is None:
+    if (
+        (rung is None or rung == DEFAULT)
+        and device == "cpu"
+        and threads is None
+        and type(A) is type(B) is np.ndarray
+    ):
         # All that can be wrong is looked at in compiled code; it refuses what it is not sure of.
         try:
             result = np.empty((A.shape[0], B.shape[1]), A.dtype) if out is None else out

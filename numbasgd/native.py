@@ -85,7 +85,10 @@ def pause(typingctx):
             f = b.module.globals.get(name) or ir.Function(b.module, nothing, name)
             b.call(f, [])
         elif _IS_ARM:
-            b.asm(nothing, "isb", "", [], side_effect=True)
+            hint = ir.FunctionType(ir.VoidType(), [ir.IntType(32)])
+            name = "llvm.aarch64.hint"
+            f = b.module.globals.get(name) or ir.Function(b.module, hint, name)
+            b.call(f, [ir.Constant(ir.IntType(32), 1)])
         return context.get_dummy_value()
 
     return types.void(), codegen

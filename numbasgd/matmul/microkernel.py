@@ -32,6 +32,7 @@ from numbasgd.matmul.vectors import (
     is_literal,
     prefetch,
     private_function,
+    unrelated,
 )
 
 PACKED_A = 1  # A is a panel: MR numbers a step, one step after the other; rsa and csa are not looked at
@@ -47,6 +48,7 @@ TWO_CHAINS = 512  # two chains for each entry, even p and odd p, for tiles too s
 AHEAD = 1024  # the columns of B to the right of this tile are prefetched
 WIDTHS = 2048  # nr may be anything from 1 to NV * LANES, with a kernel for each number of vectors; MASKED
 NO_FMA = 4096  # the machine has no fused multiply-add
+HALF = 8192  # the last vector has LANES / 2 lanes, which cost half where vectors are computed in two halves
 
 _ROWS_A_BASE = 3  # rows of A reached from one address register: p, p + rsa, p + 2 rsa
 
@@ -75,6 +77,9 @@ class _Tile:
             self.rsa, self.csa = i64(size), i64(MR * size)
         if how & PACKED_B:
             self.rsb = i64(NV * self.lanes.width)
+        self.vectors = [self.lanes] * NV
+        if how & HALF:
+            self.vectors[-1] = Lanes(size, lanes // 2, not how & NO_FMA)
         self._find_columns()
         tile = self._sum_over_k()
         if how & TURNED:
@@ -91,7 +96,7 @@ class _Tile:
         if self.how & EDGE:
             self.masks = [L.first_of(b, b.sub(self.nr, i64(v * L.lanes))) for v in range(NV)]
         elif self.how & MASKED:
-            self.masks[-1] = L.first_of(b, b.sub(self.nr, i64((NV - 1) * L.lanes)))
+            self.masks[-1] = self.vectors[-1].first_of(b, b.sub(self.nr, i64((NV - 1) * L.lanes)))
         elif self.how & OVERLAP:
             self.offsets[-1] = b.mul(b.sub(self.nr, i64(L.lanes)), i64(L.size))
 
@@ -104,22 +109,24 @@ class _Tile:
             group = b.mul(self.rsa, i64(_ROWS_A_BASE))
             for _ in range(_ROWS_A_BASE, self.MR, _ROWS_A_BASE):
                 bases.append(at(b, bases[-1], group))
+            bases = [unrelated(b, base) for base in bases]
         b.cbranch(b.icmp_signed(">", self.k, i64(0)), loop, done)
 
         b.position_at_end(loop)
         left, pb = b.phi(I64), b.phi(BYTES)
         pas = [b.phi(BYTES) for _ in bases]
-        acc = [[b.phi(L.type) for _ in range(self.NV)] for _ in range(self.MR * steps)]
+        acc = [[b.phi(V.type) for V in self.vectors] for _ in range(self.MR * steps)]
         ahead = self._spread_prefetch(entry) if self.how & SPREAD else None
         new = [list(row) for row in acc]
         for step in range(steps):
             row_of_B = at(b, pb, b.mul(self.rsb, i64(step)))
             vectors = [self._load_B(row_of_B, v) for v in range(self.NV)]
             for i in range(self.MR):
-                x = L.spread(b, self._entry_of_A(pas, i, step))
+                x = self._spread_A(pas, i, step)
                 r = i + step * self.MR
-                for v in range(self.NV):
-                    new[r][v] = L.multiply_add(b, x, vectors[v], new[r][v])
+                for v, V in enumerate(self.vectors):
+                    y = x if V is L else b.shuffle_vector(x, x, V.order(range(V.lanes)))
+                    new[r][v] = V.multiply_add(b, y, vectors[v], new[r][v])
         after = b.sub(left, i64(steps))
         next_pas = [at(b, p, b.mul(self.csa, i64(steps))) for p in pas]
         next_pb = at(b, pb, b.mul(self.rsb, i64(steps)))
@@ -137,10 +144,11 @@ class _Tile:
         for old_row, new_row in zip(acc, new, strict=True):
             row = []
             for phi, value in zip(old_row, new_row, strict=True):
-                phi.add_incoming(L.zero, entry)
+                zero = ir.Constant(phi.type, [0.0] * phi.type.count)
+                phi.add_incoming(zero, entry)
                 phi.add_incoming(value, loop)
-                total = b.phi(L.type)
-                total.add_incoming(L.zero, entry)
+                total = b.phi(phi.type)
+                total.add_incoming(zero, entry)
                 total.add_incoming(value, loop)
                 row.append(total)
             result.append(row)
@@ -156,16 +164,17 @@ class _Tile:
             prefetch(self.b, at(self.b, pointer, self.NV * self.lanes.width))
         is_packed = bool(self.how & PACKED_B)
         mask = None if is_packed else self.masks[v]
-        return self.lanes.load(self.b, pointer, mask, aligned=is_packed)
+        return self.vectors[v].load(self.b, pointer, mask, aligned=is_packed)
 
-    def _entry_of_A(self, pas: list[ir.Value], i: int, step: int) -> ir.Value:
-        b = self.b
+    def _spread_A(self, pas: list[ir.Value], i: int, step: int) -> ir.Value:
+        """A[i, p + step] in every lane."""
+        b, L = self.b, self.lanes
         if self.how & PACKED_A:
-            return at(b, pas[0], (step * self.MR + i) * self.lanes.size)
-        offset = b.mul(self.rsa, i64(i % _ROWS_A_BASE))
+            return L.spread(b, at(b, pas[0], (step * self.MR + i) * L.size))
+        base, times = pas[i // _ROWS_A_BASE], i % _ROWS_A_BASE
         if step:
-            offset = b.add(offset, b.mul(self.csa, i64(step)))
-        return at(b, pas[i // _ROWS_A_BASE], offset)
+            base = at(b, base, b.mul(self.csa, i64(step)))
+        return L.spread_at(b, base, self.rsa, times)
 
     def _spread_prefetch(self, entry: ir.Block) -> tuple[ir.PhiInstr, ir.Value]:
         """Prefetch one row of C a step, so that the lines arrive spread out and before they are needed.
@@ -185,16 +194,16 @@ class _Tile:
 
     def _row(self, i: int, tile: list[list[ir.Value]], adds: bool) -> None:
         """Store row i of the tile.  All loads come before the first store, since vectors may overlap."""
-        b, L = self.b, self.lanes
+        b, vectors = self.b, self.vectors
         row = at(b, self.c, b.mul(self.rsc, i64(i)))
         places = [at(b, row, offset) for offset in self.offsets]
         values = tile[i]
         if adds:
-            old = [L.load(b, p, mask) for p, mask in zip(places, self.masks, strict=True)]
+            old = [V.load(b, p, mask) for V, p, mask in zip(vectors, places, self.masks, strict=True)]
             values = [b.fadd(x, y) for x, y in zip(old, values, strict=True)]
         past = bool(self.how & PAST_CACHE)
-        for value, place, mask in zip(values, places, self.masks, strict=True):
-            L.store(b, value, place, mask, aligned=past, past_cache=past)
+        for V, value, place, mask in zip(vectors, values, places, self.masks, strict=True):
+            V.store(b, value, place, mask, aligned=past, past_cache=past)
 
     def _store(self, tile: list[list[ir.Value]]) -> None:
         b = self.b

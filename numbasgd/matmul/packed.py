@@ -28,8 +28,10 @@ from numbasgd.matmul.dots import PADDED, dots, turn
 from numbasgd.matmul.microkernel import (
     AHEAD,
     EDGE,
+    HALF,
     HEIGHTS,
     MASKED,
+    OVERLAP,
     PACKED_A,
     PACKED_B,
     PAST_CACHE,
@@ -59,25 +61,30 @@ def make_direct(
 ) -> Path:
     """No packing: panels of LOW or HIGH vectors of columns, cut evenly; in each, tiles of even height.
 
-    TALL rows fit into the registers beside HIGH vectors, TALLER beside LOW.  END says how a panel's last
-    vector is kept inside: MASKED or OVERLAP.  BASE: flags for all.  x: at most so many rows a tile.
-    z: steps of k before the next tile.
+    TALL rows fit into the registers beside HIGH vectors, TALLER beside LOW.  END says how the last vector of
+    the last panel is kept inside: MASKED, OVERLAP, or MASKED | HALF when half a vector is left.  BASE: flags
+    for all.  x: at most so many rows a tile.  z: steps of k before the next tile.
     """
-    LOW_HOW = BASE | HEIGHTS | (MASKED if LOW == 1 else END)
-    HIGH_HOW = BASE | HEIGHTS | (MASKED if HIGH == 1 else END)
+    EVERY = BASE | HEIGHTS
+    LOW_HOW = EVERY | (END if LOW > 1 or not END & OVERLAP else MASKED)
+    HIGH_HOW = EVERY | (END if HIGH > 1 or not END & OVERLAP else MASKED)
+    if not END & HALF:  # one kernel for both, to compile less: masks are as good as free
+        EVERY_LOW, EVERY_HIGH = LOW_HOW, HIGH_HOW
+    else:
+        EVERY_LOW = EVERY_HIGH = EVERY
 
     def direct(pa, rsa, csa, pb, rsb, csb, pc, rsc, m, n, k, acc, work, panels, x, y, z):
         vectors = (n + LANES - 1) // LANES
-        panels = (vectors + HIGH - 1) // HIGH
-        nv = vectors // panels
-        wider = vectors - nv * panels
+        pieces = (vectors + HIGH - 1) // HIGH
+        nv = vectors // pieces
+        wider = vectors - nv * pieces
         for p in range(0, k, z):
             kc = min(z, k - p)
             b = pb + p * rsb
             c = pc
             left = n
-            for panel in range(panels):
-                width = nv + 1 if panel < wider else nv
+            for piece in range(pieces):
+                width = nv + 1 if piece < wider else nv
                 nr = min(left, width * LANES)
                 most = min(x, TALL if width == HIGH else TALLER)
                 tiles = (m + most - 1) // most
@@ -87,8 +94,12 @@ def make_direct(
                 ci = c
                 for i in range(tiles):
                     mr = height + 1 if i < taller else height
-                    if width == HIGH:
+                    if width == HIGH and nr < left:
+                        tile(SIZE, LANES, TALL, HIGH, EVERY_HIGH, a, rsa, csa, b, rsb, ci, rsc, kc, mr, nr, acc)
+                    elif width == HIGH:
                         tile(SIZE, LANES, TALL, HIGH, HIGH_HOW, a, rsa, csa, b, rsb, ci, rsc, kc, mr, nr, acc)
+                    elif nr < left:
+                        tile(SIZE, LANES, TALLER, LOW, EVERY_LOW, a, rsa, csa, b, rsb, ci, rsc, kc, mr, nr, acc)
                     else:
                         tile(SIZE, LANES, TALLER, LOW, LOW_HOW, a, rsa, csa, b, rsb, ci, rsc, kc, mr, nr, acc)
                     a += mr * rsa
@@ -282,48 +293,50 @@ def make_narrow(SIZE: int, LANES: int, MR: int, BASE: int) -> Path:
     return narrow
 
 
-def make_dots(SIZE: int, LANES: int, N: int, LOW: int, HIGH: int, R: int, BASE: int) -> Path:
+def make_dots(SIZE: int, LANES: int, N: int, LOW: int, HIGH: int, R: int, BASE: int, IS_TURNED: int) -> Path:
     """N columns, known beforehand, no more than a vector or two: vectors lie along k.
 
     N is cut into parts of HIGH and then LOW columns, R rows at a time.  B is turned, z steps of k at a time,
-    so that it stays in L1, into rows of y bytes.
+    so that it stays in L1, into rows of y bytes.  With IS_TURNED, B's columns are contiguous to begin with.
     """
     PARTS = -(-N // HIGH)
     WIDER = N - LOW * PARTS if LOW < HIGH else PARTS
-    HOW = BASE | PADDED
+    HOW = BASE | (0 if IS_TURNED else PADDED)
 
     def dot(pa, rsa, csa, pb, rsb, csb, pc, rsc, m, n, k, acc, work, panels, x, y, z):
+        rsw = csb if IS_TURNED else y
         for p in range(0, k, z):
             kc = min(z, k - p)
-            j = 0
-            for part in range(PARTS):
-                w = work + j * y
-                b = pb + p * rsb + j * SIZE
-                if part < WIDER:
-                    turn(SIZE, LANES, HIGH, b, rsb, w, y, kc)
-                    j += HIGH
-                else:
-                    turn(SIZE, LANES, LOW, b, rsb, w, y, kc)
-                    j += LOW
+            W = pb + p * SIZE if IS_TURNED else work
+            if not IS_TURNED:
+                j = 0
+                for part in range(PARTS):
+                    b = pb + p * rsb + j * SIZE
+                    if part < WIDER:
+                        turn(SIZE, LANES, HIGH, b, rsb, W + j * rsw, rsw, kc)
+                        j += HIGH
+                    else:
+                        turn(SIZE, LANES, LOW, b, rsb, W + j * rsw, rsw, kc)
+                        j += LOW
             i = 0
             while i < m:
                 a = pa + i * rsa + p * csa
                 is_full = i + R <= m
                 j = 0
                 for part in range(PARTS):
-                    w = work + j * y
+                    w = W + j * rsw
                     c = pc + i * rsc + j * SIZE
                     if part < WIDER:
                         if is_full:
-                            dots(SIZE, LANES, R, HIGH, HOW, a, rsa, w, y, c, rsc, kc, acc)
+                            dots(SIZE, LANES, R, HIGH, HOW, a, rsa, w, rsw, c, rsc, kc, acc)
                         else:
-                            dots(SIZE, LANES, 1, HIGH, HOW, a, rsa, w, y, c, rsc, kc, acc)
+                            dots(SIZE, LANES, 1, HIGH, HOW, a, rsa, w, rsw, c, rsc, kc, acc)
                         j += HIGH
                     else:
                         if is_full:
-                            dots(SIZE, LANES, R, LOW, HOW, a, rsa, w, y, c, rsc, kc, acc)
+                            dots(SIZE, LANES, R, LOW, HOW, a, rsa, w, rsw, c, rsc, kc, acc)
                         else:
-                            dots(SIZE, LANES, 1, LOW, HOW, a, rsa, w, y, c, rsc, kc, acc)
+                            dots(SIZE, LANES, 1, LOW, HOW, a, rsa, w, rsw, c, rsc, kc, acc)
                         j += LOW
                 i += R if is_full else 1
             acc = 1

@@ -31,7 +31,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from numbasgd.machine.cpu import Machine
-from numbasgd.matmul.microkernel import MASKED, NO_FMA, OVERLAP
+from numbasgd.matmul.microkernel import HALF, MASKED, NO_FMA, OVERLAP
 from numbasgd.matmul.packed import (
     Path,
     make_direct,
@@ -54,12 +54,14 @@ FEW = 8  # FEW + m, 1 to 8
 DOTS = 16  # DOTS + n, 1 to 16
 TURNED = 32  # TURNED + n, 1 to 16
 PANELS = 49  # packed B for threads that share it, two vectors wide;  PANELS + 1: three
-N_PATHS = 51
 
 K_PIECE = 4096  # k is cut into pieces of so many steps or more,
 K_PIECES = 16  # into so many pieces at most, when
 SMALL_OUT = 1 << 16  # out has no more bytes than this
-SHARE = 51  # not a path: what cuts a product into units for several threads
+HALF_DIRECT = 51  # HALF_DIRECT + vectors a panel, 1 to 4, when the last vector is at most half full
+INNER = 55  # INNER + n, 1 to 16: dot products with columns of B that are contiguous
+N_PATHS = 72
+SHARE = 72  # not a path: what cuts a product into units for several threads
 
 _NAMES = {
     PACKED: "packed",
@@ -76,6 +78,7 @@ WHY = {
     "narrow": "few columns, and rows of A that fall on the same cache lines: few rows at a time",
     "few": "few rows: B passes once, in panels as wide as the registers allow",
     "dots": "few columns: dot products along k",
+    "inner": "few columns, each contiguous: dot products along k, read in place",
     "turned": "few columns and A transposed: vectors along m",
 }
 
@@ -84,6 +87,8 @@ def name_of(path: int) -> str:
     """The name of a path."""
     if path in _NAMES:
         return _NAMES[path]
+    if path > HALF_DIRECT:
+        return "direct" if path <= INNER else "inner"
     starts = {"turned": TURNED, "dots": DOTS, "few": FEW, "direct": DIRECT}
     return next(name for name, start in starts.items() if path > start)
 
@@ -152,7 +157,8 @@ class Tiles:
         name = name_of(path)
         R = self.machine.registers
         if name == "direct":
-            return self.height(path - DIRECT), path - DIRECT
+            nv = path - (HALF_DIRECT if path > HALF_DIRECT else DIRECT)
+            return self.height(nv), nv
         if name in ("packed", "panels"):
             return self.packed_tile(path if name == "packed" else path - PANELS + PACKED)
         if name == "wide":
@@ -164,15 +170,15 @@ class Tiles:
             return m, R // 2 if m == 1 else max(1, (R - 1) // (m + 1))
         accumulators = 28 if R == 32 else 12
         high = self.parts(path)[1]
-        if name == "dots":
+        if name in ("dots", "inner"):
             return max(1, min(6, accumulators // high)), 1
         return high, max(1, min(5, (accumulators - 3) // high))
 
     def parts(self, path: int) -> tuple[int, int]:
         """The widths, lesser and greater, of the parts into which few columns are cut."""
-        is_dots = name_of(path) == "dots"
-        n = path - (DOTS if is_dots else TURNED)
-        most = min(self.lanes, 14) if is_dots else self.lanes
+        name = name_of(path)
+        n = path - {"dots": DOTS, "inner": INNER, "turned": TURNED}[name]
+        most = self.lanes if name == "turned" else min(self.lanes, 14)
         parts = -(-n // most)
         return n // parts, -(-n // parts)
 
@@ -183,7 +189,8 @@ class Tiles:
         MR, NV = self.tile(path)
         if name == "direct":
             low = max(1, NV - 1)
-            return make_direct(S, L, low, NV, MR, self.height(low), base, self.end)
+            end = MASKED | HALF if path > HALF_DIRECT else self.end
+            return make_direct(S, L, low, NV, MR, self.height(low), base, end)
         if name == "packed":
             return make_packed(S, L, MR, NV, base, self.a_bytes)
         if name == "panels":
@@ -195,8 +202,9 @@ class Tiles:
         if name == "few":
             return make_few(S, L, MR, NV, base)
         low, high = self.parts(path)
-        if name == "dots":
-            return make_dots(S, L, path - DOTS, low, high, MR, base)
+        if name in ("dots", "inner"):
+            n = path - (DOTS if name == "dots" else INNER)
+            return make_dots(S, L, n, low, high, MR, base, int(name == "inner"))
         return make_turned(S, L, path - TURNED, low, high, NV, base)
 
     @property
@@ -230,7 +238,13 @@ def make_choose(
                 z = k if m * k * SIZE <= L2 else max(64, L2 // 2 // (m * SIZE))
                 return TURNED + n, 0, 0, z
             if csa == SIZE and (m > 1 or n == 1):
-                if (n <= 14 and k >= 128) or (n == 16 and m >= 256 and SIZE == 4):
+                along_k = m * ((k + LANES - 1) // LANES * n * 11 // 10 + 3 * n + 12)
+                half = LANES // 2 if VECTOR == 64 else LANES
+                along_n = m * k * ((n + half - 1) // half) * half * 12 // (11 * LANES)
+                if n == 1 and rsb == SIZE and along_k < along_n:
+                    return INNER + n, 0, 0, k
+                along_k += 6 * k * ((n + LANES - 1) // LANES)
+                if n <= 16 and along_k < along_n:
                     z = min(k, L1 // (SIZE * n) // LANES * LANES)
                     pieces = (k + z - 1) // z
                     z = ((k + pieces - 1) // pieces + LANES - 1) // LANES * LANES
@@ -255,7 +269,12 @@ def make_choose(
                 if n <= LANES:
                     nv = 1
                 x = 8 if rsa % COLLIDE == 0 else 99
+                left = n % LANES
+                if VECTOR == 64 and 0 < left <= LANES // 2:
+                    return HALF_DIRECT + nv, x, 0, k
                 return DIRECT + nv, x, 0, k
+        if rsb == SIZE and csa == SIZE and n <= 16:
+            return INNER + n, 0, 0, k
         path = PACKED + 1 if rsc % COLLIDE == 0 or SIZE == 8 else PACKED
         if not ROOMY:
             path = PACKED

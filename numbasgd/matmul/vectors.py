@@ -9,11 +9,17 @@ strides in bytes.
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import llvmlite.binding
 from llvmlite import ir
 from numba import types
+
+llvmlite.binding.initialize_native_asmparser()  # for the few instructions that LLVM would not choose
+
+_IS_X86 = platform.machine().lower() in ("x86_64", "amd64")
 
 I1, I8, I32, I64 = ir.IntType(1), ir.IntType(8), ir.IntType(32), ir.IntType(64)
 VOID, BYTES = ir.VoidType(), I8.as_pointer()
@@ -48,6 +54,14 @@ def prefetch(b: ir.IRBuilder, pointer: ir.Value, is_written: bool = False) -> No
     """Ask for a cache line; harmless at any address."""
     f = declare(b.module, "llvm.prefetch.p0", VOID, [BYTES, I32, I32, I32])
     b.call(f, [pointer, ir.Constant(I32, int(is_written)), ir.Constant(I32, 3), ir.Constant(I32, 1)])
+
+
+def unrelated(b: ir.IRBuilder, pointer: ir.Value) -> ir.Value:
+    """``pointer`` as LLVM cannot know where it came from.
+
+    It would replace pointers that move together by one and a chain of additions, each waiting for the last.
+    """
+    return b.asm(ir.FunctionType(BYTES, [BYTES]), "", "=r,0", [pointer], side_effect=False)
 
 
 class Lanes:
@@ -123,6 +137,21 @@ class Lanes:
         number.align = self.size
         vector = b.insert_element(self.undefined, number, ir.Constant(I32, 0))
         return b.shuffle_vector(vector, self.undefined, self.order([0] * self.lanes))
+
+    def spread_at(self, b: ir.IRBuilder, pointer: ir.Value, stride: ir.Value, times: int) -> ir.Value:
+        """The number at ``pointer + times * stride`` in every lane, ``times`` being 0, 1 or 2.
+
+        Written as an instruction on x86.  LLVM would trade the address for pointers of their own or a chain
+        of additions, and where half of the register is used as well, spread the number twice.
+        """
+        if not _IS_X86 or self.width < 32:
+            return self.spread(b, at(b, pointer, b.mul(stride, i64(times))))
+        address = ("($1)", "($1,$2)", "($1,$2,2)")[times]
+        operation = "vbroadcastss" if self.size == 4 else "vbroadcastsd"
+        register = "v" if self.width == 64 else "x"
+        function = ir.FunctionType(self.type, [BYTES, I64])
+        code = f"{operation} {address}, $0"
+        return b.asm(function, code, f"={register},r,r", [pointer, stride], side_effect=False)
 
     def multiply_add(self, b: ir.IRBuilder, x: ir.Value, y: ir.Value, z: ir.Value) -> ir.Value:
         """``x * y + z``, rounded once where the machine can."""

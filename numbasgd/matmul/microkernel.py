@@ -79,7 +79,7 @@ class _Tile:
             self.rsb = i64(NV * self.lanes.width)
         self.vectors = [self.lanes] * NV
         if how & HALF:
-            self.vectors[-1] = Lanes(size, lanes // 2, not how & NO_FMA)
+            self.vectors[-1] = Lanes(size, lanes // 2, not how & NO_FMA, is_half=True)
         self._find_columns()
         tile = self._sum_over_k()
         if how & TURNED:
@@ -125,7 +125,7 @@ class _Tile:
                 x = self._spread_A(pas, i, step)
                 r = i + step * self.MR
                 for v, V in enumerate(self.vectors):
-                    y = x if V is L else b.shuffle_vector(x, x, V.order(range(V.lanes)))
+                    y = x if V is self.vectors[0] else b.shuffle_vector(x, x, V.order(range(V.lanes)))
                     new[r][v] = V.multiply_add(b, y, vectors[v], new[r][v])
         after = b.sub(left, i64(steps))
         next_pas = [at(b, p, b.mul(self.csa, i64(steps))) for p in pas]
@@ -168,7 +168,7 @@ class _Tile:
 
     def _spread_A(self, pas: list[ir.Value], i: int, step: int) -> ir.Value:
         """A[i, p + step] in every lane."""
-        b, L = self.b, self.lanes
+        b, L = self.b, self.vectors[0]
         if self.how & PACKED_A:
             return L.spread(b, at(b, pas[0], (step * self.MR + i) * L.size))
         base, times = pas[i // _ROWS_A_BASE], i % _ROWS_A_BASE

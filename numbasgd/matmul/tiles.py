@@ -240,7 +240,7 @@ def make_choose(
             if csa == SIZE and (m > 1 or n == 1):
                 along_k = m * ((k + LANES - 1) // LANES * n * 11 // 10 + 3 * n + 12)
                 half = LANES // 2 if VECTOR == 64 else LANES
-                along_n = m * k * ((n + half - 1) // half) * half * 12 // (11 * LANES)
+                along_n = m * k * ((n + half - 1) // half) * half * (15 if n <= LANES else 12) // (11 * LANES)
                 if n == 1 and rsb == SIZE and along_k < along_n:
                     return INNER + n, 0, 0, k
                 along_k += 6 * k * ((n + LANES - 1) // LANES)

@@ -68,11 +68,11 @@ class Lanes:
     """Vectors of ``lanes`` numbers of ``size`` bytes (4: float32, 8: float64).
 
     has_fma : whether the machine multiplies and adds in one instruction.  Where it does not, LLVM would
-    call a library function for each lane.
+    call a library function for each lane.  is_half : whether a register holds twice as many.
     """
 
-    def __init__(self, size: int, lanes: int, has_fma: bool = True) -> None:
-        self.size, self.lanes, self.has_fma = size, lanes, has_fma
+    def __init__(self, size: int, lanes: int, has_fma: bool = True, is_half: bool = False) -> None:
+        self.size, self.lanes, self.has_fma, self.is_half = size, lanes, has_fma, is_half
         self.width = size * lanes
         self.number = ir.FloatType() if size == 4 else ir.DoubleType()
         self.type = ir.VectorType(self.number, lanes)
@@ -148,7 +148,7 @@ class Lanes:
             return self.spread(b, at(b, pointer, b.mul(stride, i64(times))))
         address = ("($1)", "($1,$2)", "($1,$2,2)")[times]
         operation = "vbroadcastss" if self.size == 4 else "vbroadcastsd"
-        register = "v" if self.width == 64 else "x"
+        register = "v" if self.width == 64 or self.is_half else "x"
         function = ir.FunctionType(self.type, [BYTES, I64])
         code = f"{operation} {address}, $0"
         return b.asm(function, code, f"={register},r,r", [pointer, stride], side_effect=False)

@@ -191,15 +191,12 @@ def flag(value: Any, name: str) -> bool:
 
 def threads(value: Any) -> int:
     """``value`` as a number of threads from 1 to 64."""
-    try:
-        number = operator.index(value)
-    except TypeError:
-        number = 0
-    if isinstance(value, bool) or not 1 <= number <= 64:
-        raise (TypeError if number == 0 and not isinstance(value, int) else ValueError)(
-            f"threads is {_show(value)}; expected a whole number from 1 to 64, or None for as many as pay. "
-            f"Pass 1 for a single thread."
-        )
+    expected = "expected a whole number from 1 to 64, or None for as many as pay. Pass 1 for a single thread."
+    if isinstance(value, bool | np.bool_) or not hasattr(value, "__index__"):
+        raise TypeError(f"threads is {_show(value)}; {expected}")
+    number = operator.index(value)
+    if not 1 <= number <= 64:
+        raise ValueError(f"threads is {number}; {expected}")
     return number
 
 

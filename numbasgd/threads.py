@@ -216,7 +216,8 @@ class _Pool:
         """Start workers until there are ``wanted``, if the system lets us."""
         if not self.has_semaphores:
             return 0
-        _worker.compile((types.intp,))
+        if not _worker.signatures:
+            _worker.compile((types.intp,))
         while len(self.threads) < min(wanted, MAX_THREADS):
             slot = _base + _SLOTS + 16 * (N_SLOTS + len(self.threads))
             if ctypes.c_int64.from_address(slot + 8).value == 0:

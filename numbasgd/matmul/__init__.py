@@ -70,13 +70,13 @@ def matmul(
     if (
         (rung is None or rung == DEFAULT)
         and device == "cpu"
-        and threads is None
+        and (threads is None or type(threads) is int and 0 < threads <= pool.MAX_THREADS)
         and type(A) is type(B) is np.ndarray
     ):
         # All that can be wrong is looked at in compiled code; it refuses what it is not sure of.
         try:
             result = np.empty((A.shape[0], B.shape[1]), A.dtype) if out is None else out
-            if entry.checked(A, B, result, pool.default()) == entry.DONE:
+            if entry.checked(A, B, result, threads or pool.default()) == entry.DONE:
                 return result
         except _NOT_AT_ONCE:
             pass

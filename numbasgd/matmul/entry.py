@@ -129,6 +129,8 @@ class Product:
         if path < 0:
             self.prepare()
             return 0
+        if path in self.compiled:  # by another thread, a moment ago
+            return 0
         if path == tiles.SHARE:
             shared.unit.compile((types.intp,) * 3)
             self._set(UNIT, native.address_of_compiled(shared.unit))
@@ -209,11 +211,20 @@ checked._can_compile = False  # what disable_compile() sets; it refuses as long 
 
 
 def learn(A: np.ndarray, B: np.ndarray, out: np.ndarray) -> None:
-    """Compile ``checked`` for writeable arrays like these."""
+    """Compile ``checked`` for writeable arrays like these; for strided ones, once they come often.
+
+    What was learned is remembered here: asking Numba takes its compiler lock, which a process that forks
+    meanwhile would hand to its child locked.
+    """
     if not (A.flags.writeable and B.flags.writeable and out.flags.aligned):
+        return
+    layout = A.dtype, *(a.flags.c_contiguous - a.flags.f_contiguous for a in (A, B, out))
+    _seen[layout] = _seen.get(layout, 0) + 1
+    if layout in _learned or (_seen[layout] < _OFTEN and not all(a.flags.forc for a in (A, B, out))):
         return
     products[A.dtype].prepare()
     with _learning:
+        _learned.add(layout)
         checked.disable_compile(False)
         try:
             checked.compile((typeof(A), typeof(B), typeof(out), types.intp))
@@ -222,6 +233,9 @@ def learn(A: np.ndarray, B: np.ndarray, out: np.ndarray) -> None:
 
 
 _learning = threading.Lock()
+_learned: set[Any] = set()
+_seen: dict[Any, int] = {}  # how often a layout came
+_OFTEN = 20
 
 
 def multiply(A: np.ndarray, B: np.ndarray, out: np.ndarray, threads_: int) -> int:

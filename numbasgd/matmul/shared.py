@@ -110,7 +110,7 @@ def make_zero(SIZE: int, LANES: int) -> Any:
 
 def make_share_out(SIZE: int, LANES: int) -> Any:
     """A grid of parts of out: strips of rows, or of columns where there are few rows."""
-    FEW, TURNED, NARROW, WIDE = tiles.FEW, tiles.TURNED, tiles.NARROW, tiles.WIDE
+    DIRECT, FEW, TURNED, NARROW, WIDE = tiles.DIRECT, tiles.FEW, tiles.TURNED, tiles.NARROW, tiles.WIDE
 
     def share_out(job, path, unit_, work, threads_):
         m, n, k = job[9], job[10], job[11]
@@ -118,14 +118,20 @@ def make_share_out(SIZE: int, LANES: int) -> Any:
         parts = threads_ if cost < LARGE else 4 * threads_
         rows = m
         columns = n
-        if FEW < path <= FEW + 8 or (path < WIDE and n > 2 * m):
+        if FEW < path <= FEW + 8:
             columns = _even(n, parts, 4 * LANES)
+        elif (path == DIRECT + 2 or path == DIRECT + 3) and n > 2 * m:
+            # What is left must be more than a vector: a panel of these paths is at least two wide, or
+            # one where it ends out.  The others count on their own number of columns.
+            columns = _even(n, parts, 4 * LANES)
+            while 0 < n % columns <= LANES:
+                columns += 4 * LANES
         elif path == NARROW or path == WIDE:
             rows = _even(m, parts, 8)
             while 0 < m % rows < 8:
                 rows += 8
         else:
-            rows = _even(m, parts, 2 * LANES if path > TURNED else 4)
+            rows = _even(m, parts, 2 * LANES if TURNED < path <= TURNED + 16 else 4)
         across = (n + columns - 1) // columns
         units = across * ((m + rows - 1) // rows)
         _describe(work, job, SIZE, across, rows, columns, k, 0)

@@ -58,10 +58,10 @@ PANELS = 49  # packed B for threads that share it, two vectors wide;  PANELS + 1
 K_PIECE = 4096  # k is cut into pieces of so many steps or more,
 K_PIECES = 16  # into so many pieces at most, when
 SMALL_OUT = 1 << 16  # out has no more bytes than this
-HALF_DIRECT = 51  # HALF_DIRECT + vectors a panel, 1 to 4, when the last vector is at most half full
-INNER = 55  # INNER + n, 1 to 16: dot products with columns of B that are contiguous
-N_PATHS = 72
-SHARE = 72  # not a path: what cuts a product into units for several threads
+HALF_DIRECT = 50  # HALF_DIRECT + vectors a panel, 1 to 4, when the last vector is at most half full
+INNER = 54  # INNER + n, 1 to 16: dot products with columns of B that are contiguous
+N_PATHS = 71
+SHARE = 71  # not a path: what cuts a product into units for several threads
 
 _NAMES = {
     PACKED: "packed",

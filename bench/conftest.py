@@ -20,6 +20,7 @@ def pytest_addoption(parser):
     """Two options beside pytest-benchmark's."""
     group = parser.getgroup("numbasgd")
     group.addoption("--bench-full", action="store_true", help="more sizes, and no limit on the total time")
+    group.addoption("--bench-compact", action="store_true", help="leave single rounds out of the JSON")
     group.addoption("--bench-stats", action="store_true", help="print pytest-benchmark's own tables, too")
 
 
@@ -85,6 +86,7 @@ def pytest_terminal_summary(terminalreporter, config):
 def pytest_benchmark_update_machine_info(config, machine_info):
     """Add the fingerprint; take out the host's name and cache sizes that py-cpuinfo reads wrongly."""
     machine_info.pop("node", None)
+    machine_info.pop("release", None)  # a kernel's release can carry the name of whoever built or hosts it
     for name in ("l1_data_cache_size", "l1_instruction_cache_size", "l2_cache_size", "l3_cache_size"):
         machine_info.get("cpu", {}).pop(name, None)
     machine_info["numbasgd"] = _machine()
@@ -110,3 +112,6 @@ def pytest_benchmark_update_json(config, benchmarks, output_json):
         return value
 
     output_json.update(clean(output_json))
+    if config.getoption("bench_compact", False):
+        for bench in output_json["benchmarks"]:
+            bench["stats"].pop("data", None)

@@ -9,6 +9,7 @@ import pytest
 import numbasgd
 from bench import peers
 from bench.measure import DTYPES
+from numbasgd.machine.timing import aligned
 
 SHAPES = ((1500, 5), (100_000, 32), (200_000, 64))  # in cache; beyond the second level; tens of MB
 METHODS = ("numbasgd", "numpy")
@@ -24,9 +25,9 @@ def _params():
 @functools.lru_cache(maxsize=1)
 def _problem(short, n, d):
     rng = np.random.default_rng(0)
-    X = rng.standard_normal((n, d)).astype(DTYPES[short])
+    X = aligned(rng.standard_normal((n, d)).astype(DTYPES[short]))
     w = rng.standard_normal(d).astype(DTYPES[short])
-    y = (X @ w + rng.standard_normal(n)).astype(DTYPES[short])
+    y = aligned((X @ w + rng.standard_normal(n)).astype(DTYPES[short]))
     return X, y, (w + 0.1).astype(DTYPES[short]), 0.25
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from bench.measure import DTYPES
 from numbasgd import RUNGS
+from numbasgd.machine.timing import aligned
 from numbasgd.matmul import verify
 
 SQUARES = (64, 256, 512, 1024)
@@ -51,8 +52,8 @@ def _id(name, short, shape, threads):
 def _operands(short, shape):
     m, k, n = shape
     rng = np.random.default_rng(0)
-    A, B = (rng.standard_normal(s).astype(DTYPES[short]) for s in ((m, k), (k, n)))
-    return A, B, np.empty((m, n), DTYPES[short])
+    A, B = (aligned(rng.standard_normal(s).astype(DTYPES[short])) for s in ((m, k), (k, n)))
+    return A, B, aligned(np.zeros((m, n), DTYPES[short]))
 
 
 @pytest.mark.parametrize(("name", "short", "shape", "threads"), [*_params()])

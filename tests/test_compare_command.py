@@ -122,4 +122,4 @@ def test_the_picture(command, tmp_path):
     code, _, err = command(a, b, "--plot", str(tmp_path / "out.xyz"))
     assert code == 2 and "expected one of" in err
     code, _, err = command(a, b, "--plot", str(tmp_path / "no" / "out.png"))
-    assert code == 2 and "no folder" in err
+    assert code == 2 and "does not exist" in err

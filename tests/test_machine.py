@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from numbasgd import cli
@@ -239,3 +240,13 @@ def test_info_prints_text_and_json(monkeypatch, capsys):
     found = json.loads(capsys.readouterr().out)
     assert found["env"]["OPENBLAS_L2_SIZE"] == "64"
     assert len(found["warnings"]) >= 1
+
+
+@pytest.mark.parametrize("shape", [(3,), (5, 7), (1000, 3)])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int8])
+def test_aligned_copies_begin_at_a_page(shape, dtype):
+    values = np.arange(np.prod(shape)).reshape(shape).astype(dtype)
+    copy = timing.aligned(values.T.copy().T)
+    assert copy.ctypes.data % timing.PAGE == 0
+    assert copy.flags.c_contiguous and copy.flags.writeable and copy.dtype == dtype
+    np.testing.assert_array_equal(copy, values)

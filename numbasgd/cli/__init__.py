@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import warnings
 from collections.abc import Sequence
 from importlib import import_module
 
@@ -27,8 +28,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         sub = commands.add_parser(name, help=module.HELP, description=module.__doc__)
         module.add_arguments(sub)
     args = parser.parse_args(argv)
+
+    def show(message: Warning | str, *_: object) -> None:
+        print(f"numbasgd {args.command}: warning: {message}", file=sys.stderr)
+
     try:
-        return modules[args.command].run(args)
+        with warnings.catch_warnings():
+            warnings.showwarning = show  # type: ignore[assignment]
+            return modules[args.command].run(args)
     except (NumbaSGDError, ValueError, TypeError, OSError) as error:
         print(f"numbasgd {args.command}: {error}", file=sys.stderr)
         return 2

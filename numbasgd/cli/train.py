@@ -61,7 +61,7 @@ def _options(args: argparse.Namespace) -> dict[str, Any]:
     if args.eval_every is not None:
         named: dict[str, Any] = {"epoch": "epoch", "none": None}
         given = args.eval_every
-        options["eval_every"] = named[given] if given in named else int(_number(given, "--eval-every"))
+        options["eval_every"] = named[given] if given in named else _whole(given, "--eval-every")
     return options
 
 
@@ -70,6 +70,15 @@ def _number(text: str, name: str) -> float:
         return float(text)
     except ValueError:
         raise ValueError(f"{name} is {text!r}; expected a number. Pass for example {name} 1.") from None
+
+
+def _whole(text: str, name: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError(
+            f'{name} is {text!r}; expected a number of samples, "epoch" or "none". Pass for example {name} 200.'
+        ) from None
 
 
 def _train(args: argparse.Namespace) -> int:

@@ -12,10 +12,13 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
+import numpy as np
+
 from numbasgd.machine.blas import one_thread as one_blas_thread
 
-__all__ = ["Timing", "one_blas_thread", "plan", "time_call", "time_together"]
+__all__ = ["Timing", "aligned", "one_blas_thread", "plan", "time_call", "time_together"]
 
+PAGE = 4096
 ROUND = 2e-4  # seconds a round lasts at least, so that reading the clock costs less than a thousandth
 MAX_ROUNDS = 500
 
@@ -47,6 +50,19 @@ def plan(once: float, seconds: float, min_rounds: int) -> tuple[int, int]:
     calls = max(1, math.ceil(ROUND / once))
     rounds = math.floor(seconds / (calls * once))
     return max(min_rounds, min(rounds, MAX_ROUNDS)), calls
+
+
+def aligned(values: np.ndarray) -> np.ndarray:
+    """A C-ordered copy that begins at a page, so that where memory happened to be found changes no time.
+
+    NumPy begins an array at any multiple of 16 bytes.  Whether rows then share cache lines and pages makes
+    the same kernel up to twice as slow from one process to the next, which is no difference to report.
+    """
+    room = np.empty(values.nbytes + PAGE, np.uint8)
+    start = -room.ctypes.data % PAGE
+    copy = room[start : start + values.nbytes].view(values.dtype).reshape(values.shape)
+    copy[...] = values
+    return copy
 
 
 def time_call(func: Callable[[], Any], *, seconds: float = 0.5, min_rounds: int = 5) -> Timing:

@@ -12,7 +12,7 @@ import numpy as np
 
 from numbasgd import check
 from numbasgd.machine.fingerprint import fingerprint
-from numbasgd.machine.timing import Timing, one_blas_thread, time_together
+from numbasgd.machine.timing import Timing, aligned, one_blas_thread, time_together
 from numbasgd.matmul import RUNGS, verify
 
 SCHEMA = 1
@@ -128,7 +128,7 @@ def measure(
         left_out = _too_slow(names, size, dtype, device) if is_selective else {}
         names = [name for name in names if name not in left_out]
         A, B = _operands(size, dtype)
-        results = {name: np.full((size, size), np.nan, dtype) for name in names}
+        results = {name: aligned(np.full((size, size), np.nan, dtype)) for name in names}
         calls, fetch = _calls(names, A, B, results, device)
         if is_selective:  # an estimate may be wrong; a call is not
             left_out.update(_beyond_patience({name: _seconds(call) for name, call in calls.items()}))
@@ -141,7 +141,8 @@ def measure(
 
 def _operands(size: int, dtype: str) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(0)
-    return rng.standard_normal((size, size)).astype(dtype), rng.standard_normal((size, size)).astype(dtype)
+    A, B = (aligned(rng.standard_normal((size, size)).astype(dtype)) for _ in range(2))
+    return A, B
 
 
 def _calls(
@@ -184,7 +185,7 @@ def _too_slow(names: list[str], size: int, dtype: str, device: str) -> dict[str,
     taken = []
     for side in (_PROBE // 2, _PROBE):
         A, B = _operands(side, dtype)
-        calls, _ = _calls(names, A, B, {name: np.empty((side, side), dtype) for name in names}, device)
+        calls, _ = _calls(names, A, B, {name: aligned(np.zeros((side, side), dtype)) for name in names}, device)
         for call in calls.values():
             call()  # compiles
         taken.append({name: _seconds(call) for name, call in calls.items()})

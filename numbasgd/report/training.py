@@ -31,6 +31,8 @@ def plot_chapter(fits: Mapping[str, Fit]) -> Any:
 
     Losses are cut to 0.22 .. 0.35 and seconds are on a logarithmic axis, as in the chapter.
     """
+    from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
+
     figure = new_figure(11, 6.5)
     grid = figure.add_gridspec(2, 4)
     for i, (name, fit) in enumerate(fits.items()):
@@ -44,8 +46,11 @@ def plot_chapter(fits: Mapping[str, Fit]) -> Any:
         # At 0 seconds a logarithmic axis has no place: a curve starts with its first step.
         ax.plot(fit.seconds[1:], fit.loss[1:], style, label=name, linewidth=2)
     ax.set_xscale("log")
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    ax.xaxis.set_major_formatter(EngFormatter(unit="s"))
+    ax.xaxis.set_minor_formatter(NullFormatter())
     ax.set_ylim(0.22, 0.35)
-    ax.set_xlabel("training time (s)")
+    ax.set_xlabel("training time, logarithmic")
     ax.set_ylabel("loss")
     ax.set_title("all four, against time")
     ax.legend()

@@ -77,7 +77,8 @@ class Fit:
         return (
             f"<Fit: {self.data}, {self.n} rows x {len(self.w)} columns, "
             f"batch_size {self.settings['batch_size']}, lr {self.settings['lr']:.4g}, "
-            f"{self.epochs[-1]:g} epochs: loss {self.loss[0]:.6g} -> {self.loss[-1]:.6g} in {self.seconds[-1]:.3g} s>"
+            f"{self.epochs[-1]:g} epochs: loss {self.loss[0]:.6g} -> {self.loss[-1]:.6g} "
+            f"in {self.seconds[-1]:.3g} s>"
         )
 
     @property

@@ -1,0 +1,194 @@
+"""``numbasgd train`` and ``numbasgd noise``: what they print, draw and refuse."""
+
+import json
+
+import numpy as np
+import pytest
+from conftest import says
+
+from numbasgd import airfoil_twin
+from numbasgd.cli import main
+from numbasgd.report import training
+from numbasgd.sgd import gradient_noise, train, train_chapter
+
+
+@pytest.fixture
+def table(tmp_path):
+    """A CSV file with names, and what is in it."""
+    X, y = airfoil_twin()
+    path = tmp_path / "mine.csv"
+    rows = np.column_stack([X, y])
+    np.savetxt(path, rows, delimiter=",", header="a,b,c,d,e,price", comments="", fmt="%.9g")
+    return path, X.astype(np.float64), y.astype(np.float64)
+
+
+def test_a_users_csv(table, capsys):
+    path, X, y = table
+    assert main(["train", str(path), "--target", "price", "--lr", "0.05", "--seed", "3", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["columns"] == ["a", "b", "c", "d", "e"]
+    np.testing.assert_allclose(found["w"], train(X, y, lr=0.05, seed=3).w, rtol=1e-6)
+
+
+def test_a_users_npy_with_all_options(table, tmp_path, capsys):
+    _, X, y = table
+    path = tmp_path / "mine.npy"
+    np.save(path, np.column_stack([y, X]))
+    options = "--target 0 --batch-size 50 --lr auto --epochs 4 --sampling once --standardize --no-intercept"
+    options += " --eval-every 500 --seed 1"
+    assert main(["train", str(path), *options.split(), "--plot", str(tmp_path / "loss.svg"), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    same = train(X, y, batch_size=50, epochs=4, sampling="once", standardize=True, intercept=False,
+                 eval_every=500, seed=1)  # fmt: skip
+    assert found["loss"] == same.loss.tolist()
+    assert found["samples"] == same.samples.tolist()
+    assert found["b"] == 0
+    assert (tmp_path / "loss.svg").read_text().startswith("<?xml")
+
+
+def test_the_table_names_the_twin(capsys):
+    assert main(["train", "--epochs", "3", "--seed", "1"]) == 0
+    printed = capsys.readouterr().out
+    assert "twin" in printed and "seed 1" in printed and "3 epochs" in printed
+
+
+def test_the_chapter(airfoil, tmp_path, capsys):
+    assert main(["train", "--chapter", "--plot", str(tmp_path / "out.png")]) == 0
+    printed = capsys.readouterr().out
+    for word in (
+        "gd",
+        "sgd",
+        "batch size = 100",
+        "batch size = 10",
+        "0.005",
+        "us per epoch",
+        "the airfoil data",
+    ):
+        assert word in printed
+    assert (tmp_path / "out.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_the_chapter_on_the_twin(capsys):
+    assert main(["train", "--chapter", "--twin", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert "twin" in found["data"]
+    assert [len(run["loss"]) for run in found["runs"].values()] == [11, 16, 16, 16]
+    assert found["runs"]["sgd"]["settings"]["batch_size"] == 1
+
+
+def test_the_chapters_figures():
+    fits = train_chapter(*airfoil_twin(), seed=0)
+    figure = training.plot_chapter(fits)
+    *single, together = figure.axes
+    assert [ax.get_title() for ax in single] == list(fits)
+    assert all(ax.get_ylim() == (0.22, 0.35) for ax in figure.axes)
+    assert together.get_xscale() == "log"
+    assert len(together.lines) == 4
+    assert [text.get_text() for text in together.get_legend().get_texts()] == list(fits)
+
+
+def test_a_fit_draws_on_the_axes_it_is_given():
+    fit = train(seed=0)
+    ax = fit.plot()
+    assert fit.plot(ax, x="seconds") is ax
+    assert ax.get_xlabel() == "training time (s)"
+    np.testing.assert_array_equal(ax.lines[0].get_ydata(), fit.loss)
+    with pytest.raises(ValueError) as caught:
+        fit.plot(x="time")
+    says(caught.value, "x is 'time'", "expected one of 'epochs'")
+
+
+def test_noise(tmp_path, capsys):
+    assert main(["noise", "--draws", "200", "--json", "--plot", str(tmp_path / "noise.png")]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert "twin" in found["data"]
+    assert found["without_replacement"][-1]["batch_size"] == 1500
+    assert found["with_replacement"][0]["std"] == pytest.approx(found["sigma"], rel=0.2)
+    assert (tmp_path / "noise.png").exists()
+
+
+def test_noise_of_a_users_table(table, capsys):
+    path, X, y = table
+    assert main(["noise", str(path), "--target", "price", "--draws", "50"]) == 0
+    assert f"sigma = {gradient_noise(X, y, draws=50).sigma:.4g}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("argv", "parts"),
+    [
+        (["train", "missing.csv", "--target", "0"], ("missing.csv",)),
+        (["train", "CSV"], ("--target is missing", "expected", "Pass")),
+        (["train", "CSV", "--target", "prize"], ("prize", "price")),
+        (["train", "--target", "x"], ("--target is 'x'", "expected a file")),
+        (["train", "CSV", "--target", "price", "--twin"], ("--twin and DATA", "expected one")),
+        (["train", "--chapter", "--lr", "1"], ("--chapter", "expected it alone")),
+        (["train", "--lr", "fast"], ("--lr is 'fast'", "expected a number")),
+        (["train", "--lr", "-1"], ("lr is -1.0", "expected a finite number above 0")),
+        (["train", "--batch-size", "0"], ("batch_size is 0", "expected an integer from 1 to 1500")),
+        (["train", "--eval-every", "often"], ("--eval-every is 'often'", "expected")),
+        (["train", "--eval-every", "2.5"], ("--eval-every is '2.5'", "expected")),
+        (["train", "--sampling", "none"], ("sampling is 'none'", "expected one of")),
+        (["train", "--lr", "9", "--epochs", "50", "--batch-size", "10"], ("lr is 9", "Pass lr=")),
+        (["train", "--plot", "no/such/folder/x.png"], ("picture's folder", "does not exist")),
+        (["train", "--plot", "x.doc"], ("picture's file", "expected one of")),
+        (["noise", "--draws", "1"], ("draws is 1", "expected")),
+        (["noise", "CSV"], ("--target is missing", "expected")),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:column")
+def test_bad_input_is_one_sentence_and_exit_code_2(argv, parts, table, capsys):
+    argv = [str(table[0]) if word == "CSV" else word for word in argv]
+    assert main(argv) == 2
+    printed = capsys.readouterr()
+    assert "Traceback" not in printed.err
+    assert printed.err.startswith(f"numbasgd {argv[0]}: ")
+    for part in parts:
+        assert part in printed.err
+
+
+def test_version_and_unknown_commands(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["--version"])
+    assert stopped.value.code == 0
+    assert capsys.readouterr().out.startswith("numbasgd 0.")
+    with pytest.raises(SystemExit) as stopped:
+        main(["trian"])
+    assert stopped.value.code == 2
+
+
+def test_a_progress_line_on_a_terminal_only(monkeypatch):
+    import io
+
+    from numbasgd.sgd import progress
+
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    monkeypatch.setattr(progress, "_QUIET_SECONDS", 0.0)
+    for stream, expected in ((Terminal(), True), (io.StringIO(), False)):
+        monkeypatch.setattr("sys.stderr", stream)
+        train(epochs=3, seed=0)
+        assert ("epoch" in stream.getvalue()) is expected
+        assert stream.getvalue().endswith("\r" if expected else "")
+
+
+def test_quick_work_shows_no_progress(monkeypatch):
+    import io
+
+    class Terminal(io.StringIO):
+        def isatty(self):
+            return True
+
+    stream = Terminal()
+    monkeypatch.setattr("sys.stderr", stream)
+    train(epochs=2)
+    assert stream.getvalue() == ""
+
+
+@pytest.mark.filterwarnings("always")
+def test_a_warning_is_one_line(tmp_path, capsys, rng):
+    np.save(tmp_path / "a.npy", rng.standard_normal((50, 3)) * [1.0, 1e5, 1.0])
+    assert main(["train", str(tmp_path / "a.npy"), "--target", "0"]) == 0
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("numbasgd train: warning: column 0 of X")

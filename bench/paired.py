@@ -1,6 +1,6 @@
 """``numbasgd.matmul`` against ``np.matmul``, judged by the median of paired, alternating blocks.
 
-    python -m bench.paired [--what squares minibatch other] [--dtype float32 float64] [--threads 1] [--json FILE]
+    python -m bench.paired [--what squares minibatch other] [--dtype float32 float64] [--threads 1]
 
 On a machine that others share, a median of one side and then of the other says little.  Here short blocks of
 both take turns in one process, each pair of blocks gives one ratio, and the median of these is printed with

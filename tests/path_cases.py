@@ -19,8 +19,16 @@ def operands(m, n, k, layout, dtype, rng):
     if layout == "strided":
         whole = rng.standard_normal((m, 2 * k)), rng.standard_normal((k, 2 * n))
         return tuple(x.astype(dtype)[:, ::2] for x in whole)
-    A = rng.standard_normal((k, m)).astype(dtype).T if "A" in layout else rng.standard_normal((m, k)).astype(dtype)
-    B = rng.standard_normal((n, k)).astype(dtype).T if "B" in layout else rng.standard_normal((k, n)).astype(dtype)
+    A = (
+        rng.standard_normal((k, m)).astype(dtype).T
+        if "A" in layout
+        else rng.standard_normal((m, k)).astype(dtype)
+    )
+    B = (
+        rng.standard_normal((n, k)).astype(dtype).T
+        if "B" in layout
+        else rng.standard_normal((k, n)).astype(dtype)
+    )
     return A, B
 
 

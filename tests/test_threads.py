@@ -9,7 +9,6 @@ import pytest
 from child import run_python
 from conftest import says
 
-import numbasgd
 from numbasgd import matmul, threads
 from numbasgd.machine import cpu
 
@@ -164,7 +163,9 @@ def test_fork_while_other_threads_multiply():
 
 def test_a_process_ends_while_workers_wait():
     for _ in range(3):
-        run_python("import numpy as np, numbasgd; numbasgd.matmul(np.ones((900, 900)), np.ones((900, 900)), threads=4)")
+        run_python(
+            "import numpy as np, numbasgd; numbasgd.matmul(np.ones((900, 900)), np.ones((900, 900)), threads=4)"
+        )
 
 
 def test_compiled_parallel_code_may_call_it():

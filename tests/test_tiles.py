@@ -53,7 +53,9 @@ def test_every_choice_keeps_its_limits(machine, size, layout):
             assert y >= MR
             assert y % MR == 0
             assert z >= NR
-            assert x * y * size + machine.vector <= of.a_bytes, "packed A does not fit its part of the workspace"
+            assert x * y * size + machine.vector <= of.a_bytes, (
+                "packed A does not fit its part of the workspace"
+            )
             assert x * (z + NR) * size <= of.sums_at - of.a_bytes, "packed B does not fit its part"
         elif name == "dots":
             assert n * y + machine.vector <= of.a_bytes

@@ -8,12 +8,15 @@ import numpy as np
 from numba.core.errors import NumbaError
 
 from numbasgd import check
-from numbasgd import threads as pool
-from numbasgd.matmul import entry
+from numbasgd.matmul.entry import DONE, checked, learn, multiply
 from numbasgd.matmul.plan import Plan, matmul_plan
 from numbasgd.matmul.rungs import DEFAULT, RUNGS, Rung, fastest
+from numbasgd.threads import MAX_THREADS
+from numbasgd.threads import default as default_threads
 
 __all__ = ["RUNGS", "Plan", "Rung", "matmul", "matmul_plan"]
+
+_ndarray, _empty = np.ndarray, np.empty  # a call on small arrays takes less time than finding these names twice
 
 # What a call raises that cannot be served at once: other arguments, or layouts that were not met before.
 _NOT_AT_ONCE = (TypeError, AttributeError, IndexError, NumbaError)
@@ -69,14 +72,14 @@ def matmul(
     """
     if (
         (rung is None or rung == DEFAULT)
+        and type(A) is type(B) is _ndarray
+        and (threads is None or type(threads) is int and 0 < threads <= MAX_THREADS)
         and device == "cpu"
-        and (threads is None or type(threads) is int and 0 < threads <= pool.MAX_THREADS)
-        and type(A) is type(B) is np.ndarray
     ):
         # All that can be wrong is looked at in compiled code; it refuses what it is not sure of.
         try:
-            result = np.empty((A.shape[0], B.shape[1]), A.dtype) if out is None else out
-            if entry.checked(A, B, result, threads or pool.default()) == entry.DONE:
+            result = _empty((A.shape[0], B.shape[1]), A.dtype) if out is None else out
+            if checked(A, B, result, threads or default_threads()) == DONE:
                 return result
         except _NOT_AT_ONCE:
             pass
@@ -100,7 +103,7 @@ def matmul(
         )
     if device == "cuda":
         return _matmul_cuda(chosen, A, B, out)
-    n_threads = pool.default() if threads is None else check.threads(threads)
+    n_threads = default_threads() if threads is None else check.threads(threads)
     if chosen.any_layout:
         return _matmul_packed(A, B, out, n_threads)
     A, B = check.for_kernel(A), check.for_kernel(B)
@@ -115,11 +118,11 @@ def matmul(
 
 def _matmul_packed(A: np.ndarray, B: np.ndarray, out: np.ndarray | None, threads: int) -> np.ndarray:
     result = np.empty((A.shape[0], B.shape[1]), A.dtype) if out is None else out
-    entry.learn(A, B, result)
-    if result.flags.aligned and entry.multiply(A, B, result, threads) == entry.DONE:
+    learn(A, B, result)
+    if result.flags.aligned and multiply(A, B, result, threads) == DONE:
         return result
     whole = np.empty(result.shape, A.dtype)  # neither rows nor columns of out are contiguous
-    entry.multiply(A, B, whole, threads)
+    multiply(A, B, whole, threads)
     result[...] = whole
     return result
 

@@ -102,7 +102,7 @@ class _Tile:
 
     def _sum_over_k(self) -> list[list[ir.Value]]:
         """The loop over p; returns the tile, MR rows of NV vectors."""
-        b, f, L, steps = self.b, self.function, self.lanes, self.steps
+        b, f, steps = self.b, self.function, self.steps
         entry, loop, done = b.block, f.append_basic_block("p"), f.append_basic_block("done")
         bases = [self.a]
         if not self.how & PACKED_A:

@@ -215,6 +215,7 @@ class _Pool:
     def start(self, wanted: int) -> int:
         """Start workers until there are ``wanted``, if the system lets us."""
         if not self.has_semaphores:
+            _word(_WORKERS).value = MAX_THREADS  # as far as callers ask: there are none to wait for
             return 0
         if not _worker.signatures:
             _worker.compile((types.intp,))
@@ -227,6 +228,7 @@ class _Pool:
             try:
                 thread.start()
             except RuntimeError:  # no more threads, or the interpreter is shutting down: go on without
+                _word(_WORKERS).value = MAX_THREADS
                 break
             self.threads.append(thread)
             _word(_WORKERS).value = len(self.threads)

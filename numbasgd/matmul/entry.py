@@ -10,6 +10,7 @@ so code that uses the table can be kept as well, a user's own included.
 from __future__ import annotations
 
 import ctypes
+import os
 import threading
 from typing import Any
 
@@ -232,7 +233,14 @@ def learn(A: np.ndarray, B: np.ndarray, out: np.ndarray) -> None:
             checked.disable_compile()
 
 
+def _new_lock() -> None:
+    global _learning
+    _learning = threading.Lock()
+
+
 _learning = threading.Lock()
+if hasattr(os, "register_at_fork"):  # a child of a process that was learning starts with a free lock
+    os.register_at_fork(after_in_child=_new_lock)
 _learned: set[Any] = set()
 _seen: dict[Any, int] = {}  # how often a layout came
 _OFTEN = 20

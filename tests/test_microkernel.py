@@ -6,7 +6,7 @@ from numba import types
 
 from numbasgd.machine import cpu
 from numbasgd.matmul import dots, microkernel, packing
-from numbasgd.matmul.packed import compiled
+from numbasgd.matmul.path import compiled
 
 MACHINE = cpu.host()
 BASE = 0 if MACHINE.has_fma else microkernel.NO_FMA

@@ -19,7 +19,7 @@ from numba.extending import intrinsic
 
 from numbasgd.machine import cpu
 from numbasgd.matmul.microkernel import NO_FMA
-from numbasgd.matmul.packed import compiled
+from numbasgd.matmul.path import compiled
 from numbasgd.matmul.vectors import BYTES, I64, Lanes, emitted, i64, is_literal, private_function
 
 _CHAINS = 12  # sums that do not wait for each other: enough for two a cycle at a latency of six cycles
@@ -75,7 +75,8 @@ def fma_peak(dtype: Any = "float32", *, seconds: float = 0.2) -> float:
     function = compiled(multiply_adds, SIZE, LANES, HOW)
     function.compile((types.intp, types.intp))
     numbers = np.full(LANES, 1e-3, dtype)
-    steps, rates = 20_000, []
+    steps = 20_000
+    rates: list[float] = []
     stop = time.perf_counter() + seconds
     while time.perf_counter() < stop or len(rates) < 5:
         numbers[:] = 1e-3

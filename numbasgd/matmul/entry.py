@@ -24,7 +24,7 @@ from numbasgd import native, threads
 from numbasgd.jit import jit
 from numbasgd.machine import cpu as machine
 from numbasgd.matmul import shared, tiles
-from numbasgd.matmul.packed import compiled
+from numbasgd.matmul.path import compiled
 from numbasgd.matmul.shared import HEADER, UNIT
 
 # Words of a table, as byte offsets.

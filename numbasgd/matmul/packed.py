@@ -15,18 +15,14 @@ in bytes, trusted.  Which path is right for which shape is said in ``tiles``.  A
 the same bits whatever part of C it is called for, as long as k and x, y, z are the same; that is what makes
 results independent of the number of threads.
 
+The paths for thin products are in ``thin``, those for few columns in ``slim``.
+
 Each is made by a function that closes over integers, so it is compiled for this machine and kept.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
-from numbasgd.jit import jit
-from numbasgd.matmul.dots import PADDED, dots, turn
 from numbasgd.matmul.microkernel import (
-    AHEAD,
     EDGE,
     HALF,
     HEIGHTS,
@@ -34,26 +30,11 @@ from numbasgd.matmul.microkernel import (
     OVERLAP,
     PACKED_A,
     PACKED_B,
-    PAST_CACHE,
     SPREAD,
-    TURNED,
-    TWO_CHAINS,
-    WIDTHS,
     tile,
 )
 from numbasgd.matmul.packing import pack_copy, pack_gather, pack_transpose
-
-Path = Callable[..., None]
-
-
-def compiled(function: Callable[..., Any], *numbers: int) -> Any:
-    """``function`` compiled under a name of its own, which says what it closes over.
-
-    Without the flags that let sums be reordered: Numba would put them on the instructions of the
-    micro-kernels too, and LLVM would then add in another order in one tile than in the next.
-    """
-    function.__qualname__ = function.__name__ = "_".join([function.__name__, *map(str, numbers)])
-    return jit(function, fastmath=False)
+from numbasgd.matmul.path import Path, compiled
 
 
 def make_direct(
@@ -194,182 +175,3 @@ def make_packed(SIZE: int, LANES: int, MR: int, NV: int, BASE: int, A_BYTES: int
                                 tile(SIZE, LANES, MR, NV, PART, a, 0, 0, b, 0, c, rsc, kc, mr, nr, adds)
 
     return packed
-
-
-def make_few(SIZE: int, LANES: int, MR: int, NV: int, BASE: int) -> Path:
-    """MR rows, known beforehand: B passes once, in panels as wide as the registers allow.
-
-    There is little to compute for every number of B, so the time is that of reading B: z rows of it at a
-    time, the next panel prefetched while one is used.
-    """
-    HOW = BASE | MASKED | WIDTHS | (AHEAD if MR > 1 else 0)
-
-    def few(pa, rsa, csa, pb, rsb, csb, pc, rsc, m, n, k, acc, work, panels, x, y, z):
-        vectors = (n + LANES - 1) // LANES
-        panels = (vectors + NV - 1) // NV
-        nv = vectors // panels
-        wider = vectors - nv * panels
-        for p in range(0, k, z):
-            kc = min(z, k - p)
-            b = pb + p * rsb
-            c = pc
-            left = n
-            for panel in range(panels):
-                nr = min(left, (nv + 1 if panel < wider else nv) * LANES)
-                tile(SIZE, LANES, MR, NV, HOW, pa + p * csa, rsa, csa, b, rsb, c, rsc, kc, MR, nr, acc)
-                b += nr * SIZE
-                c += nr * SIZE
-                left -= nr
-            acc = 1
-
-    return few
-
-
-def make_wide(SIZE: int, LANES: int, MR: int, NV: int, BASE: int) -> Path:
-    """C too large for the caches and k short: C is written past the caches, row after row.
-
-    The time is that of writing C; stores past the caches spare reading it first.  They must be aligned, so
-    the columns before the first aligned one and after the last whole tile go through a masked vector.
-    x: columns of B at a time, so that they stay in L2.  Needs m >= MR, acc 0 and rows of C that are all
-    aligned alike; the last tile is moved up when m is no multiple of MR.
-    """
-    FULL = BASE | PAST_CACHE
-    PART = BASE | MASKED
-    NR = NV * LANES
-
-    def wide(pa, rsa, csa, pb, rsb, csb, pc, rsc, m, n, k, acc, work, panels, x, y, z):
-        before = min(n, (-pc % (LANES * SIZE)) // SIZE)
-        start = 0
-        while start < n:
-            stop = min(n, start + x + (before if start == 0 else 0))
-            i = 0
-            while i < m:
-                i = min(i, m - MR)
-                a = pa + i * rsa
-                c = pc + i * rsc
-                j = start
-                if j == 0 and before > 0:
-                    tile(SIZE, LANES, MR, 1, PART, a, rsa, csa, pb, rsb, c, rsc, k, MR, before, 0)
-                    j = before
-                while j + NR <= stop:
-                    b = pb + j * SIZE
-                    cj = c + j * SIZE
-                    tile(SIZE, LANES, MR, NV, FULL, a, rsa, csa, b, rsb, cj, rsc, k, MR, NR, 0)
-                    j += NR
-                while j < stop:
-                    b = pb + j * SIZE
-                    cj = c + j * SIZE
-                    tile(SIZE, LANES, MR, 1, PART, a, rsa, csa, b, rsb, cj, rsc, k, MR, min(LANES, stop - j), 0)
-                    j += LANES
-                i += MR
-            start = stop
-
-    return wide
-
-
-def make_narrow(SIZE: int, LANES: int, MR: int, BASE: int) -> Path:
-    """At most one vector of columns and rows of A that fall on the same cache lines: few rows at a time.
-
-    MR rows are as many as a cache keeps of lines that collide; two chains an entry make up for the small
-    tile.  Needs m >= MR; the last tile is moved up.
-    """
-    HOW = BASE | MASKED
-    TWO = HOW | TWO_CHAINS
-
-    def narrow(pa, rsa, csa, pb, rsb, csb, pc, rsc, m, n, k, acc, work, panels, x, y, z):
-        even = k - k % 2
-        i = 0
-        while i < m:
-            i = min(i, m - MR)
-            a = pa + i * rsa
-            c = pc + i * rsc
-            tile(SIZE, LANES, MR, 1, TWO, a, rsa, csa, pb, rsb, c, rsc, even, MR, n, 0)
-            if even < k:
-                tile(
-                    SIZE, LANES, MR, 1, HOW, a + even * csa, rsa, csa, pb + even * rsb, rsb, c, rsc, 1, MR, n, 1
-                )
-            i += MR
-
-    return narrow
-
-
-def make_dots(SIZE: int, LANES: int, N: int, LOW: int, HIGH: int, R: int, BASE: int, IS_TURNED: int) -> Path:
-    """N columns, known beforehand, no more than a vector or two: vectors lie along k.
-
-    N is cut into parts of HIGH and then LOW columns, R rows at a time.  B is turned, z steps of k at a time,
-    so that it stays in L1, into rows of y bytes.  With IS_TURNED, B's columns are contiguous to begin with.
-    """
-    PARTS = -(-N // HIGH)
-    WIDER = N - LOW * PARTS if LOW < HIGH else PARTS
-    HOW = BASE | (0 if IS_TURNED else PADDED)
-
-    def dot(pa, rsa, csa, pb, rsb, csb, pc, rsc, m, n, k, acc, work, panels, x, y, z):
-        rsw = csb if IS_TURNED else y
-        for p in range(0, k, z):
-            kc = min(z, k - p)
-            W = pb + p * SIZE if IS_TURNED else work
-            if not IS_TURNED:
-                j = 0
-                for part in range(PARTS):
-                    b = pb + p * rsb + j * SIZE
-                    if part < WIDER:
-                        turn(SIZE, LANES, HIGH, b, rsb, W + j * rsw, rsw, kc)
-                        j += HIGH
-                    else:
-                        turn(SIZE, LANES, LOW, b, rsb, W + j * rsw, rsw, kc)
-                        j += LOW
-            i = 0
-            while i < m:
-                a = pa + i * rsa + p * csa
-                is_full = i + R <= m
-                j = 0
-                for part in range(PARTS):
-                    w = W + j * rsw
-                    c = pc + i * rsc + j * SIZE
-                    if part < WIDER:
-                        if is_full:
-                            dots(SIZE, LANES, R, HIGH, HOW, a, rsa, w, rsw, c, rsc, kc, acc)
-                        else:
-                            dots(SIZE, LANES, 1, HIGH, HOW, a, rsa, w, rsw, c, rsc, kc, acc)
-                        j += HIGH
-                    else:
-                        if is_full:
-                            dots(SIZE, LANES, R, LOW, HOW, a, rsa, w, rsw, c, rsc, kc, acc)
-                        else:
-                            dots(SIZE, LANES, 1, LOW, HOW, a, rsa, w, rsw, c, rsc, kc, acc)
-                        j += LOW
-                i += R if is_full else 1
-            acc = 1
-
-    return dot
-
-
-def make_turned(SIZE: int, LANES: int, N: int, LOW: int, HIGH: int, NV: int, BASE: int) -> Path:
-    """N columns, known beforehand, and A the transpose of a C-ordered array: vectors lie along m.
-
-    What the micro-kernel calls B is A here, and the tile is transposed in registers before it is stored.
-    N is cut into parts of HIGH and then LOW columns.  z: steps of k before the next tile.
-    """
-    PARTS = -(-N // HIGH)
-    WIDER = N - LOW * PARTS if LOW < HIGH else PARTS
-    HOW = BASE | TURNED | MASKED | WIDTHS
-    NR = NV * LANES
-
-    def turned(pa, rsa, csa, pb, rsb, csb, pc, rsc, m, n, k, acc, work, panels, x, y, z):
-        for p in range(0, k, z):
-            kc = min(z, k - p)
-            j = 0
-            for part in range(PARTS):
-                b = pb + p * rsb + j * csb
-                for i in range(0, m, NR):
-                    mr = min(NR, m - i)
-                    a = pa + i * SIZE + p * csa
-                    c = pc + i * rsc + j * SIZE
-                    if part < WIDER:
-                        tile(SIZE, LANES, HIGH, NV, HOW, b, csb, rsb, a, csa, c, rsc, kc, HIGH, mr, acc)
-                    else:
-                        tile(SIZE, LANES, LOW, NV, HOW, b, csb, rsb, a, csa, c, rsc, kc, LOW, mr, acc)
-                j += HIGH if part < WIDER else LOW
-            acc = 1
-
-    return turned

@@ -19,8 +19,8 @@ from numbasgd import native, threads
 from numbasgd.jit import jit
 from numbasgd.matmul import tiles
 from numbasgd.matmul.microkernel import MASKED, tile
-from numbasgd.matmul.packed import compiled
 from numbasgd.matmul.packing import add_numbers
+from numbasgd.matmul.path import compiled
 
 UNIT = 16  # byte offset in a table of the address of ``unit``
 HEADER = 4096  # bytes at the start of a workspace that hold the description of shared work

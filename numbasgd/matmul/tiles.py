@@ -32,17 +32,10 @@ from dataclasses import dataclass
 
 from numbasgd.machine.cpu import Machine
 from numbasgd.matmul.microkernel import HALF, MASKED, NO_FMA, OVERLAP
-from numbasgd.matmul.packed import (
-    Path,
-    make_direct,
-    make_dots,
-    make_few,
-    make_narrow,
-    make_packed,
-    make_panels,
-    make_turned,
-    make_wide,
-)
+from numbasgd.matmul.packed import make_direct, make_packed, make_panels
+from numbasgd.matmul.path import Path
+from numbasgd.matmul.slim import make_dots, make_turned
+from numbasgd.matmul.thin import make_few, make_narrow, make_wide
 
 # The numbers of the paths.  Those that depend on m or n follow the one named.
 NONE = 0  # nothing to compute

@@ -9,7 +9,7 @@ from numbasgd.errors import (
     ResultFileError,
     WrongResultError,
 )
-from numbasgd.matmul import RUNGS, matmul
+from numbasgd.matmul import RUNGS, matmul, matmul_plan
 from numbasgd.sgd import Fit, epoch_order, gradient, gradient_noise, train, train_chapter
 
 __version__ = "0.1.0"
@@ -30,6 +30,7 @@ __all__ = [
     "gradient_noise",
     "load_airfoil",
     "matmul",
+    "matmul_plan",
     "train",
     "train_chapter",
 ]

@@ -104,9 +104,7 @@ def for_kernel(a: np.ndarray) -> np.ndarray:
     order is another; a read-only array is looked at through a view that does not say so.
     """
     a = np.ascontiguousarray(a)
-    if not a.flags.writeable:
-        a = np.asarray(_Writeable(a))
-    return a
+    return a if a.flags.writeable else np.asarray(_Writeable(a))
 
 
 class _Writeable:
@@ -209,6 +207,17 @@ def flag(value: Any, name: str) -> bool:
     if not isinstance(value, bool | np.bool_):
         raise TypeError(f"{name} is {_show(value)}; expected True or False. Pass one of them.")
     return bool(value)
+
+
+def threads(value: Any) -> int:
+    """``value`` as a number of threads from 1 to 64."""
+    expected = "expected a whole number from 1 to 64, or None for as many as pay. Pass 1 for a single thread."
+    if isinstance(value, bool | np.bool_) or not hasattr(value, "__index__"):
+        raise TypeError(f"threads is {_show(value)}; {expected}")
+    number = operator.index(value)
+    if not 1 <= number <= 64:
+        raise ValueError(f"threads is {number}; {expected}")
+    return number
 
 
 def choice(value: Any, name: str, choices: Iterable[str]) -> str:

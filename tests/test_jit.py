@@ -12,7 +12,7 @@ PROBE = """
     from numbasgd import jit
     from numbasgd.matmul.cpu import blocked
     from numbasgd.sgd.cpu import advance_kernel
-    numbasgd.matmul(np.ones((3, 3)), np.ones((3, 3)))
+    numbasgd.matmul(np.ones((3, 3)), np.ones((3, 3)), rung="blocked")
     fit = numbasgd.train(seed=1)
     assert fit.loss[-1] < 0.3
     seen = [blocked, advance_kernel("squared", 5, np.dtype("f4"))]

@@ -5,15 +5,31 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numba.core.errors import NumbaError
 
 from numbasgd import check
-from numbasgd.matmul.rungs import DEFAULT, RUNGS, Rung
+from numbasgd.matmul.entry import DONE, checked, learn, multiply
+from numbasgd.matmul.plan import Plan, matmul_plan
+from numbasgd.matmul.rungs import DEFAULT, RUNGS, Rung, fastest
+from numbasgd.threads import MAX_THREADS
+from numbasgd.threads import default as default_threads
 
-__all__ = ["RUNGS", "Rung", "matmul"]
+__all__ = ["RUNGS", "Plan", "Rung", "matmul", "matmul_plan"]
+
+_ndarray, _empty = np.ndarray, np.empty  # a call on small arrays takes less time than finding these names twice
+
+# What a call raises that cannot be served at once: other arguments, or layouts that were not met before.
+_NOT_AT_ONCE = (TypeError, AttributeError, IndexError, NumbaError)
 
 
 def matmul(
-    A: Any, B: Any, *, rung: str = DEFAULT, out: np.ndarray | None = None, device: str = "cpu"
+    A: Any,
+    B: Any,
+    *,
+    rung: str | None = None,
+    out: np.ndarray | None = None,
+    threads: int | None = None,
+    device: str = "cpu",
 ) -> np.ndarray:
     """The matrix product ``A @ B`` of two 2-D arrays, computed by one rung of the ladder.
 
@@ -26,10 +42,13 @@ def matmul(
         float32 or float64.  Integers and booleans become float64; with one float32 and one float64 the
         product is computed in float64, as NumPy would.
     B : array_like, shape (k, n)
-    rung : str
-        A name from ``numbasgd.RUNGS``.
+    rung : str, optional
+        A name from ``numbasgd.RUNGS``; by default the fastest that the device has.
     out : ndarray, shape (m, n), optional
         Where to write the product: the dtype of the result, any layout, no memory shared with A or B.
+    threads : int, optional
+        The most threads that ``packed`` may use; by default as many as pay, at most one a core or
+        ``NUMBASGD_NUM_THREADS``.  The result is the same to the last bit.  Other rungs use one.
     device : {"cpu", "cuda"}
         Where to compute.  With "cuda", A, B and the product are copied to the card and back.
 
@@ -51,6 +70,19 @@ def matmul(
     the bound for any order of summation (Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed.,
     eq. 3.13), as long as ``|A| |B|`` does not overflow.
     """
+    if (
+        (rung is None or rung == DEFAULT)
+        and type(A) is type(B) is _ndarray
+        and (threads is None or type(threads) is int and 0 < threads <= MAX_THREADS)
+        and device == "cpu"
+    ):
+        # All that can be wrong is looked at in compiled code; it refuses what it is not sure of.
+        try:
+            result = _empty((A.shape[0], B.shape[1]), A.dtype) if out is None else out
+            if checked(A, B, result, threads or default_threads()) == DONE:
+                return result
+        except _NOT_AT_ONCE:
+            pass
     A = check.array(A, "A", 2)
     B = check.array(B, "B", 2)
     A, B = check.same_dtype(A, B)
@@ -59,8 +91,8 @@ def matmul(
             f"A has shape {A.shape} and B has shape {B.shape}; expected as many columns in A "
             f"({A.shape[1]}) as rows in B ({B.shape[0]}). {_transpose_hint(A, B)}"
         )
-    chosen = RUNGS[check.choice(rung, "rung", RUNGS)]
     check.choice(device, "device", ("cpu", "cuda"))
+    chosen = RUNGS[fastest(device) if rung is None else check.choice(rung, "rung", RUNGS)]
     shape = (A.shape[0], B.shape[1])
     if out is not None:
         check.out(out, "out", shape, A.dtype, {"A": A, "B": B})
@@ -71,6 +103,9 @@ def matmul(
         )
     if device == "cuda":
         return _matmul_cuda(chosen, A, B, out)
+    n_threads = default_threads() if threads is None else check.threads(threads)
+    if chosen.any_layout:
+        return _matmul_packed(A, B, out, n_threads)
     A, B = check.for_kernel(A), check.for_kernel(B)
     is_direct = out is not None and out.flags.c_contiguous and out.flags.aligned and type(out) is np.ndarray
     result = out if is_direct and out is not None else np.empty(shape, A.dtype)
@@ -78,6 +113,17 @@ def matmul(
     if out is not None and result is not out:
         out[...] = result
         return out
+    return result
+
+
+def _matmul_packed(A: np.ndarray, B: np.ndarray, out: np.ndarray | None, threads: int) -> np.ndarray:
+    result = np.empty((A.shape[0], B.shape[1]), A.dtype) if out is None else out
+    learn(A, B, result)
+    if result.flags.aligned and multiply(A, B, result, threads) == DONE:
+        return result
+    whole = np.empty(result.shape, A.dtype)  # neither rows nor columns of out are contiguous
+    multiply(A, B, whole, threads)
+    result[...] = whole
     return result
 
 

@@ -15,11 +15,14 @@ class Rung:
 
     name : the same everywhere.  idea : what it adds to the rung below, in five words.
     where : the module for each device that has this rung, and the kernel's name in it.
+    any_layout : whether its CPU kernel takes A and B in any layout, read-only ones included, and out with
+    contiguous rows or columns; the others take C order alone.
     """
 
     name: str
     idea: str
     where: Mapping[str, str]
+    any_layout: bool = False
 
     @property
     def is_numpy(self) -> bool:
@@ -53,6 +56,7 @@ RUNGS: Mapping[str, Rung] = MappingProxyType(
             _both("column", "a matrix-vector product per column"),
             _both("full", "whole rows, contiguous inner loop"),
             _both("blocked", "blocks that stay in cache"),
+            Rung("packed", "packed panels and register tiles", {"cpu": "entry:packed"}, any_layout=True),
             _numpy("numpy-element", "element", "a NumPy dot per entry"),
             _numpy("numpy-column", "column", "a NumPy call per column"),
             _numpy("numpy-row", "row", "a NumPy call per row"),
@@ -61,4 +65,9 @@ RUNGS: Mapping[str, Rung] = MappingProxyType(
         )
     }
 )
-DEFAULT = "blocked"
+DEFAULT = "packed"
+
+
+def fastest(device: str) -> str:
+    """The rung that ``matmul`` takes when none is named: the last of its own that the device has."""
+    return [rung.name for rung in RUNGS.values() if device in rung.devices and not rung.is_numpy][-1]

@@ -1,0 +1,42 @@
+"""Kernels for a user's own compiled code.  Arguments are trusted: nothing is checked.
+
+::
+
+    from numba import njit
+    from numbasgd import kernels
+
+    @njit
+    def hidden(X, W, out):
+        kernels.matmul(X, W, out)
+        ...
+
+A path that no product took before is compiled at the first product that takes it, which needs the
+interpreter for a moment.  Inside a ``prange``, whose threads would wait for the interpreter while it waits
+for them, let ``prepare`` come first.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from numbasgd.jit import jit
+from numbasgd.matmul import entry
+
+__all__ = ["matmul", "prepare"]
+
+
+@jit
+def matmul(A, B, out, threads=1):
+    """out := A @ B by ``packed``, with at most ``threads`` threads.
+
+    A : (m, k), B : (k, n), out : (m, n), all float32 or all float64.  A and B in any layout; out with rows
+    or columns that are contiguous, overlapping neither A nor B.  What out held does not matter.
+    """
+    entry.trusted(A, B, out, threads)
+
+
+def prepare(dtype: Any = np.float32) -> None:
+    """Compile, or load from the cache, every path for float32 or for float64."""
+    entry.products[np.dtype(dtype)].prepare_all()

@@ -1,0 +1,264 @@
+"""The way into ``packed``: one compiled function that chooses the path, and paths compiled when first used.
+
+A product of 16 x 16 takes less time than choosing its path in Python would, so the choice is compiled too.
+But nobody uses all paths, and compiling them all takes long.  So each path is a compiled function of its
+own, kept in numbasgd's cache and called through its address in a table; an address that is still 0 is asked
+for, which compiles the path or loads it.  The table itself is a symbol that is resolved when code is loaded,
+so code that uses the table can be kept as well, a user's own included.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+from typing import Any
+
+import numpy as np
+from numba import typeof, types
+from numba.core.errors import NumbaError
+from numba.extending import intrinsic
+from numba.np.numpy_support import as_dtype
+
+from numbasgd import native, threads
+from numbasgd.jit import jit
+from numbasgd.machine import cpu as machine
+from numbasgd.matmul import shared, tiles
+from numbasgd.matmul.path import compiled
+from numbasgd.matmul.shared import HEADER, UNIT
+
+# Words of a table, as byte offsets.
+_DISPATCH, _NEED = 0, 8  # addresses: of dispatch, of the callback that compiles a path; UNIT is next
+_PATHS = 64  # path p: _PATHS + 8 * p
+
+DONE, NOT_THIS_WAY = 0, 1  # what the compiled functions return; nothing was written unless DONE
+
+
+def _make_function_of(SIZE: int, table: Any) -> Any:
+    """The address of a path's function, which is compiled now if it never was."""
+
+    def function_of(path):
+        function = native.read(table() + _PATHS + 8 * path)
+        if function == 0:
+            native.call(native.read(table() + _NEED), (path,))
+            function = native.read(table() + _PATHS + 8 * path)
+        return function
+
+    return compiled(function_of, SIZE)
+
+
+def _make_dispatch(SIZE: int, LANES: int, table: Any, choose: Any) -> Any:
+    """dispatch(pa, rsa, csa, pb, rsb, csb, pc, rsc, csc, m, n, k, threads) for one dtype."""
+    PACKED, DOTS, TURNED, SHARE = tiles.PACKED, tiles.DOTS, tiles.TURNED, tiles.SHARE
+    function_of = _make_function_of(SIZE, table)
+    zero = shared.make_zero(SIZE, LANES)
+
+    def dispatch(pa, rsa, csa, pb, rsb, csb, pc, rsc, csc, m, n, k, threads_):
+        if m == 0 or n == 0:
+            return DONE
+        if csc != SIZE and n > 1:  # out has contiguous columns: out.T = B.T @ A.T
+            if rsc != SIZE and m > 1:
+                return NOT_THIS_WAY
+            pa, rsa, csa, pb, rsb, csb = pb, csb, rsb, pa, csa, rsa
+            m, n = n, m
+            rsc = csc
+        if k == 0:
+            zero(pc, rsc, m, n)
+            return DONE
+        if k == 1:
+            csa = SIZE  # a stride that is never taken
+        if n == 1:
+            csb = SIZE
+        path, x, y, z = choose(m, n, k, rsa, csa, rsb, csb, pc, rsc)
+        function = function_of(path)
+        if function == 0:
+            return NOT_THIS_WAY
+        is_shared = threads_ > 1 and m * n * k // LANES >= shared.WORTH_SHARING
+        if is_shared or shared.pieces_of_k(m, n, k, SIZE) > 1:
+            share = function_of(SHARE)
+            most = threads_ if is_shared else 1
+            native.call(share, (path, most, pa, rsa, csa, pb, rsb, csb, pc, rsc, m, n, k, x, y, z))
+            return DONE
+        slot = 0
+        work = 0
+        if path == PACKED or path == PACKED + 1 or DOTS < path <= TURNED:
+            slot = threads.take_workspace()
+            work = threads.workspace_of(slot) + HEADER
+        native.call(function, (pa, rsa, csa, pb, rsb, csb, pc, rsc, m, n, k, 0, work, 0, x, y, z))
+        if slot != 0:
+            threads.give_workspace(slot)
+        return DONE
+
+    return compiled(dispatch, SIZE)
+
+
+class Product:
+    """``packed`` for one dtype: its table, its dispatch and the paths compiled so far."""
+
+    def __init__(self, dtype: Any) -> None:
+        self.dtype = np.dtype(dtype)
+        self.tiles = tiles.Tiles(machine.host(), self.dtype.itemsize)
+        self.choose = self.tiles.make_choose()
+        self.words = np.zeros((_PATHS + 8 * (tiles.N_PATHS + 1)) // 8, np.int64)
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self.words))  # compiled code keeps its address
+        self.compiled: dict[int, Any] = {}
+        self.symbol = f"numbasgd_{self.dtype.name}"
+        native.define(self.symbol, self.words.ctypes.data)
+        self.table = native.make_address_of(self.symbol)
+        self._need = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(self._compile)
+        self._set(_NEED, ctypes.cast(self._need, ctypes.c_void_p).value or 0)
+        self.is_ready = False
+
+    def _set(self, offset: int, address: int) -> None:
+        self.words[offset // 8] = address
+
+    def prepare(self) -> None:
+        """Compile what every product needs: the choice of the path, and how work is shared."""
+        if self.is_ready:
+            return
+        threads.need_workspace(self.tiles.work_bytes + HEADER)
+        size, lanes = self.tiles.size, self.tiles.lanes
+        choose = compiled(self.tiles.make_choose(), *self.tiles.numbers)
+        dispatch = _make_dispatch(size, lanes, self.table, choose)
+        dispatch.compile((types.intp,) * 13)
+        self.dispatch = dispatch
+        self._set(_DISPATCH, native.address_of_compiled(dispatch))
+        self.is_ready = True
+
+    def _compile(self, path: int) -> int:
+        """Called from compiled code for a path whose address is still 0; -1 asks for dispatch."""
+        if path < 0:
+            self.prepare()
+            return 0
+        if path in self.compiled:  # by another thread, a moment ago
+            return 0
+        if path == tiles.SHARE:
+            shared.unit.compile((types.intp,) * 3)
+            self._set(UNIT, native.address_of_compiled(shared.unit))
+            function_of = _make_function_of(self.tiles.size, self.table)
+            function = shared.make_share(self.tiles, self.table, function_of)
+            function.compile((types.intp,) * 16)
+        else:
+            function = compiled(self.tiles.make(path), 8 * self.tiles.size, path)
+            function.compile((types.intp,) * 17)
+        self.compiled[path] = function
+        self._set(_PATHS + 8 * path, native.address_of_compiled(function))
+        return 0
+
+    def prepare_all(self) -> None:
+        """Compile every path."""
+        self.prepare()
+        for path in (*self.tiles.paths, tiles.SHARE):
+            if path not in self.compiled:
+                self._compile(path)
+
+
+products = {dtype: Product(dtype) for dtype in (np.dtype(np.float32), np.dtype(np.float64))}
+
+
+@intrinsic
+def table_of(typingctx, A, B, out):
+    """The table for the dtype of three arrays, which may be any matrices of one dtype; out is written to."""
+    arrays = (A, B, out)
+    if not all(isinstance(a, types.Array) and a.ndim == 2 and a.aligned for a in arrays) or not out.mutable:
+        return None
+    product = products.get(as_dtype(A.dtype))
+    if product is None or not A.dtype == B.dtype == out.dtype:
+        return None
+
+    def codegen(context: Any, b: Any, sig: Any, args: Any) -> Any:
+        return native.emit_address_of(b, product.symbol)
+
+    return types.intp(A, B, out), codegen
+
+
+@jit
+def trusted(A, B, out, threads_):
+    """out := A @ B for arrays that fit together, in any layout; DONE, or NOT_THIS_WAY for a strided out."""
+    table = table_of(A, B, out)
+    if native.read(table + _DISPATCH) == 0:
+        native.call(native.read(table + _NEED), (-1,))
+    arguments = (
+        A.ctypes.data, A.strides[0], A.strides[1], B.ctypes.data, B.strides[0], B.strides[1],
+        out.ctypes.data, out.strides[0], out.strides[1], A.shape[0], B.shape[1], A.shape[1], threads_,
+    )  # fmt: skip
+    return native.call(native.read(table + _DISPATCH), arguments)
+
+
+@jit
+def _low(A):
+    return A.ctypes.data + min(0, (A.shape[0] - 1) * A.strides[0]) + min(0, (A.shape[1] - 1) * A.strides[1])
+
+
+@jit
+def _high(A):
+    return A.ctypes.data + max(0, (A.shape[0] - 1) * A.strides[0]) + max(0, (A.shape[1] - 1) * A.strides[1])
+
+
+@jit
+def checked(A, B, out, threads_):
+    """``trusted`` if the shapes fit and nothing of A and B lies between the first and last entry of out."""
+    if A.shape[1] != B.shape[0] or out.shape[0] != A.shape[0] or out.shape[1] != B.shape[1]:
+        return NOT_THIS_WAY
+    low = _low(out)
+    high = _high(out)
+    if low <= _high(A) and _low(A) <= high or low <= _high(B) and _low(B) <= high:
+        return NOT_THIS_WAY
+    return trusted(A, B, out, threads_)
+
+
+# From Python, ``checked`` runs for the types it was asked to learn and raises for all others.
+checked._can_compile = False  # what disable_compile() sets; it refuses as long as nothing was compiled
+
+
+def learn(A: np.ndarray, B: np.ndarray, out: np.ndarray) -> None:
+    """Compile ``checked`` for writeable arrays like these; for strided ones, once they come often.
+
+    What was learned is remembered here: asking Numba takes its compiler lock, which a process that forks
+    meanwhile would hand to its child locked.
+    """
+    if not (A.flags.writeable and B.flags.writeable and out.flags.aligned):
+        return
+    layout = A.dtype, *(a.flags.c_contiguous - a.flags.f_contiguous for a in (A, B, out))
+    _seen[layout] = _seen.get(layout, 0) + 1
+    if layout in _learned or (_seen[layout] < _OFTEN and not all(a.flags.forc for a in (A, B, out))):
+        return
+    products[A.dtype].prepare()
+    with _learning:
+        _learned.add(layout)
+        checked.disable_compile(False)
+        try:
+            checked.compile((typeof(A), typeof(B), typeof(out), types.intp))
+        finally:
+            checked.disable_compile()
+
+
+def _new_lock() -> None:
+    global _learning
+    _learning = threading.Lock()
+
+
+_learning = threading.Lock()
+if hasattr(os, "register_at_fork"):  # a child of a process that was learning starts with a free lock
+    os.register_at_fork(after_in_child=_new_lock)
+_learned: set[Any] = set()
+_seen: dict[Any, int] = {}  # how often a layout came
+_OFTEN = 20
+
+
+def multiply(A: np.ndarray, B: np.ndarray, out: np.ndarray, threads_: int) -> int:
+    """``trusted`` without compiling anything for these arrays' layouts, read-only ones included."""
+    product = products[A.dtype]
+    product.prepare()
+    places = (A.ctypes.data, *A.strides, B.ctypes.data, *B.strides, out.ctypes.data, *out.strides)
+    return product.dispatch(*places, A.shape[0], B.shape[1], A.shape[1], threads_)
+
+
+def packed(A: np.ndarray, B: np.ndarray, out: np.ndarray) -> None:
+    """out := A @ B in one thread: the rung of that name, with the contract of the kernels in ``cpu``."""
+    try:
+        if checked(A, B, out, 1) == DONE:
+            return
+    except (TypeError, NumbaError):
+        learn(A, B, out)
+    multiply(A, B, out, 1)

@@ -1,0 +1,97 @@
+"""Paths of ``packed`` for few columns, where vectors along a row of out would be mostly padding.
+
+Their arguments are those described in ``packed``.
+"""
+
+from __future__ import annotations
+
+from numbasgd.matmul.dots import PADDED, dots, turn
+from numbasgd.matmul.microkernel import (
+    MASKED,
+    TURNED,
+    WIDTHS,
+    tile,
+)
+from numbasgd.matmul.path import Path
+
+
+def make_dots(SIZE: int, LANES: int, N: int, LOW: int, HIGH: int, R: int, BASE: int, IS_TURNED: int) -> Path:
+    """N columns, known beforehand, no more than a vector or two: vectors lie along k.
+
+    N is cut into parts of HIGH and then LOW columns, R rows at a time.  B is turned, z steps of k at a time,
+    so that it stays in L1, into rows of y bytes.  With IS_TURNED, B's columns are contiguous to begin with.
+    """
+    PARTS = -(-N // HIGH)
+    WIDER = N - LOW * PARTS if LOW < HIGH else PARTS
+    HOW = BASE | (0 if IS_TURNED else PADDED)
+
+    def dot(pa, rsa, csa, pb, rsb, csb, pc, rsc, m, n, k, acc, work, panels, x, y, z):
+        rsw = csb if IS_TURNED else y
+        for p in range(0, k, z):
+            kc = min(z, k - p)
+            W = pb + p * SIZE if IS_TURNED else work
+            if not IS_TURNED:
+                j = 0
+                for part in range(PARTS):
+                    b = pb + p * rsb + j * SIZE
+                    if part < WIDER:
+                        turn(SIZE, LANES, HIGH, b, rsb, W + j * rsw, rsw, kc)
+                        j += HIGH
+                    else:
+                        turn(SIZE, LANES, LOW, b, rsb, W + j * rsw, rsw, kc)
+                        j += LOW
+            i = 0
+            while i < m:
+                a = pa + i * rsa + p * csa
+                is_full = i + R <= m
+                j = 0
+                for part in range(PARTS):
+                    w = W + j * rsw
+                    c = pc + i * rsc + j * SIZE
+                    if part < WIDER:
+                        if is_full:
+                            dots(SIZE, LANES, R, HIGH, HOW, a, rsa, w, rsw, c, rsc, kc, acc)
+                        else:
+                            dots(SIZE, LANES, 1, HIGH, HOW, a, rsa, w, rsw, c, rsc, kc, acc)
+                        j += HIGH
+                    else:
+                        if is_full:
+                            dots(SIZE, LANES, R, LOW, HOW, a, rsa, w, rsw, c, rsc, kc, acc)
+                        else:
+                            dots(SIZE, LANES, 1, LOW, HOW, a, rsa, w, rsw, c, rsc, kc, acc)
+                        j += LOW
+                i += R if is_full else 1
+            acc = 1
+
+    return dot
+
+
+def make_turned(SIZE: int, LANES: int, N: int, LOW: int, HIGH: int, NV: int, BASE: int) -> Path:
+    """N columns, known beforehand, and A the transpose of a C-ordered array: vectors lie along m.
+
+    What the micro-kernel calls B is A here, and the tile is transposed in registers before it is stored.
+    N is cut into parts of HIGH and then LOW columns.  z: steps of k before the next tile.
+    """
+    PARTS = -(-N // HIGH)
+    WIDER = N - LOW * PARTS if LOW < HIGH else PARTS
+    HOW = BASE | TURNED | MASKED | WIDTHS
+    NR = NV * LANES
+
+    def turned(pa, rsa, csa, pb, rsb, csb, pc, rsc, m, n, k, acc, work, panels, x, y, z):
+        for p in range(0, k, z):
+            kc = min(z, k - p)
+            j = 0
+            for part in range(PARTS):
+                b = pb + p * rsb + j * csb
+                for i in range(0, m, NR):
+                    mr = min(NR, m - i)
+                    a = pa + i * SIZE + p * csa
+                    c = pc + i * rsc + j * SIZE
+                    if part < WIDER:
+                        tile(SIZE, LANES, HIGH, NV, HOW, b, csb, rsb, a, csa, c, rsc, kc, HIGH, mr, acc)
+                    else:
+                        tile(SIZE, LANES, LOW, NV, HOW, b, csb, rsb, a, csa, c, rsc, kc, LOW, mr, acc)
+                j += HIGH if part < WIDER else LOW
+            acc = 1
+
+    return turned

@@ -1,0 +1,142 @@
+"""Small intrinsics on raw memory: words, atomic operations and calls through an address.
+
+They let compiled code keep state that outlives a call and that several threads share, and call a kernel
+that was compiled on its own.  All addresses are integers and trusted.
+"""
+
+from __future__ import annotations
+
+import platform
+from typing import Any
+
+import llvmlite.binding
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+_I64 = ir.IntType(64)
+_WORD = _I64.as_pointer()
+_IS_X86 = platform.machine().lower() in ("x86_64", "amd64")
+_IS_ARM = platform.machine().lower() in ("aarch64", "arm64")
+
+intp = types.intp
+
+
+@intrinsic
+def read(typingctx, address):
+    """The 64-bit integer at ``address``; what another thread wrote before it is visible after."""
+
+    def codegen(context: Any, b: Any, sig: Any, args: Any) -> Any:
+        return b.load_atomic(b.inttoptr(args[0], _WORD), "acquire", 8)
+
+    return intp(intp), codegen
+
+
+@intrinsic
+def write(typingctx, address, value):
+    """Write a 64-bit integer; whoever sees it sees all that was written before."""
+
+    def codegen(context: Any, b: Any, sig: Any, args: Any) -> Any:
+        b.store_atomic(args[1], b.inttoptr(args[0], _WORD), "seq_cst", 8)
+        return context.get_dummy_value()
+
+    return types.void(intp, intp), codegen
+
+
+@intrinsic
+def put(typingctx, address, value):
+    """Write a 64-bit integer that no other thread looks at before a later ``write``."""
+
+    def codegen(context: Any, b: Any, sig: Any, args: Any) -> Any:
+        b.store(args[1], b.inttoptr(args[0], _WORD))
+        return context.get_dummy_value()
+
+    return types.void(intp, intp), codegen
+
+
+@intrinsic
+def add(typingctx, address, value):
+    """Add to a 64-bit integer in one step that no thread can come between; returns what it was."""
+
+    def codegen(context: Any, b: Any, sig: Any, args: Any) -> Any:
+        return b.atomic_rmw("add", b.inttoptr(args[0], _WORD), args[1], "seq_cst")
+
+    return intp(intp, intp), codegen
+
+
+@intrinsic
+def swap(typingctx, address, value):
+    """Write a 64-bit integer and return what it was, in one step."""
+
+    def codegen(context: Any, b: Any, sig: Any, args: Any) -> Any:
+        return b.atomic_rmw("xchg", b.inttoptr(args[0], _WORD), args[1], "seq_cst")
+
+    return intp(intp, intp), codegen
+
+
+@intrinsic
+def pause(typingctx):
+    """Tell the core that this is a loop that waits."""
+
+    def codegen(context: Any, b: Any, sig: Any, args: Any) -> Any:
+        nothing = ir.FunctionType(ir.VoidType(), [])
+        if _IS_X86:
+            name = "llvm.x86.sse2.pause"
+            f = b.module.globals.get(name) or ir.Function(b.module, nothing, name)
+            b.call(f, [])
+        elif _IS_ARM:
+            hint = ir.FunctionType(ir.VoidType(), [ir.IntType(32)])
+            name = "llvm.aarch64.hint"
+            f = b.module.globals.get(name) or ir.Function(b.module, hint, name)
+            b.call(f, [ir.Constant(ir.IntType(32), 1)])
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
+@intrinsic
+def call(typingctx, address, arguments):
+    """Call the C function at ``address``, whose arguments are all 64-bit integers and which returns one."""
+    if not isinstance(arguments, types.BaseTuple):
+        return None
+
+    def codegen(context: Any, b: Any, sig: Any, args: Any) -> Any:
+        values = [b.extract_value(args[1], i) for i in range(len(sig.args[1]))]
+        function = ir.FunctionType(_I64, [_I64] * len(values))
+        return b.call(b.inttoptr(args[0], function.as_pointer()), values)
+
+    return intp(intp, types.UniTuple(intp, len(arguments))), codegen
+
+
+def emit_address_of(b: Any, symbol: str) -> Any:
+    """The address that ``symbol`` was given by ``define``.
+
+    It is looked up when the code is loaded, so code that holds it can be kept between processes.
+    """
+    found = b.module.globals.get(symbol)
+    variable = ir.GlobalVariable(b.module, _I64, symbol) if found is None else found
+    return b.ptrtoint(variable, _I64)
+
+
+def make_address_of(symbol: str) -> Any:
+    """An intrinsic without arguments that gives the address of ``symbol``."""
+
+    @intrinsic
+    def address_of(typingctx):
+        def codegen(context: Any, b: Any, sig: Any, args: Any) -> Any:
+            return emit_address_of(b, symbol)
+
+        return intp(), codegen
+
+    return address_of
+
+
+def define(symbol: str, address: int) -> None:
+    """Give ``symbol`` an address in this process."""
+    llvmlite.binding.add_symbol(symbol, address)
+
+
+def address_of_compiled(dispatcher: Any) -> int:
+    """The address of a compiled function's only version, which takes and returns C integers."""
+    (compiled,) = dispatcher.overloads.values()
+    return compiled.library.get_pointer_to_function(compiled.fndesc.llvm_cfunc_wrapper_name)

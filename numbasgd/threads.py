@@ -1,0 +1,276 @@
+"""How parallel work runs: a small pool of our own threads, inside compiled code.
+
+A piece of work is a compiled function ``f(arguments, unit, work) -> int`` and a number of units.  The
+caller and the workers take units one by one until none is left; what a unit computes must not depend on
+who takes it, so results are the same for any number of threads.  ``work`` is the thread's own workspace.
+
+Why our own.  Numba's workqueue layer aborts when two Python threads run parallel code at once, its OpenMP
+layer breaks after a fork, and a queue between Python threads costs more than a middle-sized product.  Here
+
+- workers are Python threads that stay in compiled code and hold no lock of the interpreter.  They wait for
+  work in a loop for a moment, since the next call often comes at once, and then sleep on a semaphore;
+- whoever finds the pool taken computes alone: two Python threads at once are two single-threaded calls;
+- a late worker is never waited for: the caller takes the units that are left;
+- a forked child has none of the threads: it starts with a fresh pool (``os.register_at_fork``).
+
+All state is one array of 64-bit words that is never freed.
+"""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import functools
+import os
+import threading
+from typing import Any
+
+import numpy as np
+from numba import types
+
+from numbasgd import native
+from numbasgd.jit import jit
+from numbasgd.machine.cpu import n_cores
+
+# Words of the state, as byte offsets; what different threads write lies on different cache lines.
+_TAKEN = 0  # 1 while a caller has the pool
+_WORKERS = 8  # threads that were started
+_START, _POST, _WAIT, _YIELD = 16, 24, 32, 40  # addresses: start workers, sem_post, sem_wait, sched_yield
+_QUIT = 48
+_CALLS = 56  # calls since workers were last woken
+_JOB = 64  # number of the job that is open, else 0
+_LAST = 72  # number of the last job
+_FUNCTION, _ARGUMENTS, _UNITS, _MOST = 80, 88, 96, 104  # the job; most workers that may join
+_NEXT = 128  # next unit
+_ACTIVE = 192  # workers inside the job
+_SLEEPERS = 256
+_JOINED = 320  # units that workers did, over all jobs
+_SEMAPHORE = 384
+_GET_WORK = 448  # address: make a workspace for a slot
+_SLOTS = 512  # slot s: [taken, address] at _SLOTS + 16 * s
+N_SLOTS = 64
+MAX_THREADS = 64
+
+_SPINS = 20_000  # rounds of waiting before a worker sleeps: a fraction of a millisecond
+_EAGER = 8  # calls after which sleeping workers are woken even for small work
+
+_state = np.zeros((_SLOTS + 16 * (N_SLOTS + MAX_THREADS)) // 8 + 8, np.int64)
+_base = -(-_state.ctypes.data // 64) * 64
+_SYMBOL = "numbasgd_threads"
+native.define(_SYMBOL, _base)
+_address = native.make_address_of(_SYMBOL)
+ctypes.pythonapi.Py_IncRef(ctypes.py_object(_state))  # compiled threads may outlive the interpreter
+
+
+def _word(offset: int) -> ctypes.c_int64:
+    return ctypes.c_int64.from_address(_base + offset)
+
+
+@jit
+def take_workspace():
+    """Take a workspace that nobody else uses; returns the address of its slot."""
+    state = _address()
+    while True:
+        for s in range(N_SLOTS):
+            slot = state + _SLOTS + 16 * s
+            if native.read(slot) == 0 and native.swap(slot, 1) == 0:
+                if native.read(slot + 8) == 0:
+                    native.call(native.read(state + _GET_WORK), (slot,))
+                return slot
+        native.call(native.read(state + _YIELD), (0,))
+
+
+@jit
+def workspace_of(slot):
+    """The address of the workspace of a slot."""
+    return native.read(slot + 8)
+
+
+@jit
+def give_workspace(slot):
+    """Hand a workspace back."""
+    native.write(slot, 0)
+
+
+@jit
+def _take_units(state, work):
+    """Do units of the open job until none is left; returns how many."""
+    function = native.read(state + _FUNCTION)
+    arguments = native.read(state + _ARGUMENTS)
+    units = native.read(state + _UNITS)
+    done = 0
+    while True:
+        unit = native.add(state + _NEXT, 1)
+        if unit >= units:
+            return done
+        native.call(function, (arguments, unit, work))
+        done += 1
+
+
+@jit
+def run(function, arguments, units, threads, is_large, work):
+    """f(arguments, unit, work) for every unit, by the caller and at most ``threads - 1`` workers.
+
+    is_large : whether the work is worth waking a worker that sleeps.
+    """
+    state = _address()
+    wanted = min(threads, units, MAX_THREADS) - 1
+    if wanted < 1 or native.swap(state + _TAKEN, 1) != 0:
+        for unit in range(units):
+            native.call(function, (arguments, unit, work))
+        return
+    if native.read(state + _WORKERS) < wanted:
+        native.call(native.read(state + _START), (wanted,))
+    job = native.read(state + _LAST) + 1
+    native.write(state + _LAST, job)
+    native.write(state + _FUNCTION, function)
+    native.write(state + _ARGUMENTS, arguments)
+    native.write(state + _UNITS, units)
+    native.write(state + _MOST, wanted)
+    native.write(state + _NEXT, 0)
+    native.write(state + _JOB, job)
+    asleep = native.read(state + _SLEEPERS)
+    if asleep > 0:
+        calls = native.read(state + _CALLS) + 1
+        if is_large or calls >= _EAGER:
+            for _ in range(min(asleep, wanted)):
+                native.call(native.read(state + _POST), (state + _SEMAPHORE,))
+            calls = 0
+        native.write(state + _CALLS, calls)
+    _take_units(state, work)
+    native.write(state + _JOB, 0)
+    rounds = 0
+    while native.read(state + _ACTIVE) > 0:  # seen after _JOB is 0: whoever joins now leaves at once
+        native.pause()
+        rounds += 1
+        if rounds % 1024 == 0:
+            native.call(native.read(state + _YIELD), (0,))
+    native.write(state + _TAKEN, 0)
+
+
+@jit
+def _worker(work):
+    """A worker's life: wait for a job, join it, wait again, sleep, until told to quit."""
+    state = _address()
+    last = 0
+    idle = 0
+    while native.read(state + _QUIT) == 0:
+        job = native.read(state + _JOB)
+        if job != 0 and job != last:
+            last = job
+            idle = 0
+            before = native.add(state + _ACTIVE, 1)
+            if before < native.read(state + _MOST) and native.read(state + _JOB) == job:
+                done = _take_units(state, work)
+                native.add(state + _JOINED, done)
+            native.add(state + _ACTIVE, -1)
+        elif idle < _SPINS:
+            idle += 1
+            native.pause()
+        else:
+            idle = 0
+            native.add(state + _SLEEPERS, 1)
+            native.call(native.read(state + _WAIT), (state + _SEMAPHORE,))
+            native.add(state + _SLEEPERS, -1)
+
+
+class _Pool:
+    """What of the pool needs Python: starting threads, making workspaces, noticing a fork."""
+
+    def __init__(self) -> None:
+        self.work_bytes = 0
+        self.buffers: list[np.ndarray] = []
+        self.threads: list[threading.Thread] = []
+        libc = ctypes.CDLL(None)
+        self.libc = libc
+        self.has_semaphores = all(hasattr(libc, name) for name in ("sem_init", "sem_post", "sem_wait"))
+        # Callbacks from compiled code; kept here, since nothing else keeps them alive.
+        self.start_callback = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(self.start)
+        self.work_callback = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(self.make_workspace)
+        self.reset()
+
+    def reset(self) -> None:
+        """No threads, nothing taken; workspaces that were made stay."""
+        for slot in range(N_SLOTS):
+            _word(_SLOTS + 16 * slot).value = 0
+        for offset in (_TAKEN, _WORKERS, _QUIT, _CALLS, _JOB, _NEXT, _ACTIVE, _SLEEPERS):
+            _word(offset).value = 0
+        self.threads = []
+        _word(_START).value = _pointer(self.start_callback)
+        _word(_GET_WORK).value = _pointer(self.work_callback)
+        _word(_YIELD).value = _pointer(self.libc.sched_yield)
+        if self.has_semaphores:
+            _word(_POST).value = _pointer(self.libc.sem_post)
+            _word(_WAIT).value = _pointer(self.libc.sem_wait)
+            if self.libc.sem_init(ctypes.c_void_p(_base + _SEMAPHORE), 0, 0) != 0:
+                self.has_semaphores = False
+
+    def make_workspace(self, slot: int) -> int:
+        """Give the slot at this address a workspace that starts on a page."""
+        buffer = np.empty(self.work_bytes + 4096, np.uint8)
+        self.buffers.append(buffer)
+        ctypes.c_int64.from_address(slot + 8).value = -(-buffer.ctypes.data // 4096) * 4096
+        return 0
+
+    def start(self, wanted: int) -> int:
+        """Start workers until there are ``wanted``, if the system lets us."""
+        if not self.has_semaphores:
+            _word(_WORKERS).value = MAX_THREADS  # as far as callers ask: there are none to wait for
+            return 0
+        if not _worker.signatures:
+            _worker.compile((types.intp,))
+        while len(self.threads) < min(wanted, MAX_THREADS):
+            slot = _base + _SLOTS + 16 * (N_SLOTS + len(self.threads))
+            if ctypes.c_int64.from_address(slot + 8).value == 0:
+                self.make_workspace(slot)
+            work = ctypes.c_int64.from_address(slot + 8).value
+            thread = threading.Thread(target=_worker, args=(work,), name="numbasgd", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:  # no more threads, or the interpreter is shutting down: go on without
+                _word(_WORKERS).value = MAX_THREADS
+                break
+            self.threads.append(thread)
+            _word(_WORKERS).value = len(self.threads)
+        return 0
+
+    def stop(self) -> None:
+        """Tell the workers to quit, and wait for them a moment."""
+        if not self.threads:
+            return
+        _word(_QUIT).value = 1
+        for _ in self.threads:
+            self.libc.sem_post(ctypes.c_void_p(_base + _SEMAPHORE))
+        for thread in self.threads:
+            thread.join(timeout=1.0)
+
+
+def _pointer(function: Any) -> int:
+    address = ctypes.cast(function, ctypes.c_void_p).value
+    assert address is not None
+    return address
+
+
+_pool = _Pool()
+atexit.register(_pool.stop)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pool.reset)
+
+
+def need_workspace(n_bytes: int) -> None:
+    """Have every workspace made from now on hold at least ``n_bytes``; before the first is made."""
+    _pool.work_bytes = max(_pool.work_bytes, n_bytes)
+
+
+def units_by_workers() -> int:
+    """How many units workers, and not callers, did since the process began."""
+    return _word(_JOINED).value
+
+
+@functools.cache
+def default() -> int:
+    """The most threads that ``threads=None`` uses: ``NUMBASGD_NUM_THREADS``, else the cores to be had."""
+    chosen = os.environ.get("NUMBASGD_NUM_THREADS", "")
+    if chosen.isdecimal() and int(chosen) > 0:
+        return min(int(chosen), MAX_THREADS)
+    return min(n_cores(), MAX_THREADS)

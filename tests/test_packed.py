@@ -1,0 +1,222 @@
+"""``packed``: every path is the product, inside its arrays, and takes any layout without a copy."""
+
+import numpy as np
+import path_cases
+import pytest
+from child import run_python
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_matmul import assert_product
+
+import numbasgd
+from numbasgd import matmul
+from numbasgd.matmul import entry, tiles
+
+DTYPES = ("float32", "float64")
+CASES = [(dtype, path) for dtype in DTYPES for path in path_cases.cases(dtype)]
+
+
+def name_of(case):
+    dtype, path = case
+    m, n, k, layout = path_cases.cases(dtype)[path]
+    return f"{tiles.name_of(path)}{path}-{dtype}-{m}x{k}x{n}{layout}"
+
+
+def test_every_path_has_a_case():
+    """Whatever ``matmul_plan`` can return is tested below."""
+    for dtype in DTYPES:
+        of = entry.products[np.dtype(dtype)].tiles
+        names = {tiles.name_of(path) for path in path_cases.cases(dtype)}
+        assert names == {tiles.name_of(path) for path in of.paths} - {"panels"}  # packed in threads
+        left_out = {p for p in of.paths if tiles.name_of(p) != "panels"} - set(path_cases.cases(dtype))
+        for path in left_out:  # the rule never chooses these on this machine
+            assert tiles.name_of(path) in ("direct", "packed", "dots"), path
+
+
+@pytest.mark.parametrize("case", CASES, ids=name_of)
+def test_every_path(case, rng):
+    dtype, path = case
+    m, n, k, layout = path_cases.cases(dtype)[path]
+    A, B = path_cases.operands(m, n, k, layout, dtype, rng)
+    out = np.full((m, n), np.nan, dtype)
+    matmul(A, B, out=out)
+    assert path in entry.products[np.dtype(dtype)].compiled
+    assert_product(out, A, B)
+    turned = np.full((n, m), np.nan, dtype).T  # columns of out contiguous: computed as B.T @ A.T
+    assert_product(matmul(A, B, out=turned), A, B)
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_random_products(data):
+    check_random(data)
+
+
+@pytest.mark.slow
+@settings(max_examples=1000, deadline=None)
+@given(data=st.data())
+def test_a_thousand_random_products(data):
+    check_random(data)
+
+
+def check_random(data):
+    sides = st.one_of(st.integers(0, 20), st.integers(20, 140), st.sampled_from([256, 300, 512]))
+    m, n, k = (data.draw(sides) for _ in range(3))
+    dtype = data.draw(st.sampled_from(DTYPES))
+    layout = data.draw(st.sampled_from(path_cases.LAYOUTS))
+    threads = data.draw(st.sampled_from([None, 1, 2, 3]))
+    out_layout = data.draw(st.sampled_from(["none", "C", "F", "strided", "reversed"]))
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
+    A, B = path_cases.operands(m, n, k, layout, dtype, rng)
+    if data.draw(st.booleans()):
+        A = A[::-1]
+    if data.draw(st.booleans()):
+        B = B[:, ::-1]
+    if data.draw(st.booleans()) and A.size:  # numbers that differ by many orders
+        A[0] *= np.asarray(2.0**40, dtype)
+    if data.draw(st.booleans()):
+        A.flags.writeable = False
+    out = {
+        "none": None,
+        "C": np.full((m, n), np.nan, dtype),
+        "F": np.full((n, m), np.nan, dtype).T,
+        "strided": np.full((m, 2 * n), np.nan, dtype)[:, ::2],
+        "reversed": np.full((m, n), np.nan, dtype)[::-1],
+    }[out_layout]
+    assert_product(matmul(A, B, out=out, threads=threads), A, B)
+
+
+def test_long_sums_are_cut_the_same_way_for_any_number_of_threads(rng):
+    for dtype in DTYPES:
+        for m, n, k, layout in [
+            (20, 10, 50_001, "A"),
+            (3, 2, 70_000, ""),
+            (30, 20, 20_000, "AB"),
+            (1, 1, 10**5, ""),
+        ]:
+            assert numbasgd.matmul_plan(m, n, k, dtype).k_pieces > 1
+            A, B = path_cases.operands(m, n, k, layout, dtype, rng)
+            one = matmul(A, B, threads=1)
+            assert_product(one, A, B)
+            for threads in (2, 3):
+                np.testing.assert_array_equal(matmul(A, B, threads=threads), one)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_nan_and_inf_on_every_path(dtype, rng):
+    for m, n, k, layout in path_cases.cases(dtype, 2**20).values():
+        A, B = path_cases.operands(m, n, k, layout, dtype, rng)
+        A[m // 2, k // 2] = np.nan
+        B[k - 1, n - 1] = np.inf
+        A[0, k - 1] = 0  # 0 * inf
+        with np.errstate(invalid="ignore"):
+            expected = A.astype("f8") @ B.astype("f8")
+        found = matmul(A, B)
+        np.testing.assert_array_equal(np.isnan(found), np.isnan(expected), err_msg=f"{m} {n} {k} {layout}")
+        np.testing.assert_array_equal(np.isinf(found), np.isinf(expected), err_msg=f"{m} {n} {k} {layout}")
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_no_path_leaves_its_arrays(dtype):
+    """Arrays that end, or begin, at a page that nobody may touch; one thread and two."""
+    run_python(
+        f"""
+        import numbasgd, numpy as np, path_cases
+        from guard import guarded
+        dtype = np.dtype({dtype!r})
+        def place(shape, layout, at_end):
+            array = guarded(shape[::-1] if layout else shape, dtype, at_end=at_end)
+            return array.T if layout else array
+        cases = [c for c in path_cases.cases(dtype.name).values() if c[3] != "strided"]
+        cases += [(33, 49, 300, ""), (65, 1, 70, ""), (13, 520, 529, ""), (33, 5000, 40, "")]
+        cases += [(17, 31, 20001, "A"), (257, 131, 517, "B")]
+        for m, n, k, layout in cases:
+            for at_end in (True, False):
+                A = place((m, k), "A" in layout, at_end)
+                B = place((k, n), "B" in layout, at_end)
+                A[:], B[:] = 1, 2
+                for turned in (False, True):
+                    C = place((m, n), turned, at_end)
+                    for threads in (1, 2):
+                        C[:] = np.nan
+                        numbasgd.matmul(A, B, out=C, threads=threads)
+                        assert (C == 2 * k).all(), (m, n, k, layout)
+        """,
+        NUMBASGD_NUM_THREADS="2",
+    )
+
+
+def test_nothing_is_copied_and_workspaces_are_kept(rng):
+    """A product of large operands in any layout takes no memory but a bounded workspace."""
+    import tracemalloc
+
+    A, B = rng.random((700, 600)), rng.random((800, 600))
+    out = np.empty((600, 600))
+    left, right = A.T[:, :600], B[100:700].T
+    matmul(left, right[:600], out=out)
+    tracemalloc.start()
+    try:
+        for _ in range(3):
+            matmul(left, right[:600], out=out)
+        assert tracemalloc.get_traced_memory()[1] < 20_000
+    finally:
+        tracemalloc.stop()
+    np.testing.assert_allclose(out, left @ right[:600])
+    assert all(p.tiles.work_bytes < 32 << 20 for p in entry.products.values())
+
+
+def test_views_of_one_array_that_interleave_are_not_refused(rng):
+    whole = rng.random((40, 64))
+    A, out = whole[:, :32], whole[:, 32:]
+    B = rng.random((32, 32))
+    expected = A @ B
+    np.testing.assert_allclose(matmul(A, B, out=out), expected)
+    with pytest.raises(ValueError, match="out shares memory with A"):
+        matmul(A, B, out=whole[:, 16:48])
+
+
+def test_compiled_code_can_call_it(tmp_path):
+    """From a user's own function, in a cache of the user's own, in a process that compiled nothing else."""
+    (tmp_path / "mine.py").write_text(
+        "import numba, numpy as np\n"
+        "from numbasgd import kernels\n"
+        "@numba.njit(cache=True)\n"
+        "def twice(A, B, out):\n"
+        "    kernels.matmul(A, B, out)\n"
+        "    kernels.matmul(A.T, out, B)\n"
+    )
+    code = """
+        import numpy as np, mine
+        rng = np.random.default_rng(0)
+        for dtype in (np.float32, np.float64):
+            A, B = rng.random((40, 30)).astype(dtype), rng.random((30, 50)).astype(dtype)
+            expected = A.T @ (A @ B)
+            out = np.empty((40, 50), dtype)
+            mine.twice(A, B, out)
+            assert np.allclose(B, expected, rtol=1e-4)
+        print(sum(mine.twice.stats.cache_hits.values()))
+    """
+    counts = [
+        run_python(code, cwd=tmp_path, NUMBA_CACHE_DIR=str(tmp_path / "cache"), NUMBASGD_CACHE_DIR=None)
+        for _ in range(2)
+    ]
+    assert [c.strip() for c in counts] == ["0", "2"]
+
+
+def test_the_next_process_compiles_nothing(tmp_path):
+    code = """
+        import numpy as np, numbasgd
+        from numbasgd.matmul import entry
+        for n in (16, 70, 700):
+            A = np.ones((n, n), np.float32)
+            numbasgd.matmul(A, A, threads=2)
+            numbasgd.matmul(A, A)
+        seen = [entry.checked, entry.products[A.dtype].dispatch, *entry.products[A.dtype].compiled.values()]
+        for counts in ("cache_hits", "cache_misses"):
+            print(sum(sum(getattr(f.stats, counts).values()) for f in seen))
+    """
+    first, second = (
+        run_python(code, NUMBASGD_CACHE_DIR=str(tmp_path), NUMBA_CACHE_DIR=None).split() for _ in range(2)
+    )
+    assert int(first[1]) >= 6
+    assert second == [first[1], "0"]

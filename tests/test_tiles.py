@@ -1,0 +1,176 @@
+"""The rule that picks paths and tiles: pure, within its limits, right for wide and narrow machines."""
+
+import itertools
+
+import numpy as np
+import path_cases
+import pytest
+from child import run_python
+
+import numbasgd
+from numbasgd.machine import cpu
+from numbasgd.matmul import plan, tiles
+
+K = 1 << 10
+MACHINES = {
+    "avx512": cpu.Machine(64, 32, True, 32 * K, 1024 * K, 32 << 20),
+    "avx2": cpu.Machine(32, 16, True, 32 * K, 256 * K, 8 << 20),
+    "sse": cpu.Machine(16, 16, False, 32 * K, 512 * K, 4 << 20),
+    "neon": cpu.Machine(16, 32, True, 64 * K, 1024 * K, 1 << 20),
+}
+
+
+@pytest.fixture(params=MACHINES)
+def machine(request):
+    return MACHINES[request.param]
+
+
+@pytest.mark.parametrize("size", [4, 8])
+def test_tiles_fit_into_the_registers(machine, size):
+    of = tiles.Tiles(machine, size)
+    for path in of.paths:
+        MR, NV = of.tile(path)
+        assert MR >= 1
+        assert NV >= 1
+        name = tiles.name_of(path)
+        held = {"dots": MR * of.parts(path)[1] if name == "dots" else 0, "inner": 0}.get(name, MR * NV)
+        assert held <= machine.registers - (1 if name != "turned" else 0), (name, path, MR, NV)
+
+
+@pytest.mark.parametrize("size", [4, 8])
+@pytest.mark.parametrize("layout", path_cases.LAYOUTS)
+def test_every_choice_keeps_its_limits(machine, size, layout):
+    of = tiles.Tiles(machine, size)
+    choose = of.make_choose()
+    for m, n, k in itertools.product((1, 3, 8, 16, 33, 200, 3000, 10**6), repeat=3):
+        path, x, y, z = choose(m, n, k, *path_cases.strides(m, n, k, layout, size), 0, n * size)
+        assert path in of.paths
+        name = tiles.name_of(path)
+        MR, NV = of.tile(path)
+        if name == "packed":
+            NR = NV * of.lanes
+            assert 1 <= x <= k
+            assert y >= MR
+            assert y % MR == 0
+            assert z >= NR
+            assert x * y * size + machine.vector <= of.a_bytes, (
+                "packed A does not fit its part of the workspace"
+            )
+            assert x * (z + NR) * size <= of.sums_at - of.a_bytes, "packed B does not fit its part"
+        elif name == "dots":
+            assert n * y + machine.vector <= of.a_bytes
+            assert y >= z * size
+        elif name in ("narrow", "wide"):
+            assert m >= MR
+        if name in ("direct", "few", "dots", "inner", "turned"):
+            assert z >= 1
+        if name not in ("packed", "inner"):
+            assert path_cases.strides(m, n, k, layout, size)[3] == size, "B's rows must be contiguous"
+
+
+def test_k_is_cut_into_pieces_that_do_not_depend_on_threads():
+    assert tiles.pieces_of_k(10, 10, 1000, 4) == 1
+    assert tiles.pieces_of_k(10, 10, 10**6, 4) == 16
+    assert tiles.pieces_of_k(1000, 1000, 10**6, 4) == 1
+
+
+@pytest.mark.parametrize(
+    ("architecture", "features", "expected"),
+    [
+        ("x86_64", {"avx", "avx2", "fma", "avx512f"}, (64, 32, True)),
+        ("x86_64", {"avx", "avx2", "fma"}, (32, 16, True)),
+        ("x86_64", {"avx"}, (32, 16, False)),
+        ("x86_64", {"sse2"}, (16, 16, False)),
+        ("aarch64", set(), (16, 32, True)),
+        ("riscv64", set(), (16, 16, False)),
+    ],
+)
+def test_vector_unit(architecture, features, expected):
+    assert cpu.vector_unit(architecture, frozenset(features)) == expected
+
+
+def test_cache_sizes_are_read_and_made_sense_of(tmp_path):
+    for index, (kind, level, size) in enumerate(
+        [("Data", 1, "48K"), ("Instruction", 1, "32K"), ("Unified", 2, "2M"), ("Unified", 3, "?")]
+    ):
+        folder = tmp_path / f"index{index}"
+        folder.mkdir()
+        for name, value in (("type", kind), ("level", level), ("size", size)):
+            (folder / name).write_text(f"{value}\n")
+    sizes = cpu._cache_sizes(tmp_path)
+    assert sizes == {1: 48 * K, 2: 2048 * K}
+    assert cpu.with_caches((64, 32, True), sizes).l3 == 4 * 2048 * K
+    assert cpu.with_caches((64, 32, True), {}) == cpu.Machine(64, 32, True, 32 * K, 512 * K, 2048 * K)
+    assert cpu._cache_sizes(tmp_path / "none") == {}
+    assert cpu.n_cores() >= 1
+
+
+def test_a_plan_says_what_and_why():
+    of = tiles.Tiles(MACHINES["avx512"], 4)
+    found = plan.plan_of(of, 1000, 1000, 1000, (False, False), 2)
+    assert (found.path, found.MR, found.NR, found.KC, found.threads) == ("packed", 12, 32, 500, 2)
+    assert found.KC * found.MC * 4 <= 480 * K
+    assert plan.plan_of(of, 100, 100, 100, (False, False), 2).path == "direct"
+    assert plan.plan_of(of, 128, 10, 784, (False, False), 2).path == "dots"
+    assert plan.plan_of(of, 784, 10, 128, (True, False), 2).path == "turned"
+    assert plan.plan_of(of, 6, 2048, 2048, (False, False), 2).path == "few"
+    assert plan.plan_of(of, 16, 16, 16, (False, False), 2).threads == 1
+    assert plan.plan_of(of, 0, 16, 16, (False, False), 2).path == "none"
+    assert plan.plan_of(of, 20, 10, 10**6, (True, False), 2).k_pieces == 16
+    mine = numbasgd.matmul_plan(64, 10, 784)
+    assert mine.path in tiles.WHY
+    assert mine.why
+    with pytest.raises(ValueError, match=r"m is -1.*expected a whole number"):
+        numbasgd.matmul_plan(-1, 2, 3)
+    with pytest.raises(TypeError, match=r"dtype is int64.*expected float32 or float64"):
+        numbasgd.matmul_plan(1, 2, 3, np.int64)
+
+
+LESSER = {
+    "avx2": ("haswell", "+avx,+avx2,+fma,+bmi,+bmi2,+sse4.2,+sse4.1,+ssse3,+sse3,+sse2,-avx512f", "zmm"),
+    "avx": ("sandybridge", "+avx,+sse4.2,+sse4.1,+ssse3,+sse3,+sse2,-avx2,-fma,-avx512f", "zmm"),
+    "sse": ("x86-64", "+sse2,-sse3,-avx,-avx2,-fma,-avx512f", "ymm"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lesser", LESSER)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_lesser_cpu_gets_its_own_tiles(lesser, dtype, tmp_path):
+    """Every path, compiled for a CPU with narrower registers: right, and none wider in the assembly."""
+    name, features, forbidden = LESSER[lesser]
+    printed = run_python(
+        f"""
+        import platform, sys
+        if platform.machine() not in ("x86_64", "AMD64"):
+            print("another architecture"); sys.exit()
+        import numpy as np, numbasgd, path_cases
+        from numbasgd.matmul import entry, tiles
+        dtype = np.dtype({dtype!r})
+        rng = np.random.default_rng(0)
+        product = entry.products[dtype]
+        for path, (m, n, k, layout) in path_cases.cases(dtype.name).items():
+            A, B = path_cases.operands(m, n, k, layout, dtype, rng)
+            out = np.full((m, n), np.nan, dtype)
+            numbasgd.matmul(A, B, out=out, threads=2)
+            assert path in product.compiled, (path, product.compiled)
+            bound = 2 * k * np.finfo(dtype).eps * (np.abs(A) @ np.abs(B)).max()
+            assert np.abs(out - A.astype("f8") @ B.astype("f8")).max() <= bound, (path, m, n, k, layout)
+        seen = 0
+        for path, function in product.compiled.items():
+            for text in function.inspect_asm().values():
+                assert {forbidden!r} not in text, path
+                seen += text.count("xmm") + text.count("ymm")
+        print(len(product.compiled), seen > 1000, product.tiles.lanes * dtype.itemsize)
+        """,
+        NUMBA_CPU_NAME=name,
+        NUMBA_CPU_FEATURES=features,
+        NUMBASGD_CACHE_DIR=str(tmp_path),
+        NUMBASGD_NUM_THREADS="2",
+    )
+    if "another" in printed:
+        pytest.skip("these CPU names are those of x86")
+    compiled, has_vectors, width = printed.split()
+    assert int(compiled) > 30
+    assert has_vectors == "True"
+    assert width == ("16" if lesser == "sse" else "32")

@@ -243,30 +243,19 @@ def _excess(h, error, noise, spread, lr, steps, left):
 
 @jit
 def _search(h, error, noise, spread, steps, left):
-    """The rate of least expected excess: decades first, then a golden section between the neighbours."""
+    """The rate of least expected excess: decades first, then around the best one ever closer."""
     top = 2.0 / max(h.max(), 1e-300)
-    best = 0
+    best = 0.0
     least = np.inf
-    for e in range(7):
-        excess = _excess(h, error, noise, spread, top * 10.0**-e, steps, left)
-        if excess < least:
-            best, least = e, excess
-    low, high = -best - 1.0, min(-best + 1.0, 0.0)
-    golden = 0.6180339887498949
-    x = high - golden * (high - low)
-    z = low + golden * (high - low)
-    at_x = _excess(h, error, noise, spread, top * 10.0**x, steps, left)
-    at_z = _excess(h, error, noise, spread, top * 10.0**z, steps, left)
-    for _ in range(7):
-        if at_x < at_z:
-            high, z, at_z = z, x, at_x
-            x = high - golden * (high - low)
-            at_x = _excess(h, error, noise, spread, top * 10.0**x, steps, left)
-        else:
-            low, x, at_x = x, z, at_z
-            z = low + golden * (high - low)
-            at_z = _excess(h, error, noise, spread, top * 10.0**z, steps, left)
-    return top * 10.0 ** (0.5 * (low + high))
+    for stage in range(4):
+        centre = best
+        width = 3.0 if stage == 0 else 0.75 / 3.0 ** (stage - 1)  # decades to either side
+        for q in range(-3, 4):
+            exponent = min(centre + width * q / 3.0, 0.0) if stage > 0 else q - 3.0
+            excess = _excess(h, error, noise, spread, top * 10.0**exponent, steps, left)
+            if excess < least:
+                best, least = exponent, excess
+    return top * 10.0**best
 
 
 def auto_lr(local: Local | None, size: Size, method: Method, n: int, epochs: int, curvature: float) -> float:

@@ -53,7 +53,9 @@ def _lines(found: Ladder, has_chapter_units: bool) -> list[str]:
     told += ["", f"{found.size} x {found.size} @ {found.size} x {found.size}, {found.dtype}, {where}"]
     if found.blas_threads is None:
         told.append("note:     this BLAS could not be held to one thread; its figures may use more.")
-    told += ["", *_table(found.rows, has_chapter_units), ""]
+    told += ["", *_table(found, has_chapter_units), ""]
+    if found.peak is not None:
+        told.append(f"Peak: {found.peak:.4g} GFLOP/s, a loop of multiply-adds that never leaves the registers.")
     if found.left_out:
         listed = ", ".join(f"{name} (about {s:.0f} s a call)" for name, s in found.left_out.items())
         told.append(f"Left out as too slow at this size: {listed}. Time them with --slow.")
@@ -67,12 +69,12 @@ def _lines(found: Ladder, has_chapter_units: bool) -> list[str]:
     return told
 
 
-def _table(rows: tuple[Row, ...], has_chapter_units: bool) -> list[str]:
-    heads = ["rung", "idea", "median", "spread", "GFLOP/s", "of BLAS", "largest error", "of bound"]
-    aligned = "<<>>>>>>"
+def _table(found: Ladder, has_chapter_units: bool) -> list[str]:
+    heads = ["rung", "idea", "median", "spread", "GFLOP/s", "of peak", "of BLAS", "largest error", "of bound"]
+    aligned = "<<>>>>>>>"
     if has_chapter_units:
         heads, aligned = [*heads, 'chapter\'s "2/t"'], aligned + ">"
-    cells = [heads] + [_cells(row)[: len(heads)] for row in rows]
+    cells = [heads] + [_cells(row, found.peak)[: len(heads)] for row in found.rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return [
         "  ".join(
@@ -82,13 +84,14 @@ def _table(rows: tuple[Row, ...], has_chapter_units: bool) -> list[str]:
     ]
 
 
-def _cells(row: Row) -> list[str]:
+def _cells(row: Row, peak: float | None) -> list[str]:
     return [
         row.rung,
         row.idea,
         f"{row.seconds * 1e3:.4g} ms",
         f"{(row.q3 - row.q1) / row.seconds:.1%}",
         f"{row.gflops:.3g}",
+        "" if peak is None else f"{100 * row.gflops / peak:.3g} %",
         "" if row.share is None else f"{100 * row.share:.3g} %",
         f"{row.error:.1e}",
         f"{100 * row.error_share:.2g} %",

@@ -100,6 +100,13 @@ def limits(quick: bool = False, *, largest: int | None = None) -> dict[str, Any]
     }
 
 
+def fma_peak(dtype: str = "float32") -> float:
+    """GFLOP/s of one thread that only multiplies and adds in registers; a fused multiply-add is two."""
+    one = _multiply_add(np.dtype(dtype).type)
+    rounds.turns([one], Effort(3, 16, 1e-3, 1.5))
+    return rounds.limit(one.rates, 1e-9)["value"]
+
+
 def _multiply_add(dtype: Any) -> Probe:
     lanes, chains = register_bytes() // np.dtype(dtype).itemsize, probes.n_chains()
     kernel = probes.make_multiply_add(lanes, chains, probes.has_fma())

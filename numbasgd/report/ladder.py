@@ -11,6 +11,7 @@ import numpy as np
 
 from numbasgd import check
 from numbasgd.machine.fingerprint import fingerprint
+from numbasgd.machine.peaks import fma_peak
 from numbasgd.machine.timing import Timing, aligned, elapsed, one_blas_thread, time_together
 from numbasgd.matmul import RUNGS, verify
 
@@ -50,6 +51,7 @@ class Ladder:
 
     left_out : rungs that were not timed, with the seconds that a call was estimated to take.
     blas_threads : threads that the BLAS ran on, None where it cannot be told.
+    peak : GFLOP/s of a loop that multiplies and adds in registers alone, None for a GPU.
     """
 
     size: int
@@ -58,6 +60,7 @@ class Ladder:
     rows: tuple[Row, ...]
     left_out: Mapping[str, float]
     blas_threads: int | None
+    peak: float | None
     machine: Mapping[str, Any]
 
     def __getitem__(self, rung: str) -> Row | None:
@@ -75,7 +78,7 @@ class Ladder:
         return {
             "schema": SCHEMA,
             "kind": "ladder",
-            **{name: getattr(self, name) for name in ("size", "dtype", "device", "blas_threads")},
+            **{name: getattr(self, name) for name in ("size", "dtype", "device", "blas_threads", "peak")},
             "reference": REFERENCE,
             "rows": [asdict(row) for row in self.rows],
             "left_out": dict(self.left_out),
@@ -134,8 +137,9 @@ def measure(
             names = [name for name in names if name not in left_out]
         timings = time_together({name: calls[name] for name in names}, seconds=seconds, min_rounds=3)
         fetch()
+        peak = fma_peak(dtype) if device == "cpu" else None
     rows = [_row(name, A, B, results[name], timings) for name in names]
-    return Ladder(size, dtype, device, tuple(rows), left_out, blas_threads, fingerprint())
+    return Ladder(size, dtype, device, tuple(rows), left_out, blas_threads, peak, fingerprint())
 
 
 def _operands(size: int, dtype: str) -> tuple[np.ndarray, np.ndarray]:

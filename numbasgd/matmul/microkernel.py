@@ -174,6 +174,8 @@ class _Tile:
         base, times = pas[i // _ROWS_A_BASE], i % _ROWS_A_BASE
         if step:
             base = at(b, base, b.mul(self.csa, i64(step)))
+        if self.NV == 1:  # used once: the multiply-add itself can spread it
+            return L.spread(b, at(b, base, b.mul(self.rsa, i64(times))))
         return L.spread_at(b, base, self.rsa, times)
 
     def _spread_prefetch(self, entry: ir.Block) -> tuple[ir.PhiInstr, ir.Value]:

@@ -223,6 +223,7 @@ def make_choose(
     VECTOR = SIZE * LANES
     ROOMY = REGISTERS == 32
     KC = (2048 if VECTOR == 64 else 1024) // SIZE
+    IN_PLACE = L2 if ROOMY else L2 // 4 - 1  # bytes of B; narrow panels read it too often from L2
     COLLIDE = 4096  # rows at multiples of this share the lines of an L1 cache
 
     def choose(m, n, k, rsa, csa, rsb, csb, pc, rsc):
@@ -255,7 +256,7 @@ def make_choose(
                 unit = 12 * LANES
                 x = max(8 * LANES, L2 * 3 // 8 // (k * SIZE) // unit * unit)
                 return WIDE, x, 0, 0
-            if k * n * SIZE <= L2 and m * k * SIZE <= L3 // 4:
+            if k * n * SIZE <= IN_PLACE and m * k * SIZE <= L3 // 4:
                 nv = 2 if n <= 2 * LANES else 4 if n <= 4 * LANES else 3
                 if not ROOMY:
                     nv = 2

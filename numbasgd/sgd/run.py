@@ -133,7 +133,7 @@ class Run:
         )
         self.lanes = problem.kernels.lanes
         self.size = padded(rows.d, self.lanes)
-        self.state = np.zeros((3, self.size + self.lanes), problem.y.dtype)
+        self.state = np.zeros((4, self.size + self.lanes), problem.y.dtype)
         self.count = np.zeros(2, np.int64)
         self.work = np.empty(work_for(rows.d, self.lanes, rows.is_gathered), problem.y.dtype)
         self.wide = np.empty(self.size)

@@ -144,7 +144,7 @@ class Run:
             batch_size >= self.n and method.sampling != "replacement"
         )
         length = 0 if in_order else min(self.n, -(-WINDOW // batch_size) * batch_size)
-        self.window = np.empty(length, np.int32 if self.n < 2**31 else np.int64)
+        self.window = np.empty(length, np.int32 if self.n < 2**30 else np.int64)
         row_bytes = max(1, rows.d * problem.y.itemsize)
         is_far = row_bytes * rows.n > _CACHED and not rows.is_gathered
         self.ahead = max(4, min(32, 8192 // row_bytes)) if is_far else 0

@@ -19,18 +19,20 @@ _FAR = 1 << 19  # bytes of X from which on memory is asked for ahead
 def gradient(
     X: Any, y: Any, w: Any, b: float = 0.0, *, loss: str = "squared", rows: Any = None, device: str = "cpu"
 ) -> tuple[np.ndarray, float]:
-    """The mean gradient of ``(x.w + b - y)^2 / 2`` over some rows, in one pass over them.
+    """The mean gradient of the loss of ``x.w + b`` over some rows, in one pass over them.
 
-    ``g = mean of (x_i.w + b - y_i) x_i`` and ``gb = mean of (x_i.w + b - y_i)``: the gradient that a step
-    of minibatch SGD takes when ``rows`` is the minibatch.
+    ``g = mean of slope_i x_i`` and ``gb = mean of slope_i``, for the squared loss with ``slope_i = x_i.w + b -
+    y_i``: the gradient that a step of minibatch SGD takes when ``rows`` is the minibatch.
 
     Parameters
     ----------
     X : array_like, shape (n, d)
     y : array_like, shape (n,)
+        Targets; for "logistic" and "hinge" two classes, or any of -1 and 1.
     w : array_like, shape (d,)
     b : float
-    loss : {"squared"}
+    loss : {"squared", "huber", "logistic", "hinge"}
+        See ``numbasgd.sgd.losses``; on "cuda" only "squared".
     rows : array_like of int, shape (m,), or of bool, shape (n,), optional
         The rows to take, repeated ones as often as they are named; all of them if left out.
     device : {"cpu", "cuda"}
@@ -56,7 +58,8 @@ def gradient(
     >>> g.shape
     (5,)
     """
-    X, y = rows_and_targets(X, y)
+    check.choice(loss, "loss", LOSSES)
+    X, y, _ = rows_and_targets(X, y, loss, is_whole=False)
     w = check.array(w, "w", 1)
     if len(w) != X.shape[1]:
         raise ValueError(
@@ -65,8 +68,11 @@ def gradient(
         )
     X, y, w = check.same_dtype(X, y, w)
     b = check.real(b, "b", hint="Pass the intercept as one number.")
-    check.choice(loss, "loss", LOSSES)
     check.choice(device, "device", ("cpu", "cuda"))
+    if device == "cuda" and loss != "squared":
+        raise ValueError(
+            f"loss is {loss!r} with device='cuda'; expected 'squared' on this device. Pass device='cpu'."
+        )
     index = _EVERY_ROW if rows is None else _rows(rows, len(X))
     y, w = check.for_kernel(y), check.for_kernel(w)
     out = np.empty(len(w) + 1, X.dtype)

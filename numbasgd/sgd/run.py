@@ -206,13 +206,16 @@ class Run:
         w, b = row[: self.d].copy(), float(row[self.size])
         return (w, b) if self.scale is None else self.scale.back(w, b)
 
-    def evaluate(self, *, is_recorded: bool) -> Moment:
-        """Evaluate the present weights, keep the best, and raise if the loss has left for infinity."""
+    def evaluate(self, *, is_recorded: bool, is_candidate: bool = True) -> Moment:
+        """Evaluate the present weights, and raise if the loss has left for infinity.
+
+        is_candidate : whether they may be kept as the best ones.
+        """
         moment = self.moment()
         watched = moment.objective if self.validation is None else moment.validation
         self._watch(moment)
         book = self.book
-        is_better = watched < book.best_watched
+        is_better = is_candidate and watched < book.best_watched
         n_moments = book.n_moments
         if is_recorded:
             del self.history[n_moments:]
@@ -329,7 +332,8 @@ class Run:
         moment = None
         is_checked = (every is None or every > self.n) and self.samples == self.checked
         if is_recorded or is_checked or (is_epoch and patience is not None):
-            moment = self.evaluate(is_recorded=is_recorded)
+            # Early stopping goes by epochs, so that it does not depend on what else is evaluated.
+            moment = self.evaluate(is_recorded=is_recorded, is_candidate=patience is None or is_epoch)
         show(self.samples, moment)
         if is_epoch and patience is not None and moment is not None:
             share, epochs = patience

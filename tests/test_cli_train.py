@@ -46,6 +46,43 @@ def test_a_users_npy_with_all_options(table, tmp_path, capsys):
     assert (tmp_path / "loss.svg").read_text().startswith("<?xml")
 
 
+def test_all_options_of_the_method(table, tmp_path, capsys):
+    _, X, y = table
+    y = np.where(y > y.mean(), 2.0, 1.0)
+    np.save(tmp_path / "mine.npy", np.column_stack([X, y]))
+    options = "--loss logistic --momentum 0.5 --nesterov --average 1 --l2 0.125 --l1 0.0625 --lr 0.1,0.05,0.05"
+    options += " --epochs 3 --validation-fraction 0.25 --tol 1e-3 --patience 2 --seed 1 --verbose"
+    argv = ["train", str(tmp_path / "mine.npy"), "--target", "-1", *options.split()]
+    assert main([*argv, "--json"]) == 0
+    found = capsys.readouterr()
+    method = {"loss": "logistic", "momentum": 0.5, "nesterov": True, "average": 1, "l2": 0.125, "l1": 0.0625}
+    stopping = {"validation_fraction": 0.25, "tol": 1e-3, "patience": 2}
+    same = train(X, y, **method, **stopping, lr=[0.1, 0.05, 0.05], epochs=3, seed=1)
+    printed = json.loads(found.out)
+    for name in ("w", "b", "objective", "validation_loss", "classes", "settings"):
+        assert printed[name] == same.to_dict()[name]
+    assert len(found.err.splitlines()) == 3
+    assert main(argv) == 0
+    printed = capsys.readouterr().out
+    for part in (
+        "one per epoch",
+        "momentum 0.5, nesterov True, average 1, l2 0.125, l1 0.0625",
+        "mean logistic loss",
+        "objective  ",
+        "held out   ",
+        "classes    1 where a score is below 0, else 2",
+    ):
+        assert part in printed
+    assert main(["train", "--average", "0"]) == 0
+    assert "average True" in capsys.readouterr().out
+
+
+def test_defaults_are_those_of_train(capsys):
+    assert main(["train", "--seed", "1", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["settings"] == train(seed=1).settings
+
+
 def test_the_table_names_the_twin(capsys):
     assert main(["train", "--epochs", "3", "--seed", "1"]) == 0
     printed = capsys.readouterr().out
@@ -123,6 +160,18 @@ def test_noise_of_a_users_table(table, capsys):
         (["train", "CSV", "--target", "price", "--twin"], ("--twin and DATA", "expected one")),
         (["train", "--chapter", "--lr", "1"], ("--chapter", "expected it alone")),
         (["train", "--lr", "fast"], ("--lr is 'fast'", "expected a number")),
+        (["train", "--lr", "0.1,fast"], ("--lr is 'fast'", "expected a number")),
+        (["train", "--lr", "0.1,"], ("--lr is ''", "expected a number")),
+        (["train", "--lr", "0.1,0.1,0.1"], ("lr holds 3 rates for 2 epochs", "expected one rate per epoch")),
+        (["train", "--loss", "logistic"], ("y holds", "expected two classes")),
+        (["train", "--loss", "log"], ("loss is 'log'", "Did you mean 'logistic'?")),
+        (["train", "--momentum", "1"], ("momentum is 1.0", "expected")),
+        (["train", "--nesterov"], ("nesterov is True but momentum is 0", "Pass")),
+        (["train", "--average", "-1"], ("average is -1", "expected")),
+        (["train", "--l1", "-1"], ("l1 is -1.0", "expected 0 or more")),
+        (["train", "--validation-fraction", "1"], ("validation_fraction is 1.0", "expected")),
+        (["train", "--patience", "0"], ("patience is 0", "expected")),
+        (["train", "--chapter", "--l2", "0.1"], ("--chapter", "expected it alone")),
         (["train", "--lr", "-1"], ("lr is -1.0", "expected a finite number above 0")),
         (["train", "--batch-size", "0"], ("batch_size is 0", "expected an integer from 1 to 1500")),
         (["train", "--eval-every", "often"], ("--eval-every is 'often'", "expected")),

@@ -6,13 +6,37 @@ from child import run_python
 from conftest import says
 
 from numbasgd import epoch_order
+from numbasgd.sgd.sampling import SAMPLINGS, WINDOW, fill_order, scatter
+
+# above the window, where an order is computed and not shuffled: powers of two and neighbours, primes, squares
+LONG = [4097, 4099, 5000, 8191, 8192, 8193, 65535, 65536, 65537, 99_991, 100_489, 262_144, 299_993, 300_000]
 
 
-@pytest.mark.parametrize("n", [1, 2, 3, 10, 511, 512, 513, 1500, 5000])
+@pytest.mark.parametrize("n", [1, 2, 3, 10, 511, 512, 513, 1500, 4095, 4096, *LONG])
 def test_every_row_once(n):
     order = epoch_order(1, 0, n)
     assert order.dtype == np.int64
-    assert sorted(order) == list(range(n))
+    assert np.array_equal(np.sort(order), np.arange(n))
+    assert n < 10 or not np.array_equal(order, np.arange(n))
+
+
+def test_the_network_makes_a_permutation_of_any_length():
+    for n in range(1, 700):
+        order = np.empty(n, np.int32)
+        for epoch in range(3):
+            scatter(order, n, 5, epoch, 0)
+            assert np.array_equal(np.sort(order), np.arange(n)), n
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.int64])
+@pytest.mark.parametrize("sampling", SAMPLINGS)
+@pytest.mark.parametrize("n", [4097, 65536, 99_991])
+def test_any_part_of_an_order_is_known_alone(n, sampling, dtype):
+    whole = epoch_order(2**63 - 1, 7, n, sampling)
+    for first, count in [(0, 1), (0, WINDOW), (1, 13), (n - WINDOW, WINDOW), (n - 1, 1), (n // 2, 100)]:
+        part = np.empty(count, dtype)
+        fill_order(part, n, SAMPLINGS[sampling], 2**63 - 1, 7, first)
+        assert np.array_equal(part, whole[first : first + count])
 
 
 def test_seeds_and_epochs_give_other_orders():
@@ -58,6 +82,51 @@ def test_positions_and_pairs_are_uniform(n, vary):
     np.add.at(follows, (orders[:, :-1].ravel(), orders[:, 1:].ravel()), 1)
     pairs = follows[~np.eye(n, dtype=bool)]
     assert chi_squared(pairs) < limit(n * (n - 1) - 1 if n > 2 else 1)
+
+
+def cells(n, count):
+    """Which of ``count`` cells each of n numbers is in, and the numbers in each cell."""
+    cell = np.arange(n) * count // n
+    return cell, np.bincount(cell, minlength=count)
+
+
+def uneven(counts, shares):
+    expected = counts.sum() * shares / shares.sum()
+    return float(np.sum((counts - expected) ** 2 / expected))
+
+
+@pytest.mark.parametrize("vary", ["epoch", "seed"])
+@pytest.mark.parametrize("n", [1500, 4097, 5000, 8192])
+def test_positions_and_pairs_of_long_orders_are_uniform(n, vary):
+    """In 40 x 40 cells, pairs of positions at distances that the network's two halves might betray."""
+    draws, k = 500, 40
+    orders = np.array([epoch_order(*((0, t) if vary == "epoch" else (t, 0)), n) for t in range(draws)])
+    cell, sizes = cells(n, k)
+    rows = cell[orders]
+    positions = np.bincount((cell * k + rows).ravel(), minlength=k * k)
+    assert uneven(positions, np.outer(sizes, sizes).ravel()) < limit((k - 1) ** 2)
+    pairs = (np.outer(sizes, sizes) - np.diag(sizes)).ravel()
+    for distance in (1, 2, 64, 128, n // 2):
+        found = np.bincount((rows[:, :-distance] * k + rows[:, distance:]).ravel(), minlength=k * k)
+        assert uneven(found, pairs) < limit(k * k - 1), distance
+        steps = (orders[:, distance:] - orders[:, :-distance]) % n
+        counts = np.bincount(steps.ravel(), minlength=n)
+        assert counts[0] == 0
+        assert chi_squared(counts[1:]) < limit(n - 2), distance
+
+
+@pytest.mark.parametrize("n", [1500, 4097])
+def test_orders_of_different_epochs_and_seeds_know_nothing_of_each_other(n):
+    k = 40
+    cell, sizes = cells(n, k)
+    orders = {(s, e): cell[epoch_order(s, e, n)] for s in range(20) for e in range(20)}
+    shares = np.outer(sizes, sizes).ravel()
+    for ds, de in [(0, 1), (1, 0), (1, 1), (1, -1)]:
+        counts = np.zeros(k * k)
+        for (s, e), one in orders.items():
+            if (s + ds, e + de) in orders:
+                counts += np.bincount(one * k + orders[s + ds, e + de], minlength=k * k)
+        assert uneven(counts, shares) < limit((k - 1) ** 2)
 
 
 def test_all_orders_of_four_are_equally_likely():

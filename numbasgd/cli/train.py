@@ -24,13 +24,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--chapter", action="store_true", help="the chapter's four runs on the airfoil data")
     parser.add_argument("--twin", action="store_true", help="the embedded twin instead of the airfoil file")
     parser.add_argument("--batch-size", type=int, metavar="B", help="rows a step (default 10)")
-    parser.add_argument("--lr", help='learning rate, a number or "auto" (default auto)')
+    parser.add_argument("--lr", help='learning rate: a number, one per epoch as 0.1,0.05 or "auto" (default)')
     parser.add_argument("--epochs", type=int, metavar="N", help="passes over the data (default 2)")
+    parser.add_argument("--loss", help="squared (default), huber, logistic or hinge")
     parser.add_argument("--sampling", help="reshuffle (default), once, replacement or sequential")
+    parser.add_argument("--momentum", type=float, metavar="M", help="0 (default) to below 1, for example 0.9")
+    parser.add_argument("--nesterov", action="store_true", help="momentum in the form of Nesterov")
+    parser.add_argument(
+        "--average", type=int, metavar="E", help="mean of the weights over steps after E epochs"
+    )
+    parser.add_argument("--l2", type=float, metavar="A", help="penalty A * |w|^2 / 2 (default 0)")
+    parser.add_argument("--l1", type=float, metavar="A", help="penalty A * |w|_1 (default 0)")
     parser.add_argument("--standardize", action="store_true", help="train on standardized columns")
     parser.add_argument("--no-intercept", action="store_true", help="fit no intercept")
+    parser.add_argument("--validation-fraction", type=float, metavar="F", help="share of rows to hold out")
+    parser.add_argument(
+        "--tol", type=float, metavar="T", help="stop when the loss falls by less than this share"
+    )
+    parser.add_argument(
+        "--patience", type=int, metavar="N", help="epochs to wait for a better loss (default 5)"
+    )
     parser.add_argument("--eval-every", metavar="K", help='"epoch" (default), a number of samples, or "none"')
     parser.add_argument("--seed", type=int, help="for the same run again")
+    parser.add_argument("--verbose", action="store_true", help="a line on stderr for each evaluation")
     parser.add_argument("--plot", metavar="FILE", help="write a picture of the loss, for example loss.png")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
@@ -44,18 +60,20 @@ def run(args: argparse.Namespace) -> int:
     return _chapter(args) if args.chapter else _train(args)
 
 
+_NAMED = (
+    "batch_size", "epochs", "loss", "sampling", "seed", "momentum", "nesterov", "average", "l2", "l1",
+    "standardize", "validation_fraction", "tol", "patience", "verbose",
+)  # fmt: skip
+
+
 def _options(args: argparse.Namespace) -> dict[str, Any]:
     """The keyword arguments of ``train`` that were given, under their own names."""
-    options = {
-        "batch_size": args.batch_size,
-        "epochs": args.epochs,
-        "sampling": args.sampling,
-        "seed": args.seed,
-        "lr": args.lr if args.lr in (None, "auto") else _number(args.lr, "--lr"),
-    }
-    options = {name: value for name, value in options.items() if value is not None}
-    if args.standardize:
-        options["standardize"] = True
+    options = {name: getattr(args, name) for name in _NAMED}
+    options["average"] = args.average or (
+        None if args.average is None else True
+    )  # after 0 epochs: from the start
+    options["lr"] = args.lr if args.lr in (None, "auto") else _rates(args.lr)
+    options = {name: value for name, value in options.items() if value is not None and value is not False}
     if args.no_intercept:
         options["intercept"] = False
     if args.eval_every is not None:
@@ -69,7 +87,14 @@ def _number(text: str, name: str) -> float:
     try:
         return float(text)
     except ValueError:
-        raise ValueError(f"{name} is {text!r}; expected a number. Pass for example {name} 1.") from None
+        raise ValueError(f"{name} is {text!r}; expected a number. Pass for example {name} 0.1.") from None
+
+
+def _rates(text: str) -> float | list[float]:
+    """One learning rate, or one for each epoch."""
+    if "," in text:
+        return [_number(part, "--lr") for part in text.split(",")]
+    return _number(text, "--lr")
 
 
 def _whole(text: str, name: str) -> int:
@@ -114,17 +139,36 @@ def _train(args: argparse.Namespace) -> int:
     return 0
 
 
+_SHOWN = ("momentum", "nesterov", "average", "l2", "l1", "standardize")
+
+
 def _lines(fit: Fit, names: list[str] | None) -> list[str]:
     """One fit for a reader."""
     settings = fit.settings
     names = names or [f"column {j}" for j in range(len(fit.w))]
     width = max(map(len, [*names, "intercept"]))
+    lr_given, loss = settings["lr_given"], settings["loss"]
+    given = "one per epoch" if isinstance(lr_given, list) else lr_given
+    parts = [f"{name} {settings[name]}" for name in _SHOWN if settings[name]]
+    if settings["validation_fraction"] or settings["tol"] is not None:
+        parts.append("early stopping" if settings["tol"] is not None else "some rows held out")
+    more = [f"           {', '.join(parts)}"] if parts else []
+    ends = []
+    if settings["l2"] or settings["l1"]:
+        ends.append(f"objective  {fit.objective[0]:.6g} -> {fit.objective[-1]:.6g} (with the penalties)")
+    if fit.validation_loss is not None:
+        ends.append(f"held out   {fit.validation_loss[0]:.6g} -> {fit.validation_loss[-1]:.6g}")
+    if fit.classes is not None:
+        first, second = fit.classes
+        ends.append(f"classes    {first:g} where a score is below 0, else {second:g}")
     return [
         f"data       {fit.data if fit.data != 'arrays' else 'your table'}, {fit.n} rows x {len(fit.w)} columns",
-        f"settings   batch_size {settings['batch_size']}, lr {settings['lr']:.4g} ({settings['lr_given']}), "
+        f"settings   batch_size {settings['batch_size']}, lr {settings['lr']:.4g} ({given}), "
         f"sampling {settings['sampling']}, seed {fit.seed}",
+        *more,
         f"loss       {fit.loss[0]:.6g} -> {fit.loss[-1]:.6g} in {fit.epochs[-1]:g} epochs "
-        "(half mean squared error)",
+        f"({'half mean squared error' if loss == 'squared' else f'mean {loss} loss'})",
+        *ends,
         f"time       {fit.seconds_per_epoch:.3g} s an epoch; compile {fit.compile_seconds:.2g} s and "
         "evaluation left out",
         *(f"  {name:<{width}}  {value: .6g}" for name, value in zip(names, fit.w, strict=True)),

@@ -10,8 +10,8 @@ y : (n,) targets, same dtype, in.  s : (n,) sample weights with mean 1, or of le
 rows : integers, the order in which rows are taken; of length 0 when that is 0, 1, 2, ...
 ahead : how many rows ahead memory is asked for, 0 for not at all.
 w : weights, padded with zeros to whole registers (``padded(d, lanes)``), in and out.  g : like w.
-state : (3, padded(d, lanes) + lanes) in and out; row 0 the weights and behind the padding the intercept, row 1
-their velocities (momentum), row 2 their means over the steps (averaging).
+state : (4, padded(d, lanes) + lanes) in and out; row 0 the weights and behind the padding the intercept, row 1
+their velocities (momentum), row 2 their means over the steps (averaging), row 3 what rounding took from these.
 count : (2,) steps in that mean, and samples seen, in and out.
 work, wide : room in the dtype of X (``work_for`` entries) and in float64 (``padded(d, lanes)`` entries).
 Arguments are trusted; ``numbasgd.train`` and ``numbasgd.gradient`` are the checked ways in.

@@ -127,7 +127,7 @@ class Fit:
                 f"this fit has loss {self.settings['loss']!r}; expected 'logistic', whose scores are log-odds. "
                 "Use predict(X) or scores(X)."
             )
-        return 0.5 * (1 + np.tanh(0.5 * self.scores(X)))
+        return np.exp(-np.logaddexp(0, -self.scores(X)))  # right to the last digits where it is small, too
 
     def scores(self, X: Any) -> np.ndarray:
         """``X @ w + b``, shape (n,); the errors are those of ``predict``."""

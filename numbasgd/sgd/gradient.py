@@ -28,10 +28,11 @@ def gradient(
     ----------
     X : array_like, shape (n, d)
     y : array_like, shape (n,)
+        Targets; for "logistic" and "hinge" two classes, or any of -1 and 1.
     w : array_like, shape (d,)
     b : float
     loss : {"squared", "huber", "logistic", "hinge"}
-        See ``numbasgd.sgd.losses``; for the last two y holds -1 and 1.
+        See ``numbasgd.sgd.losses``; for the last two y holds two classes.
     rows : array_like of int, shape (m,), or of bool, shape (n,), optional
         The rows to take, repeated ones as often as they are named; all of them if left out.
     device : {"cpu", "cuda"}
@@ -57,7 +58,8 @@ def gradient(
     >>> g.shape
     (5,)
     """
-    X, y = rows_and_targets(X, y)
+    check.choice(loss, "loss", LOSSES)
+    X, y, _ = rows_and_targets(X, y, loss, is_whole=False)
     w = check.array(w, "w", 1)
     if len(w) != X.shape[1]:
         raise ValueError(
@@ -66,7 +68,6 @@ def gradient(
         )
     X, y, w = check.same_dtype(X, y, w)
     b = check.real(b, "b", hint="Pass the intercept as one number.")
-    check.choice(loss, "loss", LOSSES)
     check.choice(device, "device", ("cpu", "cuda"))
     index = _EVERY_ROW if rows is None else _rows(rows, len(X))
     y, w = check.for_kernel(y), check.for_kernel(w)

@@ -12,7 +12,7 @@ from numbasgd import simd
 from numbasgd.jit import jit
 from numbasgd.sgd.rows import CHUNK, LINE, gather
 from numbasgd.sgd.update import Step, make_average, make_update, make_update_intercept
-from numbasgd.simd import add, fill, fma, like, load_all, load_row, pointer, prefetch, store, widen, zeros
+from numbasgd.simd import add, fill, fma, like, load, load_all, load_row, pointer, prefetch, store, widen, zeros
 
 
 def make_sums(
@@ -98,7 +98,8 @@ def make_steps(
         row = size + lanes
         w, b = load_all(state, 0, lanes, n_regs), state[size]
         v, vb = load_all(state, row, lanes, n_regs), state[row + size]
-        mean, mean_b = load_all(state, 2 * row, lanes, n_regs), state[2 * row + size]
+        mean, mean_b = load_all(state, 2 * row, lanes, n_regs), load(state, 2 * row + size, lanes)
+        lost, lost_b = load_all(state, 3 * row, lanes, n_regs), load(state, 3 * row + size, lanes)
         for at in range(start, stop, batch_size):
             e = min(at + batch_size, stop)
             g_sum, gb = sum_registers(X, d, base, si, sj, y, s, rows, n_rows, at, e, ahead, w, b, room)
@@ -109,8 +110,8 @@ def make_steps(
             if is_averaged:
                 count[0] += 1
                 share = T(1 / count[0])
-                mean = average(mean, w, share)
-                mean_b += (b - mean_b) * share
+                mean, lost = average(mean, lost, w, share)
+                mean_b, lost_b = average(mean_b, lost_b, fill(b, lanes), share)
         store(state, 0, w)
         state[size] = b
         if has_momentum:
@@ -118,6 +119,8 @@ def make_steps(
             state[row + size] = vb
         if is_averaged:
             store(state, 2 * row, mean)
-            state[2 * row + size] = mean_b
+            store(state, 2 * row + size, mean_b)
+            store(state, 3 * row, lost)
+            store(state, 3 * row + size, lost_b)
 
     return steps

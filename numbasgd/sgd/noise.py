@@ -90,7 +90,7 @@ def gradient_noise(
     TypeError, ValueError
         For an argument that is not as described.
     """
-    X, y = rows_and_targets(X, y)
+    X, y, _ = rows_and_targets(X, y)
     check.finite(X, "X")
     check.finite(y, "y")
     n, d = X.shape

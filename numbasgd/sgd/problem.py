@@ -11,8 +11,14 @@ from numbasgd import check
 from numbasgd.sgd.losses import LOSSES
 
 
-def rows_and_targets(X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
-    """X (n, d) and y (n,) of one dtype, n at least 1, in any memory order."""
+def rows_and_targets(
+    X: Any, y: Any, loss: str = "squared", *, is_whole: bool = True
+) -> tuple[np.ndarray, np.ndarray, tuple[float, float] | None]:
+    """X (n, d) and y (n,) of one dtype, n at least 1, in any memory order; and the classes, if any.
+
+    Classes become -1 and 1, which every dtype holds, so their dtype does not matter to X.  Rows that are not
+    the whole problem may be of one class, if it is called -1 or 1.
+    """
     X = check.array(X, "X", 2)
     y = check.array(y, "y", 1)
     if len(X) != len(y):
@@ -22,14 +28,17 @@ def rows_and_targets(X: Any, y: Any) -> tuple[np.ndarray, np.ndarray]:
         )
     if len(X) == 0:
         raise ValueError(f"X has shape {X.shape}; expected at least one row. Pass the training rows.")
-    X, y = check.same_dtype(X, y)
-    return X, y
-
-
-def labels(y: np.ndarray, loss: str) -> tuple[np.ndarray, tuple[float, float] | None]:
-    """Targets as the loss wants them: two values become -1 and 1; and which two they were."""
     if LOSSES[loss].targets == "real":
-        return y, None
+        X, y = check.same_dtype(X, y)
+        return X, y, None
+    if not is_whole and np.all(np.abs(y) == 1):
+        return X, y.astype(X.dtype, copy=False), (-1.0, 1.0)
+    signs, classes = _signs(y, loss)
+    return X, signs.astype(X.dtype), classes
+
+
+def _signs(y: np.ndarray, loss: str) -> tuple[np.ndarray, tuple[float, float]]:
+    """Two values as -1 and 1; and which two they were."""
     found = np.unique(y)
     if not np.all(np.isfinite(found)):
         check.finite(y, "y")
@@ -44,7 +53,7 @@ def labels(y: np.ndarray, loss: str) -> tuple[np.ndarray, tuple[float, float] | 
             f"y holds {len(found)} different values ({shown}, ...); expected two classes for loss={loss!r}. "
             'Pass 0 and 1, or use loss="squared" for real numbers.'
         )
-    return np.where(y == found[1], 1, -1).astype(y.dtype), (float(found[0]), float(found[1]))
+    return np.where(y == found[1], 1, -1), (float(found[0]), float(found[1]))
 
 
 def sample_weights(value: Any, n: int, dtype: np.dtype) -> np.ndarray:
@@ -58,11 +67,12 @@ def sample_weights(value: Any, n: int, dtype: np.dtype) -> np.ndarray:
             "Check that both were cut the same way."
         )
     check.finite(s, "sample_weight")
-    if s.min() < 0 or s.sum() <= 0:
+    if s.min() < 0 or s.max() == 0:
         raise ValueError(
-            f"sample_weight has smallest entry {s.min():g} and sum {s.sum():g}; expected weights of 0 or "
+            f"sample_weight has smallest entry {s.min():g} and largest {s.max():g}; expected weights of 0 or "
             "more, not all 0. Leave such rows out, or give them weight 0."
         )
+    s = s / s.max()  # the sum of what was passed may overflow
     return (s / s.mean()).astype(dtype)
 
 
@@ -75,7 +85,7 @@ def rates_of_epochs(lr: Any, epochs: int) -> np.ndarray | None:
         check.real(lr, "lr", hint=hint)
     if callable(lr):
         lr = [lr(epoch) for epoch in range(max(epochs, 1))]
-    if isinstance(lr, Sequence | np.ndarray) and np.ndim(lr) == 1:
+    if isinstance(lr, Sequence) or (isinstance(lr, np.ndarray) and lr.ndim == 1):
         if len(lr) != max(epochs, 1):
             raise ValueError(
                 f"lr holds {len(lr)} rates for {epochs} epochs; expected one rate per epoch. {hint}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -11,6 +12,13 @@ if TYPE_CHECKING:
 
 _QUIET_SECONDS = 1.0
 _BETWEEN_SECONDS = 0.2
+
+
+def _held_out(moment: Moment | None) -> str:
+    """The loss of the held-out rows, where there are any."""
+    if moment is None or math.isnan(moment.validation):
+        return ""
+    return f"  validation {moment.validation:.6g}"
 
 
 class Progress:
@@ -29,12 +37,14 @@ class Progress:
         epoch = samples / self._n
         loss = None if moment is None else moment.loss
         if self._is_verbose and loss is not None:
-            print(f"epoch {epoch:g}  loss {loss:.6g}", file=sys.stderr)
+            print(f"epoch {epoch:g}  loss {loss:.6g}{_held_out(moment)}", file=sys.stderr)
             return
         if not self._is_on or time.monotonic() < self._next:
             return
         self._next = time.monotonic() + _BETWEEN_SECONDS
-        line = f"epoch {epoch:.1f} of {self._epochs}" + ("" if loss is None else f"  loss {loss:.6g}")
+        line = f"epoch {epoch:.1f} of {self._epochs}" + (
+            "" if loss is None else f"  loss {loss:.6g}{_held_out(moment)}"
+        )
         print("\r" + line.ljust(self._shown), end="", file=sys.stderr, flush=True)
         self._shown = len(line)
 

@@ -133,7 +133,7 @@ class Run:
         )
         self.lanes = problem.kernels.lanes
         self.size = padded(rows.d, self.lanes)
-        self.state = np.zeros((3, self.size + self.lanes), problem.y.dtype)
+        self.state = np.zeros((4, self.size + self.lanes), problem.y.dtype)
         self.count = np.zeros(2, np.int64)
         self.work = np.empty(work_for(rows.d, self.lanes, rows.is_gathered), problem.y.dtype)
         self.wide = np.empty(self.size)
@@ -144,7 +144,7 @@ class Run:
             batch_size >= self.n and method.sampling != "replacement"
         )
         length = 0 if in_order else min(self.n, -(-WINDOW // batch_size) * batch_size)
-        self.window = np.empty(length, np.int32 if self.n < 2**31 else np.int64)
+        self.window = np.empty(length, np.int32 if self.n < 2**30 else np.int64)
         row_bytes = max(1, rows.d * problem.y.itemsize)
         is_far = row_bytes * rows.n > _CACHED and not rows.is_gathered
         self.ahead = max(4, min(32, 8192 // row_bytes)) if is_far else 0
@@ -206,13 +206,16 @@ class Run:
         w, b = row[: self.d].copy(), float(row[self.size])
         return (w, b) if self.scale is None else self.scale.back(w, b)
 
-    def evaluate(self, *, is_recorded: bool) -> Moment:
-        """Evaluate the present weights, keep the best, and raise if the loss has left for infinity."""
+    def evaluate(self, *, is_recorded: bool, is_candidate: bool = True) -> Moment:
+        """Evaluate the present weights, and raise if the loss has left for infinity.
+
+        is_candidate : whether they may be kept as the best ones.
+        """
         moment = self.moment()
         watched = moment.objective if self.validation is None else moment.validation
         self._watch(moment)
         book = self.book
-        is_better = watched < book.best_watched
+        is_better = is_candidate and watched < book.best_watched
         n_moments = book.n_moments
         if is_recorded:
             del self.history[n_moments:]
@@ -329,7 +332,8 @@ class Run:
         moment = None
         is_checked = (every is None or every > self.n) and self.samples == self.checked
         if is_recorded or is_checked or (is_epoch and patience is not None):
-            moment = self.evaluate(is_recorded=is_recorded)
+            # Early stopping goes by epochs, so that it does not depend on what else is evaluated.
+            moment = self.evaluate(is_recorded=is_recorded, is_candidate=patience is None or is_epoch)
         show(self.samples, moment)
         if is_epoch and patience is not None and moment is not None:
             share, epochs = patience

@@ -139,12 +139,12 @@ def train(
     True
     """
     check.choice(loss, "loss", LOSSES)
-    X, y, data = _data(X, y)
-    y, classes = problem.labels(y, loss)
+    X, y, classes, data = _data(X, y, loss)
     s = problem.sample_weights(sample_weight, len(X), X.dtype)
     if seed is None:
         seed = secrets.randbits(63)
     seed = check.integer(seed, "seed", low=0, high=2**63 - 1, hint="Pass an integer, or leave it out.")
+    whole = X, y  # what was passed, in whose numbering a NaN is named
     X, y, s, held_out = _split(X, y, s, validation_fraction, seed)
     n, d = X.shape
     if isinstance(batch_size, _Default):
@@ -169,6 +169,7 @@ def train(
     intercept = check.flag(intercept, "intercept")
     standardize = check.flag(standardize, "standardize")
     every = problem.eval_samples(eval_every, n)
+    verbose = check.flag(verbose, "verbose")
     if progress is not None:
         progress = check.flag(progress, "progress")
     stopping = problem.stopping(tol, patience)
@@ -191,7 +192,7 @@ def train(
     scale = None
     if standardize:
         scale = Scale(X, intercept)
-        _require_finite(X, y, scale.spread)
+        _require_finite(*whole, scale.spread)
         w, b = scale.into(w, b)
     Z = X if scale is None else scale.apply(X)
 
@@ -205,13 +206,11 @@ def train(
     if given is None:
         size = rates.size_of(Z, intercept)
         if not np.all(np.isfinite(size)):
-            _require_finite(X, y, np.array(size))
+            _require_finite(*whole, np.array(size))
             raise ValueError(_overflows(X, y, w))
         local = rates.local_model(Z, y, s, w, b, loss, intercept, method.l2)
         given = np.array([rates.auto_lr(local, size, method, n, epochs, curvature)])
     method = method._replace(lrs=problem.lrs_in(given, X.dtype))
-    if scale is None:
-        warn_of_scale(Z, float(given.max()), curvature, isinstance(lr, str))
     held = None
     if held_out is not None:
         Xv, yv, sv = held_out
@@ -219,9 +218,12 @@ def train(
     run = Run(Problem(rows_of(Z), check.for_kernel(y), s, loss), method, scale, safe_lr, held)
     run.compile()
     run.start(w, b)
-    if not np.isfinite(run.history[0].loss):
-        _require_finite(X, y, np.array([np.nan]))
+    first = run.history[0]
+    _require_finite(*whole, np.array([first.loss, first.loss if held is None else first.validation]))
+    if not np.isfinite(first.loss):
         raise ValueError(_overflows(X, y, run.state[0]))
+    if scale is None:
+        warn_of_scale(Z, float(given.max()), curvature, isinstance(lr, str))
 
     settings = {
         "batch_size": batch_size,
@@ -241,7 +243,7 @@ def train(
         "eval_every": eval_every if eval_every is None or isinstance(eval_every, str) else every,
         "validation_fraction": float(validation_fraction),
         "tol": None if stopping is None else stopping[0],
-        "patience": patience,
+        "patience": int(patience),
         "dtype": str(X.dtype),
     }
 
@@ -251,7 +253,7 @@ def train(
     def at_epoch() -> bool:
         return bool(callback(result())) if callback is not None else False
 
-    line = Progress(progress, epochs, n, is_verbose=check.flag(verbose, "verbose"))
+    line = Progress(progress, epochs, n, is_verbose=verbose)
     try:
         run.train(
             epochs, every, patience=stopping, at_epoch=None if callback is None else at_epoch, show=line.show
@@ -263,19 +265,20 @@ def train(
     return result()
 
 
-def _data(X: Any, y: Any) -> tuple[np.ndarray, np.ndarray, str]:
-    """X and y, and where they came from."""
+def _data(X: Any, y: Any, loss: str) -> tuple[np.ndarray, np.ndarray, tuple[float, float] | None, str]:
+    """X and y, the classes if any, and where they came from."""
     if X is None and y is None:
         from numbasgd.data import airfoil_twin
 
-        return (*airfoil_twin(), "embedded twin of the airfoil data")
+        X, y = airfoil_twin()
+        return (*problem.rows_and_targets(X, y, loss), "embedded twin of the airfoil data")
     if X is None or y is None:
         missing, given = ("X", "y") if X is None else ("y", "X")
         raise TypeError(
             f"{missing} is missing while {given} was passed; expected both, or neither for the embedded "
             f"twin data. Pass {missing}."
         )
-    return (*problem.rows_and_targets(X, y), "arrays")
+    return (*problem.rows_and_targets(X, y, loss), "arrays")
 
 
 def _split(
@@ -296,7 +299,13 @@ def _split(
     order = epoch_order(seed, _VALIDATION, n)
     parts = []
     for rows in (np.sort(order[count:]), np.sort(order[:count])):
-        weights = s[rows] / s[rows].mean() if s.size else s
+        weights = s[rows] if s.size else s
+        if s.size and not weights.any():
+            raise ValueError(
+                f"sample_weight is 0 for all {len(rows)} rows on one side of validation_fraction={fraction:g}; "
+                "expected rows that count on either side. Leave rows of weight 0 out, or pass another seed."
+            )
+        weights = weights / weights.mean() if s.size else weights
         parts.append((X[rows], y[rows], weights.astype(X.dtype)))
     return (*parts[0], parts[1])
 
@@ -341,5 +350,5 @@ def _fit(run: Run, data: str, settings: dict[str, Any], classes: tuple[float, fl
         n=run.n,
         classes=classes,
         seed=run.method.seed,
-        settings=settings,
+        settings=dict(settings),
     )

@@ -87,10 +87,16 @@ def make_update_intercept(step: Step) -> Any:
 
 @functools.cache
 def make_average(lanes: int) -> Any:
-    """average(mean, w, t): mean + (w - mean) / t, the mean of t weights from that of t - 1."""
+    """average(mean, lost, w, share) -> (mean, lost): mean + (w - mean) share; share is 1 / steps.
 
-    @jit(variant=str(lanes), forceinline=True)
-    def average(mean, w, t):
-        return add(mean, mul(sub(w, mean), fill(t, lanes)))
+    The change of a late step is below the last digit of the mean, so what rounding takes from each is kept
+    in ``lost`` and added to the next one (Kahan, CACM 8, 1965).  That is why nothing may be reassociated.
+    """
+
+    @jit(variant=str(lanes), forceinline=True, fastmath=False)
+    def average(mean, lost, w, share):
+        change = fma(sub(sub(w, mean), lost), fill(share, lanes), lost)
+        new = add(mean, change)
+        return new, sub(change, sub(new, mean))
 
     return average

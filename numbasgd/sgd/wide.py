@@ -205,7 +205,12 @@ def make_steps(
         A plain step on one row needs no g: the row is added to w.
         """
         row = size + lanes
-        w, v, mean = pointer(state, 0), pointer(state, row), pointer(state, 2 * row)
+        w, v, mean, lost = (
+            pointer(state, 0),
+            pointer(state, row),
+            pointer(state, 2 * row),
+            pointer(state, 3 * row),
+        )
         last = n_rows - 1
         for at in range(start, stop, batch_size):
             e = min(at + batch_size, stop)
@@ -236,8 +241,9 @@ def make_steps(
             if is_averaged:
                 count[0] += 1
                 share = T(1 / count[0])
-                for j in range(0, size, lanes):
-                    store(mean, j, average(load(mean, j, lanes), load(w, j, lanes), share))
-                mean[size] += (w[size] - mean[size]) * share
+                for j in range(0, size + lanes, lanes):  # the intercept too
+                    m, rest = average(load(mean, j, lanes), load(lost, j, lanes), load(w, j, lanes), share)
+                    store(mean, j, m)
+                    store(lost, j, rest)
 
     return steps

@@ -1,0 +1,183 @@
+"""Steps of every kind are those of a plain NumPy loop in float64, in the order that the trainer used."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from numbasgd import epoch_order, train
+
+slow = pytest.mark.slow
+N = 60
+EPOCHS = 4
+
+
+def numpy_loop(X, y, *, batch_size, lrs, seed, momentum=0.0, nesterov=False, l2=0.0, l1=0.0, average=False,
+               sample_weight=None, intercept=True, sampling="reshuffle", b=0.0):  # fmt: skip
+    """Weights and intercept after each epoch, written as the formulas are."""
+    X, y = X.astype(np.float64), y.astype(np.float64)
+    n, d = X.shape
+    s = np.ones(n) if sample_weight is None else sample_weight / np.mean(sample_weight)
+    w, v, vb = np.zeros(d), np.zeros(d), 0.0
+    seen = []
+    for epoch, lr in enumerate(lrs):
+        order = epoch_order(seed, epoch, n, sampling)
+        for at in range(0, n, batch_size):
+            rows = order[at : at + batch_size]
+            slope = s[rows] * (X[rows] @ w + b - y[rows])
+            g, gb = slope @ X[rows] / len(rows) + l2 * w, slope.mean()
+            v, vb = momentum * v + g, momentum * vb + gb
+            w = w - lr * (g + momentum * v if nesterov else v)
+            if intercept:
+                b = b - lr * (gb + momentum * vb if nesterov else vb)
+            w = np.sign(w) * np.maximum(np.abs(w) - lr * l1, 0)
+            if average is not False and epoch >= int(average) * (average is not True):
+                seen.append(np.append(w, b))
+        result = np.mean(seen, axis=0) if seen else np.append(w, b)
+        yield result[:-1], result[-1]
+
+
+def close(fit, w, b, dtype):
+    tolerance = 1e-10 if dtype == np.float64 else 1e-4
+    size = max(np.abs(w).max(initial=0), abs(b))
+    np.testing.assert_allclose(fit.w, w, rtol=tolerance, atol=tolerance * size)
+    assert fit.b == pytest.approx(b, rel=tolerance, abs=tolerance * size)
+
+
+def problem(d, dtype, rng, n=N):
+    X = rng.standard_normal((n, d)) + 0.3
+    y = X @ (rng.standard_normal(d) / np.sqrt(d)) + 1 + 0.3 * rng.standard_normal(n)
+    return X.astype(dtype), y.astype(dtype), rng.uniform(0.2, 2, n)
+
+
+MOMENTA = {"plain": {}, "heavy-ball": {"momentum": 0.875}, "nesterov": {"momentum": 0.875, "nesterov": True}}
+PENALTIES = {"": {}, "l2": {"l2": 0.125}, "l1": {"l1": 0.0625}, "l2-l1": {"l2": 0.125, "l1": 0.0625}}
+AVERAGES = {"": {}, "average": {"average": True}, "average-late": {"average": 2}}
+# What is compiled: momentum, penalties or none, averaging or none, weights or none, and the family of kernels.
+# Without -m slow each part is there at least twice, in few compilations.
+QUICK = {
+    ("plain", True, False, False, 5),
+    ("plain", False, True, True, 5),
+    ("heavy-ball", False, False, True, 5),
+    ("heavy-ball", True, True, True, 5),
+    ("nesterov", True, True, False, 5),
+}
+
+
+def is_quick(momentum, penalty, average, is_weighted, d, dtype):
+    if dtype == "float32":
+        return (momentum, penalty, average, is_weighted, d) == ("nesterov", "l1", "", True, 5)
+    return (momentum, penalty != "", average != "", is_weighted, d) in QUICK
+
+
+def cases():
+    for case in itertools.product(
+        MOMENTA, PENALTIES, AVERAGES, (False, True), (1, 5, 16, 33, 129), ("float32", "float64")
+    ):
+        momentum, penalty, average, is_weighted, d, dtype = case
+        name = "-".join(filter(None, [momentum, penalty, average, "weighted" * is_weighted, str(d), dtype]))
+        options = {**MOMENTA[momentum], **PENALTIES[penalty], **AVERAGES[average]}
+        marks = () if is_quick(*case) else slow
+        yield pytest.param(options, is_weighted, d, dtype, id=name, marks=marks)
+
+
+@pytest.mark.parametrize(("options", "is_weighted", "d", "dtype"), list(cases()))
+def test_steps_are_those_of_a_numpy_loop(options, is_weighted, d, dtype, rng):
+    X, y, s = problem(d, dtype, rng)
+    if is_weighted:
+        options = {**options, "sample_weight": s}
+    rate = 2.0**-4 / (1 + d / 8)
+    for batch_size, intercept in itertools.product((1, 7, N), (True, False)):
+        lr = rate * (1 if batch_size > 1 else 0.25) * (1 - options.get("momentum", 0))
+        lrs = [lr, lr / 2, lr, lr / 4]
+        start = 0.0 if intercept else 0.5
+        shared = {**options, "batch_size": batch_size, "intercept": intercept, "seed": 7}
+        expected = list(numpy_loop(X, y, lrs=lrs, b=start, **shared))
+        init = (np.zeros(d), start)
+        for epochs in (1, EPOCHS):
+            fit = train(X, y, lr=lrs[:epochs], epochs=epochs, init=init, **shared)
+            close(fit, *expected[epochs - 1], X.dtype)
+        assert intercept or fit.b == start
+
+
+@pytest.mark.parametrize("options", [{}, {"momentum": 0.875, "average": 2, "l2": 0.125, "l1": 0.0625}], ids=str)
+@pytest.mark.parametrize("sampling", ["reshuffle", "once", "replacement", "sequential"])
+@pytest.mark.parametrize(("n", "batch_size"), [(4097, 1), (5000, 7), (9001, 1000), (5000, 5000), (300, 300)])
+def test_epochs_longer_than_the_window_and_the_chunks_of_a_sum(n, batch_size, sampling, options, rng):
+    X, y, s = problem(5, np.float64, rng, n)
+    if options:
+        options = {**options, "sample_weight": s}
+    lrs = [0.004 if batch_size == 1 else 0.02] * 3
+    *_, (w, b) = numpy_loop(X, y, lrs=lrs, batch_size=batch_size, seed=3, sampling=sampling, **options)
+    fit = train(X, y, lr=lrs[0], epochs=3, batch_size=batch_size, seed=3, sampling=sampling, **options)
+    close(fit, w, b, X.dtype)
+
+
+@pytest.mark.parametrize("options", [{}, {"momentum": 0.875, "average": 1, "l2": 0.125, "l1": 0.0625}], ids=str)
+@pytest.mark.parametrize("eval_every", [1, 13, 100, None])
+def test_where_the_run_is_looked_at_changes_no_bit(eval_every, options, rng):
+    X, y, s = problem(5, np.float64, rng)
+    options = {**options, "lr": 0.01, "epochs": 3, "batch_size": 7, "seed": 1, "sample_weight": s}
+    fit, same = train(X, y, eval_every=eval_every, **options), train(X, y, **options)
+    assert (fit.w.tobytes(), fit.b, fit.loss[-1]) == (same.w.tobytes(), same.b, same.loss[-1])
+
+
+def test_all_rows_a_step_is_gradient_descent_step_for_step(rng):
+    X, y, _ = problem(5, np.float64, rng)
+    w, b = np.zeros(5), 0.0
+    fit = train(X, y, batch_size=N, lr=0.1, epochs=10)
+    kept = []
+    train(X, y, batch_size=N, lr=0.1, epochs=10, callback=lambda fit: kept.append((fit.w, fit.b)))
+    for epoch in range(10):
+        r = X @ w + b - y
+        assert fit.loss[epoch] == pytest.approx(0.5 * np.mean(r**2), rel=1e-12)
+        w, b = w - 0.1 * (r @ X) / N, b - 0.1 * r.mean()
+        np.testing.assert_allclose(kept[epoch][0], w, rtol=1e-12)
+        assert kept[epoch][1] == pytest.approx(b, rel=1e-12)
+
+
+def test_forms_of_the_learning_rate(rng):
+    X, y, _ = problem(5, np.float64, rng)
+
+    def weights(lr):
+        return train(X, y, lr=lr, epochs=3, seed=0).w.tobytes()
+
+    rates = [0.1, 0.05, 0.025]
+    assert weights(rates) == weights(tuple(rates)) == weights(np.array(rates)) == weights(lambda e: 0.1 / 2**e)
+    assert weights(0.1) == weights([0.1] * 3) == weights(np.float64(0.1)) != weights(rates)
+    assert train(X, y, lr=rates, epochs=3).settings["lr_given"] == rates
+
+
+def test_a_weight_counts_as_so_many_rows(rng):
+    X, y, _ = problem(5, np.float64, rng)
+    s = rng.integers(0, 4, N)
+    twice = np.repeat(np.arange(N), s)
+    fit = train(X, y, sample_weight=s, batch_size=N, lr=0.1, epochs=20)
+    same = train(X[twice], y[twice], batch_size=len(twice), lr=0.1, epochs=20)
+    np.testing.assert_allclose(fit.w, same.w, rtol=1e-10)
+    np.testing.assert_allclose(fit.loss, same.loss, rtol=1e-10)
+    for scale in (1e-300, 17.0, 1e307):  # only ratios matter
+        np.testing.assert_allclose(
+            train(X, y, sample_weight=s * scale, batch_size=N, lr=0.1, epochs=20).w, fit.w, rtol=1e-10
+        )
+
+
+def test_history_holds_data_term_and_penalty(rng):
+    X, y, s = problem(5, np.float64, rng)
+    fit = train(X, y, sample_weight=s, l2=0.5, l1=0.25, lr=0.05, epochs=3, seed=0)
+    r = X @ fit.w + fit.b - y
+    loss = np.average(0.5 * r**2, weights=s)
+    assert fit.loss[-1] == pytest.approx(loss, rel=1e-12)
+    penalty = 0.25 * fit.w @ fit.w + 0.25 * np.abs(fit.w).sum()
+    assert fit.objective[-1] == pytest.approx(loss + penalty, rel=1e-12)
+    assert fit.objective[0] == fit.loss[0]
+
+
+def test_a_mean_over_many_steps_keeps_its_digits(rng):
+    """In float32, the share of a late step in the mean is far below the mean's last digit."""
+    X, y, s = problem(5, np.float32, rng, 4000)
+    options = {"batch_size": 1, "lr": 2.0**-10, "epochs": 250, "average": 2, "seed": 0, "eval_every": None}
+    options |= {"momentum": 0.5, "l2": 0.125, "sample_weight": s}
+    single, double = train(X, y, **options), train(X.astype(float), y.astype(float), **options)
+    np.testing.assert_allclose(single.w, double.w, rtol=0, atol=2e-6)
+    assert single.b == pytest.approx(double.b, abs=2e-6)

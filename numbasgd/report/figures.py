@@ -15,6 +15,18 @@ def new_axes(width: float = 6.0, height: float = 3.8) -> Any:
     return new_figure(width, height).subplots()
 
 
+def given_axes(ax: Any, width: float = 6.0, height: float = 3.8) -> Any:
+    """The axes that a plot function was given, or new ones for None; ``TypeError`` for anything else."""
+    if ax is None:
+        return new_axes(width, height)
+    if not (callable(getattr(ax, "plot", None)) and hasattr(ax, "set_xlabel")):
+        raise TypeError(
+            f"ax is a {type(ax).__name__}; expected matplotlib axes, one of what plt.subplots() gives. Pass "
+            "them, or leave ax out for a figure of its own."
+        )
+    return ax
+
+
 def new_figure(width: float, height: float) -> Any:
     """A figure that pyplot does not know of; sizes in inches."""
     from matplotlib.figure import Figure

@@ -76,10 +76,6 @@ def run(args: argparse.Namespace) -> int:
         raise ResultFileError(f"{told}; a comparison needs two that can. Add another result file.")
     sides = sides_of(files, group=args.group, baseline=args.baseline)
     found = compare(sides, metric=args.metric, tolerance=args.tolerance / 100, order=args.sort)
-    if args.plot:
-        from numbasgd.report.pictures import plot_comparison
-
-        figures.save(plot_comparison(found), args.plot)
     if args.format == "json":
         print(json.dumps(text.to_dict(found), indent=1, allow_nan=False))
     elif args.format == "csv":
@@ -88,6 +84,10 @@ def run(args: argparse.Namespace) -> int:
         tables = [text.machine_table(found), *text.difference_tables(found), *text.case_tables(found)]
         print(render(tables, args.format))
         print("\n".join(text.notes(found)))
+    if args.plot:
+        from numbasgd.report.pictures import plot_comparison
+
+        figures.save(plot_comparison(found), args.plot)
     changes = [change for row in found.rows for change in row.changes if change]
     if bad:
         return 2

@@ -217,6 +217,8 @@ def test_plot_draws_on_the_axes_that_it_is_given(small):
     assert len(ax.patches) == 3
     with pytest.raises(ValueError, match="rows is empty"):
         plots.plot_ladder([], ax=ax)
+    with pytest.raises(TypeError, match="ax is a int; expected matplotlib axes"):
+        plots.plot_ladder(small.rows, ax=3)
 
 
 def test_a_picture_that_cannot_be_written_leaves_the_old_one(small, tmp_path, monkeypatch):

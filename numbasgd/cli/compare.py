@@ -101,15 +101,6 @@ def run(args: argparse.Namespace) -> int:
     found = compare(
         sides, metric=args.metric, tolerance=args.tolerance / 100, scatter=args.scatter / 100, order=args.sort
     )
-    if args.plot:
-        from numbasgd.report.pictures import plot_comparison
-
-        figures.save(plot_comparison(found), args.plot)
-    if args.html:
-        from numbasgd.paths import write_whole
-        from numbasgd.report.html import page
-
-        write_whole(Path(args.html), page(found).encode())
     if args.format == "json":
         print(json.dumps(text.to_dict(found), indent=1, allow_nan=False))
     elif args.format == "csv":
@@ -120,6 +111,15 @@ def run(args: argparse.Namespace) -> int:
         tables += [limits] if limits else []
         print(render([*tables, *text.case_tables(found)], args.format))
         print("\n".join(text.notes(found)))
+    if args.plot:
+        from numbasgd.report.pictures import plot_comparison
+
+        figures.save(plot_comparison(found), args.plot)
+    if args.html:
+        from numbasgd.paths import write_whole
+        from numbasgd.report.html import page
+
+        write_whole(Path(args.html), page(found).encode())
     changes = [change for row in found.rows for change in row.changes if change]
     if bad:
         return 2

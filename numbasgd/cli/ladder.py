@@ -35,13 +35,13 @@ def run(args: argparse.Namespace) -> int:
     if args.plot:
         figures.check_path(args.plot)
     found = ladder.measure(args.size, args.dtype, args.device, is_complete=args.slow)
-    if args.plot:
-        title = f"{found.size} x {found.size}, {found.dtype}, {found.device}, one BLAS thread"
-        figures.save(plots.plot_ladder(found.rows, title=title), args.plot)
     if args.json:
         print(json.dumps(found.to_dict(), indent=2, allow_nan=False))
     else:
         print("\n".join(_lines(found, args.chapter_units)))
+    if args.plot:
+        title = f"{found.size} x {found.size}, {found.dtype}, {found.device}, one BLAS thread"
+        figures.save(plots.plot_ladder(found.rows, title=title), args.plot)
     return 0
 
 

@@ -8,6 +8,10 @@ from __future__ import annotations
 
 import argparse
 import json
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from numbasgd.sgd.noise import Noise
 
 HELP = "mean and spread of minibatch gradients"
 
@@ -15,7 +19,10 @@ HELP = "mean and spread of minibatch gradients"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``numbasgd noise``."""
     parser.add_argument(
-        "data", nargs="?", metavar="DATA", help="a .npy file or a text table; the twin if left out"
+        "data",
+        nargs="?",
+        metavar="DATA",
+        help="a .npy file or a text table, - for a pipe; the twin if left out",
     )
     parser.add_argument("--target", help="the column of DATA to predict: a name, or a number")
     parser.add_argument("--draws", type=int, default=1000, help="minibatches per batch size (default 1000)")
@@ -28,7 +35,6 @@ def run(args: argparse.Namespace) -> int:
     """Measure and print."""
     from numbasgd.data import airfoil_twin, load_table
     from numbasgd.report import figures
-    from numbasgd.report.tables import Table, number, render
     from numbasgd.report.training import plot_noise
     from numbasgd.sgd import gradient_noise
 
@@ -46,11 +52,18 @@ def run(args: argparse.Namespace) -> int:
         X, y, _ = load_table(args.data, args.target)
         source = "your table"
     noise = gradient_noise(X, y, draws=args.draws, seed=args.seed)
-    if args.plot:
-        figures.save(plot_noise(noise), args.plot)
     if args.json:
         print(json.dumps({"data": source, **noise.to_dict()}, indent=2, allow_nan=False))
-        return 0
+    else:
+        _tell(noise, source, args.draws)
+    if args.plot:
+        figures.save(plot_noise(noise), args.plot)
+    return 0
+
+
+def _tell(noise: Noise, source: str, draws: int) -> None:
+    from numbasgd.report.tables import Table, number, render
+
     header = (
         "batch size",
         "std, with repl.", "sigma / sqrt(b)",
@@ -67,8 +80,7 @@ def run(args: argparse.Namespace) -> int:
         for a, c in zip(noise.with_replacement, noise.without_replacement, strict=True)
     ]  # fmt: skip
     print(
-        f"Gradients of {source} at w = 0, b = 0: {noise.n} rows, {args.draws} minibatches per size, "
+        f"Gradients of {source} at w = 0, b = 0: {noise.n} rows, {draws} minibatches per size, "
         f"|full gradient| = {noise.gradient_norm:.4g}, sigma = {noise.sigma:.4g}\n"
     )
     print(render(Table(header, tuple(rows))))
-    return 0

@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
         )
     if not path.is_file():
         raise ResultFileError(f"{path}: there is no such file. Name README with --readme.")
-    before, old, after = readme.split(path.read_text(encoding="utf-8"), str(path))
+    before, old, after = readme.split(_text(path), str(path))
     sections, stale = [], []
     for file in map(read, files):
         drawn = None
@@ -60,6 +60,18 @@ def run(args: argparse.Namespace) -> int:
         if not args.check:
             write_whole(path, (before + new + after).encode())
     return _tell(args, stale, [str(file) for file in files])
+
+
+def _text(path: Path) -> str:
+    from numbasgd.errors import ResultFileError
+
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ResultFileError(
+            f"{path} is not UTF-8 text ({error.reason} at byte {error.start}); expected README in UTF-8. "
+            "Save it in that encoding."
+        ) from None
 
 
 def _tell(args: argparse.Namespace, stale: list[Path], files: list[str]) -> int:

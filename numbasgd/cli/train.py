@@ -12,6 +12,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from numbasgd.errors import DivergenceError
     from numbasgd.sgd import Fit
 
 HELP = "fit a linear model, or make the chapter's four runs"
@@ -107,6 +108,7 @@ def _whole(text: str, name: str) -> int:
 
 
 def _train(args: argparse.Namespace) -> int:
+    from numbasgd.errors import DivergenceError
     from numbasgd.report import figures
     from numbasgd.sgd import train
 
@@ -117,7 +119,7 @@ def _train(args: argparse.Namespace) -> int:
                 f"--target is {args.target!r} but no DATA was given; expected a file whose column it is. "
                 "Pass the file, or leave --target out for the airfoil twin."
             )
-        fit = train(**_options(args))
+        X, y = None, None
     else:
         from numbasgd.data import load_table
 
@@ -129,24 +131,41 @@ def _train(args: argparse.Namespace) -> int:
                 "from 0 on (-1 is the last)."
             )
         X, y, names = load_table(args.data, args.target)
+    try:
         fit = train(X, y, **_options(args))
-    if args.plot:
-        figures.save(fit.plot(), args.plot)
+    except DivergenceError as error:
+        message = str(error).partition(" The best weights")[0]
+        _tell_best(error, message, names, args.json)
+        error.args = (f"{message} The best weights so far are printed.",)
+        raise
     if args.json:
         print(json.dumps({**fit.to_dict(), "columns": names}, indent=2, allow_nan=False))
     else:
         print("\n".join(_lines(fit, names)))
+    if args.plot:
+        figures.save(fit.plot(), args.plot)
     return 0
 
 
 _SHOWN = ("momentum", "nesterov", "average", "l2", "l1", "standardize")
 
 
+def _tell_best(error: DivergenceError, message: str, names: list[str] | None, is_json: bool) -> None:
+    """What there is of a run that diverged."""
+    if is_json:
+        found = {name: getattr(error, name) for name in ("epoch", "b", "loss", "suggested_lr")}
+        found = {name: float(value) for name, value in found.items()}
+        told = {"error": message, "w": error.w.tolist(), **found, "columns": names}
+        print(json.dumps(told, indent=2, allow_nan=False))
+        return
+    print(f"diverged after {error.epoch:g} epochs; the best weights so far, of loss {error.loss:.6g}:")
+    print("\n".join(_weights(error.w, error.b, names)))
+    print(f"suggested  --lr {error.suggested_lr:.3g}")
+
+
 def _lines(fit: Fit, names: list[str] | None) -> list[str]:
     """One fit for a reader."""
     settings = fit.settings
-    names = names or [f"column {j}" for j in range(len(fit.w))]
-    width = max(map(len, [*names, "intercept"]))
     lr_given, loss = settings["lr_given"], settings["loss"]
     given = "one per epoch" if isinstance(lr_given, list) else lr_given
     parts = [f"{name} {settings[name]}" for name in _SHOWN if settings[name]]
@@ -171,32 +190,46 @@ def _lines(fit: Fit, names: list[str] | None) -> list[str]:
         *ends,
         f"time       {fit.seconds_per_epoch:.3g} s an epoch; compile {fit.compile_seconds:.2g} s and "
         "evaluation left out",
-        *(f"  {name:<{width}}  {value: .6g}" for name, value in zip(names, fit.w, strict=True)),
-        f"  {'intercept':<{width}}  {fit.b: .6g}",
+        *_weights(fit.w, fit.b, names),
     ]
+
+
+def _weights(w: Any, b: float, names: list[str] | None) -> list[str]:
+    """A line for each weight, and for the intercept."""
+    names = names or [f"column {j}" for j in range(len(w))]
+    width = max(map(len, [*names, "intercept"]))
+    told = zip([*names, "intercept"], [*w, b], strict=True)
+    return [f"  {name:<{width}}  {value: .6g}" for name, value in told]
 
 
 def _chapter(args: argparse.Namespace) -> int:
     from numbasgd.data import airfoil_twin, load_airfoil
     from numbasgd.report import figures
-    from numbasgd.report.tables import Table, number, render
     from numbasgd.report.training import plot_chapter
     from numbasgd.sgd import train_chapter
 
-    if args.data is not None or _options(args).keys() - {"seed"}:
+    if args.data is not None or args.target is not None or _options(args).keys() - {"seed"}:
         raise ValueError(
-            "--chapter was given together with DATA or training options; expected it alone, with --seed, "
-            "--twin, --plot or --json at most, since the chapter sets the rest. Drop the others."
+            "--chapter was given together with DATA, --target or training options; expected it alone, with "
+            "--seed, --twin, --plot or --json at most, since the chapter sets the rest. Drop the others."
         )
     X, y = airfoil_twin() if args.twin else load_airfoil()
     source = "the embedded twin of the airfoil data" if args.twin else "the airfoil data"
     fits = train_chapter(X, y, seed=args.seed or 0)
-    if args.plot:
-        figures.save(plot_chapter(fits), args.plot)
     if args.json:
         document = {"data": source, "runs": {name: fit.to_dict() for name, fit in fits.items()}}
         print(json.dumps(document, indent=2, allow_nan=False))
-        return 0
+    else:
+        _tell_chapter(fits, source, f"{len(y)} rows x {X.shape[1]} columns, seed {args.seed or 0}")
+    if args.plot:
+        figures.save(plot_chapter(fits), args.plot)
+    return 0
+
+
+def _tell_chapter(fits: dict[str, Fit], source: str, what: str) -> None:
+    """The four runs as a table."""
+    from numbasgd.report.tables import Table, number, render
+
     rows = [
         (
             name,
@@ -208,8 +241,7 @@ def _chapter(args: argparse.Namespace) -> int:
         )
         for name, fit in fits.items()
     ]
-    print(f"The chapter's four runs on {source}, {len(y)} rows x {X.shape[1]} columns, seed {args.seed or 0}\n")
+    print(f"The chapter's four runs on {source}, {what}\n")
     header = ("run", "lr", "batch size", "epochs", "final loss", "us per epoch")
     print(render(Table(header, tuple(rows))))
     print("Loss: half the mean squared error over all rows. Time: training alone, shuffling included.")
-    return 0

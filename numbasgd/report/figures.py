@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,18 @@ from numbasgd.paths import write_whole
 def new_axes(width: float = 6.0, height: float = 3.8) -> Any:
     """Axes on a figure of their own; sizes in inches."""
     return new_figure(width, height).subplots()
+
+
+def given_axes(ax: Any, width: float = 6.0, height: float = 3.8) -> Any:
+    """The axes that a plot function was given, or new ones for None; ``TypeError`` for anything else."""
+    if ax is None:
+        return new_axes(width, height)
+    if not (callable(getattr(ax, "plot", None)) and hasattr(ax, "set_xlabel")):
+        raise TypeError(
+            f"ax is a {type(ax).__name__}; expected matplotlib axes, one of what plt.subplots() gives. Pass "
+            "them, or leave ax out for a figure of its own."
+        )
+    return ax
 
 
 def new_figure(width: float, height: float) -> Any:
@@ -27,8 +40,8 @@ def check_path(path: str | Path) -> Path:
 
     Raises
     ------
-    ValueError
-        With what is wrong and what to do.
+    ValueError, OSError
+        With what is wrong and what to do; the second when the folder cannot be written to.
     """
     from matplotlib.backend_bases import FigureCanvasBase
 
@@ -47,13 +60,30 @@ def check_path(path: str | Path) -> Path:
         )
     if path.is_dir():
         raise ValueError(f"the picture's file {str(path)!r} is a folder; expected a file. Name a file in it.")
+    try:
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        raise _cannot_write(path, error) from error
     return path
 
 
+def _cannot_write(path: Path, error: OSError) -> OSError:
+    return OSError(
+        f"the picture's file {str(path)!r} cannot be written ({error.strerror or error}); expected a folder "
+        "that takes it. Make room or get the right to write there, or name another file."
+    )
+
+
 def save(drawn: Any, path: str | Path, metadata: Mapping[str, str] | None = None) -> None:
-    """Write a figure, or the figure of some axes, to ``path``, whole or not at all."""
+    """Write a figure, or the figure of some axes, to ``path``, whole or not at all.
+
+    Raises ``ValueError`` and ``OSError`` as ``check_path`` does.
+    """
     path = check_path(path)
     figure = drawn if hasattr(drawn, "savefig") else drawn.figure
     content = io.BytesIO()
     figure.savefig(content, format=path.suffix[1:].lower(), dpi=150, metadata=dict(metadata or {}))
-    write_whole(path, content.getvalue())
+    try:
+        write_whole(path, content.getvalue())
+    except OSError as error:
+        raise _cannot_write(path, error) from error

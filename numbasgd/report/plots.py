@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from numbasgd.report.figures import new_axes
+from numbasgd.report.figures import given_axes
 
 if TYPE_CHECKING:
     from numbasgd.report.ladder import Row
@@ -32,7 +32,7 @@ def plot_ladder(rows: Sequence[Row], ax: Any = None, *, title: str = "") -> Any:
     """
     if not rows:
         raise ValueError("rows is empty; expected at least one rung to draw. Measure a ladder first.")
-    ax = new_axes(7.0, 0.9 + 0.42 * len(rows)) if ax is None else ax
+    ax = given_axes(ax, 7.0, 0.9 + 0.42 * len(rows))
     work = [row.gflops * row.seconds for row in rows]
     spread = [
         [row.gflops - gflop / row.q3 for row, gflop in zip(rows, work, strict=True)],

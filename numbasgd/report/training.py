@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from numbasgd import check
-from numbasgd.report.figures import new_axes, new_figure
+from numbasgd.report.figures import given_axes, new_figure
 
 if TYPE_CHECKING:
     from numbasgd.sgd.fit import Fit
@@ -18,7 +18,7 @@ _LABELS = {"epochs": "epoch", "samples": "samples seen", "seconds": "training ti
 def plot_loss(fit: Fit, ax: Any = None, *, x: str = "epochs", label: str | None = None) -> Any:
     """Draw the loss of one run against ``x``; returns the axes."""
     check.choice(x, "x", _LABELS)
-    ax = new_axes() if ax is None else ax
+    ax = given_axes(ax)
     ax.plot(getattr(fit, x), fit.loss, label=label)
     ax.set_xlabel(_LABELS[x])
     ax.set_ylabel("loss")
@@ -60,7 +60,7 @@ def plot_chapter(fits: Mapping[str, Fit]) -> Any:
 
 def plot_noise(noise: Noise, ax: Any = None) -> Any:
     """Draw measured and predicted spread of minibatch gradients against the batch size; returns the axes."""
-    ax = new_axes() if ax is None else ax
+    ax = given_axes(ax)
     for rows, name, colour, marker in (
         (noise.with_replacement, "with replacement", "tab:blue", "o"),
         (noise.without_replacement, "without replacement", "tab:orange", "s"),
@@ -69,9 +69,10 @@ def plot_noise(noise: Noise, ax: Any = None) -> Any:
         ax.plot(sizes, [r.std for r in rows], marker, color=colour, label=f"{name}, measured")
         ax.plot(sizes, [r.predicted for r in rows], "-", color=colour, label=f"{name}, predicted")
     ax.set_xscale("log")
-    ax.set_yscale("log")
-    floor = min((r.std for r in noise.with_replacement if r.std > 0), default=1e-3)
-    ax.set_ylim(bottom=floor / 3)
+    spreads = [r.std for r in noise.with_replacement if r.std > 0]
+    if spreads:  # a single row has none, and no place on a logarithmic axis
+        ax.set_yscale("log")
+        ax.set_ylim(bottom=min(spreads) / 3)
     ax.set_xlabel("batch size")
     ax.set_ylabel("standard deviation of the gradient")
     ax.grid(visible=True, alpha=0.3)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import llvmlite
@@ -56,9 +58,9 @@ class Fit:
         The two values of y that a classifier tells apart; scores below 0 mean the first.
     seed : int
         The seed that was used; pass it to ``train`` to run the same again.
-    settings : dict
+    settings : mapping
         All settings, as plain values; ``lr`` is the number that was used.
-    versions : dict
+    versions : mapping
         Of numbasgd, Python, NumPy, Numba and llvmlite.
     """
 
@@ -75,13 +77,19 @@ class Fit:
     n: int
     classes: tuple[float, float] | None
     seed: int
-    settings: dict[str, Any]
-    versions: dict[str, str] = field(default_factory=versions)
+    settings: Mapping[str, Any]
+    versions: Mapping[str, str] = field(default_factory=versions)
 
     def __post_init__(self) -> None:
-        for a in vars(self).values():
+        for name, a in vars(self).items():
             if isinstance(a, np.ndarray):
                 a.flags.writeable = False
+            elif isinstance(a, Mapping):
+                object.__setattr__(self, name, MappingProxyType(dict(a)))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A copy is made anew, and so is as read-only as this one; a view of a dict cannot be pickled.
+        return _made, (type(self), {n: dict(v) if isinstance(v, Mapping) else v for n, v in vars(self).items()})
 
     def __repr__(self) -> str:
         return (
@@ -174,3 +182,7 @@ class Fit:
             "settings": dict(self.settings),
             "versions": dict(self.versions),
         }
+
+
+def _made(kind: type[Fit], values: dict[str, Any]) -> Fit:
+    return kind(**values)

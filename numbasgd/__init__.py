@@ -1,7 +1,14 @@
 """Why minibatches are fast, measured on your machine, and a trainer that is fast because of it."""
 
 from numbasgd.data import airfoil_twin, load_airfoil
-from numbasgd.errors import DataError, DeviceError, DivergenceError, NumbaSGDError, ResultFileError
+from numbasgd.errors import (
+    DataError,
+    DeviceError,
+    DivergenceError,
+    FitFileError,
+    NumbaSGDError,
+    ResultFileError,
+)
 from numbasgd.matmul import RUNGS, matmul
 from numbasgd.sgd import Fit, epoch_order, gradient, gradient_noise, train, train_chapter
 
@@ -13,6 +20,7 @@ __all__ = [
     "DeviceError",
     "DivergenceError",
     "Fit",
+    "FitFileError",
     "NumbaSGDError",
     "ResultFileError",
     "__version__",

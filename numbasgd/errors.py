@@ -21,6 +21,10 @@ class ResultFileError(NumbaSGDError, ValueError):
     """A benchmark result file cannot be read, or holds nothing that can be compared."""
 
 
+class FitFileError(NumbaSGDError, OSError):
+    """The file of a fit, or a checkpoint, cannot be read or written, or is not such a file."""
+
+
 class DivergenceError(NumbaSGDError, ArithmeticError):
     """Training left the finite numbers, or its loss passed 10^6 times the first one.
 

@@ -344,3 +344,145 @@ def test_bad_input(args, kwargs, error, parts):
         train(*args, **kwargs)
     assert type(caught.value).__module__ == "builtins"
     says(caught.value, *parts)
+
+
+@pytest.mark.parametrize(("n", "c"), [(100, 0.1), (100, 98.6), (100_000, 0.1)])
+def test_a_constant_float64_column_is_not_blown_up(n, c, rng):
+    X = np.column_stack([np.full(n, c), rng.standard_normal(n)])
+    fit = train(X, X[:, 1], batch_size=n // 10, epochs=20, standardize=True, seed=0)
+    assert fit.w[0] == 0
+    assert abs(fit.b) < 1
+
+
+@pytest.mark.parametrize("offset", [1e4, 1e6])
+def test_the_last_loss_is_that_of_the_returned_weights_for_large_means(offset, rng):
+    X = (rng.standard_normal((500, 3)) + offset).astype(np.float32)
+    y = (X - np.float32(offset)) @ np.ones(3, np.float32) + rng.standard_normal(500).astype(np.float32) / 10
+    fit = train(X, y, batch_size=10, epochs=20, standardize=True, seed=0)
+    assert half_squared(X, y, fit.w, fit.b) == pytest.approx(fit.loss[-1], rel=1e-3)
+    assert 0.5 * np.mean((fit.predict(X) - y) ** 2) == pytest.approx(fit.loss[-1], rel=1e-3)
+
+
+def outliers(n, rng):
+    X = rng.standard_normal((n, 3))
+    X[rng.choice(n, 12, replace=False)] *= 1000
+    return X
+
+
+def stripes(n, rng):
+    X = rng.standard_normal((n, 3))
+    X[1::4] *= 1000
+    return X
+
+
+@pytest.mark.parametrize("make", [outliers, stripes])
+@pytest.mark.parametrize("share", [1, 100])
+def test_auto_lr_is_stable_with_rows_that_a_sample_misses(make, share, rng):
+    X = make(20_000, rng)
+    y = X @ np.ones(3)
+    fit = train(X, y, batch_size=len(X) // share, epochs=20, intercept=False, seed=0)
+    assert fit.loss[-1] < 0.5 * fit.loss[0]
+    with pytest.warns(UserWarning), pytest.raises(numbasgd.DivergenceError) as caught:
+        train(X, y, batch_size=len(X) // share, epochs=20, intercept=False, lr=30.0, seed=0)
+    with_less = train(
+        X, y, batch_size=len(X) // share, epochs=20, intercept=False, lr=caught.value.suggested_lr, seed=0
+    )
+    assert with_less.loss[-1] < with_less.loss[0]
+
+
+@pytest.mark.parametrize("how", ["X", "y", "init"])
+@pytest.mark.parametrize("lr", ["auto", 0.01])
+@pytest.mark.filterwarnings("ignore:column")
+def test_data_that_overflows_is_named(how, lr, rng):
+    X, y, init = rng.standard_normal((50, 2)), rng.standard_normal(50), None
+    if how == "X":
+        X, init = X * 1e200, ([1.0, 1.0], 0.0)
+    elif how == "y":
+        y = y * 1e200
+    else:
+        init = ([1e300, 0.0], 0.0)
+    with pytest.raises(ValueError) as caught:
+        train(X, y, lr=lr, init=init)
+    says(caught.value, f"{how} holds values up to", "expected", "Scale")
+
+
+@pytest.mark.parametrize(("lr", "says_so"), [(1e-50, "rounds to 0"), (1e300, "rounds to inf")])
+def test_an_lr_that_float32_cannot_hold(lr, says_so):
+    with pytest.raises(ValueError) as caught:
+        train(lr=lr)
+    says(caught.value, "lr is 1e", says_so, "expected", "float64")
+
+
+def test_settings_are_plain_values():
+    fit = train(eval_every=np.int16(200), batch_size=np.int64(10), lr=np.float32(0.05), seed=np.uint8(3))
+    assert json.loads(json.dumps(fit.to_dict()))["settings"]["eval_every"] == 200
+
+
+def improving_then_diverging(epoch):
+    return 0.05 if epoch < 3 else 3.0
+
+
+@pytest.mark.parametrize("eval_every", ["epoch", 200])
+@pytest.mark.filterwarnings("ignore:column")
+def test_the_best_weights_before_a_divergence_are_kept(eval_every):
+    kwargs = {"batch_size": 10, "seed": 1, "eval_every": eval_every}
+    with pytest.raises(numbasgd.DivergenceError) as caught:
+        train(epochs=9, lr=improving_then_diverging, **kwargs)
+    good = train(epochs=3, lr=0.05, **kwargs)
+    assert caught.value.loss == good.loss.min()
+    X, y = airfoil_twin()
+    best = half_squared(X, y, caught.value.w.astype(float), caught.value.b)
+    assert best == pytest.approx(good.loss.min(), rel=1e-5)
+
+
+@pytest.mark.parametrize("eval_every", [None, 10**9])
+@pytest.mark.filterwarnings("ignore:column")
+def test_without_evaluations_a_divergence_is_found_at_the_same_epochs_always(eval_every):
+    found = set()
+    for _ in range(3):
+        with pytest.raises(numbasgd.DivergenceError) as caught:
+            train(epochs=300, lr=improving_then_diverging, batch_size=10, seed=1, eval_every=eval_every)
+        found.add((caught.value.epoch, caught.value.w.tobytes()))
+    assert len(found) == 1
+    assert found.pop()[0] == 4
+
+
+def test_a_loss_may_rise_a_millionfold_but_no_further():
+    """lr 2 + x on a quadratic of curvature 1 multiplies the loss by (1 + x)^2 each epoch."""
+    X, y = np.array([[1.0], [-1.0]]), np.array([1.0, -1.0])
+    for epochs, growth in ((9, 1e5), (12, 1e7)):
+        lr = 1 + growth ** (0.5 / epochs)
+        kwargs = {"batch_size": 2, "lr": lr, "epochs": epochs, "intercept": False}
+        with pytest.warns(UserWarning, match="column 0"):
+            if growth < 1e6:
+                assert train(X, y, **kwargs).loss[-1] == pytest.approx(0.5 * growth)
+            else:
+                pytest.raises(numbasgd.DivergenceError, train, X, y, **kwargs)
+
+
+def test_a_start_at_the_optimum_is_no_divergence(rng):
+    X = rng.standard_normal((100, 3))
+    y = X @ [1.0, 2.0, 3.0]
+    fit = train(X, y, batch_size=1, epochs=5, init=([1.0, 2.0, 3.0], 0.0))
+    assert fit.loss[0] < 1e-30
+    assert fit.loss[-1] < 1e-20
+
+
+def test_seconds_leave_out_what_entering_compiled_code_takes(monkeypatch):
+    from numbasgd.sgd.run import Run
+
+    monkeypatch.setattr(Run, "_time_entry", lambda self: 1.0)
+    assert train(epochs=3).seconds[-1] == 0
+
+
+def test_python_looks_at_long_runs_now_and_then(monkeypatch):
+    """Progress and Ctrl-C need Python; compiled code comes back after some samples, however long the run."""
+    from numbasgd.sgd import run
+
+    calls = []
+    call = run.Run._call
+    monkeypatch.setattr(run.Run, "_call", lambda self, end: (calls.append(end), call(self, end)))
+    monkeypatch.setattr(run, "_CALL_SECONDS", 0.0)
+    monkeypatch.setattr(run, "_FIRST", 1)
+    train(epochs=2, batch_size=100, eval_every=None)
+    assert len(set(calls)) >= 30

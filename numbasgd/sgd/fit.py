@@ -36,7 +36,7 @@ class Fit:
     Attributes
     ----------
     w : ndarray, shape (d,)
-        Weights, in the units of the X that was passed.
+        Weights, in the units of the X that was passed; float64 after ``standardize``.
     b : float
         Intercept.
     loss : ndarray, shape (t,)
@@ -142,7 +142,7 @@ class Fit:
                 f"X has {X.shape[1]} columns, the model has {len(self.w)} weights; expected as many columns "
                 "as were trained on, in the same order. Select them."
             )
-        return X @ self.w.astype(X.dtype, copy=False) + X.dtype.type(self.b)
+        return X @ self.w + self.w.dtype.type(self.b)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write all of it to one file, bit for bit, for ``Fit.load`` and ``train(resume=path)``.
@@ -167,7 +167,7 @@ class Fit:
             If the file cannot be read, is truncated, damaged or no such file, or was written by a newer
             numbasgd.
         """
-        return cls(**fitfile.read(fitfile.path_of(path, "path")))
+        return fitfile.read(fitfile.path_of(path, "path"), cls)
 
     def plot(self, ax: Any = None, *, x: str = "epochs", label: str | None = None) -> Any:
         """Draw the loss against ``x``, one of "epochs", "samples" or "seconds".

@@ -10,14 +10,17 @@ import io
 import json
 import os
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from numbasgd.errors import FitFileError
 from numbasgd.paths import write_whole
 from numbasgd.sgd.state import State
+
+T = TypeVar("T")
 
 FORMAT = "numbasgd fit"
 VERSION = 1  # raised when a reader of before would misread a file
@@ -76,8 +79,8 @@ def _not_written(path: Path, name: str, error: OSError) -> FitFileError:
     )
 
 
-def read(path: Path) -> dict[str, Any]:
-    """The fields of the ``Fit`` in a file; raises ``FitFileError`` for whatever is no such file."""
+def read(path: Path, make: Callable[..., T]) -> T:
+    """``make(**fields)`` of the ``Fit`` in a file; raises ``FitFileError`` for whatever is no such file."""
     shown = repr(str(path))
     try:
         content = path.read_bytes()
@@ -113,7 +116,7 @@ def read(path: Path) -> dict[str, Any]:
             "numbasgd: update this one."
         )
     try:
-        return _fields(header, members)
+        return make(**_fields(header, members))
     except Exception as error:  # checksums fit, so somebody has changed it
         raise _damaged(shown, error) from error
 
@@ -143,9 +146,9 @@ def _require_shapes(fields: dict[str, Any], state: State) -> None:
     """What the rest of the package relies on."""
     d = len(fields["w"])
     moments = len(fields["loss"])
-    dtype = fields["w"].dtype
+    dtype = state.weights.dtype
     expected = {
-        "w": (fields["w"], (d,), dtype),
+        "w": (fields["w"], (d,), np.float64 if state.scale.size else dtype),
         **{name: (fields[name], (moments,), np.float64) for name in ("loss", "objective", "epochs", "seconds")},
         "samples": (fields["samples"], (moments,), np.int64),
         "weights": (state.weights, (3, d + 1), dtype),

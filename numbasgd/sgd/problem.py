@@ -91,6 +91,19 @@ def rates_of_epochs(lr: Any, epochs: int) -> np.ndarray | None:
     return np.array([check.real(lr, "lr", positive=True, hint=hint)])
 
 
+def lrs_in(lrs: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """The rates in the dtype of the data, where each must still be a finite number above 0."""
+    with np.errstate(over="ignore", under="ignore"):
+        rounded = lrs.astype(dtype)
+    bad = np.flatnonzero(~np.isfinite(rounded) | (rounded <= 0))
+    if bad.size:
+        raise ValueError(
+            f"lr is {lrs[bad[0]]:.3g}, which {dtype} rounds to {rounded[bad[0]]:g}; expected one that it "
+            "can hold. Scale X, or pass it as float64."
+        )
+    return rounded
+
+
 def start(init: Any, d: int, dtype: np.dtype) -> tuple[np.ndarray, float]:
     """The first weights (d,) and intercept."""
     if init is None:
@@ -105,7 +118,8 @@ def start(init: Any, d: int, dtype: np.dtype) -> tuple[np.ndarray, float]:
         )
     check.finite(w, "init's w")
     b = check.real(init[1], "init's b", hint="Pass the intercept to start from, for example 0.0.")
-    return w.astype(dtype), b
+    with np.errstate(over="ignore"):
+        return w.astype(dtype), b
 
 
 def eval_samples(eval_every: Any, n: int) -> int | None:

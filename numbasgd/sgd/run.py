@@ -20,12 +20,12 @@ from numbasgd.sgd.update import Step
 
 DIVERGED = 1e6  # a loss so many times the first one
 _CALL_SECONDS = 0.05  # how long compiled code runs before Python looks at it: progress, Ctrl-C, divergence
-_FIRST = 1 << 19  # entries of X, of rows 8 longer, in the first call, before it is known how long that takes
+_FIRST = 1 << 22  # entries of X, its rows taken for 8 longer, in the first call that makes steps
 _EVALUATED = 1 << 22  # entries of X that one call evaluates, counted alike
 QUICK = 0.05  # seconds: an evaluation that takes no longer is made for an interrupt or a checkpoint as well
 # Entering compiled code from Python takes as long as a few small steps.  That it is entered once per
 # evaluation is the evaluation's doing, so the shortest of some calls without a step is taken off.
-_ENTRIES = 20
+_ENTRIES = 8
 _CACHED = 1 << 19  # bytes of X from which on memory is asked for ahead
 
 
@@ -125,12 +125,12 @@ class Run:
         problem: Problem,
         method: Method,
         scale: Scale | None,
-        stable_lr: Callable[[], float],
+        safe_lr: Callable[[], float],
         validation: Problem | None = None,
     ) -> None:
         rows = problem.rows
         self.problem, self.method, self.scale, self.validation = problem, method, scale, validation
-        self.stable_lr = stable_lr
+        self.safe_lr = safe_lr
         self.n, self.d = rows.n, rows.d
         self.kernel = advance_kernel(
             problem.loss, rows.d, problem.y.dtype, problem.s.size > 0, rows.is_gathered, method.step
@@ -284,9 +284,11 @@ class Run:
         begin = time.perf_counter()
         row = self.result
         loss = self.problem.mean_loss(row, row[self.size])
-        w = row[: self.d].astype(np.float64)
         method = self.method
-        penalty = 0.5 * method.l2 * float(w @ w) + method.l1 * float(np.abs(w).sum())
+        penalty = 0.0
+        if method.step.is_penalized:
+            w = row[: self.d].astype(np.float64)
+            penalty = 0.5 * method.l2 * float(w @ w) + method.l1 * float(np.abs(w).sum())
         held_out = math.nan if self.validation is None else self.validation.mean_loss(row, row[self.size])
         self.evaluation_seconds = time.perf_counter() - begin
         return Moment(loss, loss + penalty, held_out, self.samples, self.book.seconds)
@@ -317,12 +319,13 @@ class Run:
         best_loss, best = min((self.book.best_watched, self.book.best), self.seen, key=lambda found: found[0])
         w, b = self.in_user_units(best)
         method = self.method
-        lr = self.stable_lr()
         epoch = moment.samples / self.n
         used = float(method.lrs[min(max(math.ceil(epoch) - 1, 0), len(method.lrs) - 1)])
+        lr = self.safe_lr()
+        lr = lr if 0 < lr < 0.5 * used else 0.1 * used
         raise DivergenceError(
             f"lr is {used:.4g}, and the loss went from {self.history[0].loss:.4g} to {moment.loss:.4g} after "
-            f'{epoch:g} epochs; expected it to fall. Pass lr={lr:.2g} or less, lr="auto", or standardize=True. '
+            f"{epoch:g} epochs; expected it to fall. Pass lr={lr:.2g} or less, or standardize=True. "
             f"The best weights so far (loss {best_loss:.4g}) are in the error's w and b.",
             epoch=epoch,
             w=w,
@@ -352,7 +355,7 @@ class Run:
         """
         target = epochs * self.n
         looks_at_epochs = patience is not None or at_epoch is not None
-        # samples in one call of compiled code, as many as _CALL_SECONDS take
+        # Samples in one call of compiled code, as many as _CALL_SECONDS take; a guess at first.
         per_call = max(self.method.batch_size, _FIRST // (self.d + 8))
         while self._look(target, every, patience, at_epoch, show):
             if stops is not None:
@@ -362,6 +365,8 @@ class Run:
                 marks.append(self._next(every))
             if looks_at_epochs:
                 marks.append(self._next(self.n))
+            elif self._has_few_marks(every):
+                marks.append(self._next_check(self.samples))
             before = self.samples
             if stops is not None and (next_stop := stops.next(before)) is not None:
                 marks.append(next_stop)
@@ -388,7 +393,8 @@ class Run:
             last = self.history[self.book.n_moments - 1].samples
             is_marked = every is not None and samples // every > last // every
             moment = None
-            if is_marked or every is None or samples >= target or (is_epoch and patience is not None):
+            is_check = self._has_few_marks(every) and samples == self._next_check(samples - 1)
+            if is_marked or is_check or samples >= target or (is_epoch and patience is not None):
                 moment = self._evaluate()
             show(samples, moment)
             self.book = self._looked(moment, is_marked, is_epoch, patience)
@@ -415,6 +421,13 @@ class Run:
         if moment is not None and is_marked:
             book = book._replace(n_moments=self._record(moment))
         return book._replace(looked=self.samples)
+
+    def _has_few_marks(self, every: int | None) -> bool:
+        return every is None or every > self.n
+
+    def _next_check(self, samples: int) -> int:
+        """Where a divergence is looked for although no evaluation is due: after 1, 2, 4, ... epochs."""
+        return (1 << (samples // self.n).bit_length()) * self.n
 
     def _next(self, every: int) -> int:
         return (self.samples // every + 1) * every

@@ -17,11 +17,15 @@ class Scale:
         if known is not None:
             self.mean, self.spread = known
             return
-        self.mean = X.mean(axis=0, dtype=np.float64) if intercept else np.zeros(X.shape[1])
-        spread = np.sqrt(np.mean(np.square(X - self.mean, dtype=np.float64), axis=0))
-        # A constant column has nothing but rounding left of its spread; it is not blown up to noise.
-        eps = np.finfo(X.dtype).eps
-        self.spread = np.where(spread > 4 * eps * np.abs(self.mean), spread, 1.0)
+        with np.errstate(over="ignore", invalid="ignore"):
+            self.mean = X.mean(axis=0, dtype=np.float64) if intercept else np.zeros(X.shape[1])
+            self.spread = np.sqrt(np.mean(np.square(X - self.mean, dtype=np.float64), axis=0))
+        # A constant column has nothing but rounding left of its spread, which must not be blown up.
+        is_constant = (X == X[0]).all(axis=0)
+        if intercept:
+            self.mean[is_constant] = X[0, is_constant]
+            self.spread[is_constant] = 1.0
+        self.spread[self.spread == 0] = 1.0
 
     def apply(self, X: np.ndarray) -> np.ndarray:
         """The scaled columns, a copy in the dtype of X."""
@@ -32,9 +36,9 @@ class Scale:
         return (w * self.spread).astype(w.dtype), b + float(w @ self.mean)
 
     def back(self, w: np.ndarray, b: float) -> tuple[np.ndarray, float]:
-        """Weights for the scaled columns -> weights for X."""
+        """Weights for the scaled columns -> weights for X, in float64: with large means their sum cancels."""
         out = w / self.spread
-        return out.astype(w.dtype), b - float(out @ self.mean)
+        return out, b - float(out @ self.mean)
 
 
 def warn_of_scale(X: np.ndarray, lr: float, curvature: float, is_auto: bool) -> None:

@@ -80,8 +80,9 @@ def train(
         Rows a step, 1 to n: 1 is SGD, n is gradient descent.  A last minibatch that is shorter is averaged
         over its own length.
     lr : float, sequence of float, callable or "auto"
-        Learning rate: one for all epochs, one for each, a function of the epoch (from 0 on), or half the best
-        constant rate for this batch size from the curvature of the data (``numbasgd.sgd.rates.stable_lr``).
+        Learning rate: one for all epochs, one for each, a function of the epoch (from 0 on), or the constant
+        rate that curvature and noise of the data make the best for this batch size and so many epochs
+        (``numbasgd.sgd.rates.best_constant``, with its sources).
     epochs : int
         Passes over the data.
     loss : {"squared", "huber", "logistic", "hinge"}
@@ -199,6 +200,8 @@ def train(
     intercept = check.flag(intercept, "intercept")
     standardize = check.flag(standardize, "standardize")
     every = problem.eval_samples(eval_every, n)
+    if progress is not None:
+        progress = check.flag(progress, "progress")
     stopping = problem.stopping(tol, patience)
     if callback is not None and not callable(callback):
         raise TypeError(f"callback is a {type(callback).__name__}; expected a function of a Fit. Pass one.")
@@ -231,24 +234,32 @@ def train(
         w, b = scale.into(w, b)
     Z = X if scale is None else scale.apply(X)
 
-    def stable_lr() -> float:
-        return rates.stable_lr(Z, batch_size, intercept, LOSSES[loss].curvature) * (1 - momentum)
+    curvature = LOSSES[loss].curvature
+
+    def safe_lr() -> float:
+        """Half of what is stable for sure; for the advice after a divergence."""
+        stable = rates.stable_lr(rates.size_of(Z, intercept), batch_size, curvature)
+        return 0.5 * stable * (1 - momentum)
 
     if given is None and state is not None:
         given = state.lrs
     elif given is None:
-        given = np.array([stable_lr()])
-        _require_finite(X, y, given)
+        size = rates.size_of(Z, intercept)
+        if not np.all(np.isfinite(size)):
+            _require_finite(X, y, np.array(size))
+            raise ValueError(_overflows(X, y, w))
+        local = rates.local_model(Z, y, s, w, b, loss, intercept, method.l2)
+        given = np.array([rates.auto_lr(local, size, method, n, epochs, curvature)])
     if state is not None:
         require_ahead(state, given, epochs, n)
-    method = method._replace(lrs=given.astype(X.dtype))
+    method = method._replace(lrs=problem.lrs_in(given, X.dtype))
     if scale is None and state is None:
-        warn_of_scale(Z, float(given.max()), LOSSES[loss].curvature, isinstance(lr, str))
+        warn_of_scale(Z, float(given.max()), curvature, isinstance(lr, str))
     held = None
     if held_out is not None:
         Xv, yv, sv = held_out
         held = Problem(rows_of(Xv if scale is None else scale.apply(Xv)), check.for_kernel(yv), sv, loss)
-    run = Run(Problem(rows_of(Z), check.for_kernel(y), s, loss), method, scale, stable_lr, held)
+    run = Run(Problem(rows_of(Z), check.for_kernel(y), s, loss), method, scale, safe_lr, held)
     settings = {
         "batch_size": batch_size,
         "lr": float(given[0]),
@@ -264,7 +275,7 @@ def train(
         "intercept": intercept,
         "sample_weight": bool(s.size),
         "standardize": standardize,
-        "eval_every": every if isinstance(eval_every, int | np.integer) else eval_every,
+        "eval_every": eval_every if eval_every is None or isinstance(eval_every, str) else every,
         "validation_fraction": float(validation_fraction),
         "tol": None if stopping is None else stopping[0],
         "patience": int(patience),
@@ -285,17 +296,21 @@ def train(
         run.start(w, b)
         if not np.isfinite(run.history[0].loss):
             _require_finite(X, y, np.array([np.nan]))
+            raise ValueError(_overflows(X, y, run.state[0]))
     if saver is not None:
         saver.make = lambda: result(QUICK)
     try:
-        run.train(
-            epochs,
-            every,
-            patience=stopping,
-            stops=saver,
-            at_epoch=None if callback is None else at_epoch,
-            show=line.show,
-        )
+        try:
+            run.train(
+                epochs,
+                every,
+                patience=stopping,
+                stops=saver,
+                at_epoch=None if callback is None else at_epoch,
+                show=line.show,
+            )
+        finally:
+            line.end()
         if stopping is not None:
             run.take_best()
         fit = result()
@@ -307,8 +322,6 @@ def train(
     except BaseException as error:
         hand_over(error, lambda is_evaluated: result(QUICK if is_evaluated else 0.0), saver)
         raise
-    finally:
-        line.end()
 
 
 def _state(resume: Any) -> State | None:
@@ -359,6 +372,16 @@ def _require_finite(X: np.ndarray, y: np.ndarray, witness: np.ndarray) -> None:
     if not np.all(np.isfinite(witness)):
         check.finite(X, "X")
         check.finite(y, "y")
+
+
+def _overflows(X: np.ndarray, y: np.ndarray, start: np.ndarray) -> str:
+    """What to say of finite data whose loss is not."""
+    largest = {"X": X, "y": y, "init": start}
+    name = max(largest, key=lambda key: float(np.abs(largest[key]).max(initial=0.0)))
+    return (
+        f"{name} holds values up to {np.abs(largest[name]).max():.3g}, and the loss overflows {X.dtype}; "
+        "expected values whose squares can be added up. Scale them, for example by a power of 10."
+    )
 
 
 def _fit(

@@ -46,7 +46,7 @@ def traced(at: int, call):
     try:
         fit = call()
     except KeyboardInterrupt as error:
-        fit = error.fit
+        fit = getattr(error, "fit", None)
     finally:
         sys.settrace(before)
     return fit, tracer

@@ -9,12 +9,14 @@ kernel says itself what sits in a register::
     g = fma(fill(r, LANES), x, g)
 
 ``lanes`` is a constant at compile time (a literal, or an integer that the function closes over).  Offsets
-count elements from the start of a C-ordered array.  All arguments are trusted: no bounds are checked.
+count elements from the start of a C-ordered array or from a ``pointer``.  All arguments are trusted:
+no bounds are checked.
 """
 
 from __future__ import annotations
 
 import functools
+import platform
 from collections.abc import Callable
 from typing import Any
 
@@ -65,6 +67,11 @@ def register_bytes() -> int:
     return 32 if features.get("avx2") or features.get("avx") else 16
 
 
+def most_registers() -> int:
+    """Registers that a row may fill when its weights and its gradient fill as many."""
+    return 8 if register_bytes() == 64 or platform.machine().lower() in ("aarch64", "arm64") else 4
+
+
 def lanes_for(d: int, itemsize: int) -> int:
     """Lanes for rows of ``d``: the narrowest power of two that holds a row, up to a full register."""
     widest = register_bytes() // itemsize
@@ -93,9 +100,109 @@ def _suffix(vec: Vector) -> str:
     return f"v{vec.lanes}f{vec.dtype.bitwidth}"
 
 
-def _pointer(context: Any, builder: ir.IRBuilder, array: types.Array, value: Any, offset: ir.Value) -> Any:
-    data = context.make_array(array)(context, builder, value).data
+def _pointer(context: Any, builder: ir.IRBuilder, array: Any, value: Any, offset: ir.Value) -> Any:
+    is_array = isinstance(array, types.Array)
+    data = context.make_array(array)(context, builder, value).data if is_array else value
     return builder.gep(data, [offset])
+
+
+@intrinsic
+def pointer(typingctx: Any, array: Any, offset: Any) -> Any:
+    """The place of ``array[offset]`` in memory, which nothing keeps alive.
+
+    An array that goes through a function is counted there as one reference more and one less.  Within a loop
+    over rows that costs more than the row; a pointer is just a number.
+    """
+    place = types.CPointer(array.dtype)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return _pointer(context, builder, array, args[0], args[1])
+
+    return place(array, types.intp), codegen
+
+
+def _parts(builder: ir.IRBuilder, vec: Any, value: Any) -> list[Any]:
+    """The registers of one ``Vector``, or of a tuple of them."""
+    return cgutils.unpack_tuple(builder, value, vec.count) if isinstance(vec, types.UniTuple) else [value]
+
+
+def _whole(context: Any, builder: ir.IRBuilder, vec: Any, parts: list[Any]) -> Any:
+    return context.make_tuple(builder, vec, parts) if isinstance(vec, types.UniTuple) else parts[0]
+
+
+def _one(vec: Any) -> Vector:
+    return vec.dtype if isinstance(vec, types.UniTuple) else vec
+
+
+def _many(vec: Vector, count: int) -> Any:
+    return vec if count == 1 else types.UniTuple(vec, count)
+
+
+def _map(context: Any, builder: ir.IRBuilder, sig: Any, args: Any, emit: Callable[..., Any]) -> Any:
+    """``emit`` for each register of the arguments; a single one goes with each of a tuple."""
+    count = sig.return_type.count if isinstance(sig.return_type, types.UniTuple) else 1
+    columns = []
+    for vec, value in zip(sig.args, args, strict=True):
+        parts = _parts(builder, vec, value)
+        columns.append(parts if len(parts) == count else parts * count)
+    return _whole(context, builder, sig.return_type, [emit(*row) for row in zip(*columns, strict=True)])
+
+
+def _widest(*vecs: Any) -> Any:
+    return next((vec for vec in vecs if isinstance(vec, types.UniTuple)), vecs[0])
+
+
+@intrinsic(prefer_literal=True)
+def load_row(typingctx: Any, array: Any, offset: Any, lanes: Any, count: Any, n: Any) -> Any:
+    """``n`` elements from ``offset`` on in ``count`` registers; 0 in the lanes behind, none read there.
+
+    All but the last register are full: ``(count - 1) * lanes < n <= count * lanes`` (or n = 0 in one).
+    """
+    if not (isinstance(lanes, types.IntegerLiteral) and isinstance(count, types.IntegerLiteral)):
+        return None
+    vec, n_regs = Vector(array.dtype, lanes.literal_value), count.literal_value
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        v = _vector(vec)
+        parts = []
+        align = vec.dtype.bitwidth // 8
+        for k in range(n_regs):
+            at = builder.add(args[1], ir.Constant(_I64, k * vec.lanes))
+            p = builder.bitcast(_pointer(context, builder, array, args[0], at), v.as_pointer())
+            if k < n_regs - 1:
+                part = builder.load(p)
+                part.align = align
+            else:
+                bits = ir.VectorType(_I1, vec.lanes)
+                name = f"llvm.masked.load.{_suffix(vec)}.p0"
+                masked = _intrinsic(builder, name, v, [v.as_pointer(), _I32, bits, v])
+                left = builder.sub(args[4], ir.Constant(_I64, k * vec.lanes))
+                mask = _mask(builder, vec.lanes, left)
+                part = builder.call(masked, [p, ir.Constant(_I32, align), mask, ir.Constant(v, None)])
+            parts.append(part)
+        return _whole(context, builder, sig.return_type, parts)
+
+    return _many(vec, n_regs)(array, types.intp, lanes, count, types.intp), codegen
+
+
+@intrinsic(prefer_literal=True)
+def load_all(typingctx: Any, array: Any, offset: Any, lanes: Any, count: Any) -> Any:
+    """``count`` full registers from ``offset`` on."""
+    if not (isinstance(lanes, types.IntegerLiteral) and isinstance(count, types.IntegerLiteral)):
+        return None
+    vec, n_regs = Vector(array.dtype, lanes.literal_value), count.literal_value
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        parts = []
+        for k in range(n_regs):
+            at = builder.add(args[1], ir.Constant(_I64, k * vec.lanes))
+            p = _pointer(context, builder, array, args[0], at)
+            part = builder.load(builder.bitcast(p, _vector(vec).as_pointer()))
+            part.align = vec.dtype.bitwidth // 8
+            parts.append(part)
+        return _whole(context, builder, sig.return_type, parts)
+
+    return _many(vec, n_regs)(array, types.intp, lanes, count), codegen
 
 
 @intrinsic(prefer_literal=True)
@@ -134,15 +241,32 @@ def load_first(typingctx: Any, array: Any, offset: Any, lanes: Any, n: Any) -> A
 
 @intrinsic
 def store(typingctx: Any, array: Any, offset: Any, value: Any) -> Any:
-    """Write all lanes of ``value`` to ``array`` from ``offset`` on."""
+    """Write all lanes of ``value``, one register or a tuple of them, to ``array`` from ``offset`` on."""
+    vec = _one(value)
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        p = _pointer(context, builder, array, args[0], args[1])
-        written = builder.store(args[2], builder.bitcast(p, _vector(value).as_pointer()))
-        written.align = value.dtype.bitwidth // 8
+        for k, part in enumerate(_parts(builder, value, args[2])):
+            at = builder.add(args[1], ir.Constant(_I64, k * vec.lanes))
+            p = _pointer(context, builder, array, args[0], at)
+            written = builder.store(part, builder.bitcast(p, _vector(vec).as_pointer()))
+            written.align = vec.dtype.bitwidth // 8
         return context.get_dummy_value()
 
     return types.void(array, types.intp, value), codegen
+
+
+@intrinsic(prefer_literal=True)
+def zeros(typingctx: Any, x: Any, lanes: Any, count: Any) -> Any:
+    """``count`` registers of the dtype of ``x``, all lanes 0."""
+    if not (isinstance(lanes, types.IntegerLiteral) and isinstance(count, types.IntegerLiteral)):
+        return None
+    vec = Vector(x, lanes.literal_value)
+    result = _many(vec, count.literal_value)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return _whole(context, builder, result, [ir.Constant(_vector(vec), None)] * count.literal_value)
+
+    return result(x, lanes, count), codegen
 
 
 @intrinsic(prefer_literal=True)
@@ -161,9 +285,9 @@ def fill(typingctx: Any, x: Any, lanes: Any) -> Any:
 def _elementwise(name: str, doc: str, emit: Callable[..., Any]) -> Any:
     def typed(typingctx: Any, a: Any, b: Any) -> Any:
         def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-            return emit(builder, *args)
+            return _map(context, builder, sig, args, lambda x, y: emit(builder, x, y))
 
-        return a(a, a), codegen
+        return _widest(a, b)(a, b), codegen
 
     typed.__name__ = typed.__qualname__ = name
     typed.__doc__ = doc
@@ -188,12 +312,34 @@ larger = _elementwise("larger", "The larger one in every lane; b where one is Na
 @intrinsic
 def fma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
     """``a * b + c`` in every lane, rounded once."""
+    vec = _one(a)
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        v = _vector(a)
-        return builder.call(_intrinsic(builder, f"llvm.fma.{_suffix(a)}", v, [v, v, v]), args)
+        v = _vector(vec)
+        fused = _intrinsic(builder, f"llvm.fma.{_suffix(vec)}", v, [v, v, v])
+        return _map(context, builder, sig, args, lambda x, y, z: builder.call(fused, [x, y, z]))
 
-    return a(a, a, a), codegen
+    return _widest(a, b, c)(a, b, c), codegen
+
+
+@intrinsic
+def dot(typingctx: Any, a: Any, b: Any) -> Any:
+    """The sum of all lanes of ``a * b``; products of several registers are added in two chains first."""
+    vec = _one(a)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        v = _vector(vec)
+        fused = _intrinsic(builder, f"llvm.fma.{_suffix(vec)}", v, [v, v, v])
+        chains: list[Any] = []
+        pairs = zip(_parts(builder, a, args[0]), _parts(builder, b, args[1]), strict=True)
+        for k, (x, y) in enumerate(pairs):
+            if k < 2:
+                chains.append(builder.fmul(x, y))
+            else:
+                chains[k % 2] = builder.call(fused, [x, y, chains[k % 2]])
+        return _total(builder, vec, builder.fadd(*chains) if len(chains) == 2 else chains[0])
+
+    return vec.dtype(a, b), codegen
 
 
 @intrinsic
@@ -201,30 +347,40 @@ def total(typingctx: Any, v: Any) -> Any:
     """The sum of all lanes, added in pairs."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        scalar = _scalar(v.dtype)
-        reduce = _intrinsic(builder, f"llvm.vector.reduce.fadd.{_suffix(v)}", scalar, [scalar, _vector(v)])
-        return builder.call(reduce, [ir.Constant(scalar, -0.0), args[0]], fastmath=["reassoc"])
+        return _total(builder, v, args[0])
 
     return v.dtype(v), codegen
+
+
+def _total(builder: ir.IRBuilder, vec: Vector, value: ir.Value) -> Any:
+    scalar = _scalar(vec.dtype)
+    reduce = _intrinsic(builder, f"llvm.vector.reduce.fadd.{_suffix(vec)}", scalar, [scalar, _vector(vec)])
+    return builder.call(reduce, [ir.Constant(scalar, -0.0), value], fastmath=["reassoc"])
 
 
 @intrinsic
 def widen(typingctx: Any, v: Any) -> Any:
     """The same numbers as float64."""
-    wide = Vector(types.float64, v.lanes)
+    wide = Vector(types.float64, _one(v).lanes)
+    result = _many(wide, v.count) if isinstance(v, types.UniTuple) else wide
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return args[0] if v == wide else builder.fpext(args[0], _vector(wide))
+        is_wide = _one(v) == wide
+        return _map(context, builder, sig, args, lambda x: x if is_wide else builder.fpext(x, _vector(wide)))
 
-    return wide(v), codegen
+    return result(v), codegen
 
 
 @intrinsic
 def like(typingctx: Any, v: Any, other: Any) -> Any:
     """``v`` in the dtype of ``other``, rounded where that is narrower."""
+    narrow = _one(other)
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return args[0] if v == other else builder.fptrunc(args[0], _vector(other))
+        def emit(x: Any, _: Any) -> Any:
+            return x if _one(v) == narrow else builder.fptrunc(x, _vector(narrow))
+
+        return _map(context, builder, sig, args, emit)
 
     return other(v, other), codegen
 

@@ -1,8 +1,8 @@
 """Minibatch SGD on a CPU: gradients, steps and whole epochs of a linear model, one pass over the rows.
 
 ``kernels(loss, d, dtype, ...)`` gives the compiled functions for rows of ``d`` columns.  There are two families
-with the same contracts.  *Narrow* rows fit one vector register: the weights then stay in a register for
-a whole epoch and a step touches no memory but its rows.  *Wide* rows take several registers.
+with the same contracts.  *Narrow* rows fit a few vector registers (8 where there are 32): the weights then
+stay in registers for a whole epoch and a step touches no memory but its rows.  *Wide* rows take more.
 
 Shapes and roles, the same everywhere:
 X : 1-D view of the memory that holds the rows, float32 or float64, in; see ``rows.Rows`` for base, si and sj.
@@ -13,6 +13,7 @@ w : weights, padded with zeros to whole registers (``padded(d, lanes)``), in and
 state : (3, padded(d, lanes) + lanes) in and out; row 0 the weights and behind the padding the intercept, row 1
 their velocities (momentum), row 2 their means over the steps (averaging).
 count : (2,) steps in that mean, and samples seen, in and out.
+work, wide : room in the dtype of X (``work_for`` entries) and in float64 (``padded(d, lanes)`` entries).
 Arguments are trusted; ``numbasgd.train`` and ``numbasgd.gradient`` are the checked ways in.
 
 Sums over many rows are made in two levels, CHUNK rows in the dtype of X and the chunks in float64, so the
@@ -32,10 +33,10 @@ import numpy as np
 from numbasgd.jit import jit
 from numbasgd.sgd import narrow, wide
 from numbasgd.sgd.losses import LOSSES
-from numbasgd.sgd.rows import CHUNK, gather, make_room
+from numbasgd.sgd.rows import CHUNK, gather, room_for
 from numbasgd.sgd.sampling import fill_order
 from numbasgd.sgd.update import PLAIN, Step
-from numbasgd.simd import lanes_for
+from numbasgd.simd import lanes_for, most_registers, pointer
 
 _IN_ORDER = np.empty(0, np.int64)
 
@@ -45,17 +46,28 @@ def padded(d: int, lanes: int) -> int:
     return max(1, -(-d // lanes)) * lanes
 
 
+def registers(d: int, lanes: int) -> int:
+    """Registers of a narrow row, or 0 for a wide one."""
+    count = max(1, -(-d // lanes))
+    return count if count <= most_registers() else 0
+
+
+def work_for(d: int, lanes: int, is_gathered: bool) -> int:
+    """The length of work: two times w, and a chunk of gathered rows."""
+    return 2 * padded(d, lanes) + room_for(d, is_gathered)
+
+
 def kernels(
     loss: str, d: int, dtype: np.dtype, is_weighted: bool = False, is_gathered: bool = False
 ) -> SimpleNamespace:
     """What needs no step, for one loss and rows of ``d`` columns; see the contracts above.
 
     ``lanes`` : floats in a register.
-    ``gradient(X, d, base, si, sj, y, s, w, b, rows, ahead, out)`` : the mean gradient; w and out unpadded.
-    ``sum_loss(X, d, base, si, sj, y, s, w, b, start, stop)`` : the sum of the losses of some rows, in float64.
+    ``gradient(..., w, b, rows, ahead, out, work, wide)`` : the mean gradient; w and out unpadded.
+    ``sum_loss(..., w, b, start, stop, work)`` : the sum of the losses of some rows, in float64.
     """
     lanes = lanes_for(d, dtype.itemsize)
-    return _make_sums(loss, lanes, d <= lanes, is_weighted, is_gathered)
+    return _make_sums(loss, dtype.name, lanes, registers(d, lanes), is_weighted, is_gathered)
 
 
 def advance_kernel(
@@ -68,7 +80,7 @@ def advance_kernel(
 ) -> Callable[..., Any]:
     """The compiled function that makes steps; see ``advance`` below."""
     lanes = lanes_for(d, dtype.itemsize)
-    return _make_advance(loss, lanes, d <= lanes, is_weighted, is_gathered, step)
+    return _make_advance(loss, dtype.name, lanes, registers(d, lanes), is_weighted, is_gathered, step)
 
 
 @functools.cache
@@ -77,39 +89,46 @@ def _compiled(function: Callable[..., Any]) -> Any:
 
 
 @functools.cache
-def _make_sums(loss: str, lanes: int, is_narrow: bool, is_weighted: bool, is_gathered: bool) -> SimpleNamespace:
+def _make_sums(
+    loss: str, dtype: str, lanes: int, count: int, is_weighted: bool, is_gathered: bool
+) -> SimpleNamespace:
     value, slope = _compiled(LOSSES[loss].value), _compiled(LOSSES[loss].slope)
-    variant = f"{loss}_{lanes}_{'narrow' if is_narrow else 'wide'}"
+    T = getattr(np, dtype)
+    variant = f"{loss}_{dtype}_{lanes}_{count or 'wide'}"
     variant += "_weighted" * is_weighted + "_gathered" * is_gathered
-    sums = (narrow if is_narrow else wide).make_sums(slope, lanes, is_weighted, is_gathered, variant)
+    sums = (narrow if count else wide).make_sums(slope, T, lanes, count, is_weighted, is_gathered, variant)
     dot, sum_rows = sums.dot, sums.sum_rows
 
     @jit(variant=variant)
-    def gradient(X, d, base, si, sj, y, s, w, b, rows, ahead, out):
+    def gradient(X, d, base, si, sj, y, s, w, b, rows, ahead, out, work, wide):
         """out := (mean of slope_i * x_i, mean of slope_i) over the rows; out has d + 1 entries."""
-        count = rows.shape[0] if rows.shape[0] > 0 else y.shape[0]
+        n_rows = rows.shape[0]
+        count = n_rows if n_rows > 0 else y.shape[0]
         size = max(1, (d + lanes - 1) // lanes) * lanes
-        wp = np.zeros(size, X.dtype)
-        wp[:d] = w
-        g = np.zeros(size, X.dtype)
-        gb = sum_rows(X, d, base, si, sj, y, s, rows, 0, count, ahead, wp, b, g)
+        for j in range(size):
+            work[j] = w[j] if j < d else 0
+        gb = sum_rows(
+            pointer(X, 0), d, base, si, sj, pointer(y, 0), pointer(s, 0), pointer(rows, 0), n_rows, 0, count,
+            ahead, pointer(work, 0), b, pointer(work, size), pointer(wide, 0), pointer(work, 2 * size),
+        )  # fmt: skip
         for j in range(d):
-            out[j] = g[j] / count
+            out[j] = work[size + j] / count
         out[d] = gb / count
 
     @jit(variant=variant)
-    def sum_loss(X, d, base, si, sj, y, s, w, b, start, stop):
+    def sum_loss(X, d, base, si, sj, y, s, w, b, start, stop, work):
         """Sum over rows start <= i < stop of s_i * value(x_i . w + b, y_i), in float64."""
-        room = make_room(X, d, is_gathered)
         acc = 0.0
+        in_order = pointer(_IN_ORDER, 0)
+        Xp, yp, sp, wp, room = pointer(X, 0), pointer(y, 0), pointer(s, 0), pointer(w, 0), pointer(work, 0)
         for c in range(start, stop, CHUNK):
             e = min(c + CHUNK, stop)
             if is_gathered:
-                gather(X, d, base, si, sj, y, s, _IN_ORDER, c, e, room)
+                gather(Xp, d, base, si, sj, yp, sp, is_weighted, in_order, 0, c, e, room)
             for i in range(c, e):
-                z = dot(room[0], (i - c) * d, d, w) if is_gathered else dot(X, i * si, d, w)
-                v = value(np.float64(z + b), np.float64(y[i]))
-                acc += v * s[i] if is_weighted else v
+                z = dot(room, (i - c) * d, d, wp) if is_gathered else dot(Xp, i * si, d, wp)
+                v = value(np.float64(z + b), np.float64(yp[i]))
+                acc += v * sp[i] if is_weighted else v
         return acc
 
     return SimpleNamespace(lanes=lanes, sums=sums, variant=variant, gradient=gradient, sum_loss=sum_loss)
@@ -117,16 +136,16 @@ def _make_sums(loss: str, lanes: int, is_narrow: bool, is_weighted: bool, is_gat
 
 @functools.cache
 def _make_advance(
-    loss: str, lanes: int, is_narrow: bool, is_weighted: bool, is_gathered: bool, step: Step
+    loss: str, dtype: str, lanes: int, count: int, is_weighted: bool, is_gathered: bool, step: Step
 ) -> Callable[..., Any]:
-    made = _make_sums(loss, lanes, is_narrow, is_weighted, is_gathered)
+    made = _make_sums(loss, dtype, lanes, count, is_weighted, is_gathered)
     variant = f"{made.variant}_{step}"
-    steps = (narrow if is_narrow else wide).make_steps(made.sums, lanes, step, variant)
+    steps = (narrow if count else wide).make_steps(made.sums, getattr(np, dtype), lanes, count, step, variant)
 
     @jit(variant=variant)
     def advance(
         X, d, base, si, sj, y, s, window, drawn, sampling, seed, end, ahead, batch_size, lrs, mu, l2, l1,
-        with_b, average_from, state, count,
+        with_b, average_from, state, count, work, wide,
     ):  # fmt: skip
         """The steps up to sample number ``end``, counted over all epochs; no Python in between.
 
@@ -138,6 +157,7 @@ def _make_advance(
         cannot change how sums are rounded.
         """
         n = y.shape[0]
+        size = state.shape[1] - lanes
         while count[1] < end:
             begin = count[1]
             epoch = begin // n
@@ -158,10 +178,11 @@ def _make_advance(
                     fill_order(window[: drawn[2] - drawn[1]], n, sampling, seed, epoch, drawn[1])
                 stop = min(stop, drawn[2])
                 offset = drawn[1]
-            rows = window[: drawn[2] - offset]
+            n_rows = drawn[2] - offset if window.shape[0] > 0 else 0
             steps(
-                X, d, base, si, sj, y, s, rows, start - offset, stop - offset, ahead, batch_size, lr, mu, l2,
-                l1, with_b, state, count,
+                pointer(X, 0), d, base, si, sj, pointer(y, 0), pointer(s, 0), pointer(window, 0), n_rows,
+                start - offset, stop - offset, ahead, batch_size, lr, mu, l2, l1, with_b, pointer(state, 0),
+                size, pointer(count, 0), pointer(work, 0), pointer(wide, 0), pointer(work, size),
             )  # fmt: skip
             if is_early:  # the mean begins anew, from a place that does not depend on where calls end
                 count[0] = 0

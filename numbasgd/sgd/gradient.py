@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from numbasgd import check
-from numbasgd.sgd.cpu import kernels
+from numbasgd.sgd.cpu import kernels, padded, work_for
 from numbasgd.sgd.losses import LOSSES
 from numbasgd.sgd.problem import rows_and_targets
 from numbasgd.sgd.rows import rows_of
@@ -77,7 +77,11 @@ def gradient(
     compiled = kernels(loss, lies.d, X.dtype, is_gathered=lies.is_gathered)
     far = 8 if X.nbytes > _FAR else 0
     T = X.dtype.type
-    compiled.gradient(lies.memory, lies.d, lies.base, lies.si, lies.sj, y, y[:0], w, T(b), index, far, out)
+    work = np.empty(work_for(lies.d, compiled.lanes, lies.is_gathered), X.dtype)
+    wide = np.empty(padded(lies.d, compiled.lanes))
+    compiled.gradient(
+        lies.memory, lies.d, lies.base, lies.si, lies.sj, y, y[:0], w, T(b), index, far, out, work, wide
+    )
     return out[:-1].copy(), float(out[-1])
 
 

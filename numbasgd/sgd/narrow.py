@@ -1,4 +1,4 @@
-"""Rows that fit one vector register: x, w and g are one register each; contracts in ``cpu.py``."""
+"""Rows of a few vector registers, x, w and g all held in registers; contracts in ``cpu.py``."""
 
 from __future__ import annotations
 
@@ -6,37 +6,44 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
+
+from numbasgd import simd
 from numbasgd.jit import jit
-from numbasgd.sgd.rows import CHUNK, gather, make_room
+from numbasgd.sgd.rows import CHUNK, LINE, gather
 from numbasgd.sgd.update import Step, make_average, make_update, make_update_intercept
-from numbasgd.simd import add, fill, fma, like, load, load_first, mul, prefetch, store, total, widen
+from numbasgd.simd import add, fill, fma, like, load_all, load_row, pointer, prefetch, store, widen, zeros
 
 
-def make_sums(slope: Any, lanes: int, is_weighted: bool, is_gathered: bool, variant: str) -> SimpleNamespace:
-    """``dot`` and ``sum_rows`` for rows of at most ``lanes`` columns, and what ``make_steps`` needs."""
+def make_sums(
+    slope: Any, T: Any, lanes: int, count: int, is_weighted: bool, is_gathered: bool, variant: str
+) -> SimpleNamespace:
+    """``dot`` and ``sum_rows`` for rows of ``count`` registers, and what ``make_steps`` needs."""
+    is_one = count == 1
+    per_line = LINE // np.dtype(T).itemsize
 
     @jit(variant=variant, forceinline=True)
     def dot(X, at, d, w):
-        return total(mul(load_first(X, at, lanes, d), load(w, 0, lanes)))
+        return simd.dot(load_row(X, at, lanes, count, d), load_all(w, 0, lanes, count))
 
     @jit(variant=variant, forceinline=True)
-    def sum_chunk(X, d, stride, y, s, rows, start, stop, ahead, w, b):
+    def sum_chunk(X, d, stride, y, s, rows, n_rows, start, stop, ahead, w, b):
         """Sums of slope_i * x_i and of slope_i over at most CHUNK rows, in registers."""
-        T = X.dtype.type
-        zero = T(0)
-        g = fill(zero, lanes)
-        gb = zero
-        n_rows = rows.shape[0]
-        is_ordered = n_rows == 0
+        g = zeros(T(0), lanes, count)
+        gb = T(0)
         for t in range(start, stop):
-            i = t if is_ordered else rows[t]
+            i = t if n_rows == 0 else rows[t]
             if ahead > 0:
-                later = t + ahead if is_ordered else rows[min(t + ahead, n_rows - 1)]
-                prefetch(X, later * stride)
+                later = t + ahead if n_rows == 0 else rows[min(t + ahead, n_rows - 1)]
+                if is_one:
+                    prefetch(X, later * stride)
+                else:
+                    for j in range(0, d, per_line):
+                        prefetch(X, later * stride + j)
                 prefetch(X, later * stride + d - 1)
                 prefetch(y, later)
-            x = load_first(X, i * stride, lanes, d)
-            r = T(slope(total(mul(x, w)) + b, y[i]))
+            x = load_row(X, i * stride, lanes, count, d)
+            r = T(slope(simd.dot(x, w) + b, y[i]))
             if is_weighted:
                 r *= s[i]
             g = fma(fill(r, lanes), x, g)
@@ -44,57 +51,59 @@ def make_sums(slope: Any, lanes: int, is_weighted: bool, is_gathered: bool, vari
         return g, gb
 
     @jit(variant=variant, forceinline=True)
-    def sum_registers(X, d, base, si, sj, y, s, rows, start, stop, ahead, w, b, room):
+    def sum_registers(X, d, base, si, sj, y, s, rows, n_rows, start, stop, ahead, w, b, room):
         """The same over any number of rows, chunk by chunk."""
         if not is_gathered and stop - start <= CHUNK:
-            return sum_chunk(X, d, si, y, s, rows, start, stop, ahead, w, b)
-        wide_g = widen(fill(X.dtype.type(0), lanes))
+            return sum_chunk(X, d, si, y, s, rows, n_rows, start, stop, ahead, w, b)
+        wide_g = widen(zeros(T(0), lanes, count))
         wide_gb = 0.0
         for c in range(start, stop, CHUNK):
             e = min(c + CHUNK, stop)
             if is_gathered:
-                gather(X, d, base, si, sj, y, s, rows, c, e, room)
-                g, gb = sum_chunk(room[0], d, d, room[1], room[2], rows[:0], 0, e - c, 0, w, b)
+                gather(X, d, base, si, sj, y, s, is_weighted, rows, n_rows, c, e, room)
+                yr, sr = pointer(room, CHUNK * d), pointer(room, CHUNK * (d + 1))
+                g, gb = sum_chunk(room, d, d, yr, sr, rows, 0, 0, e - c, 0, w, b)
             else:
-                g, gb = sum_chunk(X, d, si, y, s, rows, c, e, ahead, w, b)
+                g, gb = sum_chunk(X, d, si, y, s, rows, n_rows, c, e, ahead, w, b)
             wide_g = add(wide_g, widen(g))
             wide_gb += gb
-        return like(wide_g, w), X.dtype.type(wide_gb)
+        return like(wide_g, w), T(wide_gb)
 
-    @jit(variant=variant)
-    def sum_rows(X, d, base, si, sj, y, s, rows, start, stop, ahead, w, b, g):
+    @jit(variant=variant, forceinline=True)
+    def sum_rows(X, d, base, si, sj, y, s, rows, n_rows, start, stop, ahead, w, b, g, wide, room):
         """g := sum of slope_i * x_i; returns the sum of slope_i."""
-        room = make_room(X, d, is_gathered)
-        wv = load(w, 0, lanes)
-        gv, gb = sum_registers(X, d, base, si, sj, y, s, rows, start, stop, ahead, wv, b, room)
+        wv = load_all(w, 0, lanes, count)
+        gv, gb = sum_registers(X, d, base, si, sj, y, s, rows, n_rows, start, stop, ahead, wv, b, room)
         store(g, 0, gv)
         return gb
 
-    return SimpleNamespace(dot=dot, sum_rows=sum_rows, sum_registers=sum_registers, is_gathered=is_gathered)
+    return SimpleNamespace(dot=dot, sum_rows=sum_rows, sum_registers=sum_registers)
 
 
-def make_steps(sums: SimpleNamespace, lanes: int, step: Step, variant: str) -> Callable[..., Any]:
+def make_steps(
+    sums: SimpleNamespace, T: Any, lanes: int, count: int, step: Step, variant: str
+) -> Callable[..., Any]:
     """``steps`` on the sums of ``make_sums``."""
-    sum_registers, is_gathered = sums.sum_registers, sums.is_gathered
+    sum_registers = sums.sum_registers
     update, update_b, average = make_update(step, lanes), make_update_intercept(step), make_average(lanes)
+    n_regs = count
     has_momentum, is_averaged = step.momentum != "", step.is_averaged
 
-    @jit(variant=variant)
+    @jit(variant=variant, forceinline=True)
     def steps(
-        X, d, base, si, sj, y, s, rows, start, stop, ahead, batch_size, lr, mu, l2, l1, with_b, state, count
-    ):
+        X, d, base, si, sj, y, s, rows, n_rows, start, stop, ahead, batch_size, lr, mu, l2, l1, with_b, state,
+        size, count, g, wide, room,
+    ):  # fmt: skip
         """One step for each minibatch of the positions start <= t < stop of ``rows``."""
-        T = X.dtype.type
-        room = make_room(X, d, is_gathered)
-        end = state.shape[1] - lanes
-        w, b = load(state, 0, lanes), state[0, end]
-        v, vb = load(state, (end + lanes), lanes), state[1, end]
-        mean, mean_b = load(state, 2 * (end + lanes), lanes), state[2, end]
+        row = size + lanes
+        w, b = load_all(state, 0, lanes, n_regs), state[size]
+        v, vb = load_all(state, row, lanes, n_regs), state[row + size]
+        mean, mean_b = load_all(state, 2 * row, lanes, n_regs), state[2 * row + size]
         for at in range(start, stop, batch_size):
             e = min(at + batch_size, stop)
-            g, gb = sum_registers(X, d, base, si, sj, y, s, rows, at, e, ahead, w, b, room)
+            g_sum, gb = sum_registers(X, d, base, si, sj, y, s, rows, n_rows, at, e, ahead, w, b, room)
             scale = T(1) / T(e - at)
-            w, v = update(w, v, g, scale, lr, mu, l2, l1)
+            w, v = update(w, v, g_sum, scale, lr, mu, l2, l1)
             if with_b:
                 b, vb = update_b(b, vb, gb, scale, lr, mu)
             if is_averaged:
@@ -103,12 +112,12 @@ def make_steps(sums: SimpleNamespace, lanes: int, step: Step, variant: str) -> C
                 mean = average(mean, w, share)
                 mean_b += (b - mean_b) * share
         store(state, 0, w)
-        state[0, end] = b
+        state[size] = b
         if has_momentum:
-            store(state, end + lanes, v)
-            state[1, end] = vb
+            store(state, row, v)
+            state[row + size] = vb
         if is_averaged:
-            store(state, 2 * (end + lanes), mean)
-            state[2, end] = mean_b
+            store(state, 2 * row, mean)
+            state[2 * row + size] = mean_b
 
     return steps

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from numbasgd import check
-from numbasgd.sgd.cpu import kernels
+from numbasgd.sgd.cpu import kernels, padded, work_for
 from numbasgd.sgd.gradient import gradient
 from numbasgd.sgd.problem import rows_and_targets
 
@@ -133,12 +133,13 @@ def _draw(
     rng: np.random.Generator,
 ) -> np.ndarray:
     """(draws, d + 1) minibatch gradients."""
-    kernel = kernels("squared", X.shape[1], X.dtype).gradient
+    compiled = kernels("squared", X.shape[1], X.dtype)
     found = np.empty((draws, X.shape[1] + 1))
     n, d = X.shape
+    work, wide = np.empty(work_for(d, compiled.lanes, False)), np.empty(padded(d, compiled.lanes))
     for row in found:
         rows = rng.choice(n, size, replace=replacement)
-        kernel(X.reshape(-1), d, 0, d, 1, y, y[:0], w, b, rows, 0, row)
+        compiled.gradient(X.reshape(-1), d, 0, d, 1, y, y[:0], w, b, rows, 0, row, work, wide)
     return found
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numbasgd import check
 from numbasgd.jit import jit
 
+LINE = 64  # bytes of a cache line
 CHUNK = 256  # rows that are summed in the dtype of X, and gathered at once; chunks are added up in float64
 
 
@@ -48,31 +49,28 @@ def rows_of(X: np.ndarray) -> Rows:
     return Rows(check.for_kernel(memory), n, d, -low, si, sj)
 
 
-@jit
-def make_room(X, d, is_needed):
-    """Room for a chunk of gathered rows, their targets and their weights."""
-    count = CHUNK if is_needed else 0
-    return np.empty(count * d, X.dtype), np.empty(count, X.dtype), np.empty(count, X.dtype)
+def room_for(d: int, is_gathered: bool) -> int:
+    """Entries of room for a chunk of gathered rows, their targets and their weights."""
+    return CHUNK * (d + 2) if is_gathered else 0
 
 
-@jit
-def gather(X, d, base, si, sj, y, s, rows, start, stop, room):
-    """room := rows, targets and weights at positions start <= t < stop, which are at most CHUNK."""
-    Xr, yr, sr = room
-    is_ordered = rows.shape[0] == 0
-    is_weighted = s.shape[0] > 0
+@jit(forceinline=True)
+def gather(X, d, base, si, sj, y, s, is_weighted, rows, n_rows, start, stop, room):
+    """room := rows, then targets, then weights at positions start <= t < stop, which are at most CHUNK."""
+    targets = CHUNK * d
+    weights = targets + CHUNK
     for t in range(start, stop):
-        i = t if is_ordered else rows[t]
-        yr[t - start] = y[i]
+        i = t if n_rows == 0 else rows[t]
+        room[targets + t - start] = y[i]
         if is_weighted:
-            sr[t - start] = s[i]
+            room[weights + t - start] = s[i]
     if si == 1 or si == -1:  # columns lie together: run along them
         for j in range(d):
             for t in range(start, stop):
-                i = t if is_ordered else rows[t]
-                Xr[(t - start) * d + j] = X[base + i * si + j * sj]
+                i = t if n_rows == 0 else rows[t]
+                room[(t - start) * d + j] = X[base + i * si + j * sj]
     else:
         for t in range(start, stop):
-            i = t if is_ordered else rows[t]
+            i = t if n_rows == 0 else rows[t]
             for j in range(d):
-                Xr[(t - start) * d + j] = X[base + i * si + j * sj]
+                room[(t - start) * d + j] = X[base + i * si + j * sj]

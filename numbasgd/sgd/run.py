@@ -11,8 +11,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from numbasgd.errors import DivergenceError
-from numbasgd.sgd.cpu import advance_kernel, kernels, padded
-from numbasgd.sgd.rows import Rows
+from numbasgd.sgd.cpu import advance_kernel, kernels, padded, work_for
+from numbasgd.sgd.rows import Rows, room_for
 from numbasgd.sgd.sampling import SAMPLINGS, WINDOW
 from numbasgd.sgd.scale import Scale
 from numbasgd.sgd.state import State
@@ -42,11 +42,12 @@ class Problem:
         """The mean loss for padded weights, in calls that do not take long."""
         rows, n = self.rows, self.rows.n
         evaluate = self.kernels.sum_loss
+        work = np.empty(room_for(rows.d, rows.is_gathered), self.y.dtype)
         count = max(1, _EVALUATED // (rows.d + 8))
         parts = (
             evaluate(
-                rows.memory, rows.d, rows.base, rows.si, rows.sj, self.y, self.s, w, b, i, min(i + count, n)
-            )
+                rows.memory, rows.d, rows.base, rows.si, rows.sj, self.y, self.s, w, b, i, min(i + count, n), work
+            )  # fmt: skip
             for i in range(0, n, count)
         )
         return math.fsum(parts) / n
@@ -139,6 +140,8 @@ class Run:
         self.size = padded(rows.d, self.lanes)
         self.state = np.zeros((3, self.size + self.lanes), problem.y.dtype)
         self.count = np.zeros(2, np.int64)
+        self.work = np.empty(work_for(rows.d, self.lanes, rows.is_gathered), problem.y.dtype)
+        self.wide = np.empty(self.size)
         self.drawn = np.array([-1, 0, 0])
         batch_size = method.batch_size
         # A step over all rows needs no order, nor do rows as they lie.
@@ -169,7 +172,7 @@ class Run:
         rows = self.problem.rows
         self.problem.kernels.sum_loss(
             rows.memory, rows.d, rows.base, rows.si, rows.sj, self.problem.y, self.problem.s, self.state[0],
-            self.state[0, self.size], 0, 0,
+            self.state[0, self.size], 0, 0, self.work,
         )  # fmt: skip
         self.compile_seconds = time.perf_counter() - begin
         self.entry_seconds = min(self._time_entry() for _ in range(_ENTRIES))
@@ -233,7 +236,7 @@ class Run:
             rows.memory, rows.d, rows.base, rows.si, rows.sj, problem.y, problem.s, self.window, self.drawn,
             SAMPLINGS[method.sampling], method.seed, end, self.ahead, method.batch_size, method.lrs,
             T(method.momentum), T(method.l2), T(method.l1), method.intercept, method.average_from or 0,
-            self.state, self.count,
+            self.state, self.count, self.work, self.wide,
         )  # fmt: skip
 
     def _time_entry(self) -> float:

@@ -1,4 +1,4 @@
-"""Rows of several vector registers: x, w and g pass through piece by piece; contracts in ``cpu.py``.
+"""Rows of many vector registers: x, w and g pass through piece by piece; contracts in ``cpu.py``.
 
 Four rows are worked on at once, so that a piece of w or g that is loaded serves four rows.
 """
@@ -12,20 +12,21 @@ from typing import Any
 import numpy as np
 
 from numbasgd.jit import jit
-from numbasgd.sgd.rows import CHUNK, gather, make_room
+from numbasgd.sgd.rows import CHUNK, LINE, gather
 from numbasgd.sgd.update import Step, make_average, make_update, make_update_intercept
-from numbasgd.simd import add, fill, fma, load, load_first, mul, prefetch, store, total
-
-LINE = 64  # bytes of a cache line
+from numbasgd.simd import add, fill, fma, load, load_first, mul, pointer, prefetch, store, total
 
 
-def make_sums(slope: Any, lanes: int, is_weighted: bool, is_gathered: bool, variant: str) -> SimpleNamespace:
-    """``dot`` and ``sum_rows`` for rows of more than ``lanes`` columns, and what ``make_steps`` needs."""
+def make_sums(
+    slope: Any, T: Any, lanes: int, count: int, is_weighted: bool, is_gathered: bool, variant: str
+) -> SimpleNamespace:
+    """``dot`` and ``sum_rows`` for rows of any number of columns, and what ``make_steps`` needs."""
+    per_line = LINE // np.dtype(T).itemsize
 
     @jit(variant=variant, forceinline=True)
     def dot(X, at, d, w):
         whole = d // lanes * lanes
-        z0 = fill(X.dtype.type(0), lanes)
+        z0 = fill(T(0), lanes)
         z1 = z0
         j = 0
         while j + 2 * lanes <= whole:
@@ -39,12 +40,17 @@ def make_sums(slope: Any, lanes: int, is_weighted: bool, is_gathered: bool, vari
         return total(add(z0, z1))
 
     @jit(variant=variant, forceinline=True)
-    def dot_four(X, d, a0, a1, a2, a3, w):
-        """x . w for the four rows that begin at a0, ..., a3."""
+    def dot_four(X, d, a0, a1, a2, a3, w, ahead, p0, p1, p2, p3):
+        """x . w for the four rows that begin at a0, ..., a3; meanwhile asks for those at p0, ..., p3."""
         whole = d // lanes * lanes
-        zero = fill(X.dtype.type(0), lanes)
+        zero = fill(T(0), lanes)
         z0, z1, z2, z3 = zero, zero, zero, zero
         for j in range(0, whole, lanes):
+            if ahead > 0:
+                prefetch(X, p0 + j)
+                prefetch(X, p1 + j)
+                prefetch(X, p2 + j)
+                prefetch(X, p3 + j)
             wv = load(w, j, lanes)
             z0 = fma(load(X, a0 + j, lanes), wv, z0)
             z1 = fma(load(X, a1 + j, lanes), wv, z1)
@@ -91,33 +97,33 @@ def make_sums(slope: Any, lanes: int, is_weighted: bool, is_gathered: bool, vari
     @jit(variant=variant, forceinline=True)
     def fetch(X, d, at):
         """Ask for a row's cache lines."""
-        step = LINE // X.itemsize
-        for j in range(0, d, step):
+        for j in range(0, d, per_line):
             prefetch(X, at + j)
 
     @jit(variant=variant, forceinline=True)
-    def sum_chunk(X, d, stride, y, s, rows, start, stop, ahead, w, b, g):
+    def sum_chunk(X, d, stride, y, s, rows, n_rows, start, stop, ahead, w, b, g):
         """g += sum of slope_i * x_i over at most CHUNK rows; returns the sum of slope_i."""
-        T = X.dtype.type
         gb = T(0)
-        last = rows.shape[0] - 1
-        is_ordered = last < 0
+        last = n_rows - 1
+        is_ordered = n_rows == 0
         t = start
         while t + 4 <= stop:
             if is_ordered:
                 i0, i1, i2, i3 = t, t + 1, t + 2, t + 3
-                if ahead > 0:
-                    for q in range(4):
-                        fetch(X, d, (t + q + ahead) * stride)
+                l0, l1, l2, l3 = t + ahead, t + 1 + ahead, t + 2 + ahead, t + 3 + ahead
             else:
                 i0, i1, i2, i3 = rows[t], rows[t + 1], rows[t + 2], rows[t + 3]
+                l0, l1 = rows[min(t + ahead, last)], rows[min(t + 1 + ahead, last)]
+                l2, l3 = rows[min(t + 2 + ahead, last)], rows[min(t + 3 + ahead, last)]
                 if ahead > 0:
-                    for q in range(4):
-                        later = rows[min(t + q + ahead, last)]
-                        fetch(X, d, later * stride)
-                        prefetch(y, later)
+                    prefetch(y, l0)
+                    prefetch(y, l1)
+                    prefetch(y, l2)
+                    prefetch(y, l3)
             a0, a1, a2, a3 = i0 * stride, i1 * stride, i2 * stride, i3 * stride
-            z0, z1, z2, z3 = dot_four(X, d, a0, a1, a2, a3, w)
+            z0, z1, z2, z3 = dot_four(
+                X, d, a0, a1, a2, a3, w, ahead, l0 * stride, l1 * stride, l2 * stride, l3 * stride
+            )
             r0, r1 = T(slope(z0 + b, y[i0])), T(slope(z1 + b, y[i1]))
             r2, r3 = T(slope(z2 + b, y[i2])), T(slope(z3 + b, y[i3]))
             if is_weighted:
@@ -142,38 +148,35 @@ def make_sums(slope: Any, lanes: int, is_weighted: bool, is_gathered: bool, vari
             t += 1
         return gb
 
-    @jit(variant=variant)
-    def sum_room(X, d, base, si, sj, y, s, rows, start, stop, ahead, w, b, g, room):
+    @jit(variant=variant, forceinline=True)
+    def sum_rows(X, d, base, si, sj, y, s, rows, n_rows, start, stop, ahead, w, b, g, wide, room):
         """g := sum of slope_i * x_i, chunk by chunk; returns the sum of slope_i."""
-        g[:] = 0
+        size = (d + lanes - 1) // lanes * lanes
+        for j in range(0, size, lanes):
+            store(g, j, fill(T(0), lanes))
         if not is_gathered and stop - start <= CHUNK:
-            return sum_chunk(X, d, si, y, s, rows, start, stop, ahead, w, b, g)
-        wide_g = np.zeros(g.shape[0])
+            return sum_chunk(X, d, si, y, s, rows, n_rows, start, stop, ahead, w, b, g)
+        for j in range(size):
+            wide[j] = 0.0
         wide_gb = 0.0
         for c in range(start, stop, CHUNK):
             e = min(c + CHUNK, stop)
             if is_gathered:
-                gather(X, d, base, si, sj, y, s, rows, c, e, room)
-                wide_gb += sum_chunk(room[0], d, d, room[1], room[2], rows[:0], 0, e - c, 0, w, b, g)
+                gather(X, d, base, si, sj, y, s, is_weighted, rows, n_rows, c, e, room)
+                yr, sr = pointer(room, CHUNK * d), pointer(room, CHUNK * (d + 1))
+                wide_gb += sum_chunk(room, d, d, yr, sr, rows, 0, 0, e - c, 0, w, b, g)
             else:
-                wide_gb += sum_chunk(X, d, si, y, s, rows, c, e, ahead, w, b, g)
-            for j in range(g.shape[0]):
-                wide_g[j] += g[j]
-                g[j] = 0
-        for j in range(g.shape[0]):
-            g[j] = wide_g[j]
-        return X.dtype.type(wide_gb)
-
-    @jit(variant=variant)
-    def sum_rows(X, d, base, si, sj, y, s, rows, start, stop, ahead, w, b, g):
-        """The same with room of its own."""
-        room = make_room(X, d, is_gathered)
-        return sum_room(X, d, base, si, sj, y, s, rows, start, stop, ahead, w, b, g, room)
+                wide_gb += sum_chunk(X, d, si, y, s, rows, n_rows, c, e, ahead, w, b, g)
+            for j in range(size):
+                wide[j] += g[j]
+                g[j] = T(0)
+        for j in range(size):
+            g[j] = T(wide[j])
+        return T(wide_gb)
 
     return SimpleNamespace(
         dot=dot,
         sum_rows=sum_rows,
-        sum_room=sum_room,
         add_row=add_row,
         fetch=fetch,
         slope=slope,
@@ -182,35 +185,35 @@ def make_sums(slope: Any, lanes: int, is_weighted: bool, is_gathered: bool, vari
     )
 
 
-def make_steps(sums: SimpleNamespace, lanes: int, step: Step, variant: str) -> Callable[..., Any]:
+def make_steps(
+    sums: SimpleNamespace, T: Any, lanes: int, count: int, step: Step, variant: str
+) -> Callable[..., Any]:
     """``steps`` on the sums of ``make_sums``."""
-    dot, sum_room, add_row, fetch = sums.dot, sums.sum_room, sums.add_row, sums.fetch
+    dot, sum_rows, add_row, fetch = sums.dot, sums.sum_rows, sums.add_row, sums.fetch
     slope, is_weighted, is_gathered = sums.slope, sums.is_weighted, sums.is_gathered
     update, update_b, average = make_update(step, lanes), make_update_intercept(step), make_average(lanes)
     has_momentum, is_averaged = step.momentum != "", step.is_averaged
     is_plain = not (has_momentum or step.is_penalized or is_gathered)
 
-    @jit(variant=variant)
+    @jit(variant=variant, forceinline=True)
     def steps(
-        X, d, base, si, sj, y, s, rows, start, stop, ahead, batch_size, lr, mu, l2, l1, with_b, state, count
-    ):
+        X, d, base, si, sj, y, s, rows, n_rows, start, stop, ahead, batch_size, lr, mu, l2, l1, with_b, state,
+        size, count, g, wide, room,
+    ):  # fmt: skip
         """One step for each minibatch of the positions start <= t < stop of ``rows``.
 
         A plain step on one row needs no g: the row is added to w.
         """
-        T = X.dtype.type
-        room = make_room(X, d, is_gathered)
-        end = state.shape[1] - lanes
-        w, v, mean = state[0, :end], state[1, :end], state[2, :end]
-        g = np.empty(end, X.dtype)
-        last = rows.shape[0] - 1
+        row = size + lanes
+        w, v, mean = pointer(state, 0), pointer(state, row), pointer(state, 2 * row)
+        last = n_rows - 1
         for at in range(start, stop, batch_size):
             e = min(at + batch_size, stop)
             scale = T(1) / T(e - at)
-            b = state[0, end]
+            b = w[size]
             if is_plain and e - at == 1:
-                i = at if last < 0 else rows[at]
-                if ahead > 0 and last >= 0:
+                i = at if n_rows == 0 else rows[at]
+                if ahead > 0 and n_rows > 0:
                     later = rows[min(at + ahead, last)]
                     fetch(X, d, later * si)
                     prefetch(y, later)
@@ -219,20 +222,22 @@ def make_steps(sums: SimpleNamespace, lanes: int, step: Step, variant: str) -> C
                     gb *= s[i]
                 add_row(X, i * si, d, -lr * gb, w)
             else:
-                gb = sum_room(X, d, base, si, sj, y, s, rows, at, e, ahead, w, b, g, room)
-                for j in range(0, end, lanes):
+                gb = sum_rows(
+                    X, d, base, si, sj, y, s, rows, n_rows, at, e, ahead, w, b, g, wide, room
+                )  # fmt: skip
+                for j in range(0, size, lanes):
                     wv, vv, gv = load(w, j, lanes), load(v, j, lanes), load(g, j, lanes)
                     wv, vv = update(wv, vv, gv, scale, lr, mu, l2, l1)
                     store(w, j, wv)
                     if has_momentum:
                         store(v, j, vv)
             if with_b:
-                state[0, end], state[1, end] = update_b(b, state[1, end], gb, scale, lr, mu)
+                w[size], v[size] = update_b(b, v[size], gb, scale, lr, mu)
             if is_averaged:
                 count[0] += 1
                 share = T(1 / count[0])
-                for j in range(0, end, lanes):
+                for j in range(0, size, lanes):
                     store(mean, j, average(load(mean, j, lanes), load(w, j, lanes), share))
-                state[2, end] += (state[0, end] - state[2, end]) * share
+                mean[size] += (w[size] - mean[size]) * share
 
     return steps

@@ -26,6 +26,10 @@ class WrongResultError(NumbaSGDError, ArithmeticError):
     """A kernel's result is not what it should have computed."""
 
 
+class FitFileError(NumbaSGDError, OSError):
+    """The file of a fit, or a checkpoint, cannot be read or written, or is not such a file."""
+
+
 class DivergenceError(NumbaSGDError, ArithmeticError):
     """Training left the finite numbers, or its loss passed 10^6 times the first one.
 

@@ -31,17 +31,23 @@ def _home() -> Path | None:
         return None
 
 
-def write_whole(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes, *, is_durable: bool = False) -> None:
     """Write ``content`` to ``path`` so that nobody ever sees a part of it.
 
     It goes to a file of its own in the same folder, which is renamed at the end; whatever stops it half-way,
     a full disk or an interrupt, leaves what was there before.  Two processes may do it at once: the last one
     wins.  Raises ``OSError``.
+
+    is_durable : wait until the content is on the disk before the rename, so that not even a power failure
+    leaves an empty file.
     """
     part = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
     try:
         with open(part, "xb") as file:
             file.write(content)
+            if is_durable:
+                file.flush()
+                os.fsync(file.fileno())
         os.replace(part, path)
     except BaseException:
         part.unlink(missing_ok=True)

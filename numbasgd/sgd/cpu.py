@@ -184,8 +184,9 @@ def _make_advance(
                 start - offset, stop - offset, ahead, batch_size, lr, mu, l2, l1, with_b, pointer(state, 0),
                 size, pointer(count, 0), pointer(work, 0), pointer(wide, 0), pointer(work, size),
             )  # fmt: skip
-            if is_early:
+            if is_early:  # the mean begins anew, from a place that does not depend on where calls end
                 count[0] = 0
+                state[2] = state[0]
             count[1] = first + stop
 
     return advance

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,6 +14,8 @@ import numba
 import numpy as np
 
 from numbasgd import check
+from numbasgd.sgd import fitfile
+from numbasgd.sgd.state import State
 
 
 def versions() -> dict[str, str]:
@@ -40,7 +43,8 @@ class Fit:
         Intercept.
     loss : ndarray, shape (t,)
         The (weighted) mean loss over the training rows, at the start and after each evaluation; ``loss[-1]``
-        belongs to ``w`` and ``b``.
+        belongs to ``w`` and ``b``.  It is NaN in the Fit of an interrupt or a checkpoint between two
+        evaluations when evaluating takes longer than a moment.
     objective : ndarray, shape (t,)
         The same with the penalties added.
     validation_loss : ndarray, shape (t,), or None
@@ -79,8 +83,12 @@ class Fit:
     seed: int
     settings: Mapping[str, Any]
     versions: Mapping[str, str] = field(default_factory=versions)
+    _state: State | None = None  # what is needed to go on
 
     def __post_init__(self) -> None:
+        for a in self._state or ():
+            if isinstance(a, np.ndarray):
+                a.flags.writeable = False
         for name, a in vars(self).items():
             if isinstance(a, np.ndarray):
                 a.flags.writeable = False
@@ -146,6 +154,31 @@ class Fit:
                 "as were trained on, in the same order. Select them."
             )
         return X @ self.w + self.w.dtype.type(self.b)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write all of it to one file, bit for bit, for ``Fit.load`` and ``train(resume=path)``.
+
+        The file is a zip of .npy arrays and one JSON document; it is written beside and renamed, so ``path``
+        never holds a part of it.
+
+        Raises
+        ------
+        FitFileError
+            If it cannot be written; what was at ``path`` is still there.
+        """
+        fitfile.write(vars(self), fitfile.path_of(path, "path"))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Fit:
+        """The Fit in a file that ``save`` or a checkpoint wrote.
+
+        Raises
+        ------
+        FitFileError
+            If the file cannot be read, is truncated, damaged or no such file, or was written by a newer
+            numbasgd.
+        """
+        return fitfile.read(fitfile.path_of(path, "path"), cls)
 
     def plot(self, ax: Any = None, *, x: str = "epochs", label: str | None = None) -> Any:
         """Draw the loss against ``x``, one of "epochs", "samples" or "seconds".

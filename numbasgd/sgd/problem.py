@@ -76,6 +76,11 @@ def sample_weights(value: Any, n: int, dtype: np.dtype) -> np.ndarray:
     return (s / s.mean()).astype(dtype)
 
 
+def is_one(lr: Any) -> bool:
+    """Whether a learning rate is a number, the same for all epochs."""
+    return not callable(lr) and np.ndim(lr) == 0
+
+
 def rates_of_epochs(lr: Any, epochs: int) -> np.ndarray | None:
     """One learning rate per epoch (a single one stays), or None for "auto"."""
     hint = 'Pass a rate such as 0.05, one rate per epoch, a function of the epoch, or "auto".'

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -15,12 +15,14 @@ from numbasgd.sgd.cpu import advance_kernel, kernels, padded, work_for
 from numbasgd.sgd.rows import Rows, room_for
 from numbasgd.sgd.sampling import SAMPLINGS, WINDOW
 from numbasgd.sgd.scale import Scale
+from numbasgd.sgd.state import State
 from numbasgd.sgd.update import Step
 
 DIVERGED = 1e6  # a loss so many times the first one
-_CALL_SECONDS = 0.1  # how long compiled code runs before Python looks at it: progress, Ctrl-C, divergence
-_EVALUATED = 1 << 22  # entries of X that one call evaluates
-_FIRST = 1 << 22  # entries of X in the first call that makes steps
+_CALL_SECONDS = 0.05  # how long compiled code runs before Python looks at it: progress, Ctrl-C, divergence
+_FIRST = 1 << 22  # entries of X, its rows taken for 8 longer, in the first call that makes steps
+_EVALUATED = 1 << 22  # entries of X that one call evaluates, counted alike
+QUICK = 0.05  # seconds: an evaluation that takes no longer is made for an interrupt or a checkpoint as well
 # Entering compiled code from Python takes as long as a few small steps.  That it is entered once per
 # evaluation is the evaluation's doing, so the shortest of some calls without a step is taken off.
 _ENTRIES = 8
@@ -41,7 +43,7 @@ class Problem:
         rows, n = self.rows, self.rows.n
         evaluate = self.kernels.sum_loss
         work = np.empty(room_for(rows.d, rows.is_gathered), self.y.dtype)
-        count = max(1, _EVALUATED // max(rows.d, 1))
+        count = max(1, _EVALUATED // (rows.d + 8))
         parts = (
             evaluate(
                 rows.memory,
@@ -56,7 +58,7 @@ class Problem:
                 i,
                 min(i + count, n),
                 work,
-            )
+            )  # fmt: skip
             for i in range(0, n, count)
         )
         return math.fsum(parts) / n
@@ -101,8 +103,10 @@ class Moment(NamedTuple):
 class Book(NamedTuple):
     """What Python knows of a run, replaced as a whole, so that an interrupt never sees half of a change.
 
-    n_moments : entries of the history that count.  best : (watched loss, state, averaging included).
-    stale : epochs since the best one.
+    n_moments : entries of the history that count.  best_watched, best : the best watched loss of all epochs
+    with early stopping, else of the history, and its row of the state.  stale : epochs since then.
+    looked : samples up to which evaluation and early stopping are done.  asked : up to which the callback said
+    to go on.  is_over : early stopping has ended the run.
     """
 
     n_moments: int
@@ -110,7 +114,19 @@ class Book(NamedTuple):
     best_watched: float
     best: np.ndarray
     stale: int
+    looked: int
+    asked: int
     is_over: bool
+
+
+class Stops(Protocol):
+    """Where a run stops for something to be done between two steps (checkpoints)."""
+
+    def next(self, samples: int) -> int | None:
+        """The samples, between two steps, at which to stop next; None: wherever it happens to be."""
+
+    def at(self, samples: int) -> None:
+        """Called between two steps."""
 
 
 class Run:
@@ -151,8 +167,9 @@ class Run:
         self.compile_seconds = 0.0
         self.entry_seconds = 0.0
         self.history: list[Moment] = []
+        self.latest: Moment | None = None  # the last evaluation, recorded or not
+        self.evaluation_seconds = 1e-9 if self.n * (self.d + 8) <= _EVALUATED else 1e9
         self.chosen: np.ndarray | None = None
-        self.checked = -1
 
     @property
     def samples(self) -> int:
@@ -176,8 +193,52 @@ class Run:
         self.state[0, : self.d] = w
         self.state[0, self.size] = b
         self.state[2] = self.state[0]
-        self.book = Book(0, 0.0, math.inf, self.result.copy(), 0, False)
-        self.evaluate(is_recorded=True)
+        self.book = Book(0, 0.0, math.inf, self.result.copy(), 0, 0, 0, False)
+        moment = self._evaluate()
+        # Weights that happen to start at the optimum must not make rounding noise a divergence.
+        zero = np.zeros_like(self.state[0])
+        self.limit = DIVERGED * max(moment.loss, self.problem.mean_loss(zero, zero[self.size]))
+        self.seen = (math.inf, self.book.best)
+        self.book = self._better(moment)._replace(n_moments=self._record(moment))
+
+    def freeze(self, lrs: np.ndarray, data: dict[str, Any]) -> State:
+        """The state between two steps, for a file or a later call; may be called whenever Python runs."""
+        d, size, book, scale = self.d, self.size, self.book, self.scale
+        return State(
+            weights=np.column_stack([self.state[:, :d], self.state[:, size]]),
+            counts=self.count.copy(),
+            best=np.append(book.best[:d], book.best[size]),
+            best_watched=book.best_watched,
+            stale=book.stale,
+            limit=self.limit,
+            history=np.array(self.history[: book.n_moments], dtype=np.float64),
+            seconds=book.seconds,
+            looked=book.looked,
+            asked=book.asked,
+            is_over=book.is_over,
+            lrs=lrs,
+            scale=np.empty((2, 0)) if scale is None else np.array([scale.mean, scale.spread]),
+            data=data,
+        )
+
+    def restore(self, state: State) -> None:
+        """Go back to where ``freeze`` was called; the inverse of it, bit for bit."""
+        d, size = self.d, self.size
+        self.state[:, :d] = state.weights[:, :d]
+        self.state[:, size] = state.weights[:, d]
+        best = np.zeros_like(self.state[0])
+        best[:d], best[size] = state.best[:d], state.best[d]
+        self.count[:] = state.counts
+        self.limit = state.limit
+        self.seen = (state.best_watched, best)
+        self.book = Book(
+            len(state.history), state.seconds, state.best_watched, best, state.stale, state.looked, state.asked,
+            state.is_over,
+        )  # fmt: skip
+        self.history = [
+            Moment(loss, objective, validation, int(samples), seconds)
+            for loss, objective, validation, samples, seconds in state.history.tolist()
+        ]
 
     def _call(self, end: int) -> None:
         problem, method, rows = self.problem, self.method, self.problem.rows
@@ -206,30 +267,35 @@ class Run:
         w, b = row[: self.d].copy(), float(row[self.size])
         return (w, b) if self.scale is None else self.scale.back(w, b)
 
-    def evaluate(self, *, is_recorded: bool, is_candidate: bool = True) -> Moment:
-        """Evaluate the present weights, and raise if the loss has left for infinity.
-
-        is_candidate : whether they may be kept as the best ones.
-        """
-        moment = self.moment()
-        watched = moment.objective if self.validation is None else moment.validation
-        self._watch(moment)
-        book = self.book
-        is_better = is_candidate and watched < book.best_watched
-        n_moments = book.n_moments
-        if is_recorded:
-            del self.history[n_moments:]
-            self.history.append(moment)
-            n_moments += 1
-        self.book = book._replace(
-            n_moments=n_moments,
-            best_watched=watched if is_better else book.best_watched,
-            best=self.result.copy() if is_better else book.best,
-        )
+    def _evaluate(self) -> Moment:
+        """Evaluate the present weights, and raise if the loss has left for infinity."""
+        self.latest = moment = self.moment()
+        if self.history:
+            self._watch(moment)
+            watched = self._watched(moment)
+            if watched < self.seen[0]:
+                self.seen = (watched, self.result.copy())
         return moment
+
+    def _watched(self, moment: Moment) -> float:
+        return moment.objective if self.validation is None else moment.validation
+
+    def _record(self, moment: Moment) -> int:
+        """Write an evaluation behind the history, where it counts once the book has its new length."""
+        n_moments = self.book.n_moments
+        self.history[n_moments:] = [moment]
+        return n_moments + 1
+
+    def _better(self, moment: Moment) -> Book:
+        """The book with the present weights as the best ones, if they are."""
+        watched = self._watched(moment)
+        if not watched < self.book.best_watched:
+            return self.book
+        return self.book._replace(best_watched=watched, best=self.result.copy())
 
     def moment(self) -> Moment:
         """The losses of the present weights."""
+        begin = time.perf_counter()
         row = self.result
         loss = self.problem.mean_loss(row, row[self.size])
         method = self.method
@@ -238,24 +304,34 @@ class Run:
             w = row[: self.d].astype(np.float64)
             penalty = 0.5 * method.l2 * float(w @ w) + method.l1 * float(np.abs(w).sum())
         held_out = math.nan if self.validation is None else self.validation.mean_loss(row, row[self.size])
+        self.evaluation_seconds = time.perf_counter() - begin
         return Moment(loss, loss + penalty, held_out, self.samples, self.book.seconds)
 
+    def moments(self, limit: float = math.inf) -> list[Moment]:
+        """The history, its last entry for the weights that are the result.
+
+        limit : seconds; the losses of that entry are NaN when it takes longer to evaluate them.
+        """
+        book = self.book
+        recorded = self.history[: book.n_moments]
+        if self.chosen is None and recorded[-1].samples == self.samples:
+            return recorded
+        if self.chosen is None and self.latest is not None and self.latest.samples == self.samples:
+            return [*recorded, self.latest]
+        if self.evaluation_seconds < limit:
+            return [*recorded, self.moment()]
+        return [*recorded, Moment(math.nan, math.nan, math.nan, self.samples, book.seconds)]
+
     def take_best(self) -> None:
-        """Make the best weights the result, and their losses the last of the history."""
+        """Make the best weights the result."""
         if self.result.tobytes() != self.book.best.tobytes():
             self.chosen = self.book.best
-            self.history[self.book.n_moments :] = [self.moment()]
-            self.book = self.book._replace(n_moments=self.book.n_moments + 1)
 
     def _watch(self, moment: Moment) -> None:
-        if not self.history:
-            # Weights that happen to start at the optimum must not make rounding noise a divergence.
-            zero = np.zeros_like(self.state[0])
-            self.limit = DIVERGED * max(moment.loss, self.problem.mean_loss(zero, zero[self.size]))
-            return
         if math.isfinite(moment.loss) and moment.loss <= self.limit:
             return
-        w, b = self.in_user_units(self.book.best)
+        best_loss, best = min((self.book.best_watched, self.book.best), self.seen, key=lambda found: found[0])
+        w, b = self.in_user_units(best)
         method = self.method
         epoch = moment.samples / self.n
         used = float(method.lrs[min(max(math.ceil(epoch) - 1, 0), len(method.lrs) - 1)])
@@ -264,11 +340,11 @@ class Run:
         raise DivergenceError(
             f"lr is {used:.4g}, and the loss went from {self.history[0].loss:.4g} to {moment.loss:.4g} after "
             f"{epoch:g} epochs; expected it to fall. Pass lr={lr:.2g} or less, or standardize=True. "
-            f"The best weights so far (loss {self.book.best_watched:.4g}) are in the error's w and b.",
+            f"The best weights so far (loss {best_loss:.4g}) are in the error's w and b.",
             epoch=epoch,
             w=w,
             b=b,
-            loss=self.book.best_watched,
+            loss=best_loss,
             suggested_lr=lr,
         )
 
@@ -278,7 +354,7 @@ class Run:
         every: int | None,
         *,
         patience: tuple[float, int] | None = None,
-        stops: tuple[int, Callable[[], None]] | None = None,
+        stops: Stops | None = None,
         at_epoch: Callable[[], bool] | None = None,
         show: Callable[[int, Moment | None], None] = lambda samples, moment: None,
     ) -> None:
@@ -286,34 +362,35 @@ class Run:
 
         every : samples between two evaluations for the history.  patience : (share, epochs): stop when the
         watched loss did not fall by more than that share of the best for so many epochs.
-        stops : (samples, function): call the function when another so many samples were seen (checkpoints).
         at_epoch : called after each epoch; True stops.  show : told of each evaluation.
+
+        What is due between two steps follows from the state and the book alone, so a run may be interrupted
+        anywhere, and goes on from there as if nothing had been.
         """
         target = epochs * self.n
         looks_at_epochs = patience is not None or at_epoch is not None
         # Samples in one call of compiled code, as many as _CALL_SECONDS take; a guess at first.
-        per_call = max(self.method.batch_size, _FIRST // max(self.d, 1))
-        while self.samples < target and not self.book.is_over:
+        per_call = max(self.method.batch_size, _FIRST // (self.d + 8))
+        while self._look(target, every, patience, at_epoch, show):
+            if stops is not None:
+                stops.at(self.samples)
             marks = [target]
             if every is not None:
                 marks.append(self._next(every))
             if looks_at_epochs:
                 marks.append(self._next(self.n))
-            elif every is None or every > self.n:
-                marks.append(self._next_check())
-            if stops is not None:
-                marks.append(self._next(stops[0]))
+            elif self._has_few_marks(every):
+                marks.append(self._next_check(self.samples))
             before = self.samples
-            goal = self._step_end(min(*marks, before + per_call)) if marks else target
+            if stops is not None and (next_stop := stops.next(before)) is not None:
+                marks.append(next_stop)
+            goal = self._step_end(min(*marks, before + per_call))
             begin = time.perf_counter()
             self._call(goal)
             spent = time.perf_counter() - begin
             self.book = self.book._replace(seconds=self.book.seconds + max(spent - self.entry_seconds, 0.0))
             in_time = (self.samples - before) * _CALL_SECONDS / max(spent, 1e-9)
             per_call = max(self.method.batch_size, min(int(in_time), 16 * per_call))
-            self._look(target, every, patience, at_epoch, show)
-            if stops is not None and self.samples // stops[0] > before // stops[0]:
-                stops[1]()
 
     def _look(
         self,
@@ -322,32 +399,49 @@ class Run:
         patience: tuple[float, int] | None,
         at_epoch: Callable[[], bool] | None,
         show: Callable[[int, Moment | None], None],
-    ) -> None:
-        """What is due between two calls of compiled code."""
-        last = self.history[-1].samples
-        is_epoch = self.samples % self.n == 0
-        is_marked = every is not None and self.samples // every > last // every
-        is_recorded = is_marked or self.samples >= target
-        watched = self.book.best_watched
-        moment = None
-        is_checked = (every is None or every > self.n) and self.samples == self.checked
-        if is_recorded or is_checked or (is_epoch and patience is not None):
-            # Early stopping goes by epochs, so that it does not depend on what else is evaluated.
-            moment = self.evaluate(is_recorded=is_recorded, is_candidate=patience is None or is_epoch)
-        show(self.samples, moment)
-        if is_epoch and patience is not None and moment is not None:
-            share, epochs = patience
-            is_better = self.book.best_watched < watched - share * abs(watched)
-            stale = 0 if is_better or not math.isfinite(watched) else self.book.stale + 1
-            self.book = self.book._replace(stale=stale, is_over=stale >= epochs)
-        if is_epoch and at_epoch is not None and at_epoch():
-            self.book = self.book._replace(is_over=True)
+    ) -> bool:
+        """Do what is due for the present state, and tell whether to go on."""
+        samples = self.samples
+        is_epoch = samples > 0 and samples % self.n == 0
+        if self.book.looked != samples:
+            last = self.history[self.book.n_moments - 1].samples
+            is_marked = every is not None and samples // every > last // every
+            moment = None
+            is_check = self._has_few_marks(every) and samples == self._next_check(samples - 1)
+            if is_marked or is_check or samples >= target or (is_epoch and patience is not None):
+                moment = self._evaluate()
+            show(samples, moment)
+            self.book = self._looked(moment, is_marked, is_epoch, patience)
+        if is_epoch and self.book.asked != samples:
+            if at_epoch is not None and at_epoch():
+                return False
+            self.book = self.book._replace(asked=samples)
+        return samples < target and not self.book.is_over
 
-    def _next_check(self) -> int:
+    def _looked(
+        self, moment: Moment | None, is_marked: bool, is_epoch: bool, patience: tuple[float, int] | None
+    ) -> Book:
+        """The book after a look at the present state."""
+        book = self.book
+        if moment is not None and patience is None and is_marked:
+            book = self._better(moment)
+        if moment is not None and patience is not None and is_epoch:
+            share, epochs = patience
+            before = book.best_watched
+            book = self._better(moment)
+            is_better = book.best_watched < before - share * abs(before)
+            stale = 0 if is_better or not math.isfinite(before) else book.stale + 1
+            book = book._replace(stale=stale, is_over=stale >= epochs)
+        if moment is not None and is_marked:
+            book = book._replace(n_moments=self._record(moment))
+        return book._replace(looked=self.samples)
+
+    def _has_few_marks(self, every: int | None) -> bool:
+        return every is None or every > self.n
+
+    def _next_check(self, samples: int) -> int:
         """Where a divergence is looked for although no evaluation is due: after 1, 2, 4, ... epochs."""
-        epochs = 1 << max(self.samples // self.n, 0).bit_length()
-        self.checked = epochs * self.n
-        return self.checked
+        return (1 << (samples // self.n).bit_length()) * self.n
 
     def _next(self, every: int) -> int:
         return (self.samples // every + 1) * every

@@ -12,7 +12,11 @@ from numbasgd.sgd import rates
 class Scale:
     """Columns with mean 0 and standard deviation 1, and the way back to the user's units."""
 
-    def __init__(self, X: np.ndarray, intercept: bool) -> None:
+    def __init__(self, X: np.ndarray, intercept: bool, known: np.ndarray | None = None) -> None:
+        """``known`` : (2, d) mean and spread of a run that is resumed."""
+        if known is not None:
+            self.mean, self.spread = known
+            return
         with np.errstate(over="ignore", invalid="ignore"):
             self.mean = X.mean(axis=0, dtype=np.float64) if intercept else np.zeros(X.shape[1])
             self.spread = np.sqrt(np.mean(np.square(X - self.mean, dtype=np.float64), axis=0))
@@ -45,12 +49,12 @@ def warn_of_scale(X: np.ndarray, lr: float, curvature: float, is_auto: bool) -> 
                 f"column {found[0]} of X is so large beside others (mean squares differ by a factor of "
                 f"{found[1]:.3g}) that a stable lr, here {lr:.3g}, hardly moves their weights. Pass "
                 "standardize=True, or scale that column.",
-                stacklevel=3,
+                stacklevel=4,
             )
     elif (found := rates.overshooting_column(X, lr * curvature)) is not None:
         warnings.warn(
             f"column {found[0]} of X has mean square {found[1]:.3g}, so every step with lr={lr:.3g} "
             f"overshoots along it. Pass an lr below {2 / found[1] / curvature:.3g}, standardize=True, or scale "
             "that column.",
-            stacklevel=3,
+            stacklevel=4,
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 import secrets
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -9,14 +11,18 @@ from typing import Any
 import numpy as np
 
 from numbasgd import check
+from numbasgd.errors import DivergenceError
 from numbasgd.sgd import problem, rates
+from numbasgd.sgd.checkpoint import Checkpoint
 from numbasgd.sgd.fit import Fit
 from numbasgd.sgd.losses import LOSSES
 from numbasgd.sgd.progress import Progress
+from numbasgd.sgd.resume import hand_over, require_ahead, resumable
 from numbasgd.sgd.rows import rows_of
-from numbasgd.sgd.run import Method, Moment, Problem, Run
+from numbasgd.sgd.run import QUICK, Method, Moment, Problem, Run
 from numbasgd.sgd.sampling import SAMPLINGS, epoch_order
 from numbasgd.sgd.scale import Scale, warn_of_scale
+from numbasgd.sgd.state import State, data_mark, require_same_data
 
 _VALIDATION = 2**61  # the epoch whose order picks the validation rows; no run gets there
 
@@ -25,6 +31,7 @@ class _Default(int):
     """A batch size that nobody chose: cut to the number of rows instead of refused."""
 
 
+@resumable
 def train(
     X: Any = None,
     y: Any = None,
@@ -49,6 +56,9 @@ def train(
     patience: int = 5,
     callback: Callable[[Fit], Any] | None = None,
     seed: int | None = None,
+    resume: Fit | str | os.PathLike[str] | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_every: float | None = None,
     progress: bool | None = None,
     verbose: bool = False,
 ) -> Fit:
@@ -108,10 +118,21 @@ def train(
         Stop when the watched loss (of the held-out rows, else the objective) did not fall by more than the
         share ``tol`` of the best one for ``patience`` epochs, and return the best weights.  None: never.
     callback : callable, optional
-        Called with the Fit so far after each epoch; training stops when it returns something true.
+        Called with the Fit so far after each epoch; training stops when it returns something true.  What it
+        raises leaves ``train`` with the run so far as ``.fit``.
     seed : int, optional
         The same seed gives the same weights, bit for bit, on one machine.  Drawn, and kept in the result,
         if left out.
+    resume : Fit or path, optional
+        A Fit, or the file of one (``Fit.save``, a checkpoint), to go on with, on the same X and y, to the
+        same result, bit for bit, as a run in one go.  ``epochs`` is then the total, that of the run if left
+        out, and so is every other setting; passing another value is an error.  An lr that was a sequence or a
+        function must be passed again for another total, since a function cannot be saved.
+    checkpoint : path, optional
+        A file that the run is written to, so that it can be resumed after whatever stops the process; it is
+        replaced as a whole.  Written at the end as well, and at an interrupt.
+    checkpoint_every : int or float, optional
+        Steps between two checkpoints (int), or seconds (float); 30.0 if left out.
     progress : bool, optional
         A progress line on stderr; left out, one appears for runs longer than a second on a terminal.
     verbose : bool
@@ -128,6 +149,12 @@ def train(
     DivergenceError
         If the loss turns non-finite or exceeds 10^6 times the first; it carries the best weights so far and
         a learning rate that works.
+    FitFileError
+        If the file to resume from is not one, or a checkpoint cannot be written when training begins; later
+        on a checkpoint that fails is a warning.
+    KeyboardInterrupt
+        As Ctrl-C raises it, with the run so far as ``.fit``: it can be used, saved and resumed.  None if it
+        came before the first evaluation.
 
     Examples
     --------
@@ -141,6 +168,10 @@ def train(
     check.choice(loss, "loss", LOSSES)
     X, y, classes, data = _data(X, y, loss)
     s = problem.sample_weights(sample_weight, len(X), X.dtype)
+    mark = data_mark(X, y, s)
+    state = _state(resume)
+    if state is not None:
+        require_same_data(mark, state.data, data)
     if seed is None:
         seed = secrets.randbits(63)
     seed = check.integer(seed, "seed", low=0, high=2**63 - 1, hint="Pass an integer, or leave it out.")
@@ -175,6 +206,14 @@ def train(
     stopping = problem.stopping(tol, patience)
     if callback is not None and not callable(callback):
         raise TypeError(f"callback is a {type(callback).__name__}; expected a function of a Fit. Pass one.")
+    saver = None
+    if checkpoint is not None:
+        saver = Checkpoint(checkpoint, checkpoint_every, n, batch_size)
+    elif checkpoint_every is not None:
+        raise ValueError(
+            f"checkpoint_every is {checkpoint_every!r} but checkpoint is None; expected both, or neither. Pass "
+            "the path of a file as checkpoint."
+        )
     w, b = problem.start(init, d, X.dtype)
     method = Method(
         batch_size=batch_size,
@@ -191,7 +230,7 @@ def train(
 
     scale = None
     if standardize:
-        scale = Scale(X, intercept)
+        scale = Scale(X, intercept, None if state is None else state.scale)
         _require_finite(*whole, scale.spread)
         w, b = scale.into(w, b)
     Z = X if scale is None else scale.apply(X)
@@ -203,38 +242,33 @@ def train(
         stable = rates.stable_lr(rates.size_of(Z, intercept), batch_size, curvature)
         return 0.5 * stable * (1 - momentum)
 
-    if given is None:
+    if given is None and state is not None:
+        given = state.lrs
+    elif given is None:
         size = rates.size_of(Z, intercept)
         if not np.all(np.isfinite(size)):
             _require_finite(*whole, np.array(size))
             raise ValueError(_overflows(X, y, w))
         local = rates.local_model(Z, y, s, w, b, loss, intercept, method.l2)
         given = np.array([rates.auto_lr(local, size, method, n, epochs, curvature)])
+    if state is not None:
+        require_ahead(state, given, epochs, n)
     method = method._replace(lrs=problem.lrs_in(given, X.dtype))
     held = None
     if held_out is not None:
         Xv, yv, sv = held_out
         held = Problem(rows_of(Xv if scale is None else scale.apply(Xv)), check.for_kernel(yv), sv, loss)
     run = Run(Problem(rows_of(Z), check.for_kernel(y), s, loss), method, scale, safe_lr, held)
-    run.compile()
-    run.start(w, b)
-    first = run.history[0]
-    _require_finite(*whole, np.array([first.loss, first.loss if held is None else first.validation]))
-    if not np.isfinite(first.loss):
-        raise ValueError(_overflows(X, y, run.state[0]))
-    if scale is None:
-        warn_of_scale(Z, float(given.max()), curvature, isinstance(lr, str))
-
     settings = {
         "batch_size": batch_size,
         "lr": float(given[0]),
-        "lr_given": lr if isinstance(lr, str) else given.tolist() if len(given) > 1 else float(given[0]),
+        "lr_given": lr if isinstance(lr, str) else float(given[0]) if problem.is_one(lr) else given.tolist(),
         "epochs": epochs,
         "loss": loss,
         "sampling": sampling,
         "momentum": momentum,
         "nesterov": nesterov,
-        "average": average if isinstance(average, bool) else int(average),
+        "average": bool(average) if isinstance(average, bool | np.bool_) else int(average),
         "l2": float(l2),
         "l1": float(l1),
         "intercept": intercept,
@@ -247,22 +281,54 @@ def train(
         "dtype": str(X.dtype),
     }
 
-    def result() -> Fit:
-        return _fit(run, data, settings, classes)
+    def result(limit: float = math.inf) -> Fit:
+        return _fit(run, data, settings, classes, run.freeze(given, mark), limit)
 
     def at_epoch() -> bool:
         return bool(callback(result())) if callback is not None else False
 
     line = Progress(progress, epochs, n, is_verbose=verbose)
+    run.compile()
+    if state is not None:
+        run.restore(state)
+    else:
+        run.start(w, b)
+        first = run.history[0]
+        _require_finite(*whole, np.array([first.loss, first.loss if held is None else first.validation]))
+        if not np.isfinite(first.loss):
+            raise ValueError(_overflows(X, y, run.state[0]))
+        if scale is None:
+            warn_of_scale(Z, float(given.max()), curvature, isinstance(lr, str))
+    if saver is not None:
+        saver.make = lambda: result(QUICK)
     try:
-        run.train(
-            epochs, every, patience=stopping, at_epoch=None if callback is None else at_epoch, show=line.show
-        )
-    finally:
-        line.end()
-    if stopping is not None:
-        run.take_best()
-    return result()
+        try:
+            run.train(
+                epochs,
+                every,
+                patience=stopping,
+                stops=saver,
+                at_epoch=None if callback is None else at_epoch,
+                show=line.show,
+            )
+        finally:
+            line.end()
+        if stopping is not None:
+            run.take_best()
+        fit = result()
+        if saver is not None:
+            saver.save_last(fit)
+        return fit
+    except DivergenceError:
+        raise
+    except BaseException as error:
+        hand_over(error, lambda is_evaluated: result(QUICK if is_evaluated else 0.0), saver)
+        raise
+
+
+def _state(resume: Any) -> State | None:
+    """The state to go on from; ``resumable`` has made a Fit of whatever was passed."""
+    return None if resume is None else resume._state
 
 
 def _data(X: Any, y: Any, loss: str) -> tuple[np.ndarray, np.ndarray, tuple[float, float] | None, str]:
@@ -327,13 +393,17 @@ def _overflows(X: np.ndarray, y: np.ndarray, start: np.ndarray) -> str:
     )
 
 
-def _fit(run: Run, data: str, settings: dict[str, Any], classes: tuple[float, float] | None) -> Fit:
-    """The run as the user gets it."""
-    moments = run.history[: run.book.n_moments]
-    if moments[-1].samples != run.samples:  # between two evaluations, as a callback sees it
-        moments = [*moments, run.moment()]
+def _fit(
+    run: Run,
+    data: str,
+    settings: dict[str, Any],
+    classes: tuple[float, float] | None,
+    state: State,
+    limit: float,
+) -> Fit:
+    """The run as the user gets it; ``limit`` as in ``Run.moments``."""
     w, b = run.in_user_units(run.result)
-    table = np.array([tuple(moment) for moment in moments], dtype=np.float64)
+    table = np.array([tuple(moment) for moment in run.moments(limit)], dtype=np.float64)
     names = Moment._fields
     columns = {name: table[:, names.index(name)].copy() for name in names}
     return Fit(
@@ -350,5 +420,6 @@ def _fit(run: Run, data: str, settings: dict[str, Any], classes: tuple[float, fl
         n=run.n,
         classes=classes,
         seed=run.method.seed,
-        settings=dict(settings),
+        settings=settings,
+        _state=state,
     )

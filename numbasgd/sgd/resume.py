@@ -1,0 +1,138 @@
+"""Going on with a run: its settings are taken from it, and what stops a run hands it over in ``.fit``."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+from collections.abc import Callable
+from typing import Any, ParamSpec
+
+import numpy as np
+
+from numbasgd.errors import FitFileError
+from numbasgd.sgd.checkpoint import Checkpoint
+from numbasgd.sgd.fit import Fit
+from numbasgd.sgd.state import State
+
+P = ParamSpec("P")
+
+# What a call may say anew: the data, which is recognized, and what has no say in the numbers.
+_FREE = {"X", "y", "sample_weight", "resume", "epochs", "lr"}
+_FREE |= {"callback", "progress", "verbose", "checkpoint", "checkpoint_every"}
+
+
+def resumable(train: Callable[P, Fit]) -> Callable[P, Fit]:
+    """``train`` whose ``resume=`` fills in the settings of a run that were not passed.
+
+    A decorator is the place where it is known which ones were.  A ``KeyboardInterrupt`` that comes before
+    there is anything to hand over leaves with ``.fit`` being what was passed as ``resume``, or None.
+    """
+
+    @functools.wraps(train)
+    def call(*args: P.args, **kwargs: P.kwargs) -> Fit:
+        fit = None
+        try:
+            if kwargs.get("resume") is not None:
+                fit = kwargs["resume"] = _fit(kwargs["resume"])
+                kwargs.update(_missing_settings(fit, kwargs))
+            return train(*args, **kwargs)
+        except KeyboardInterrupt as error:
+            if not hasattr(error, "fit"):
+                _attach(error, fit)
+            raise
+
+    return call
+
+
+def _fit(value: Any) -> Fit:
+    if isinstance(value, str | os.PathLike):
+        return Fit.load(value)
+    if not isinstance(value, Fit):
+        raise TypeError(
+            f"resume is a {type(value).__name__}; expected a Fit or the path of a saved one. Pass what train "
+            "returned, or the path of a checkpoint."
+        )
+    if value._state is None:
+        raise FitFileError(
+            "resume is a Fit without the state of its run; expected one as train returned it. Pass that one."
+        )
+    return value
+
+
+def _missing_settings(fit: Fit, passed: dict[str, Any]) -> dict[str, Any]:
+    """The settings of a run that were not passed; raises ``ValueError`` for one passed with another value."""
+    known = {**fit.settings, "seed": fit.seed}
+    differing = [
+        f"{name} is {value!r} but {known[name]!r} in the run"
+        for name, value in passed.items()
+        if name in known and name not in _FREE and not _is_same(value, known[name])
+    ]
+    given = known["lr_given"]
+    if "lr" in passed and isinstance(passed["lr"], str) and passed["lr"] != given:
+        differing.append(f"lr is {passed['lr']!r} but {given!r} in the run")
+    if passed.get("init") is not None:
+        differing.append("init is passed, but the run has begun")
+    if differing:
+        raise ValueError(
+            f"{'; '.join(differing)}; expected the settings of the run to resume. Leave them out (they are "
+            "taken from it), or start a new run without resume."
+        )
+    epochs = passed.get("epochs", known["epochs"])
+    if "lr" not in passed and isinstance(given, list) and len(given) != max(epochs, 1):
+        raise ValueError(
+            f"epochs is {epochs}, but the lr of the run was a sequence or a function for {len(given)} epochs, "
+            "and a function cannot be saved; expected lr for all epochs. Pass lr again, with what it was for "
+            "the epochs that are done."
+        )
+    names = known.keys() - {"lr_given", "dtype", "sample_weight"} - passed.keys()
+    return {name: given if name == "lr" else known[name] for name in names}
+
+
+def _is_same(new: Any, old: Any) -> bool:
+    if isinstance(new, bool | np.bool_) or isinstance(old, bool):
+        return bool(np.ndim(new) == 0 and isinstance(new, bool | np.bool_) and bool(new) is old)
+    try:
+        return bool(new == old)
+    except ValueError:  # an array
+        return False
+
+
+def require_ahead(state: State, lrs: np.ndarray, epochs: int, n: int) -> None:
+    """Raise ``ValueError`` if the run is beyond ``epochs`` already, or its rates so far were not ``lrs``."""
+    done = state.samples / n
+    if epochs < done:
+        raise ValueError(
+            f"epochs is {epochs}, but the run to resume has made {done:g} already; expected the total, at "
+            f"least as many. Pass for example epochs={int(np.ceil(done)) + 1}."
+        )
+    for epoch in range(max(1, int(np.ceil(done)))):
+        new, old = (float(rates[min(epoch, len(rates) - 1)]) for rates in (lrs, state.lrs))
+        if new != old:
+            raise ValueError(
+                f"lr is {new:g} in epoch {epoch}, but was {old:g} in the run to resume; expected the rates of "
+                "that run for the epochs it has begun. Leave lr out, or pass those rates."
+            )
+
+
+def hand_over(error: BaseException, make: Callable[[bool], Fit], checkpoint: Checkpoint | None) -> None:
+    """Attach the run so far to what stopped it, and write its checkpoint; never hides the error.
+
+    make : the Fit, evaluated where that is quick and True is passed.
+    """
+    fit = make(False)
+    try:
+        _attach(error, fit)
+        _attach(error, fit := make(True))
+        if checkpoint is not None:
+            checkpoint.save(fit, is_durable=False)
+    except KeyboardInterrupt as second:
+        _attach(second, fit)
+        raise
+    except FitFileError as failure:
+        error.add_note(f"The run so far is in .fit; {failure}")
+
+
+def _attach(error: BaseException, fit: Fit | None) -> None:
+    with contextlib.suppress(AttributeError, TypeError):  # an exception that takes no attributes
+        error.fit = fit  # type: ignore[attr-defined]

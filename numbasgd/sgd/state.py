@@ -1,0 +1,93 @@
+"""What a run needs besides its data to go on exactly where it stood, and how its data is recognized."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, NamedTuple
+
+import numpy as np
+
+_SAMPLED = 1000  # rows, and columns, that are hashed
+
+
+class State(NamedTuple):
+    """A run between two steps, without padding, so that it does not depend on the width of a register.
+
+    weights : (4, d + 1) the rows of the state as in ``cpu.py``, the intercept last, in the dtype and
+    the units of training.  counts : (2,) as there.
+    best : (d + 1,) the best weights so far; best_watched : their loss.  stale : epochs since then.
+    limit : the loss from which on a run has diverged.
+    history : (t, 5) the evaluations that ``eval_every`` asked for, as ``Moment``; seconds : until now.
+    looked, asked : samples up to which everything was evaluated, and the callback said to go on.
+    is_over : early stopping has ended the run.
+    lrs : rates of the epochs.  scale : (2, d) mean and spread of the columns, or (2, 0) without
+    ``standardize``.  data : what ``data_mark`` gave.
+    """
+
+    weights: np.ndarray
+    counts: np.ndarray
+    best: np.ndarray
+    best_watched: float
+    stale: int
+    limit: float
+    history: np.ndarray
+    seconds: float
+    looked: int
+    asked: int
+    is_over: bool
+    lrs: np.ndarray
+    scale: np.ndarray
+    data: dict[str, Any]
+
+    @property
+    def samples(self) -> int:
+        """Samples that were seen."""
+        return int(self.counts[1])
+
+
+def data_mark(X: np.ndarray, y: np.ndarray, s: np.ndarray) -> dict[str, Any]:
+    """What tells data from other data: shape, dtype and a hash of up to 1000 evenly spaced rows and columns.
+
+    s : sample weights, or of length 0.
+    """
+    mark = {"X": _mark(X), "y": _mark(y)}
+    if s.size:
+        mark["sample_weight"] = _mark(s)
+    return mark
+
+
+def _mark(a: np.ndarray) -> dict[str, Any]:
+    even = tuple(slice(None, None, -(-size // _SAMPLED) or 1) for size in a.shape)
+    digest = hashlib.sha256(a[even].tobytes())
+    digest.update(a[-1:, *even[1:]].tobytes())
+    return {"shape": list(a.shape), "dtype": str(a.dtype), "sha256": digest.hexdigest()}
+
+
+def require_same_data(found: dict[str, Any], known: dict[str, Any], source: str) -> None:
+    """Raise ``ValueError`` if the data is not what the saved run was trained on, and say what differs.
+
+    source : where the found data came from, as in ``Fit.data``.
+    """
+    advice = "Pass the X, y and sample_weight that the run was started with."
+    if source != "arrays":
+        advice = f"X and y were left out, which means the {source}. {advice}"
+    for name in ("X", "y", "sample_weight"):
+        new, old = found.get(name), known.get(name)
+        if new == old:
+            continue
+        if new is None or old is None:
+            was, now = ("without", "with") if old is None else ("with", "without")
+            raise ValueError(
+                f"{name} differs: the run to resume was made {was} {name}, this call is {now}; expected the "
+                f"same data. {advice}"
+            )
+        for what in ("shape", "dtype"):
+            if new[what] != old[what]:
+                raise ValueError(
+                    f"{name} has {what} {new[what]}, the run to resume was made with {what} {old[what]}; "
+                    f"expected the same data. {advice}"
+                )
+        raise ValueError(
+            f"{name} holds other numbers than the run to resume was made with (a sample of its rows differs); "
+            f"expected the same data in the same order. {advice}"
+        )

@@ -177,7 +177,7 @@ def test_noise_of_a_users_table(table, capsys):
         (["train", "--eval-every", "often"], ("--eval-every is 'often'", "expected")),
         (["train", "--eval-every", "2.5"], ("--eval-every is '2.5'", "expected")),
         (["train", "--sampling", "none"], ("sampling is 'none'", "expected one of")),
-        (["train", "--lr", "9", "--epochs", "50", "--batch-size", "10"], ("--lr is 9", "Pass --lr")),
+        (["train", "--lr", "9", "--epochs", "50", "--batch-size", "10"], ("--lr is 9", "Pass --lr ")),
         (["train", "--plot", "no/such/folder/x.png"], ("picture's folder", "does not exist")),
         (["train", "--plot", "x.doc"], ("picture's file", "expected one of")),
         (["noise", "--draws", "1"], ("draws is 1", "expected")),
@@ -223,7 +223,10 @@ def test_a_progress_line_on_a_terminal_only(monkeypatch):
 
 
 def test_quick_work_shows_no_progress(monkeypatch):
+    """Work is quick when it ends before a moment has passed, however slow this machine is just now."""
     import io
+
+    from numbasgd.sgd import progress
 
     class Terminal(io.StringIO):
         def isatty(self):
@@ -231,8 +234,10 @@ def test_quick_work_shows_no_progress(monkeypatch):
 
     stream = Terminal()
     monkeypatch.setattr("sys.stderr", stream)
+    monkeypatch.setattr(progress, "_QUIET_SECONDS", 3600.0)
     train(epochs=2)
     assert stream.getvalue() == ""
+    assert train(epochs=2, progress=True).seconds.size and "epoch" in stream.getvalue()
 
 
 @pytest.mark.filterwarnings("always")

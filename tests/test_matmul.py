@@ -1,5 +1,7 @@
 """Every rung is np.matmul: sizes, layouts, dtypes, NaN, ``out``; and none but numpy* ends in a BLAS."""
 
+import re
+
 import numpy as np
 import pytest
 from child import run_python
@@ -235,22 +237,47 @@ def test_a_rung_without_a_kernel_for_the_device():
     says(caught.value, "rung is 'numpy'", "device='cuda'", "expected", "Pass")
 
 
-@pytest.mark.parametrize("dtype", DTYPES.values(), ids=DTYPES)
-def test_full_fills_vector_registers(dtype):
-    """The assembly of ``full`` multiplies and adds whole registers, where this machine has any."""
+def busiest_loop(rung, dtype):
+    """The instructions of the innermost loop that multiplies and adds the most numbers a turn, and how many."""
     import numba
 
     from numbasgd.jit import OPTIONS
+
+    kernel = numba.njit(**OPTIONS)(RUNGS[rung].kernel().py_func)  # code from a cache cannot be looked at
+    kernel(np.ones((4, 4), dtype), np.ones((4, 4), dtype), np.empty((4, 4), dtype))
+    (assembly,) = kernel.inspect_asm().values()
+    loops = re.findall(r"^(\.L\w+):\n((?:\t.*\n)*?)\tj\w+\t\1$", assembly, re.MULTILINE)  # no label between
+    bodies = [[line.split("#")[0].strip() for line in body.splitlines()] for _, body in loops]
+    return max(((body, sum(map(floats_of_fma, body))) for body in bodies), key=lambda found: found[1])
+
+
+def floats_of_fma(line):
+    """How many numbers a fused multiply-add works on; 0 for another instruction."""
+    if not (found := re.match(r"vfn?m(?:add|sub)\w*([ps])([sd])\b", line)):
+        return 0
+    size = 4 if found[2] == "s" else 8
+    return (
+        1
+        if found[1] == "s"
+        else next(n for r, n in (("zmm", 64), ("ymm", 32), ("xmm", 16)) if r in line) // size
+    )
+
+
+@pytest.mark.parametrize("dtype", DTYPES.values(), ids=DTYPES)
+def test_full_fills_vector_registers(dtype):
+    """The loop that does the work is nothing but whole registers, taken from where they lie and put back."""
     from numbasgd.simd import register_bytes
 
-    kernel = numba.njit(**OPTIONS)(RUNGS["full"].kernel().py_func)  # code from a cache cannot be looked at
-    kernel(np.ones((4, 4), dtype), np.ones((4, 4), dtype), np.empty((4, 4), dtype))
     if register_bytes() < 32:
         pytest.skip("neither AVX2 nor AVX-512 on this machine, nothing to look for")
-    (assembly,) = kernel.inspect_asm().values()
-    suffix = "ps" if dtype is np.float32 else "pd"
-    fused = [line for line in assembly.splitlines() if "vfmadd" in line and suffix in line]
-    assert any("zmm" in line or "ymm" in line for line in fused), fused[:10]
+    lanes = 32 // np.dtype(dtype).itemsize  # compilers use half of AVX-512's registers on some CPUs
+    body, count = busiest_loop("full", dtype)
+    fused = [n for n in map(floats_of_fma, body) if n]
+    assert min(fused) >= lanes and count >= 2 * lanes, body
+    assert all(
+        line.split()[0].startswith(("vfm", "vmovu", "vmova", "add", "sub", "cmp", "inc", "lea"))
+        for line in body
+    ), body
 
 
 def test_rungs_are_described():

@@ -20,6 +20,8 @@ _GROUPS = 24  # eigenvectors are merged to at most so many
 class Size(NamedTuple):
     """How large the rows are: the largest and mean squared norm over all rows, and the largest eigenvalue.
 
+    The intercept counts as a column of ones, and a squared norm as often as the row's weight says.
+
     ``curvature`` is the largest eigenvalue of the Hessian of the half-squared loss, mean of x x^T, estimated
     from a sample; what the sample lacks of the mean squared norm is added, so rows that it missed count.
     """
@@ -38,26 +40,28 @@ def row_sample(X: np.ndarray, count: int = SAMPLE) -> np.ndarray:
     return (edges + np.random.default_rng(n).random(count) * (n / count)).astype(np.int64)
 
 
-def size_of(X: np.ndarray, intercept: bool) -> Size:
-    """One pass over X (n, d), and eigenvalues of a sample."""
+def size_of(X: np.ndarray, intercept: bool, sample_weight: np.ndarray) -> Size:
+    """One pass over X (n, d), and eigenvalues of a sample; sample_weight (n,) or of length 0."""
     with np.errstate(over="ignore", invalid="ignore"):
         norms = np.einsum("ij,ij->i", X, X)
         if not np.isfinite(norms.sum()):
             norms = np.einsum("ij,ij->i", X, X, dtype=np.float64)
+        norms += intercept
+        if sample_weight.size:
+            norms *= sample_weight
         picked = row_sample(X)
         beta, mean = float(norms.max(initial=0.0)), float(norms.mean(dtype=np.float64))
         missed = max(mean - float(norms[picked].mean(dtype=np.float64)), 0.0)
         rows = X[picked].astype(np.float64)
-        return Size(beta + intercept, mean + intercept, largest_eigenvalue(rows, intercept) + missed)
+        if intercept:
+            rows = np.column_stack([rows, np.ones(len(rows))])
+        if sample_weight.size:
+            rows *= np.sqrt(sample_weight[picked])[:, None]
+        return Size(beta, mean, largest_eigenvalue(rows) + missed)
 
 
-def largest_eigenvalue(rows: np.ndarray, intercept: bool) -> float:
-    """The largest eigenvalue of the mean of x x^T over the rows; NaN for rows that are not finite.
-
-    rows : (s, d) float64; with ``intercept`` a column of ones counts as one more column.
-    """
-    if intercept:
-        rows = np.column_stack([rows, np.ones(len(rows))])
+def largest_eigenvalue(rows: np.ndarray) -> float:
+    """The largest eigenvalue of the mean of x x^T over the rows (s, d) in float64; NaN for a NaN or Inf."""
     s, d = rows.shape
     if d == 0:
         return 0.0
@@ -80,14 +84,15 @@ def largest_eigenvalue(rows: np.ndarray, intercept: bool) -> float:
     return size * largest * largest
 
 
-def stable_lr(size: Size, batch_size: int, curvature: float = 1.0) -> float:
+def stable_lr(size: Size, batch_size: int, curvature: float = 1.0, l2: float = 0.0) -> float:
     """The best constant rate for data that can be fitted exactly; half of what is still stable there.
 
     ``m / (beta + (m - 1) lambda1)`` with beta the largest squared row norm, lambda1 the largest eigenvalue of
     the Hessian and m the batch size (Ma, Bassily, Belkin, "The power of interpolation", ICML 2018, arXiv
-    1712.06559, theorem 3), divided by the largest second derivative of the loss.
+    1712.06559, theorem 3), where beta and lambda1 are taken times the largest second derivative of the loss,
+    and an L2 penalty adds its factor to both.
     """
-    allowed = (size.beta + (batch_size - 1) * size.curvature) * curvature
+    allowed = (size.beta + (batch_size - 1) * size.curvature) * curvature + batch_size * l2
     if allowed == 0:
         return 1.0
     return batch_size / allowed
@@ -263,7 +268,7 @@ def auto_lr(local: Local | None, size: Size, method: Method, n: int, epochs: int
 
     With averaged weights the noise of large steps averages out, and half the stable rate is taken.
     """
-    stable = stable_lr(size, method.batch_size, curvature)
+    stable = stable_lr(size, method.batch_size, curvature, method.l2)
     rate = 0.5 * stable
     if local is not None and method.average_from is None:
         rate = min(best_constant(local, n, method.batch_size, epochs), 1.8 * stable)

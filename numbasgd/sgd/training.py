@@ -239,13 +239,13 @@ def train(
 
     def safe_lr() -> float:
         """Half of what is stable for sure; for the advice after a divergence."""
-        stable = rates.stable_lr(rates.size_of(Z, intercept), batch_size, curvature)
+        stable = rates.stable_lr(rates.size_of(Z, intercept, s), batch_size, curvature, method.l2)
         return 0.5 * stable * (1 - momentum)
 
     if given is None and state is not None:
         given = state.lrs
     elif given is None:
-        size = rates.size_of(Z, intercept)
+        size = rates.size_of(Z, intercept, s)
         if not np.all(np.isfinite(size)):
             _require_finite(*whole, np.array(size))
             raise ValueError(_overflows(X, y, w))

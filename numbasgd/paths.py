@@ -31,6 +31,11 @@ def _home() -> Path | None:
         return None
 
 
+def part_of(path: Path) -> Path:
+    """A file beside ``path`` that nobody else writes, not even another thread."""
+    return path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
+
+
 def write_whole(path: Path, content: bytes, *, is_durable: bool = False) -> None:
     """Write ``content`` to ``path`` so that nobody ever sees a part of it.
 
@@ -41,7 +46,7 @@ def write_whole(path: Path, content: bytes, *, is_durable: bool = False) -> None
     is_durable : wait until the content is on the disk before the rename, so that not even a power failure
     leaves an empty file.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
+    part = part_of(path)
     try:
         with open(part, "xb") as file:
             file.write(content)

@@ -10,6 +10,7 @@ import time
 
 import numpy as np
 import pytest
+from child import run_python
 from runs import EPOCHS, RUNS, assert_same, resume, run
 
 from numbasgd import Fit, train
@@ -24,7 +25,7 @@ class Opcodes:
     """Raises ``KeyboardInterrupt`` at one opcode of the package's training code, counted from the first."""
 
     def __init__(self, at: int) -> None:
-        self.at, self.count, self.in_run = at, 0, False
+        self.at, self.count, self.counted_in_run = at, 0, 0
 
     def __call__(self, frame, event, arg):
         if os.sep + "sgd" + os.sep not in frame.f_code.co_filename:
@@ -32,7 +33,7 @@ class Opcodes:
         frame.f_trace_opcodes, frame.f_trace_lines = True, False
         if event == "opcode":
             self.count += 1
-            self.in_run |= frame.f_code is Run.train.__code__
+            self.counted_in_run += self.counted_in_run > 0 or frame.f_code is Run.place.__code__
             if self.count == self.at:
                 raise KeyboardInterrupt
         return self
@@ -70,17 +71,23 @@ def interrupt_everywhere(name, tmp_path, draws):
     whole = start()
     total = traced(-1, start)[1].count
     lost = []
-    for at in range(1, total + 1) if draws is None else sorted(random.Random(name).sample(range(total), draws)):
+    first = total - traced(-1, start)[1].counted_in_run
+    draw = random.Random(name)
+    drawn = (
+        [*draw.sample(range(1, first), draws // 8), *draw.sample(range(first, total + 1), draws)]
+        if draws
+        else []
+    )
+    for at in drawn or range(1, total + 1):
         fit, tracer = traced(at, start)
         if fit is None:
-            lost.append((at, tracer.in_run))
+            lost.append(at)
             continue
         assert_same(whole, train(**again, resume=fit))
         if name == "save" and tracer.count == at and at % 5 == 0 and settings["checkpoint"].exists():
             assert_same(whole, train(**again, resume=settings["checkpoint"]))
-    # Before the first evaluation there is nothing to hand over; at the other end, train has returned.
-    begun = [at for at, in_run in lost if in_run]
-    assert not [at for at in begun if at < total - 20], f"lost of {total} at {begun}"
+    # Before there is a run there is nothing to hand over; at the other end, train has returned.
+    assert not [at for at in lost if first + 100 < at < total - 20], f"lost of {total}, {first} before: {lost}"
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -104,6 +111,9 @@ LONG = {
 # An interrupt that lands in a destructor is told of and lost; the next one counts.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @has_timer
+@pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnraisableExceptionWarning"
+)  # a file just opened, closed late
 @pytest.mark.parametrize("name", LONG)
 def test_fifty_interrupts_at_random_moments(name, tmp_path):
     path = tmp_path / "run.fit"
@@ -220,13 +230,32 @@ def test_a_second_interrupt_hands_over_as_well(tmp_path, monkeypatch):
     assert_same(one_go("plain"), resume("plain", caught.value.fit))
 
 
-def test_an_interrupt_before_the_start(monkeypatch):
+@pytest.mark.parametrize("method", ["compile", "start"])
+@pytest.mark.parametrize("name", ["plain", "standardized", "held-out"])
+def test_an_interrupt_before_the_first_evaluation(name, method, tmp_path, monkeypatch):
     def stop(self):
+        raise KeyboardInterrupt
+
+    (tmp_path / "a.fit").write_text("what was there")
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, method, stop)
+        with pytest.raises(KeyboardInterrupt) as caught:
+            run(name, checkpoint=tmp_path / "a.fit")
+    assert (tmp_path / "a.fit").read_text() == "what was there"  # no step was made yet
+    fit = caught.value.fit
+    assert fit.samples.tolist() == [0] and np.isnan(fit.loss[0])
+    fit.save(tmp_path / "a.fit")
+    assert_same(one_go(name), resume(name, fit))
+    assert_same(one_go(name), resume(name, tmp_path / "a.fit"))
+
+
+def test_an_interrupt_before_there_is_a_run(monkeypatch):
+    def stop(*args):
         raise KeyboardInterrupt
 
     part = run("plain", epochs=1)
     with monkeypatch.context() as patch:
-        patch.setattr(Run, "compile", stop)
+        patch.setattr(Run, "__init__", stop)
         with pytest.raises(KeyboardInterrupt) as caught:
             run("plain")
         assert caught.value.fit is None
@@ -288,6 +317,36 @@ def test_eight_threads_at_once(tmp_path):
         for fit in found[name]:
             assert_same(wholes[name], fit)
     assert_same(Fit.load(tmp_path / "shared.fit"), Fit.load(tmp_path / "shared.fit"))  # one or the other, whole
+
+
+THREADS = """
+    import threading
+    from runs import assert_same, run
+
+    found = []
+    barrier = threading.Barrier(8)
+
+    def work(name):
+        barrier.wait()
+        found.append((name, run(name)))
+
+    names = ["plain", "plain", "plain", "once", "once", "standardized", "standardized", "all-rows"]
+    threads = [threading.Thread(target=work, args=[name]) for name in names]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 8
+    for name, fit in found:
+        assert_same(run(name), fit)
+    print("same")
+"""
+
+
+@pytest.mark.parametrize("is_compiled", [True, pytest.param(False, marks=pytest.mark.slow)])
+def test_eight_threads_that_begin_with_compiling_or_loading(is_compiled, tmp_path):
+    changes = {} if is_compiled else {"NUMBASGD_CACHE_DIR": str(tmp_path)}
+    assert run_python(THREADS, **changes) == "same\n"
 
 
 @forks

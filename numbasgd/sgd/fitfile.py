@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from numbasgd.errors import FitFileError
-from numbasgd.paths import write_whole
+from numbasgd.paths import part_of, write_whole
 from numbasgd.sgd.state import State
 
 T = TypeVar("T")
@@ -39,7 +39,7 @@ def path_of(value: Any, name: str) -> Path:
 
 def require_place(path: Path, name: str) -> None:
     """Raise ``FitFileError`` if no file could be written there: better now than after the training."""
-    probe = path.with_name(f".{path.name}.{os.getpid()}.part")
+    probe = part_of(path)
     try:
         probe.touch()
         probe.unlink()
@@ -163,6 +163,7 @@ def _require_shapes(fields: dict[str, Any], state: State) -> None:
     for name, (array, shape, wanted) in expected.items():
         if array.shape != shape or array.dtype != wanted:
             raise ValueError(f"{name} is {array.shape} {array.dtype}, not {shape} {np.dtype(wanted)}")
-    is_sound = str(dtype) in ("float32", "float64") and moments and len(state.history) and len(state.lrs)
+    is_sound = str(dtype) in ("float32", "float64") and moments and len(state.lrs)
+    is_sound = is_sound and (len(state.history) or state.samples == 0)
     if not is_sound or not 0 <= state.counts[0] <= state.counts[1] or not isinstance(fields["settings"], dict):
         raise ValueError("its parts do not fit together")

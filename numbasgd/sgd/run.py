@@ -11,11 +11,11 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from numbasgd.errors import DivergenceError
+from numbasgd.sgd import bigstep
 from numbasgd.sgd.cpu import advance_kernel, kernels, padded, work_for
 from numbasgd.sgd.rows import Rows, room_for
 from numbasgd.sgd.sampling import SAMPLINGS, WINDOW
 from numbasgd.sgd.scale import Scale
-from numbasgd.sgd.state import State
 from numbasgd.sgd.update import Step
 
 DIVERGED = 1e6  # a loss so many times the first one
@@ -144,8 +144,13 @@ class Run:
         self.problem, self.method, self.scale, self.validation = problem, method, scale, validation
         self.safe_lr = safe_lr
         self.n, self.d = rows.n, rows.d
-        self.kernel = advance_kernel(
-            problem.loss, rows.d, problem.y.dtype, problem.s.size > 0, rows.is_gathered, method.step
+        is_big = bigstep.is_big(method.batch_size, rows.d)
+        self.kernel: Any = (
+            None
+            if is_big
+            else advance_kernel(
+                problem.loss, rows.d, problem.y.dtype, problem.s.size > 0, rows.is_gathered, method.step
+            )
         )
         self.lanes = problem.kernels.lanes
         self.size = padded(rows.d, self.lanes)
@@ -159,11 +164,15 @@ class Run:
         in_order = method.sampling == "sequential" or (
             batch_size >= self.n and method.sampling != "replacement"
         )
-        length = 0 if in_order else min(self.n, -(-WINDOW // batch_size) * batch_size)
+        length = min(self.n, -(-WINDOW // batch_size) * batch_size)
+        if is_big:
+            length = bigstep.window_rows(self.n, rows.d)
+        length = 0 if in_order else length
         self.window = np.empty(length, np.int32 if self.n < 2**30 else np.int64)
         row_bytes = max(1, rows.d * problem.y.itemsize)
         is_far = row_bytes * rows.n > _CACHED and not rows.is_gathered
         self.ahead = max(4, min(32, 8192 // row_bytes)) if is_far else 0
+        self.big = bigstep.BigSteps(self) if is_big else None
         self.compile_seconds = 0.0
         self.entry_seconds = 0.0
         self.history: list[Moment] = []
@@ -188,12 +197,16 @@ class Run:
         self.compile_seconds = time.perf_counter() - begin
         self.entry_seconds = min(self._time_entry() for _ in range(_ENTRIES))
 
-    def start(self, w: np.ndarray, b: float) -> None:
-        """Set the weights and evaluate for the first time."""
+    def place(self, w: np.ndarray, b: float) -> None:
+        """Set the weights to start from."""
         self.state[0, : self.d] = w
         self.state[0, self.size] = b
         self.state[2] = self.state[0]
+        self.limit = math.inf
         self.book = Book(0, 0.0, math.inf, self.result.copy(), 0, 0, 0, False)
+
+    def start(self) -> None:
+        """Evaluate for the first time."""
         moment = self._evaluate()
         # Weights that happen to start at the optimum must not make rounding noise a divergence.
         zero = np.zeros_like(self.state[0])
@@ -201,47 +214,21 @@ class Run:
         self.seen = (math.inf, self.book.best)
         self.book = self._better(moment)._replace(n_moments=self._record(moment))
 
-    def freeze(self, lrs: np.ndarray, data: dict[str, Any]) -> State:
-        """The state between two steps, for a file or a later call; may be called whenever Python runs."""
-        d, size, book, scale = self.d, self.size, self.book, self.scale
-        return State(
-            weights=np.column_stack([self.state[:, :d], self.state[:, size]]),
-            counts=self.count.copy(),
-            best=np.append(book.best[:d], book.best[size]),
-            best_watched=book.best_watched,
-            stale=book.stale,
-            limit=self.limit,
-            history=np.array(self.history[: book.n_moments], dtype=np.float64),
-            seconds=book.seconds,
-            looked=book.looked,
-            asked=book.asked,
-            is_over=book.is_over,
-            lrs=lrs,
-            scale=np.empty((2, 0)) if scale is None else np.array([scale.mean, scale.spread]),
-            data=data,
-        )
-
-    def restore(self, state: State) -> None:
-        """Go back to where ``freeze`` was called; the inverse of it, bit for bit."""
-        d, size = self.d, self.size
-        self.state[:, :d] = state.weights[:, :d]
-        self.state[:, size] = state.weights[:, d]
-        best = np.zeros_like(self.state[0])
-        best[:d], best[size] = state.best[:d], state.best[d]
-        self.count[:] = state.counts
-        self.limit = state.limit
-        self.seen = (state.best_watched, best)
-        self.book = Book(
-            len(state.history), state.seconds, state.best_watched, best, state.stale, state.looked, state.asked,
-            state.is_over,
-        )  # fmt: skip
+    def go_on(self, history: np.ndarray, limit: float, best: np.ndarray, **book: Any) -> None:
+        """Take over what is known of a run, beside its state."""
+        self.limit = limit
+        self.book = Book(n_moments=len(history), best=best, **book)
+        self.seen = (self.book.best_watched, best)
         self.history = [
             Moment(loss, objective, validation, int(samples), seconds)
-            for loss, objective, validation, samples, seconds in state.history.tolist()
+            for loss, objective, validation, samples, seconds in history.tolist()
         ]
 
     def _call(self, end: int) -> None:
         problem, method, rows = self.problem, self.method, self.problem.rows
+        if self.big is not None:
+            self.big.advance(end)
+            return
         T = problem.y.dtype.type
         self.kernel(
             rows.memory, rows.d, rows.base, rows.si, rows.sj, problem.y, problem.s, self.window, self.drawn,
@@ -314,6 +301,8 @@ class Run:
         """
         book = self.book
         recorded = self.history[: book.n_moments]
+        if not recorded:  # stopped before the first evaluation
+            return [Moment(math.nan, math.nan, math.nan, 0, 0.0)]
         if self.chosen is None and recorded[-1].samples == self.samples:
             return recorded
         if self.chosen is None and self.latest is not None and self.latest.samples == self.samples:

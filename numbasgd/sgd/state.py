@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from numbasgd.sgd.run import Run
 
 _SAMPLED = 1000  # rows, and columns, that are hashed
 
@@ -43,6 +46,41 @@ class State(NamedTuple):
     def samples(self) -> int:
         """Samples that were seen."""
         return int(self.counts[1])
+
+
+def freeze(run: Run, lrs: np.ndarray, data: dict[str, Any]) -> State:
+    """The state of a run between two steps, for a file or a later call; may be called whenever Python runs."""
+    d, size, book, scale = run.d, run.size, run.book, run.scale
+    return State(
+        weights=np.column_stack([run.state[:, :d], run.state[:, size]]),
+        counts=run.count.copy(),
+        best=np.append(book.best[:d], book.best[size]),
+        best_watched=book.best_watched,
+        stale=book.stale,
+        limit=run.limit,
+        history=np.array(run.history[: book.n_moments], dtype=np.float64).reshape(-1, 5),
+        seconds=book.seconds,
+        looked=book.looked,
+        asked=book.asked,
+        is_over=book.is_over,
+        lrs=lrs,
+        scale=np.empty((2, 0)) if scale is None else np.array([scale.mean, scale.spread]),
+        data=data,
+    )
+
+
+def restore(run: Run, state: State) -> None:
+    """Bring a run to where ``freeze`` was called; the inverse of it, bit for bit."""
+    d, size = run.d, run.size
+    run.state[:, :d] = state.weights[:, :d]
+    run.state[:, size] = state.weights[:, d]
+    best = np.zeros_like(run.state[0])
+    best[:d], best[size] = state.best[:d], state.best[d]
+    run.count[:] = state.counts
+    run.go_on(
+        state.history, state.limit, best, seconds=state.seconds, best_watched=state.best_watched,
+        stale=state.stale, looked=state.looked, asked=state.asked, is_over=state.is_over,
+    )  # fmt: skip
 
 
 def data_mark(X: np.ndarray, y: np.ndarray, s: np.ndarray) -> dict[str, Any]:

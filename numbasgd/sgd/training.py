@@ -22,7 +22,7 @@ from numbasgd.sgd.rows import rows_of
 from numbasgd.sgd.run import QUICK, Method, Moment, Problem, Run
 from numbasgd.sgd.sampling import SAMPLINGS, epoch_order
 from numbasgd.sgd.scale import Scale, warn_of_scale
-from numbasgd.sgd.state import State, data_mark, require_same_data
+from numbasgd.sgd.state import State, data_mark, freeze, require_same_data, restore
 
 _VALIDATION = 2**61  # the epoch whose order picks the validation rows; no run gets there
 
@@ -154,7 +154,7 @@ def train(
         on a checkpoint that fails is a warning.
     KeyboardInterrupt
         As Ctrl-C raises it, with the run so far as ``.fit``: it can be used, saved and resumed.  None if it
-        came before the first evaluation.
+        came before there was a run, while the data was still looked at.
 
     Examples
     --------
@@ -282,26 +282,29 @@ def train(
     }
 
     def result(limit: float = math.inf) -> Fit:
-        return _fit(run, data, settings, classes, run.freeze(given, mark), limit)
+        return _fit(run, data, settings, classes, freeze(run, given, mark), limit)
 
     def at_epoch() -> bool:
         return bool(callback(result())) if callback is not None else False
 
     line = Progress(progress, epochs, n, is_verbose=verbose)
-    run.compile()
-    if state is not None:
-        run.restore(state)
-    else:
-        run.start(w, b)
-        first = run.history[0]
-        _require_finite(*whole, np.array([first.loss, first.loss if held is None else first.validation]))
-        if not np.isfinite(first.loss):
-            raise ValueError(_overflows(X, y, run.state[0]))
-        if scale is None:
-            warn_of_scale(Z, float(given.max()), curvature, isinstance(lr, str))
     if saver is not None:
         saver.make = lambda: result(QUICK)
+    if state is not None:
+        restore(run, state)
+    else:
+        run.place(w, b)
     try:
+        run.compile()
+        if not run.history:
+            run.start()
+            first = run.history[0]
+            held_loss = first.loss if held is None else first.validation
+            _require_finite(*whole, np.array([first.loss, held_loss]))
+            if not np.isfinite(first.loss):
+                raise ValueError(_overflows(X, y, run.state[0]))
+            if scale is None:
+                warn_of_scale(Z, float(given.max()), curvature, isinstance(lr, str))
         try:
             run.train(
                 epochs,
@@ -322,7 +325,12 @@ def train(
     except DivergenceError:
         raise
     except BaseException as error:
-        hand_over(error, lambda is_evaluated: result(QUICK if is_evaluated else 0.0), saver)
+        if run.samples or isinstance(error, KeyboardInterrupt):
+            hand_over(
+                error,
+                lambda is_evaluated: result(QUICK if is_evaluated else 0.0),
+                saver if run.samples else None,
+            )
         raise
 
 

@@ -1,0 +1,147 @@
+"""A step over so many rows that it is made in parts, between which Python looks up: Ctrl-C, progress.
+
+The parts depend on the shape of the data and the batch size alone, so a big step is the same whenever and
+however often it is interrupted: an unfinished one leaves no trace, and is made again.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from numbasgd.jit import jit
+from numbasgd.sgd.cpu import kernels
+from numbasgd.sgd.rows import CHUNK
+from numbasgd.sgd.sampling import SAMPLINGS, WINDOW, fill_order
+from numbasgd.sgd.update import Step, make_average, make_update, make_update_intercept
+from numbasgd.simd import load, pointer, store
+
+if TYPE_CHECKING:
+    from numbasgd.sgd.run import Run
+
+ENTRIES = 1 << 22  # of X in a part, and in the largest step that is made at once; a row counts for 8 more
+
+
+def is_big(batch_size: int, d: int) -> bool:
+    """Whether a step is made in parts."""
+    return batch_size * (d + 8) > ENTRIES
+
+
+def part_rows(d: int) -> int:
+    """Rows of a part, whole chunks where there is a choice."""
+    rows = max(1, ENTRIES // (d + 8))
+    return rows if rows < CHUNK else rows // CHUNK * CHUNK
+
+
+def window_rows(n: int, d: int) -> int:
+    """Rows of an epoch that are drawn at once; up to ``WINDOW`` an order must be drawn whole."""
+    return n if n <= WINDOW else min(n, part_rows(d))
+
+
+@functools.cache
+def make_big(
+    loss: str, d: int, dtype: np.dtype, is_weighted: bool, is_gathered: bool, step: Step
+) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """``add_part`` and ``finish``; contracts in ``cpu.py``."""
+    made = kernels(loss, d, dtype, is_weighted, is_gathered)
+    sum_rows, lanes = made.sums.sum_rows, made.lanes
+    variant = f"{made.variant}_{step}"
+    update, update_b, average = make_update(step, lanes), make_update_intercept(step), make_average(lanes)
+    has_momentum, is_averaged, T = step.momentum != "", step.is_averaged, dtype.type
+
+    @jit(variant=made.variant)
+    def add_part(X, d, base, si, sj, y, s, rows, start, stop, ahead, state, g, work, wide):
+        """g += (sum of slope_i * x_i, sum of slope_i) over positions start <= t < stop; g is in float64."""
+        size = state.shape[1] - lanes
+        gb = sum_rows(
+            pointer(X, 0), d, base, si, sj, pointer(y, 0), pointer(s, 0), pointer(rows, 0), rows.shape[0],
+            start, stop, ahead, pointer(state, 0), state[0, size], pointer(work, 0), pointer(wide, 0),
+            pointer(work, 2 * size),
+        )  # fmt: skip
+        for j in range(size):
+            g[j] += work[j]
+        g[size] += gb
+
+    @jit(variant=variant)
+    def finish(g, n_rows, lr, mu, l2, l1, with_b, is_early, samples, state, count, work):
+        """The step with the sum ``g`` over ``n_rows`` rows; the state and ``count`` change together."""
+        size = state.shape[1] - lanes
+        row = size + lanes
+        for j in range(size):
+            work[j] = T(g[j])
+        w, v, mean = pointer(state, 0), pointer(state, row), pointer(state, 2 * row)
+        total = pointer(work, 0)
+        scale = T(1) / T(n_rows)
+        for j in range(0, size, lanes):
+            wv, vv = update(load(w, j, lanes), load(v, j, lanes), load(total, j, lanes), scale, lr, mu, l2, l1)
+            store(w, j, wv)
+            if has_momentum:
+                store(v, j, vv)
+        if with_b:
+            w[size], v[size] = update_b(w[size], v[size], T(g[size]), scale, lr, mu)
+        if is_averaged:
+            count[0] += 1
+            share = T(1 / count[0])
+            for j in range(0, size, lanes):
+                store(mean, j, average(load(mean, j, lanes), load(w, j, lanes), share))
+            mean[size] += (w[size] - mean[size]) * share
+        if is_early:
+            count[0] = 0
+            state[2] = state[0]
+        count[1] = samples
+
+    return add_part, finish
+
+
+class BigSteps:
+    """Makes the steps of a run in parts; stands for the kernel that makes many steps in one call."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        problem, rows = run.problem, run.problem.rows
+        self._add_part, self._finish = make_big(
+            problem.loss, rows.d, problem.y.dtype, problem.s.size > 0, rows.is_gathered, run.method.step
+        )
+        self._part = part_rows(rows.d)
+
+    def advance(self, end: int) -> None:
+        """The steps up to sample number ``end``; none, but everything compiled, where that is now."""
+        run = self.run
+        if end == run.samples:
+            self._step(run.window, 0, 0, run.state.copy(), run.count.copy())
+        while run.samples < end:
+            start = run.samples % run.n
+            self._step(run.window, start, min(start + run.method.batch_size, run.n), run.state, run.count)
+
+    def _step(self, window: np.ndarray, start: int, stop: int, state: np.ndarray, count: np.ndarray) -> None:
+        """One step over the positions start <= t < stop of an epoch."""
+        run, method, n = self.run, self.run.method, self.run.n
+        T = state.dtype.type
+        epoch = run.samples // n
+        g = np.zeros(run.size + 1)
+        draw = (SAMPLINGS[method.sampling], method.seed, epoch)
+        if 0 < len(window) == n:
+            fill_order(window, n, *draw, 0)
+        for at in range(start, max(stop, start + 1), self._part):
+            end = min(at + self._part, stop)
+            if len(window) in (0, n):
+                self._add(window, at, end, state, g)
+            else:
+                rows = window[: end - at]
+                fill_order(rows, n, *draw, at)
+                self._add(rows, 0, end - at, state, g)
+        self._finish(
+            g, max(stop - start, 1), method.lrs[min(epoch, len(method.lrs) - 1)], T(method.momentum),
+            T(method.l2), T(method.l1), method.intercept, run.samples < (method.average_from or 0),
+            epoch * n + stop, state, count, run.work,
+        )  # fmt: skip
+
+    def _add(self, order: np.ndarray, start: int, stop: int, state: np.ndarray, g: np.ndarray) -> None:
+        run, problem, rows = self.run, self.run.problem, self.run.problem.rows
+        self._add_part(
+            rows.memory, rows.d, rows.base, rows.si, rows.sj, problem.y, problem.s, order, start, stop,
+            run.ahead, state, g, run.work, run.wide,
+        )  # fmt: skip

@@ -17,6 +17,7 @@ from numbasgd.jit import jit
 KC = 256
 NC = 256
 MR = 4  # rows of out that are worked on together
+PAD = 16  # entries between two rows of sums, so that no two lie 4 KB apart and wait for each other's stores
 
 
 @jit
@@ -88,7 +89,7 @@ def blocked(A, B, out):
     """
     m, k = A.shape
     n = B.shape[1]
-    acc = np.zeros((MR, NC), A.dtype)
+    acc = np.zeros((MR, NC + PAD), A.dtype)
     if k == 0:
         out[:, :] = 0
     for jc in range(0, n, NC):

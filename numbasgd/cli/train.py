@@ -3,12 +3,18 @@
 DATA is a .npy file with one 2-D array or a text table (comma, semicolon, tab or white space; with or without
 column names); --target says which column to predict.  Without DATA the embedded twin of the airfoil data is
 used; --chapter makes the textbook chapter's four runs on the real airfoil data.
+
+--save keeps the result in a file.  --resume goes on with such a file on the same DATA, with the settings in it;
+--epochs is then the total.  --checkpoint writes one while it runs, so that a run that was stopped, by Ctrl-C or
+anything else, can be resumed to the same result, bit for bit, as if it had not been.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -31,6 +37,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-intercept", action="store_true", help="fit no intercept")
     parser.add_argument("--eval-every", metavar="K", help='"epoch" (default), a number of samples, or "none"')
     parser.add_argument("--seed", type=int, help="for the same run again")
+    parser.add_argument("--save", metavar="FILE", help="write the result to a file, for --resume and Fit.load")
+    parser.add_argument("--resume", metavar="FILE", help="go on with the run in a file")
+    parser.add_argument("--checkpoint", metavar="FILE", help="write the run to a file from time to time")
+    parser.add_argument(
+        "--checkpoint-every",
+        metavar="K",
+        help="steps between two checkpoints, for example 1000, or seconds, for example 30.0 (the default)",
+    )
     parser.add_argument("--plot", metavar="FILE", help="write a picture of the loss, for example loss.png")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
@@ -51,6 +65,8 @@ def _options(args: argparse.Namespace) -> dict[str, Any]:
         "epochs": args.epochs,
         "sampling": args.sampling,
         "seed": args.seed,
+        "resume": args.resume,
+        "checkpoint": args.checkpoint,
         "lr": args.lr if args.lr in (None, "auto") else _number(args.lr, "--lr"),
     }
     options = {name: value for name, value in options.items() if value is not None}
@@ -58,6 +74,9 @@ def _options(args: argparse.Namespace) -> dict[str, Any]:
         options["standardize"] = True
     if args.no_intercept:
         options["intercept"] = False
+    if args.checkpoint_every is not None:
+        text = args.checkpoint_every
+        options["checkpoint_every"] = int(text) if text.isdecimal() else _number(text, "--checkpoint-every")
     if args.eval_every is not None:
         named: dict[str, Any] = {"epoch": "epoch", "none": None}
         given = args.eval_every
@@ -83,16 +102,20 @@ def _whole(text: str, name: str) -> int:
 
 def _train(args: argparse.Namespace) -> int:
     from numbasgd.report import figures
-    from numbasgd.sgd import train
+    from numbasgd.sgd import fitfile, train
 
     names: list[str] | None = None
+    place = None
+    if args.save is not None:
+        place = fitfile.path_of(args.save, "--save")
+        fitfile.require_place(place, "--save")
     if args.data is None:
         if args.target is not None:
             raise ValueError(
                 f"--target is {args.target!r} but no DATA was given; expected a file whose column it is. "
                 "Pass the file, or leave --target out for the airfoil twin."
             )
-        fit = train(**_options(args))
+        X = y = None
     else:
         from numbasgd.data import load_table
 
@@ -104,7 +127,13 @@ def _train(args: argparse.Namespace) -> int:
                 "from 0 on (-1 is the last)."
             )
         X, y, names = load_table(args.data, args.target)
+    try:
         fit = train(X, y, **_options(args))
+    except KeyboardInterrupt as interrupt:
+        _hand_over(interrupt, place, args)
+        raise
+    if place is not None:
+        fit.save(place)
     if args.plot:
         figures.save(fit.plot(), args.plot)
     if args.json:
@@ -112,6 +141,20 @@ def _train(args: argparse.Namespace) -> int:
     else:
         print("\n".join(_lines(fit, names)))
     return 0
+
+
+def _hand_over(interrupt: KeyboardInterrupt, place: Path | None, args: argparse.Namespace) -> None:
+    """Keep what an interrupted run has, and say where it is."""
+    fit: Fit | None = getattr(interrupt, "fit", None)
+    if fit is None or not fit.samples[-1]:
+        return
+    notes = getattr(interrupt, "__notes__", [])  # of a checkpoint that could not be written
+    if place is not None:
+        fit.save(place)
+    kept = args.save or (None if notes else args.checkpoint)
+    how = f"go on with --resume {kept}" if kept else "nothing was kept; pass --save or --checkpoint for that"
+    done = f"stopped after {fit.epochs[-1]:g} of {fit.settings['epochs']} epochs"
+    print(*(f"numbasgd train: {line}" for line in (*notes, f"{done}; {how}")), sep="\n", file=sys.stderr)
 
 
 def _lines(fit: Fit, names: list[str] | None) -> list[str]:
@@ -139,7 +182,7 @@ def _chapter(args: argparse.Namespace) -> int:
     from numbasgd.report.training import plot_chapter
     from numbasgd.sgd import train_chapter
 
-    if args.data is not None or _options(args).keys() - {"seed"}:
+    if args.data is not None or args.save is not None or _options(args).keys() - {"seed"}:
         raise ValueError(
             "--chapter was given together with DATA or training options; expected it alone, with --seed, "
             "--twin, --plot or --json at most, since the chapter sets the rest. Drop the others."

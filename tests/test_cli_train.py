@@ -1,15 +1,21 @@
 """``numbasgd train`` and ``numbasgd noise``: what they print, draw and refuse."""
 
 import json
+import signal
+import sys
 
 import numpy as np
 import pytest
 from conftest import says
+from runs import assert_same
 
-from numbasgd import airfoil_twin
+from numbasgd import Fit, airfoil_twin
 from numbasgd.cli import main
+from numbasgd.data import load_table
 from numbasgd.report import training
 from numbasgd.sgd import gradient_noise, train, train_chapter
+
+training_module = sys.modules["numbasgd.sgd.training"]
 
 
 @pytest.fixture
@@ -176,6 +182,14 @@ def test_noise_of_a_users_table(table, capsys):
         (["train", "--batch-size", "0"], ("--batch-size is 0", "expected an integer from 1 to 1500")),
         (["train", "--eval-every", "often"], ("--eval-every is 'often'", "expected")),
         (["train", "--eval-every", "2.5"], ("--eval-every is '2.5'", "expected")),
+        (["train", "--resume", "missing.fit"], ("missing.fit", "cannot be read", "expected a file")),
+        (["train", "--resume", "CSV"], ("mine.csv", "is not the file of a numbasgd fit")),
+        (["train", "--save", "no/such/a.fit"], ("--save is", "cannot be written", "Make the folder")),
+        (["train", "--checkpoint", "no/such/a.fit"], ("checkpoint is", "cannot be written")),
+        (["train", "--checkpoint-every", "5"], ("--checkpoint-every is 5 but checkpoint is None",)),
+        (["train", "--checkpoint", "a", "--checkpoint-every", "x"], ("--checkpoint-every is 'x'", "expected")),
+        (["train", "--chapter", "--save", "a.fit"], ("--chapter", "expected it alone")),
+        (["train", "--chapter", "--resume", "a.fit"], ("--chapter", "expected it alone")),
         (["train", "--sampling", "none"], ("sampling is 'none'", "expected one of")),
         (["train", "--lr", "9", "--epochs", "50", "--batch-size", "10"], ("--lr is 9", "Pass --lr ")),
         (["train", "--plot", "no/such/folder/x.png"], ("picture's folder", "does not exist")),
@@ -193,6 +207,62 @@ def test_bad_input_is_one_sentence_and_exit_code_2(argv, parts, table, capsys):
     assert printed.err.startswith(f"numbasgd {argv[0]}: ")
     for part in parts:
         assert part in printed.err
+
+
+def test_saved_and_resumed(table, tmp_path, capsys):
+    path = table[0]
+    X, y, _ = load_table(str(path), "price")
+    kept, there = str(tmp_path / "half.fit"), str(tmp_path / "there.fit")
+    data = [str(path), "--target", "price"]
+    options = ["--lr", "0.01", "--batch-size", "7", "--seed", "3"]
+    assert main(["train", *data, *options, "--epochs", "2", "--save", kept]) == 0
+    assert main(["train", *data, "--resume", kept, "--epochs", "5", "--save", there]) == 0
+    assert_same(train(X, y, lr=0.01, batch_size=7, seed=3, epochs=5), Fit.load(there))
+    assert main(["train", *data, "--resume", kept, "--batch-size", "8"]) == 2
+    assert main(["train", "--resume", kept]) == 2
+    said = capsys.readouterr().err
+    assert "--batch-size is 8 but 7 in the run" in said
+    assert "X has dtype float32, the run to resume was made with dtype float64" in said
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this platform has no setitimer")
+@pytest.mark.parametrize("option", ["--checkpoint", "--save", None])
+def test_interrupted_and_resumed(option, tmp_path, capsys):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    kept = str(tmp_path / "run.fit")
+    options = ["--batch-size", "1", "--lr", "0.005", "--seed", "3", "--eval-every", "none"]
+    before = signal.signal(signal.SIGALRM, stop)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.5)
+        given = [option, kept] if option else []
+        assert main(["train", *options, "--epochs", "10000000", *given]) == 130
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    said = capsys.readouterr().err
+    assert "Traceback" not in said
+    assert said.endswith("numbasgd train: interrupted\n")
+    if option is None:
+        assert "nothing was kept; pass --save or --checkpoint" in said
+        return
+    assert f"of 10000000 epochs; go on with --resume {kept}" in said
+    epochs = 1 + int(Fit.load(kept).epochs[-1])
+    assert main(["train", "--resume", kept, "--epochs", str(epochs), "--checkpoint", kept]) == 0
+    whole = train(batch_size=1, lr=0.005, seed=3, eval_every=None, epochs=epochs)
+    assert_same(whole, Fit.load(kept))
+
+
+def test_checkpoints_of_the_command(tmp_path, monkeypatch, capsys):
+    seen = []
+    monkeypatch.setattr(training_module.Checkpoint, "save", lambda self, fit, **_: seen.append(fit.samples[-1]))
+    place = ["--checkpoint", str(tmp_path / "a.fit"), "--batch-size", "500"]
+    assert main(["train", "--epochs", "2", *place, "--checkpoint-every", "2"]) == 0
+    assert seen == [1000, 2000, 3000]  # the sixth step is the end, which is written once
+    seen.clear()
+    assert main(["train", "--epochs", "2", *place, "--checkpoint-every", "30.5"]) == 0
+    assert seen == [3000]
 
 
 def test_version_and_unknown_commands(capsys):

@@ -3,12 +3,18 @@
 DATA is a .npy file with one 2-D array or a text table (comma, semicolon, tab or white space; with or without
 column names); --target says which column to predict.  Without DATA the embedded twin of the airfoil data is
 used; --chapter makes the textbook chapter's four runs on the real airfoil data.
+
+--save keeps the result in a file.  --resume goes on with such a file on the same DATA, with the settings in it;
+--epochs is then the total.  --checkpoint writes one while it runs, so that a run that was stopped, by Ctrl-C or
+anything else, can be resumed to the same result, bit for bit, as if it had not been.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -48,6 +54,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--eval-every", metavar="K", help='"epoch" (default), a number of samples, or "none"')
     parser.add_argument("--seed", type=int, help="for the same run again")
     parser.add_argument("--verbose", action="store_true", help="a line on stderr for each evaluation")
+    parser.add_argument("--save", metavar="FILE", help="write the result to a file, for --resume and Fit.load")
+    parser.add_argument("--resume", metavar="FILE", help="go on with the run in a file")
+    parser.add_argument("--checkpoint", metavar="FILE", help="write the run to a file from time to time")
+    parser.add_argument(
+        "--checkpoint-every",
+        metavar="K",
+        help="steps between two checkpoints, for example 1000, or seconds, for example 30.0 (the default)",
+    )
     parser.add_argument("--plot", metavar="FILE", help="write a picture of the loss, for example loss.png")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
@@ -63,20 +77,21 @@ def run(args: argparse.Namespace) -> int:
 
 _NAMED = (
     "batch_size", "epochs", "loss", "sampling", "seed", "momentum", "nesterov", "average", "l2", "l1",
-    "standardize", "validation_fraction", "tol", "patience", "verbose",
+    "standardize", "validation_fraction", "tol", "patience", "verbose", "resume", "checkpoint",
 )  # fmt: skip
 
 
 def _options(args: argparse.Namespace) -> dict[str, Any]:
     """The keyword arguments of ``train`` that were given, under their own names."""
     options = {name: getattr(args, name) for name in _NAMED}
-    options["average"] = args.average or (
-        None if args.average is None else True
-    )  # after 0 epochs: from the start
+    options["average"] = True if args.average == 0 else args.average  # after 0 epochs: from the start
     options["lr"] = args.lr if args.lr in (None, "auto") else _rates(args.lr)
     options = {name: value for name, value in options.items() if value is not None and value is not False}
     if args.no_intercept:
         options["intercept"] = False
+    if args.checkpoint_every is not None:
+        text = args.checkpoint_every
+        options["checkpoint_every"] = int(text) if text.isdecimal() else _number(text, "--checkpoint-every")
     if args.eval_every is not None:
         named: dict[str, Any] = {"epoch": "epoch", "none": None}
         given = args.eval_every
@@ -110,9 +125,13 @@ def _whole(text: str, name: str) -> int:
 def _train(args: argparse.Namespace) -> int:
     from numbasgd.errors import DivergenceError
     from numbasgd.report import figures
-    from numbasgd.sgd import train
+    from numbasgd.sgd import fitfile, train
 
     names: list[str] | None = None
+    place = None
+    if args.save is not None:
+        place = fitfile.path_of(args.save, "--save")
+        fitfile.require_place(place, "--save")
     if args.data is None:
         if args.target is not None:
             raise ValueError(
@@ -138,6 +157,11 @@ def _train(args: argparse.Namespace) -> int:
         _tell_best(error, message, names, args.json)
         error.args = (f"{message} The best weights so far are printed.",)
         raise
+    except KeyboardInterrupt as interrupt:
+        _hand_over(interrupt, place, args)
+        raise
+    if place is not None:
+        fit.save(place)
     if args.json:
         print(json.dumps({**fit.to_dict(), "columns": names}, indent=2, allow_nan=False))
     else:
@@ -161,6 +185,20 @@ def _tell_best(error: DivergenceError, message: str, names: list[str] | None, is
     print(f"diverged after {error.epoch:g} epochs; the best weights so far, of loss {error.loss:.6g}:")
     print("\n".join(_weights(error.w, error.b, names)))
     print(f"suggested  --lr {error.suggested_lr:.3g}")
+
+
+def _hand_over(interrupt: KeyboardInterrupt, place: Path | None, args: argparse.Namespace) -> None:
+    """Keep what an interrupted run has, and say where it is."""
+    fit: Fit | None = getattr(interrupt, "fit", None)
+    if fit is None or not fit.samples[-1]:
+        return
+    notes = getattr(interrupt, "__notes__", [])  # of a checkpoint that could not be written
+    if place is not None:
+        fit.save(place)
+    kept = args.save or (None if notes else args.checkpoint)
+    how = f"go on with --resume {kept}" if kept else "nothing was kept; pass --save or --checkpoint for that"
+    done = f"stopped after {fit.epochs[-1]:g} of {fit.settings['epochs']} epochs"
+    print(*(f"numbasgd train: {line}" for line in (*notes, f"{done}; {how}")), sep="\n", file=sys.stderr)
 
 
 def _lines(fit: Fit, names: list[str] | None) -> list[str]:
@@ -208,7 +246,12 @@ def _chapter(args: argparse.Namespace) -> int:
     from numbasgd.report.training import plot_chapter
     from numbasgd.sgd import train_chapter
 
-    if args.data is not None or args.target is not None or _options(args).keys() - {"seed"}:
+    if (
+        args.data is not None
+        or args.target is not None
+        or args.save is not None
+        or _options(args).keys() - {"seed"}
+    ):
         raise ValueError(
             "--chapter was given together with DATA, --target or training options; expected it alone, with "
             "--seed, --twin, --plot or --json at most, since the chapter sets the rest. Drop the others."

@@ -71,7 +71,7 @@ def test_weights_are_those_of_a_c_ordered_copy(layout, d, dtype, rng):
     X, y = problem(d, dtype, rng)
     lies = {**COPIED, **{name: make for name, (make, _) in LAYOUTS.items()}}[layout](X)
     assert np.array_equal(lies, X)
-    eps = np.finfo(dtype).eps
+    eps = float(np.finfo(dtype).eps)
     # Rows that are together go through the same machine code; for others the compiler orders a sum anew.
     is_same_code = layout in COPIED or LAYOUTS[layout][1]
     for batch_size in (1, 7, N):
@@ -156,7 +156,7 @@ def test_a_file_is_trained_on_without_a_copy(order, lr, file):
     assert isinstance(X, np.memmap) and not X.flags.writeable
     assert X.flags.f_contiguous == (order == "fortran")
     y = np.array(X[:, 0])
-    train(X[:100], y[:100], lr=0.01)  # whatever the first call compiles and imports
+    train(X[:100], y[:100], lr=lr)  # whatever the first call compiles and imports
     tracemalloc.start()
     fit = train(X, y, batch_size=1000, lr=lr, epochs=1, seed=0)
     _, peak = tracemalloc.get_traced_memory()

@@ -1,0 +1,77 @@
+"""Two classes of any name in, the same names out; labels that do not fit are refused."""
+
+import numpy as np
+import pytest
+from conftest import says
+
+from numbasgd import gradient, train
+
+
+@pytest.mark.parametrize("pair", [(0, 1), (-1, 1), (False, True), (2, 5.5), (-7, -3)], ids=str)
+@pytest.mark.parametrize("loss", ["logistic", "hinge"])
+def test_two_classes_of_any_name(loss, pair, rng):
+    X = rng.standard_normal((60, 5))
+    is_second = X[:, 0] + 0.1 * X[:, 1] > 0
+    named = np.where(is_second, pair[1], pair[0])
+    fit = train(X, named, loss=loss, lr=0.1, epochs=20, seed=0)
+    same = train(X, np.where(is_second, 1.0, -1.0), loss=loss, lr=0.1, epochs=20, seed=0)
+    assert fit.w.tobytes() == same.w.tobytes()
+    assert fit.classes == pair
+    predicted = fit.predict(X)
+    assert set(predicted.tolist()) == set(pair)
+    assert np.mean(predicted == named) > 0.9
+    scores = fit.scores(X)
+    np.testing.assert_allclose(scores, X @ fit.w + fit.b, rtol=1e-12)
+    assert np.array_equal(predicted == pair[1], scores >= 0)
+
+
+def test_labels_leave_the_dtype_of_the_rows(rng):
+    X = rng.standard_normal((60, 5)).astype(np.float32)
+    labels = X[:, 0] > 0
+    fits = [train(X, labels.astype(t), loss="logistic", lr=0.1, seed=0) for t in (bool, int, float, "f4")]
+    assert {fit.w.dtype for fit in fits} == {np.dtype(np.float32)}
+    assert len({fit.w.tobytes() for fit in fits}) == 1
+    assert train(X, labels + 0.1, loss="logistic", lr=0.1).classes == (0.1, 1.1)
+
+
+def test_probability(rng):
+    X = rng.standard_normal((60, 5))
+    fit = train(X, X[:, 0] > 0, loss="logistic", lr=0.5, epochs=20, seed=0)
+    np.testing.assert_allclose(fit.probability(X), 1 / (1 + np.exp(-fit.scores(X))), rtol=1e-12)
+    assert fit.probability(X * 1e6).max() == 1
+    with pytest.raises(ValueError) as caught:
+        train(X, X[:, 0] > 0, loss="hinge", lr=0.5).probability(X)
+    says(caught.value, "loss 'hinge'", "expected 'logistic'", "Use predict")
+
+
+@pytest.mark.parametrize(
+    ("y", "parts"),
+    [
+        ([0, 1, 2, 1], ("y holds 3 different values (0, 1, 2", "expected two classes", "Pass 0 and 1")),
+        ([1, 1, 1, 1], ("y holds only 1", "expected two classes", "Pass rows of both")),
+        ([0, 1, np.nan, 1], ("y holds nan at row 2", "expected finite", "Drop")),
+        ([0, 1, 0, np.inf], ("y holds inf at row 3", "expected finite", "Drop")),
+        ([0.1, 0.2, 0.3, 0.4], ("y holds 4 different values", "expected two classes", 'loss="squared"')),
+    ],
+)
+@pytest.mark.parametrize("loss", ["logistic", "hinge"])
+def test_labels_that_do_not_fit(loss, y, parts, rng):
+    X = rng.standard_normal((4, 5))
+    for function in (train, lambda X, y, loss: gradient(X, y, np.zeros(5), loss=loss)):
+        if function is not train and len(set(y)) == 1:
+            continue  # a minibatch may well be of one class
+        with pytest.raises(ValueError) as caught:
+            function(X, y, loss=loss)
+        says(caught.value, *parts)
+
+
+def test_gradient_takes_the_labels_that_train_takes(rng):
+    X, w = rng.standard_normal((30, 5)), rng.standard_normal(5)
+    signs = np.where(X[:, 0] > 0, 1.0, -1.0)
+    g, gb = gradient(X, signs, w, loss="logistic")
+    for named in (signs > 0, np.where(signs > 0, 7, 3)):
+        again, again_b = gradient(X, named, w, loss="logistic")
+        assert (again.tobytes(), again_b) == (g.tobytes(), gb)
+    with pytest.raises(ValueError) as caught:
+        gradient(X, signs, w, loss="logistic", device="cuda")
+    says(caught.value, "loss is 'logistic'", "device", "expected 'squared'", "Pass")

@@ -95,12 +95,6 @@ def test_between_any_two_bytecodes(name, tmp_path):
     interrupt_everywhere(name, tmp_path, 120)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", SMALL)
-def test_between_all_bytecodes(name, tmp_path):
-    interrupt_everywhere(name, tmp_path, None)
-
-
 LONG = {
     "one-sample": {"batch_size": 1, "lr": 0.005, "epochs": 6000, "eval_every": 333_333},
     "minibatch": {"batch_size": 64, "lr": 0.05, "epochs": 15_000, "eval_every": None, "average": True},

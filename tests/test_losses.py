@@ -22,7 +22,7 @@ SLOPES = {
     "logistic": lambda z, y: -y * np.exp(-np.logaddexp(0, y * z)),
     "hinge": lambda z, y: np.where(y * z < 1, -y, 0.0),
 }
-slow = pytest.mark.slow
+slow = pytest.mark.exhaustive
 # Every loss, family of kernels and dtype; the rest with -m slow, since what takes long is compiling.
 KERNELS = [
     pytest.param(loss, d, dtype, id=f"{loss}-{d}-{np.dtype(dtype)}", marks=() if is_quick else slow)

@@ -9,7 +9,7 @@ from child import run_python
 from numbasgd import gradient, train
 from numbasgd.sgd.rows import rows_of
 
-slow = pytest.mark.slow
+slow = pytest.mark.exhaustive
 N = 300  # more than a chunk of a sum
 
 

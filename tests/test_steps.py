@@ -7,7 +7,7 @@ import pytest
 
 from numbasgd import epoch_order, train
 
-slow = pytest.mark.slow
+slow = pytest.mark.exhaustive
 N = 60
 EPOCHS = 4
 

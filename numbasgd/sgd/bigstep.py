@@ -72,7 +72,8 @@ def make_big(
         row = size + lanes
         for j in range(size):
             work[j] = T(g[j])
-        w, v, mean = pointer(state, 0), pointer(state, row), pointer(state, 2 * row)
+        w, v = pointer(state, 0), pointer(state, row)
+        mean, lost = pointer(state, 2 * row), pointer(state, 3 * row)
         total = pointer(work, 0)
         scale = T(1) / T(n_rows)
         for j in range(0, size, lanes):
@@ -85,12 +86,14 @@ def make_big(
         if is_averaged:
             count[0] += 1
             share = T(1 / count[0])
-            for j in range(0, size, lanes):
-                store(mean, j, average(load(mean, j, lanes), load(w, j, lanes), share))
-            mean[size] += (w[size] - mean[size]) * share
+            for j in range(0, size + lanes, lanes):  # the intercept too
+                m, rest = average(load(mean, j, lanes), load(lost, j, lanes), load(w, j, lanes), share)
+                store(mean, j, m)
+                store(lost, j, rest)
         if is_early:
             count[0] = 0
             state[2] = state[0]
+            state[3] = 0
         count[1] = samples
 
     return add_part, finish

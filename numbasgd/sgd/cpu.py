@@ -187,6 +187,7 @@ def _make_advance(
             if is_early:  # the mean begins anew, from a place that does not depend on where calls end
                 count[0] = 0
                 state[2] = state[0]
+                state[3] = 0
             count[1] = first + stop
 
     return advance

@@ -2,6 +2,7 @@
 
 import builtins
 import functools
+import itertools
 import os
 import random
 import signal
@@ -180,6 +181,22 @@ def test_written_every_so_many_steps_and_at_the_end(tmp_path, monkeypatch):
     seen.clear()
     train(batch_size=400, lr=0.1, epochs=3, checkpoint=tmp_path / "run.fit")
     assert seen == [4500]
+
+
+def test_not_more_often_than_asked_for(tmp_path, monkeypatch):
+    times = []
+    real = Checkpoint.save
+
+    def save(self, fit, **options):
+        times.append(time.monotonic())
+        real(self, fit, **options)
+
+    monkeypatch.setattr(Checkpoint, "save", save)
+    place = {"checkpoint": tmp_path / "run.fit", "checkpoint_every": 0.15}
+    train(batch_size=1, lr=0.005, epochs=40_000, seed=1, eval_every=None, **place)
+    between = [later - sooner for sooner, later in itertools.pairwise(times[:-1])]
+    assert len(between) >= 1
+    assert min(between) > 0.14
 
 
 @pytest.mark.parametrize("every", [1, 10, 214, 215, 216, 1e-9, 30.0])

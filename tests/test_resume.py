@@ -33,6 +33,15 @@ def test_stopped_within_epochs_and_resumed(name, tmp_path, monkeypatch):
         assert_same(whole, resume(name, tmp_path / "one.fit"))
 
 
+def test_a_mean_that_begins_later_does_not_remember_where_calls_ended(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    for seed in range(30):  # weights around 0, where the difference of two of them is rounded
+        X, y = rng.standard_normal((30, 8)).astype(np.float32), rng.standard_normal(30).astype(np.float32)
+        call = functools.partial(train, X, y, batch_size=10, lr=0.3, seed=seed, average=1, epochs=2)
+        for steps in (1, 2, 4):
+            assert_same(call(), train(X, y, resume=cut(monkeypatch, tmp_path, steps, call)))
+
+
 @pytest.mark.parametrize("name", ["plain", "held-out", "stops-early", "classes", "wide"])
 def test_stopped_again_and_again(name, tmp_path, monkeypatch):
     rng = np.random.default_rng(1)

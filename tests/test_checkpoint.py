@@ -2,6 +2,7 @@
 
 import builtins
 import functools
+import itertools
 import os
 import random
 import signal
@@ -142,13 +143,17 @@ def test_killed_again_and_again_at_drawn_steps_and_points(name, tmp_path):
 def test_killed_at_any_time(tmp_path):
     path = tmp_path / "run.fit"
     draw = random.Random(2)
-    settings = {"batch_size": 1, "lr": 0.005, "epochs": 1500, "seed": 1, "eval_every": 777_777}
+    settings = {"batch_size": 1, "lr": 0.005, "epochs": 3000, "seed": 1, "eval_every": 777_777}
     whole = train(**settings)
     kills = 0
     for _ in range(25):
         start = {"resume": path} if path.exists() else settings
         work = functools.partial(train, **start, checkpoint=path, checkpoint_every=0.003)
-        kills += in_child(work, kill_after=draw.uniform(0.003, 0.06))
+        if in_child(work, kill_after=draw.uniform(0.003, 0.06)):
+            kills += 1
+        else:  # it was there before the signal
+            assert_same(whole, Fit.load(path))
+            path.unlink()
     assert kills > 0
     start = {"resume": path} if path.exists() else settings
     assert_same(whole, train(**start))
@@ -177,6 +182,22 @@ def test_written_every_so_many_steps_and_at_the_end(tmp_path, monkeypatch):
     seen.clear()
     train(batch_size=400, lr=0.1, epochs=3, checkpoint=tmp_path / "run.fit")
     assert seen == [4500]
+
+
+def test_not_more_often_than_asked_for(tmp_path, monkeypatch):
+    times = []
+    real = Checkpoint.save
+
+    def save(self, fit, **options):
+        times.append(time.monotonic())
+        real(self, fit, **options)
+
+    monkeypatch.setattr(Checkpoint, "save", save)
+    place = {"checkpoint": tmp_path / "run.fit", "checkpoint_every": 0.15}
+    train(batch_size=1, lr=0.005, epochs=40_000, seed=1, eval_every=None, **place)
+    between = [later - sooner for sooner, later in itertools.pairwise(times[:-1])]
+    assert len(between) >= 1
+    assert min(between) > 0.14
 
 
 @pytest.mark.parametrize("every", [1, 10, 214, 215, 216, 1e-9, 30.0])

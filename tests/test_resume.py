@@ -1,9 +1,9 @@
 """``Fit.save``, ``Fit.load`` and ``train(resume=...)``: to the same bits as in one go, or a clear error."""
 
 import functools
+import hashlib
 import json
 import os
-import zipfile
 
 import numpy as np
 import pytest
@@ -12,7 +12,6 @@ from runs import EPOCHS, PLAIN, RUNS, assert_same, cut, data, resume, run
 
 import numbasgd
 from numbasgd import Fit, FitFileError, airfoil_twin, train
-from numbasgd.sgd import fitfile
 
 one_go = functools.cache(run)  # runs in one go, to compare with
 
@@ -32,6 +31,15 @@ def test_stopped_within_epochs_and_resumed(name, tmp_path, monkeypatch):
         assert_same(whole, resume(name, fit))
         fit.save(tmp_path / "one.fit")
         assert_same(whole, resume(name, tmp_path / "one.fit"))
+
+
+def test_a_mean_that_begins_later_does_not_remember_where_calls_ended(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    for seed in range(30):  # weights around 0, where the difference of two of them is rounded
+        X, y = rng.standard_normal((30, 8)).astype(np.float32), rng.standard_normal(30).astype(np.float32)
+        call = functools.partial(train, X, y, batch_size=10, lr=0.3, seed=seed, average=1, epochs=2)
+        for steps in (1, 2, 4):
+            assert_same(call(), train(X, y, resume=cut(monkeypatch, tmp_path, steps, call)))
 
 
 @pytest.mark.parametrize("name", ["plain", "held-out", "stops-early", "classes", "wide"])
@@ -201,22 +209,14 @@ def test_resume_is_a_fit_or_a_path(value):
     says(caught.value, "resume is a", "expected a Fit or the path", "Pass")
 
 
-def _zip(path, members):
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, content in members.items():
-            archive.writestr(name, content)
-
-
-def _members(path):
-    with zipfile.ZipFile(path) as archive:
-        return {name: archive.read(name) for name in archive.namelist()}
-
-
-def _changed_header(path, change):
-    members = _members(path)
-    header = json.loads(members["fit.json"])
-    change(header)
-    _zip(path, {**members, "fit.json": json.dumps(header)})
+def _changed(path, change):
+    """Change the header of a file, and make its checksum fit."""
+    first, line, rest = path.read_bytes()[:-32].split(b"\n", 2)
+    header = json.loads(line)
+    changed = change(header)
+    rest = changed if isinstance(changed, bytes) else rest
+    content = b"\n".join([first, json.dumps(header).encode(), rest])
+    path.write_bytes(content + hashlib.sha256(content).digest())
 
 
 @pytest.mark.parametrize("use", [Fit.load, lambda path: train(resume=path)], ids=["load", "resume"])
@@ -241,36 +241,32 @@ def test_files_that_are_none(use, tmp_path):
     refused("is not the file of a numbasgd fit")
     with open(path, "wb") as file:
         np.savez(file, w=np.ones(3))
-    refused("a zip file but not that of a numbasgd fit")
-    _zip(path, {"fit.json": "[1, 2]"})
-    refused("a zip file but not that of a numbasgd fit")
-    _zip(path, {"fit.json": '{"format": "numbasgd fit", "version": 1}'})
-    refused("truncated or damaged")
+    refused("is not the file of a numbasgd fit")
+    path.write_bytes(b"numbasgd fit 1\n")
+    refused("is truncated or damaged", "Use another copy")
 
     one_go("plain").save(path)
-    _changed_header(path, lambda header: header.update(version=fitfile.VERSION + 1))
-    refused(f"format version {fitfile.VERSION + 1}", f"expected {fitfile.VERSION} or less", "newer numbasgd")
+    content = path.read_bytes()
+    assert content.startswith(b"numbasgd fit 1\n")
+    path.write_bytes(content.replace(b"fit 1", b"fit 2", 1))
+    refused("format version 2", "expected 1 or less", "newer numbasgd")
     for change in (
         lambda header: header["fit"].update(w=[1.0] * 5),
-        lambda header: header["fit"].update(w=header["fit"]["samples"]),
+        lambda header: header["fit"].update(w={"array": ["<f4", [4]]}),
+        lambda header: header["fit"].update(w={"array": ["|O", [5]]}),
+        lambda header: header["fit"].update(w={"array": ["<f4", [10**12]]}),
+        lambda header: header["fit"].update(w={"array": ["<f4", [-1]]}),
         lambda header: header["fit"].update(extra=1),
+        lambda header: header["fit"]["settings"].pop("lr_given"),
         lambda header: header["state"].pop("counts"),
-        lambda header: header["state"].update(weights=header["fit"]["w"]),
-        lambda header: header["state"].update(history=header["state"]["scale"]),
+        lambda header: header["state"].update(weights={"array": ["<f4", [1, 18]]}),
+        lambda header: header["state"].update(history={"array": ["<f8", [25]]}),
+        lambda header: b"",
+        lambda header: b"1234",
     ):
         one_go("plain").save(path)
-        _changed_header(path, change)
-        refused("truncated or damaged", "Use another copy")
-
-
-def test_an_object_array_is_not_unpickled(tmp_path):
-    path = tmp_path / "a.fit"
-    one_go("plain").save(path)
-    members = _members(path)
-    np.save(tmp_path / "o.npy", np.array([print], dtype=object), allow_pickle=True)
-    _zip(path, {**members, "fit.w.npy": (tmp_path / "o.npy").read_bytes()})
-    with pytest.raises(FitFileError, match="damaged.*allow_pickle=False"):
-        Fit.load(path)
+        _changed(path, change)
+        refused("damaged", "Use another copy")
 
 
 def test_no_truncation_and_no_changed_byte_goes_unnoticed(tmp_path):
@@ -285,12 +281,8 @@ def test_no_truncation_and_no_changed_byte_goes_unnoticed(tmp_path):
             Fit.load(path)
     for at in rng.integers(0, len(content), 400).tolist():
         path.write_bytes(content[:at] + bytes([content[at] ^ (1 << at % 8)]) + content[at + 1 :])
-        try:
-            found = Fit.load(path)
-        except FitFileError:
-            continue
-        assert_same(fit, found)  # a date, or the like, of the zip file
-        assert fit.to_dict() == found.to_dict()
+        with pytest.raises(FitFileError):
+            Fit.load(path)
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="the superuser may read anything")

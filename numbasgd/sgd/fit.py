@@ -158,8 +158,7 @@ class Fit:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write all of it to one file, bit for bit, for ``Fit.load`` and ``train(resume=path)``.
 
-        The file is a zip of .npy arrays and one JSON document; it is written beside and renamed, so ``path``
-        never holds a part of it.
+        The file (``numbasgd.sgd.fitfile``) is written beside and renamed, so ``path`` never holds a part of it.
 
         Raises
         ------

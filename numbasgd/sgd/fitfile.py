@@ -1,15 +1,20 @@
-"""The file of a ``Fit``: a zip of NumPy's .npy arrays and one ``fit.json``; no pickle, nothing is executed.
+"""The file of a ``Fit``: one line of JSON, the bytes of the arrays, a checksum; nothing in it is executed.
 
-Everything is kept bit for bit: arrays as NumPy writes them, numbers as Python's JSON writes them, which reads
-them back as the same float.  Each member carries zip's checksum, and ``fit.json`` names every array.
+    numbasgd fit 1                       what it is, and the version of the format
+    {"fit": {...}, "state": {...}}       all values; an array is {"array": [dtype, shape]}
+    ...                                  the entries of these arrays, one array after the other, in that order
+    32 bytes                             SHA-256 of all that comes before
+
+Everything is kept bit for bit: arrays as they are, in little-endian order, and numbers as Python's JSON writes
+them, which reads them back as the same float.
 """
 
 from __future__ import annotations
 
-import io
+import hashlib
 import json
+import math
 import os
-import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,9 +27,11 @@ from numbasgd.sgd.state import State
 
 T = TypeVar("T")
 
-FORMAT = "numbasgd fit"
+FORMAT = b"numbasgd fit "
 VERSION = 1  # raised when a reader of before would misread a file
-_HEADER = "fit.json"
+_DTYPES = ("<f4", "<f8", "<i8")
+_NEEDED = {"batch_size", "epochs", "loss", "lr", "lr_given"}  # settings without which a run cannot go on
+_DIGEST = hashlib.sha256().digest_size
 
 
 def path_of(value: Any, name: str) -> Path:
@@ -52,24 +59,24 @@ def write(fields: dict[str, Any], path: Path, *, name: str = "path", is_durable:
 
     is_durable : wait until it would survive a power failure as well.
     """
-    header: dict[str, Any] = {"format": FORMAT, "version": VERSION}
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w") as archive:
-        for part, values in (("fit", fields), ("state", fields["_state"]._asdict())):
-            header[part] = {}
-            for key, value in values.items():
-                if isinstance(value, np.ndarray):
-                    array = io.BytesIO()
-                    np.lib.format.write_array(array, value, allow_pickle=False)
-                    archive.writestr(f"{part}.{key}.npy", array.getvalue())
-                    value = {"array": f"{part}.{key}.npy"}
-                elif isinstance(value, Mapping):
-                    value = dict(value)
-                if key != "_state":
-                    header[part][key] = value
-        archive.writestr(_HEADER, json.dumps(header, indent=1))
+    arrays: list[bytes] = []
+
+    def plain(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return dict(value)
+        if not isinstance(value, np.ndarray):
+            return value
+        value = value.astype(value.dtype.newbyteorder("<"), copy=False)
+        arrays.append(value.tobytes())
+        return {"array": [value.dtype.str, list(value.shape)]}
+
+    header = {
+        part: {key: plain(value) for key, value in values.items() if key != "_state"}
+        for part, values in (("fit", fields), ("state", fields["_state"]._asdict()))
+    }
+    content = b"".join([FORMAT, b"%d\n" % VERSION, json.dumps(header).encode(), b"\n", *arrays])
     try:
-        write_whole(path, file.getvalue(), is_durable=is_durable)
+        write_whole(path, content + hashlib.sha256(content).digest(), is_durable=is_durable)
     except OSError as error:
         raise _not_written(path, name, error) from error
 
@@ -84,60 +91,52 @@ def _not_written(path: Path, name: str, error: OSError) -> FitFileError:
 def read(path: Path, make: Callable[..., T]) -> T:
     """``make(**fields)`` of the ``Fit`` in a file; raises ``FitFileError`` for whatever is no such file."""
     shown = repr(str(path))
+    wanted = "expected a file written by Fit.save or as a checkpoint"
     try:
         content = path.read_bytes()
     except OSError as error:
         raise FitFileError(
-            f"{shown} cannot be read ({error.strerror or error}); expected a file written by Fit.save or as a "
-            "checkpoint. Check the path."
+            f"{shown} cannot be read ({error.strerror or error}); {wanted}. Check the path."
         ) from error
-    if not content.startswith(b"PK"):
+    if not content.startswith(FORMAT):
         what = "is empty" if not content else "is not the file of a numbasgd fit"
+        raise FitFileError(f"{shown} {what}; {wanted}. Check the path.")
+    version = content[len(FORMAT) : len(FORMAT) + 12].partition(b"\n")[0]
+    if version.isdigit() and int(version) > VERSION:
         raise FitFileError(
-            f"{shown} {what}; expected one written by Fit.save or as a checkpoint. Check the path."
-        )
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            members = {member: archive.read(member) for member in archive.namelist()}  # checks the checksums
-    except Exception as error:  # whatever a damaged zip file makes of its reader
-        raise _damaged(shown, error) from error
-    try:
-        header = json.loads(members[_HEADER])
-        is_ours = header["format"] == FORMAT
-        version = header["version"]
-    except (KeyError, TypeError, ValueError):
-        is_ours = False
-    if not is_ours:
-        raise FitFileError(
-            f"{shown} is a zip file but not that of a numbasgd fit; expected one written by Fit.save or as a "
-            "checkpoint. Check the path."
-        )
-    if not isinstance(version, int) or version > VERSION:
-        raise FitFileError(
-            f"{shown} has format version {version}; expected {VERSION} or less. It was written by a newer "
+            f"{shown} has format version {int(version)}; expected {VERSION} or less. It was written by a newer "
             "numbasgd: update this one."
         )
+    if hashlib.sha256(content[:-_DIGEST]).digest() != content[-_DIGEST:]:
+        raise FitFileError(f"{shown} is truncated or damaged; {wanted}, whole. Use another copy.")
     try:
-        return make(**_fields(header, members))
-    except Exception as error:  # checksums fit, so somebody has changed it
-        raise _damaged(shown, error) from error
+        return make(**_fields(content[:-_DIGEST]))
+    except Exception as error:  # the checksum fits, so somebody has made it like this
+        raise FitFileError(
+            f"{shown} is damaged ({type(error).__name__}: {error}); {wanted}, unchanged. Use another copy."
+        ) from error
 
 
-def _damaged(shown: str, error: Exception) -> FitFileError:
-    return FitFileError(
-        f"{shown} is truncated or damaged ({type(error).__name__}: {error}); expected a whole file written by "
-        "Fit.save or as a checkpoint. Use another copy."
-    )
+def _fields(content: bytes) -> dict[str, Any]:
+    _, line, _ = content.split(b"\n", 2)
+    header = json.loads(line)
+    at = content.index(b"\n", len(FORMAT)) + len(line) + 2
 
-
-def _fields(header: dict[str, Any], members: dict[str, bytes]) -> dict[str, Any]:
     def value(entry: Any) -> Any:
+        nonlocal at
         if not isinstance(entry, dict) or entry.keys() != {"array"}:
             return entry
-        return np.lib.format.read_array(io.BytesIO(members[entry["array"]]), allow_pickle=False)
+        dtype, shape = entry["array"]
+        if dtype not in _DTYPES:
+            raise ValueError(f"an array has dtype {dtype!r}")
+        found = np.frombuffer(content, dtype, math.prod(shape), at).reshape(shape)
+        at += found.nbytes
+        return found.astype(found.dtype.newbyteorder("="))
 
     fields = {key: value(entry) for key, entry in header["fit"].items()}
     state = State(**{key: value(entry) for key, entry in header["state"].items()})
+    if at != len(content):
+        raise ValueError(f"{len(content) - at} bytes are left over")
     if fields["classes"] is not None:
         fields["classes"] = tuple(fields["classes"])
     _require_shapes(fields, state)
@@ -165,5 +164,5 @@ def _require_shapes(fields: dict[str, Any], state: State) -> None:
             raise ValueError(f"{name} is {array.shape} {array.dtype}, not {shape} {np.dtype(wanted)}")
     is_sound = str(dtype) in ("float32", "float64") and moments and len(state.lrs)
     is_sound = is_sound and (len(state.history) or state.samples == 0)
-    if not is_sound or not 0 <= state.counts[0] <= state.counts[1] or not isinstance(fields["settings"], dict):
+    if not is_sound or not 0 <= state.counts[0] <= state.counts[1] or not fields["settings"].keys() >= _NEEDED:
         raise ValueError("its parts do not fit together")

@@ -8,6 +8,7 @@ import numpy as np
 from numba.core.errors import NumbaError
 
 from numbasgd import check
+from numbasgd.errors import WrongResultError
 from numbasgd.matmul.entry import DONE, checked, learn, multiply
 from numbasgd.matmul.plan import Plan, matmul_plan
 from numbasgd.matmul.rungs import DEFAULT, RUNGS, Rung, fastest
@@ -122,7 +123,8 @@ def _matmul_packed(A: np.ndarray, B: np.ndarray, out: np.ndarray | None, threads
     if result.flags.aligned and multiply(A, B, result, threads) == DONE:
         return result
     whole = np.empty(result.shape, A.dtype)  # neither rows nor columns of out are contiguous
-    multiply(A, B, whole, threads)
+    if multiply(A, B, whole, threads) != DONE:
+        raise WrongResultError("the packed product did not run; expected every C-ordered result to be written")
     result[...] = whole
     return result
 

@@ -116,6 +116,11 @@ class Product:
         """Compile what every product needs: the choice of the path, and how work is shared."""
         if self.is_ready:
             return
+        with _compiling:
+            if not self.is_ready:
+                self._prepare()
+
+    def _prepare(self) -> None:
         threads.need_workspace(self.tiles.work_bytes + HEADER)
         size, lanes = self.tiles.size, self.tiles.lanes
         choose = compiled(self.tiles.make_choose(), *self.tiles.numbers)
@@ -130,8 +135,12 @@ class Product:
         if path < 0:
             self.prepare()
             return 0
-        if path in self.compiled:  # by another thread, a moment ago
-            return 0
+        with _compiling:  # whoever waited here finds the address in the table
+            if path not in self.compiled:
+                self._add(path)
+        return 0
+
+    def _add(self, path: int) -> None:
         if path == tiles.SHARE:
             shared.unit.compile((types.intp,) * 3)
             self._set(UNIT, native.address_of_compiled(shared.unit))
@@ -141,9 +150,8 @@ class Product:
         else:
             function = compiled(self.tiles.make(path), 8 * self.tiles.size, path)
             function.compile((types.intp,) * 17)
-        self.compiled[path] = function
         self._set(_PATHS + 8 * path, native.address_of_compiled(function))
-        return 0
+        self.compiled[path] = function
 
     def prepare_all(self) -> None:
         """Compile every path."""
@@ -153,6 +161,7 @@ class Product:
                 self._compile(path)
 
 
+_compiling = threading.RLock()
 products = {dtype: Product(dtype) for dtype in (np.dtype(np.float32), np.dtype(np.float64))}
 
 
@@ -234,8 +243,9 @@ def learn(A: np.ndarray, B: np.ndarray, out: np.ndarray) -> None:
 
 
 def _new_lock() -> None:
-    global _learning
+    global _learning, _compiling
     _learning = threading.Lock()
+    _compiling = threading.RLock()
 
 
 _learning = threading.Lock()

@@ -239,3 +239,6 @@ class TestPacking:
             np.testing.assert_array_equal(y, expected)
             y[...] = outside[np.flatnonzero(~np.isnan(outside))].reshape(1, -1)
             np.testing.assert_array_equal(raw, outside)
+
+
+pytestmark = pytest.mark.slow  # left out by default, and run in CI

@@ -98,3 +98,6 @@ def test_the_hinge_leaves_no_loss_where_it_can(rng):
     X = rng.standard_normal((100, 5))
     X[:, 0] += 3 * np.sign(X[:, 0])
     assert train(X, np.sign(X[:, 0]), loss="hinge", lr=0.1, batch_size=10, epochs=200, seed=0).loss[-1] == 0
+
+
+pytestmark = pytest.mark.slow  # left out by default, and run in CI

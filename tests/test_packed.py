@@ -52,7 +52,7 @@ def test_random_products(data):
     check_random(data)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @settings(max_examples=1000, deadline=None)
 @given(data=st.data())
 def test_a_thousand_random_products(data):

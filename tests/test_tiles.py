@@ -133,7 +133,7 @@ LESSER = {
 }
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("lesser", LESSER)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_lesser_cpu_gets_its_own_tiles(lesser, dtype, tmp_path):

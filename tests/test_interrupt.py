@@ -105,9 +105,6 @@ LONG = {
 # An interrupt that lands in a destructor is told of and lost; the next one counts.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @has_timer
-@pytest.mark.filterwarnings(
-    "ignore::pytest.PytestUnraisableExceptionWarning"
-)  # a file just opened, closed late
 @pytest.mark.parametrize("name", LONG)
 def test_fifty_interrupts_at_random_moments(name, tmp_path):
     path = tmp_path / "run.fit"
@@ -139,7 +136,11 @@ def test_fifty_interrupts_at_random_moments(name, tmp_path):
                 stopped = getattr(error, "fit", None)
                 if stopped is not None:
                     if stopped is not fit and stopped.samples[-1] > 0:  # a step was made, so it was written
-                        assert_same(stopped, Fit.load(path))
+                        written = Fit.load(path)
+                        # Once train has returned, only its caller's caller knows, and the file.
+                        assert written.samples[-1] >= stopped.samples[-1]
+                        if written.samples[-1] == stopped.samples[-1]:
+                            assert_same(stopped, written)
                     fit = stopped
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)

@@ -30,6 +30,28 @@ def test_the_same_bits_for_any_number_of_threads(shape, dtype, rng):
         np.testing.assert_array_equal(found, one, err_msg=f"{n_threads} threads")
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_columns_are_cut_into_whole_panels(dtype, rng):
+    """Wide products are cut along n; whatever is left at the end, no kernel leaves its part."""
+    lanes = machine_lanes(dtype)
+    for vectors in range(6, 15):
+        n = vectors * lanes - 3
+        A, B = path_cases.operands(24, n, 1500, "", dtype, rng)
+        one = matmul(A, B, threads=1)
+        np.testing.assert_allclose(one, A.astype("f8") @ B.astype("f8"), rtol=0, atol=1e-2)
+        room = np.full((24, n + 2 * lanes), 7, dtype)
+        for n_threads in (2, 3):
+            found = matmul(A, B, threads=n_threads, out=room[:, lanes:-lanes])
+            np.testing.assert_array_equal(found, one, err_msg=f"{n} columns, {n_threads} threads")
+            assert np.all(room[:, :lanes] == 7)
+            assert np.all(room[:, -lanes:] == 7), f"{n} columns, {n_threads} threads"
+
+
+def machine_lanes(dtype):
+    """Numbers in a vector register."""
+    return cpu.host().vector // np.dtype(dtype).itemsize
+
+
 def test_workers_do_work(rng):
     """With three threads, units are done by workers; on a busy machine that may take a few tries."""
     A = rng.random((1500, 1500))

@@ -109,7 +109,7 @@ def test_a_plan_says_what_and_why():
     of = tiles.Tiles(MACHINES["avx512"], 4)
     found = plan.plan_of(of, 1000, 1000, 1000, (False, False), 2)
     assert (found.path, found.MR, found.NR, found.KC, found.threads) == ("packed", 12, 32, 500, 2)
-    assert found.KC * found.MC * 4 <= 480 * K
+    assert found.KC * found.MC * 4 <= 256 * K
     assert plan.plan_of(of, 100, 100, 100, (False, False), 2).path == "direct"
     assert plan.plan_of(of, 128, 10, 784, (False, False), 2).path == "dots"
     assert plan.plan_of(of, 784, 10, 128, (True, False), 2).path == "turned"

@@ -96,6 +96,12 @@ def _even(total, parts, multiple):
     return ((total + parts - 1) // parts + multiple - 1) // multiple * multiple
 
 
+@jit
+def _is_uneven(vectors, is_wide):
+    """Whether so many vectors of columns are no whole number of panels of ``direct``."""
+    return vectors == 1 or (is_wide and (vectors == 2 or vectors == 5))
+
+
 def make_zero(SIZE: int, LANES: int) -> Any:
     """out := 0, the product for k = 0."""
 
@@ -120,11 +126,11 @@ def make_share_out(SIZE: int, LANES: int) -> Any:
         columns = n
         if FEW < path <= FEW + 8:
             columns = _even(n, parts, 4 * LANES)
-        elif (path == DIRECT + 2 or path == DIRECT + 3) and n > 2 * m:
-            # What is left must be more than a vector: a panel of these paths is at least two wide, or
-            # one where it ends out.  The others count on their own number of columns.
+        elif DIRECT + 2 <= path <= DIRECT + 4 and n > 2 * m:
+            # What is left must cut evenly into panels of these paths, which are two vectors wide at least,
+            # or three for DIRECT + 4.  The others count on their own number of columns.
             columns = _even(n, parts, 4 * LANES)
-            while 0 < n % columns <= LANES:
+            while _is_uneven((n % columns + LANES - 1) // LANES, path == DIRECT + 4):
                 columns += 4 * LANES
         elif path == NARROW or path == WIDE:
             rows = _even(m, parts, 8)

@@ -8,21 +8,21 @@ multiply-adds a load is better, hence tall tiles two or three vectors wide.  Wit
 with R = 16: 6x2, 4x3, 2x4.
 
 *Padding.*  n columns take ceil(n / LANES) vectors and m rows ceil(m / MR) tiles, so tiles are cut evenly
-instead of leaving a thin rest: 100 columns of float32 are 7 vectors of 16, as panels of 3, 2 and 2.
+instead of leaving a thin rest: 100 columns of float32 are 7 vectors of 16, as panels of 4 and 3.
 
 *L1 and L2.*  Without packing, the panel of B (k x NV vectors) is read from L1 or L2 while rows of A pass.
-That is as fast as it gets while all of B fits into L2.  Beyond, B and A are packed (``packed``): a panel of
-B stays close for a whole block of A; the block of A, MC x KC, takes a little less than half of L2, since the
-panels of B and the tiles of C pass through the same cache.
+That is as fast as it gets while B takes no more than twice L2.  Beyond, B and A are packed (``packed``): a
+panel of B stays close for a whole block of A; the block of A, MC x KC, takes a quarter of L2, since the
+panels of B and the tiles of C pass through the same cache.  KC is long, so that C is seldom read again.
 
 *L3.*  The packed block of B, KC x NC, takes at most a quarter of L3.
 
 *Packing costs* one load and one store for each number of A and of B: m k + k n against m n k / LANES vector
 multiply-adds, so it is a few percent once m and n are a few hundred, and too much below that.
 
-Worked example: float32, AVX-512, L2 of 1 MB, 1000 x 1000 x 1000.  B has 4 MB > L2: packed.  KC: 1000 steps
-are 2 blocks of 500 (limit 512).  MC: 480 KB / (500 * 4 bytes) = 240 rows, 20 panels of 12.  A step of the
-12 x 32 tile is 24 multiply-adds for 14 loads.
+Worked example: float32, AVX-512, L2 of 1 MB, 1000 x 1000 x 1000.  B has 4 MB > 2 L2: packed.  KC: 1000 steps
+are 2 blocks of 500 (limit 768).  MC: 256 KB / (500 * 4 bytes) = 131 rows, 1000 rows are 8 blocks of 125: 11
+panels of 12.  A step of the 12 x 32 tile is 24 multiply-adds for 14 loads.
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ _NAMES = {
     PANELS + 1: "panels",
 }
 WHY = {
-    "direct": "B fits into the second-level cache: read in place, tiles cut evenly",
-    "packed": "B does not fit into the second-level cache, or its rows are not contiguous: packed panels",
+    "direct": "B is no larger than the second-level cache holds well: read in place, tiles cut evenly",
+    "packed": "B is too large for the second-level cache, or its rows are not contiguous: packed panels",
     "wide": "k is short and C large: C is written past the caches",
     "narrow": "few columns, and rows of A that fall on the same cache lines: few rows at a time",
     "few": "few rows: B passes once, in panels as wide as the registers allow",
@@ -128,7 +128,7 @@ class Tiles:
     @property
     def a_bytes(self) -> int:
         """Bytes of packed A, and of the part of the workspace that holds it."""
-        return self.machine.l2 * 15 // 32 // 4096 * 4096
+        return self.machine.l2 // 4 // 4096 * 4096
 
     @property
     def b_bytes(self) -> int:
@@ -138,7 +138,7 @@ class Tiles:
     @property
     def sums_at(self) -> int:
         """Where in a workspace the sums of pieces of k lie: after both, and room for their padding."""
-        return self.a_bytes + self.b_bytes + (64 << 10)
+        return self.a_bytes + self.b_bytes + (256 << 10)
 
     @property
     def work_bytes(self) -> int:
@@ -222,8 +222,8 @@ def make_choose(
     """``choose(m, n, k, rsa, csa, rsb, csb, pc, rsc) -> (path, x, y, z)``, which is also compiled."""
     VECTOR = SIZE * LANES
     ROOMY = REGISTERS == 32
-    KC = (2048 if VECTOR == 64 else 1024) // SIZE
-    IN_PLACE = L2 if ROOMY else L2 // 4 - 1  # bytes of B; narrow panels read it too often from L2
+    KC = 768 if VECTOR == 64 else 1024 // SIZE
+    IN_PLACE = 2 * L2 if ROOMY else L2 // 4 - 1  # bytes of B; narrow panels read it too often from L2
     COLLIDE = 4096  # rows at multiples of this share the lines of an L1 cache
 
     def choose(m, n, k, rsa, csa, rsb, csb, pc, rsc):
@@ -237,7 +237,7 @@ def make_choose(
                 along_n = m * k * ((n + half - 1) // half) * half * (15 if n <= LANES else 12) // (11 * LANES)
                 if n == 1 and rsb == SIZE and along_k < along_n:
                     return INNER + n, 0, 0, k
-                along_k += 6 * k * ((n + LANES - 1) // LANES)
+                along_k += 5 * k
                 if n <= 16 and along_k < along_n:
                     z = min(k, L1 // (SIZE * n) // LANES * LANES)
                     pieces = (k + z - 1) // z
@@ -249,7 +249,7 @@ def make_choose(
                 if n <= LANES and m >= 8 and rsa % COLLIDE == 0 and ROOMY:
                     return NARROW, 0, 0, 0
             if m == 1:
-                return FEW + 1, 0, 0, 16
+                return FEW + 1, 0, 0, 512 if k * n * SIZE <= 2 * L2 else 16
             if m <= 8 and k * n * SIZE > L2 // 4:
                 return FEW + m, 0, 0, 512
             if k <= 128 and m * n * SIZE > L3 // 4 and rsc % VECTOR == 0 and pc % SIZE == 0 and m >= 8:
@@ -257,7 +257,8 @@ def make_choose(
                 x = max(8 * LANES, L2 * 3 // 8 // (k * SIZE) // unit * unit)
                 return WIDE, x, 0, 0
             if k * n * SIZE <= IN_PLACE and m * k * SIZE <= L3 // 4:
-                nv = 2 if n <= 2 * LANES else 4 if n <= 4 * LANES else 3
+                # Cut evenly, five vectors are 3 and 2, the rest 4 and 3 at most: no panel is lower than its kernel.
+                nv = 2 if n <= 2 * LANES else 3 if 4 * LANES < n <= 5 * LANES else 4
                 if not ROOMY:
                     nv = 2
                 if n <= LANES:

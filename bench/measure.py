@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from numbasgd.machine import blas, timing
-from numbasgd.report import roofline
+from numbasgd.report import bounds
 
 SCHEMA = 1
 BUDGET = 180.0  # seconds after which the default selection begins no further case; one case more still fits
@@ -137,15 +137,14 @@ class Measure:
 
 
 def shares(info: Mapping[str, Any], seconds: float, limits: Mapping[str, Any]) -> dict[str, float]:
-    """``peak_share`` and ``roofline_share`` of a case on one thread of the CPU; nothing for others."""
-    if (info.get("device"), info.get("threads")) != ("cpu", "one") or not {"flop", "bytes"} <= set(info):
+    """``peak_share`` and ``roofline_share`` of a case on the CPU, as far as its limits are known."""
+    known = bounds.limits_of(limits)
+    if known is None or info.get("device") != "cpu":
         return {}
-    there = roofline.place(
-        limits,
-        flop=info["flop"],
-        n_bytes=info["bytes"],
-        seconds=seconds,
-        dtype=info["dtype"],
-        working_set=info.get("working_set", 0),
-    )
-    return {} if there is None else {"peak_share": there.peak_share, "roofline_share": there.roofline_share}
+    work = {"flop": info.get("flop"), "dtype": info.get("dtype"), "threads": info.get("threads")}
+    data = {"bytes": info.get("bytes"), "working_set": info.get("working_set")}
+    found = {
+        "peak_share": bounds.fma_bound(known, **work),
+        "roofline_share": bounds.roofline_bound(known, **work, **data),
+    }
+    return {name: bound.seconds / seconds for name, bound in found.items() if bound is not None}

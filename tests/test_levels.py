@@ -134,6 +134,39 @@ def test_a_flat_curve_has_no_cache_and_a_step_has_one():
     assert levels.edges([4096, 8192, 16384], [1.0, 1.0, 9.0]) in ([], [8192])
 
 
+# Latencies from 4 KB to 128 MB on a CPU with caches of 32 KB, 1 MB and 32 MB, whose two cores are one core's
+# two threads, while others used both: the small caches must be found all the same.
+BUSY = {
+    "a slope as long as a stair": (
+        "1.36 1.36 1.36 1.36 1.36 1.36 1.36 1.36 1.36 1.57 1.37 1.37 1.38 4.08 4.11 4.09 4.09 4.1 4.1 "
+        "4.09 6.31 4.06 4.09 4.1 4.1 4.11 4.14 4.14 4.21 5.1 8.98 7.21 7.97 9.18 10.4 11 11.3 11.5 11.3 "
+        "11.4 11.3 11.3 11.9 12 16.7 79.9 100 101 99.8 103 101 101 101 101 101 97.5 103 103 99.9 99.6 "
+        "102 "
+    ),
+    "a third cache that others fill": (
+        "1.36 1.36 1.36 1.36 1.37 1.36 1.36 1.36 1.36 1.36 1.36 1.37 1.39 4.1 4.11 4.1 4.75 4.1 4.1 4.09 "
+        "4.1 4.22 4.09 4.09 4.1 4.11 4.14 4.15 4.21 4.88 6.06 7.35 9.6 10.9 11.6 12.4 14.1 15.3 64.7 138 "
+        "154 133 137 128 119 138 122 131 153 108 148 129 147 158 171 138 128 152 123 150 134 "
+    ),
+    "no round of some sets was left alone": (
+        "2.39 1.36 1.36 1.36 1.67 1.36 1.36 1.36 1.36 1.36 1.36 1.37 1.44 4.1 4.11 4.09 4.09 4.1 4.1 "
+        "4.09 4.1 4.07 4.11 4.1 4.1 4.12 4.13 4.14 4.16 4.65 5.15 8.35 8.38 10 10.9 11.2 11.5 11.7 11.8 "
+        "66.6 11.8 16.1 53.8 71.2 74.5 92.3 99.2 14.5 71.4 64.1 94.2 100 98.3 72.4 95.6 99.9 97.8 102 "
+        "103 99.8 22.5 "
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BUSY)
+def test_the_caches_of_a_core_are_found_while_others_work(name):
+    curve = [float(value) for value in BUSY[name].split()]
+    sizes = peaks.grid(4 * KB, 128 << 20, 4)
+    first, second, *rest = levels.edges(sizes, curve)
+    assert first == 32 * KB
+    assert 1024 * KB / 1.5 <= second <= 1024 * KB * 1.5
+    assert all(edge <= 32 << 20 for edge in rest), "others can make a cache look smaller, not larger"
+
+
 def _points(sizes, values):
     return [{"bytes": s, "value": v, "low": v, "high": v} for s, v in zip(sizes, values, strict=True)]
 

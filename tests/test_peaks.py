@@ -94,6 +94,21 @@ def test_a_walk_is_one_cycle_over_all_lines(n_lines, seed):
     assert probes.chase(room, np.uint64(0), np.uint64(half)) == (seen + [0])[half]
 
 
+@given(st.integers(1, 300), st.integers(1, 60))
+@settings(deadline=None, max_examples=30)
+def test_a_walk_may_stay_near_for_a_while(n_lines, near):
+    room = np.zeros(n_lines * probes.LINE, np.uint64)
+    place = start = probes.link_cycle(room, n_lines, near=near)
+    pieces = []
+    for _ in range(n_lines):
+        pieces.append(place // probes.LINE // near)
+        place = int(room[place])
+    assert place == start
+    moves = sum(a != b for a, b in zip(pieces, pieces[1:], strict=False))
+    assert moves == len(set(pieces)) - 1, "a piece is left once, when all of it was visited"
+    assert len(set(pieces)) == -(-n_lines // near)
+
+
 def _check_limit(limit):
     assert set(limit) >= {"value", "low", "high"}
     assert 0 < limit["low"] <= limit["value"] <= limit["high"]

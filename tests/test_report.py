@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from result_files import LADDER, MACHINE, document, entry, matmul, save, stats, train
+from result_files import LADDER, LIMITS, MACHINE, document, entry, matmul, save, stats, train
 
 import numbasgd.cli
 from numbasgd.paths import write_whole
@@ -65,6 +65,14 @@ def test_the_tables_hold_the_figures_of_the_file(project):
         assert told in text
     assert "| 1 | 20.0 |  | 2.50 x |" in text and "| 10 | 10.0 | 60.0 x |  |" in text
     assert "](bench/results/one.png)" in text
+
+
+def test_a_file_with_limits_gives_the_share_of_the_peak_beside_that_of_the_blas(project):
+    save(Path("bench/results"), "one.json", document(machine={**MACHINE, "limits": LIMITS}))
+    assert project()[0] == 0
+    text, rate = Path("README.md").read_text(), 2 * 256**3 / 7e-4 / 1e9
+    assert "| GFLOP/s at 256 | % of BLAS | % of peak |" in text and "peak: 200 GFLOP/s" in text
+    assert f"cache | {number(rate)} | 42.9 | {number(100 * rate / 200)} |" in text
 
 
 def test_check_writes_nothing_and_says_what_disagrees(project):

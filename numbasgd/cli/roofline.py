@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
             number(point.place.intensity), number(point.place.gflops), point.place.level,
             number(point.place.roof), number(100 * point.place.roofline_share),
             number(100 * point.place.peak_share),
-            "arithmetic" if point.place.roof == peak else f"bandwidth of {point.place.level}",
+            "arithmetic" if point.place.limit == "FMA" else f"bandwidth of {point.place.level}",
         )
         for point in found.points
     )  # fmt: skip

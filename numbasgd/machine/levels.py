@@ -2,8 +2,9 @@
 
 The latency of a load is a staircase over the working set, a step up for each cache that the set outgrows.
 The steps are soft: which lines a cache keeps is the hardware's choice, pages may fall badly on its sets, and
-other programs use a shared cache.  So the curve is cut into plateaus where a staircase fits it best, and a
-cache ends where the latency has gone a part of the way from its plateau to the next.
+other programs use a shared cache.  The stairs are flat, though.  So the longest flat stretches of the curve
+are taken for the caches and the memory, and a cache ends where the latency has gone half of the way from its
+stretch to the next: where half of the loads miss it.
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
-RISE = 0.5  # of the way up, in the logarithm, at which a cache counts as outgrown
+FLAT = 1.3  # highest over lowest within a flat stretch
+SHORTEST = 0.7  # octaves of one
 LEAST_STEP = 1.3  # a smaller step is none
 
 
@@ -22,50 +25,40 @@ def edges(sizes: Sequence[int], latencies: Sequence[float], n_caches: int = 3) -
 
     sizes : working sets, ascending, evenly spread in the logarithm.  latencies : of a load, one each.
     """
-    # A larger set is never faster: what is above a later point is noise.
-    curve = [math.log(latency) for latency in latencies]
-    for i in range(len(curve) - 2, -1, -1):
-        curve[i] = min(curve[i], curve[i + 1])
-    plateaus = _staircase(curve, n_caches + 1)
-    found = []
-    for (begin, middle), (_, end) in zip(plateaus, plateaus[1:], strict=False):
-        # The foot and the head: where a step is soft, a plateau's range holds a part of the slope as well.
-        low, high = _quantile(curve[begin:middle], 0.25), _quantile(curve[middle:end], 0.75)
-        within = [i for i in range(begin, end) if curve[i] <= low + RISE * (high - low)]
-        found.append(sizes[within[-1]])
-    return found
+    curve = _ascending([math.log(latency) for latency in latencies])
+    stretches = _stretches([math.log2(size) for size in sizes], curve)
+    stairs = _merged(curve, stretches)
+    # What is too many is a gentle slope, or the last cache, which others fill now more and now less.
+    octaves = [math.log2(sizes[end - 1] / sizes[begin]) for begin, end in stairs]
+    slopes = sorted((length, i) for i, length in enumerate(octaves[:-1]) if 0 < i and length < 1)
+    for _, i in sorted(slopes[: max(0, len(stairs) - n_caches - 1)], reverse=True, key=lambda slope: slope[1]):
+        del stairs[i]
+    del stairs[n_caches:-1]
+    heights = [math.exp(statistics.median(curve[begin:end])) for begin, end in stairs]
+    halves = [math.log((low + high) / 2) for low, high in zip(heights, heights[1:], strict=False)]
+    return [max(size for size, y in zip(sizes, curve, strict=True) if y <= half) for half in halves]
 
 
-def _staircase(curve: Sequence[float], n_steps: int) -> list[tuple[int, int]]:
-    """The best fit by at most ``n_steps`` constants, as ranges; least squares by dynamic programming."""
-    n = len(curve)
-    sums, squares = [0.0], [0.0]
-    for value in curve:
-        sums.append(sums[-1] + value)
-        squares.append(squares[-1] + value * value)
-
-    def misfit(begin: int, end: int) -> float:
-        return squares[end] - squares[begin] - (sums[end] - sums[begin]) ** 2 / (end - begin)
-
-    n_steps = max(1, min(n_steps, n // 2))
-    best = [[math.inf] * (n + 1) for _ in range(n_steps + 1)]
-    cut = [[0] * (n + 1) for _ in range(n_steps + 1)]
-    best[0][0] = 0.0
-    for step in range(1, n_steps + 1):
-        for end in range(2 * step, n + 1):
-            for begin in range(2 * (step - 1), end - 1):  # two points at least
-                total = best[step - 1][begin] + misfit(begin, end)
-                if total < best[step][end]:
-                    best[step][end], cut[step][end] = total, begin
-    ranges, end = [], n
-    for step in range(n_steps, 0, -1):
-        ranges.append((cut[step][end], end))
-        end = cut[step][end]
-    return _merged(curve, ranges[::-1])
+def _ascending(curve: Sequence[float]) -> list[float]:
+    """The curve nowhere above a later point: a larger set is never faster, what is above is noise."""
+    return list(accumulate(reversed(curve), min))[::-1]
 
 
-def _quantile(ascending: Sequence[float], share: float) -> float:
-    return ascending[round(share * (len(ascending) - 1))]
+def _stretches(octaves: Sequence[float], curve: Sequence[float]) -> list[tuple[int, int]]:
+    """The longest flat range, and in turn those to its left and right; ranges of points, ascending."""
+    best, begin = (0, 0), 0
+    for end in range(1, len(curve) + 1):
+        while curve[end - 1] - curve[begin] > math.log(FLAT):
+            begin += 1
+        if end == 1 or octaves[end - 1] - octaves[begin] > octaves[best[1] - 1] - octaves[best[0]]:
+            best = begin, end
+    low, high = best
+    if not curve or octaves[high - 1] - octaves[low] < SHORTEST:
+        return []
+    after = _stretches(octaves[high:], curve[high:])
+    return [
+        *_stretches(octaves[:low], curve[:low]), best, *((high + begin, high + end) for begin, end in after)
+    ]  # fmt: skip
 
 
 def _merged(curve: Sequence[float], ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -78,6 +71,10 @@ def _merged(curve: Sequence[float], ranges: list[tuple[int, int]]) -> list[tuple
             break
         ranges[closest : closest + 2] = [(ranges[closest][0], ranges[closest + 1][1])]
     return ranges
+
+
+def _quantile(ascending: Sequence[float], share: float) -> float:
+    return ascending[round(share * (len(ascending) - 1))]
 
 
 def sizes(

@@ -6,8 +6,9 @@ minute.  It works on a machine that others use, too: see ``numbasgd.machine.roun
 Bytes are counted as in McCalpin's STREAM: what a kernel names, 2 numbers per entry for a copy, 3 for a triad.
 A store into a line that is not in cache makes the hardware read the line first; that is not counted.  Stores
 past the cache avoid it.  Both kinds are tried at each size, and the faster one stands: past the cache for
-sets beyond it.  Memory is in huge pages where the system gives them (see "huge_pages" in the fingerprint);
-with small ones the latency of large sets holds the search for the page as well.
+sets beyond it.  A load's latency is that of a walk at random which stays in a few pages for a while, so that
+the search for the page is hardly a part of it, whether pages are huge or small; what a load costs whose page
+must be searched, too, is among the patterns of ``numbasgd.machine.patterns``.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ SCHEMA = 1
 SMALLEST = 4096  # bytes of the smallest working set
 HUGE = 2 << 20  # bytes of a huge page
 BEYOND = 256 << 10  # bytes of a set from which on prefetches and stores past the cache are tried
+FINE = 8 << 20  # bytes of a set up to which a walk takes more turns: caches that no other core uses
+NEAR = 32 * 64  # lines of 32 small pages, whose places a core remembers
 _DTYPES = (np.float32, np.float64)
 _SHARE_OF_MEMORY = 8  # a part of so many may be used
 _ROUND_TOGETHER = 2e8  # bytes that a round of several threads takes at least, in each
@@ -121,10 +124,15 @@ def _together(one: Probe, n_threads: int, n_rounds: int) -> dict[str, float]:
 
 
 def _latency(room: np.ndarray, effort: Effort) -> list[dict[str, float]]:
-    """Nanoseconds of a load whose address the load before it returned, by working set."""
+    """Nanoseconds of a load whose address the load before it returned, by working set.
+
+    Small sets take more turns: they are cheap, and where a cache ends shows in the best round of each.
+    """
     sizes = grid(SMALLEST, room.nbytes, 4)
     walks = [_walk(room.view(np.uint64), size // 64) for size in sizes]
-    rounds.turns(walks, effort)
+    n_fine = sum(size <= FINE for size in sizes)
+    rounds.turns(walks[:n_fine], effort._replace(n_turns=3 * effort.n_turns))
+    rounds.turns(walks[n_fine:], effort)
     return [
         {"bytes": size, **rounds.time_limit(walk.rates, 1e9)} for size, walk in zip(sizes, walks, strict=True)
     ]
@@ -135,8 +143,8 @@ def _walk(room: np.ndarray, n_lines: int) -> Probe:
 
     def prepare() -> None:
         nonlocal place
-        probes.link_cycle(room, n_lines)
-        place = np.uint64(probes.chase(room, np.uint64(0), np.uint64(min(n_lines, 1 << 16))))
+        start = np.uint64(probes.link_cycle(room, n_lines, near=NEAR))
+        place = np.uint64(probes.chase(room, start, np.uint64(min(n_lines, 1 << 16))))
 
     def walk(n: int) -> None:
         nonlocal place
@@ -149,7 +157,7 @@ def _sweep(name: str, room: np.ndarray, effort: Effort) -> list[dict[str, float]
     """GB/s by working set, all arrays together; the faster of the kernel's ways at each size."""
     arrays = room.view(np.float32)
     arrays[:] = 1
-    sizes = grid(SMALLEST if name == "read" else 4 * SMALLEST, room.nbytes, 2 if name == "read" else 1)
+    sizes = grid(SMALLEST if name == "read" else 4 * SMALLEST, room.nbytes, 4 if name == "read" else 1)
     ways = [[Probe(call, _work(name, size)) for call in _ways(name, arrays[: size // 4])] for size in sizes]
     rounds.turns([way for of_size in ways for way in of_size], effort)
     return [

@@ -201,10 +201,17 @@ def chase(following, start, steps):
     return place
 
 
-def link_cycle(room: np.ndarray, n_lines: int, seed: int = 0) -> None:
+def link_cycle(room: np.ndarray, n_lines: int, seed: int = 0, near: int | None = None) -> int:
     """Make the first ``n_lines`` cache lines of ``room`` one cycle in random order, for ``chase``.
 
     room : (>= n_lines * LINE,) uint64.  Only the first number of each line is written.
+    near : so many lines that lie together are all visited before the walk moves on; None: no such thing.
+    Returns the place whose line was written first: of a set beyond the caches, it is the one that left first.
     """
-    order = np.random.default_rng(seed).permutation(n_lines) * LINE
+    rng = np.random.default_rng(seed)
+    near = min(near or n_lines, n_lines)
+    pieces = np.arange(n_lines // near * near).reshape(-1, near)
+    rest = rng.permutation(np.arange(pieces.size, n_lines))
+    order = np.concatenate([rng.permutation(rng.permuted(pieces, axis=1)).ravel(), rest]) * LINE
     room[order] = np.roll(order, -1)
+    return int(order[0])

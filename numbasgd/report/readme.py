@@ -33,13 +33,17 @@ _METHODS = {"numpy-loop": "the NumPy loop", "sklearn": "scikit-learn"}
 
 @dataclass(frozen=True)
 class Ladder:
-    """The rungs of one device in float32: names, and per size GFLOP/s and share of the BLAS, None if absent."""
+    """The rungs of one device in float32: names, and per size GFLOP/s and share of the BLAS, None if absent.
+
+    peak : GFLOP/s of multiply-adds alone that the same file measured, None where it did not.
+    """
 
     device: str
     threads: str
     rungs: tuple[str, ...]
     rates: Mapping[int, tuple[float | None, ...]]
     shares: Mapping[int, tuple[float | None, ...]]
+    peak: float | None
 
     @property
     def digest(self) -> str:
@@ -85,7 +89,8 @@ def ladders(file: ResultFile) -> list[Ladder]:
         rungs = (*(r for r in RUNGS if r in present), *sorted(present - set(RUNGS)))
         rates = {n: tuple(_rate(by_place.get((n, rung))) for rung in rungs) for n in sizes}
         shares = {n: tuple(_share(file, by_place.get((n, rung))) for rung in rungs) for n in sizes}
-        found.append(Ladder(device, threads, rungs, rates, shares))
+        peak = file.limits.peak("float32", threads) if file.limits and device == "cpu" else None
+        found.append(Ladder(device, threads, rungs, rates, shares, peak.value if peak else None))
     return found
 
 
@@ -154,17 +159,20 @@ def _machine(file: ResultFile) -> str:
 def _ladder_table(ladder: Ladder) -> Table:
     columns = ["rung", "idea"]
     for n in ladder.rates:
-        columns += [f"GFLOP/s at {n}", "% of BLAS"]
+        columns += [f"GFLOP/s at {n}", "% of BLAS", *["% of peak"] * (ladder.peak is not None)]
     rows = []
     for i, rung in enumerate(ladder.rungs):
         row: list[str | float | None] = [f"`{rung}`", RUNGS[rung].idea if rung in RUNGS else None]
         for n in ladder.rates:
-            share = ladder.shares[n][i]
-            row += [ladder.rates[n][i], share and 100 * share]
+            rate, share = ladder.rates[n][i], ladder.shares[n][i]
+            row += [rate, share and 100 * share]
+            if ladder.peak is not None:
+                row.append(rate and 100 * rate / ladder.peak)
         rows.append(tuple(row))
     threads = "one thread" if ladder.threads == "one" else "all threads"
     where = threads if ladder.device == "cpu" else "on the GPU"
-    return Table(tuple(columns), tuple(rows), f"The ladder, float32, {where}")
+    peak = f"; peak: {number(ladder.peak)} GFLOP/s of multiply-adds in registers" if ladder.peak else ""
+    return Table(tuple(columns), tuple(rows), f"The ladder, float32, {where}{peak}")
 
 
 def _epoch_table(file: ResultFile) -> Table | None:

@@ -20,6 +20,7 @@ from numbasgd.machine import peaks
 from numbasgd.machine.fingerprint import fingerprint
 from numbasgd.machine.timing import aligned, time_call
 from numbasgd.matmul.verify import WrongResultError
+from numbasgd.report.bounds import Limits, fma_bound, limits_of, roofline_bound
 
 SCHEMA = 1
 SIZES = (256, 1024)
@@ -30,6 +31,7 @@ GRADIENTS = ((1500, 5), (100_000, 32), (200_000, 64))
 class Place:
     """Where a kernel stands: flop per byte, GFLOP/s, the level that holds its data, and the roof there.
 
+    limit : what the roof is made of there, "FMA" or the level's name.
     peak_share, roofline_share : its speed as a share of the multiply-add peak, and of the roof.
     """
 
@@ -37,6 +39,7 @@ class Place:
     gflops: float
     level: str
     roof: float
+    limit: str
     peak_share: float
     roofline_share: float
 
@@ -74,30 +77,24 @@ class Roofline:
 
 
 def place(
-    limits: Mapping[str, Any],
-    *,
-    flop: float,
-    n_bytes: float,
-    seconds: float,
-    dtype: str,
-    working_set: float = 0,
+    limits: Limits, *, flop: float, n_bytes: float, seconds: float, dtype: str, working_set: float = 0
 ) -> Place | None:
     """Where a one-thread kernel stands, or None if it does no arithmetic or its dtype was not measured.
 
     n_bytes : that must travel.  working_set : bytes that it runs over, where they are not the same.
     """
-    if dtype not in limits["fma"] or not (flop > 0 and n_bytes > 0 and seconds > 0):
+    if not (flop > 0 and n_bytes > 0 and seconds > 0):
         return None
-    peak = limits["fma"][dtype]["one"]["value"]
-    level = level_of(limits, working_set or n_bytes)
-    speed, intensity = flop / seconds / 1e9, flop / n_bytes
-    roof = min(peak, intensity * level["read"])
-    return Place(intensity, speed, level["name"], roof, speed / peak, speed / roof)
-
-
-def level_of(limits: Mapping[str, Any], n_bytes: float) -> Mapping[str, Any]:
-    """The nearest level that holds ``n_bytes``."""
-    return next(level for level in limits["levels"] if level["bytes"] is None or n_bytes <= level["bytes"])
+    level = limits.level(working_set or n_bytes)
+    work = fma_bound(limits, flop=flop, dtype=dtype, threads="one")
+    least = roofline_bound(
+        limits, flop=flop, bytes=n_bytes, dtype=dtype, threads="one", working_set=working_set
+    )
+    if level is None or work is None or least is None:
+        return None
+    rates = [flop / t / 1e9 for t in (seconds, least.seconds)]
+    shares = [t / seconds for t in (work.seconds, least.seconds)]
+    return Place(flop / n_bytes, rates[0], level.name, rates[1], least.name, shares[0], shares[1])
 
 
 def measure(dtype: str = "float32", quick: bool = False) -> Roofline:
@@ -120,6 +117,8 @@ def measure(dtype: str = "float32", quick: bool = False) -> Roofline:
 
     check.choice(dtype, "dtype", ("float32", "float64"))
     found = peaks.limits(quick)
+    known = limits_of(found)
+    assert known is not None
     points: list[Point] = []
     left_out: dict[str, float] = {}
     for size in SIZES:
@@ -127,13 +126,13 @@ def measure(dtype: str = "float32", quick: bool = False) -> Roofline:
         left_out.update({f"{name}-{size}": seconds for name, seconds in measured.left_out.items()})
         n_bytes = 3 * size * size * np.dtype(dtype).itemsize
         for row in measured.rows:
-            there = place(found, flop=2 * size**3, n_bytes=n_bytes, seconds=row.seconds, dtype=dtype)
+            there = place(known, flop=2 * size**3, n_bytes=n_bytes, seconds=row.seconds, dtype=dtype)
             points += [Point(row.rung, f"{size} x {size}", there)] if there else []
-    points += [_gradient(found, n, d, dtype, 0.05 if quick else 0.3) for n, d in GRADIENTS]
+    points += [_gradient(known, n, d, dtype, 0.05 if quick else 0.3) for n, d in GRADIENTS]
     return Roofline(dtype, found, tuple(points), left_out, fingerprint())
 
 
-def _gradient(limits: Mapping[str, Any], n: int, d: int, dtype: str, seconds: float) -> Point:
+def _gradient(limits: Limits, n: int, d: int, dtype: str, seconds: float) -> Point:
     """The mean gradient over n rows of d columns."""
     call, checked = _problem(n, d, dtype)
     checked()

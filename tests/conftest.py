@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,15 @@ def says(error: BaseException, *parts: str) -> None:
     message = str(error)
     for part in parts:
         assert part in message, f"{part!r} is not in: {message}"
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m chooses
+def pytest_collection_modifyitems(items):
+    """One in ``of`` of the tests marked ``exhaustive(of=...)``, drawn by their names, is a slow one as well."""
+    for item in items:
+        marker = item.get_closest_marker("exhaustive")
+        if marker is not None and zlib.crc32(item.nodeid.encode()) % marker.kwargs["of"] == 0:
+            item.add_marker("slow")
 
 
 _why_not_cuda = functools.cache(device.why_not)

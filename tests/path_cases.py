@@ -58,3 +58,14 @@ def cases(dtype: str, most: int = 2**26) -> dict[int, tuple[int, int, int, str]]
             path, *_ = choose(m, n, k, *strides(m, n, k, layout, of.size), 0, n * of.size)
             found.setdefault(path, (m, n, k, layout))
     return found
+
+
+def few(dtype: str, most: int = 2**26) -> dict[int, tuple[int, int, int, str]]:
+    """One path of each kind: of those that take no long product, the one that takes the longest."""
+    kinds: dict[str, int] = {}
+    found = cases(dtype, most)
+    size = {path: m * n * k for path, (m, n, k, _) in found.items()}
+    for path in sorted(found, key=size.__getitem__):
+        if size[path] <= 2**20 or tiles.name_of(path) not in kinds:
+            kinds[tiles.name_of(path)] = path
+    return {path: found[path] for path in kinds.values()}

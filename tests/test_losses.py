@@ -22,8 +22,8 @@ SLOPES = {
     "logistic": lambda z, y: -y * np.exp(-np.logaddexp(0, y * z)),
     "hinge": lambda z, y: np.where(y * z < 1, -y, 0.0),
 }
-slow = pytest.mark.exhaustive
-# Every loss, family of kernels and dtype; the rest with -m slow, since what takes long is compiling.
+slow = pytest.mark.exhaustive(of=5)
+# Every loss, family of kernels and dtype; the rest is exhaustive, since what takes long is compiling.
 KERNELS = [
     pytest.param(loss, d, dtype, id=f"{loss}-{d}-{np.dtype(dtype)}", marks=() if is_quick else slow)
     for loss in LOSSES

@@ -13,13 +13,25 @@ from numbasgd import matmul
 from numbasgd.matmul import entry, tiles
 
 DTYPES = ("float32", "float64")
-CASES = [(dtype, path) for dtype in DTYPES for path in path_cases.cases(dtype)]
+# By default one path of each kind is compiled, all of them with -m slow.
+FEW_OR_EVERY = pytest.mark.parametrize("which", ["few", pytest.param("cases", marks=pytest.mark.slow)])
 
 
 def name_of(case):
     dtype, path = case
     m, n, k, layout = path_cases.cases(dtype)[path]
     return f"{tiles.name_of(path)}{path}-{dtype}-{m}x{k}x{n}{layout}"
+
+
+CASES = [
+    pytest.param(
+        (dtype, path),
+        id=name_of((dtype, path)),
+        marks=() if path in path_cases.few(dtype) else pytest.mark.slow,
+    )
+    for dtype in DTYPES
+    for path in path_cases.cases(dtype)
+]
 
 
 def test_every_path_has_a_case():
@@ -33,7 +45,7 @@ def test_every_path_has_a_case():
             assert tiles.name_of(path) in ("direct", "packed", "dots"), path
 
 
-@pytest.mark.parametrize("case", CASES, ids=name_of)
+@pytest.mark.parametrize("case", CASES)
 def test_every_path(case, rng):
     dtype, path = case
     m, n, k, layout = path_cases.cases(dtype)[path]
@@ -46,13 +58,13 @@ def test_every_path(case, rng):
     assert_product(matmul(A, B, out=turned), A, B)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(data=st.data())
 def test_random_products(data):
     check_random(data)
 
 
-@pytest.mark.exhaustive
+@pytest.mark.slow
 @settings(max_examples=1000, deadline=None)
 @given(data=st.data())
 def test_a_thousand_random_products(data):
@@ -102,9 +114,10 @@ def test_long_sums_are_cut_the_same_way_for_any_number_of_threads(rng):
                 np.testing.assert_array_equal(matmul(A, B, threads=threads), one)
 
 
+@FEW_OR_EVERY
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_nan_and_inf_on_every_path(dtype, rng):
-    for m, n, k, layout in path_cases.cases(dtype, 2**20).values():
+def test_nan_and_inf_on_every_path(dtype, which, rng):
+    for m, n, k, layout in getattr(path_cases, which)(dtype, 2**20).values():
         A, B = path_cases.operands(m, n, k, layout, dtype, rng)
         A[m // 2, k // 2] = np.nan
         B[k - 1, n - 1] = np.inf
@@ -116,8 +129,9 @@ def test_nan_and_inf_on_every_path(dtype, rng):
         np.testing.assert_array_equal(np.isinf(found), np.isinf(expected), err_msg=f"{m} {n} {k} {layout}")
 
 
+@FEW_OR_EVERY
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_no_path_leaves_its_arrays(dtype):
+def test_no_path_leaves_its_arrays(dtype, which):
     """Arrays that end, or begin, at a page that nobody may touch; one thread and two."""
     run_python(
         f"""
@@ -127,9 +141,12 @@ def test_no_path_leaves_its_arrays(dtype):
         def place(shape, layout, at_end):
             array = guarded(shape[::-1] if layout else shape, dtype, at_end=at_end)
             return array.T if layout else array
-        cases = [c for c in path_cases.cases(dtype.name).values() if c[3] != "strided"]
-        cases += [(33, 49, 300, ""), (65, 1, 70, ""), (13, 520, 529, ""), (33, 5000, 40, "")]
-        cases += [(17, 31, 20001, "A"), (257, 131, 517, "B")]
+        which = {which!r}
+        cases = [c for c in getattr(path_cases, which)(dtype.name, 2**20).values() if c[3] != "strided"]
+        if which == "cases":
+            cases += [c for c in path_cases.cases(dtype.name).values() if c[3] != "strided"]
+            cases += [(33, 49, 300, ""), (65, 1, 70, ""), (13, 520, 529, ""), (33, 5000, 40, "")]
+            cases += [(17, 31, 20001, "A"), (257, 131, 517, "B")]
         for m, n, k, layout in cases:
             for at_end in (True, False):
                 A = place((m, k), "A" in layout, at_end)

@@ -9,7 +9,7 @@ from child import run_python
 from numbasgd import gradient, train
 from numbasgd.sgd.rows import rows_of
 
-slow = pytest.mark.exhaustive
+slow = pytest.mark.exhaustive(of=3)
 N = 300  # more than a chunk of a sum
 
 
@@ -53,7 +53,7 @@ COPIED = {
     "unaligned": _in_a_record,
     "big-endian": lambda X: X.astype(X.dtype.newbyteorder(">")),
 }
-# d and dtype; others with -m slow, since what takes long is compiling.
+# d and dtype; others are exhaustive, since what takes long is compiling.
 KINDS = [
     pytest.param(d, dtype, id=f"{d}-{dtype}", marks=() if (d, dtype) == (5, "float64") else slow)
     for d in (1, 5, 33, 129)

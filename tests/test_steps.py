@@ -7,7 +7,7 @@ import pytest
 
 from numbasgd import epoch_order, train
 
-slow = pytest.mark.exhaustive
+slow = pytest.mark.exhaustive(of=9)
 N = 60
 EPOCHS = 4
 
@@ -54,7 +54,7 @@ MOMENTA = {"plain": {}, "heavy-ball": {"momentum": 0.875}, "nesterov": {"momentu
 PENALTIES = {"": {}, "l2": {"l2": 0.125}, "l1": {"l1": 0.0625}, "l2-l1": {"l2": 0.125, "l1": 0.0625}}
 AVERAGES = {"": {}, "average": {"average": True}, "average-late": {"average": 2}}
 # What is compiled: momentum, penalties or none, averaging or none, weights or none; these have each part at
-# least twice.  By default they are run for one family of kernels, with -m slow for all, and all parts for two.
+# least twice.  By default they are run for one family of kernels; all of the rest is exhaustive.
 PARTS = {
     ("plain", True, False, False),
     ("plain", False, True, True),

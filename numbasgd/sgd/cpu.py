@@ -186,8 +186,9 @@ def _make_advance(
             )  # fmt: skip
             if is_early:  # the mean begins anew, from a place that does not depend on where calls end
                 count[0] = 0
-                state[2] = state[0]
-                state[3] = 0
+                for j in range(state.shape[1]):  # not slices: their error message is compiled along
+                    state[2, j] = state[0, j]
+                    state[3, j] = 0
             count[1] = first + stop
 
     return advance

@@ -25,7 +25,7 @@ _CHUNK = 512
 WINDOW = 4096
 
 
-@jit(inline="always")
+@jit(forceinline=True)
 def _hash(z):
     """Scatter the bits of a 64-bit number."""
     z = (z ^ (z >> _S30)) * _MIX1
@@ -68,7 +68,7 @@ def shuffle(order, seed, epoch):
             order[j] = i
 
 
-@jit(inline="always")
+@jit(forceinline=True)
 def _round(x, key):
     """A hash of x and a key, for one round of the network below."""
     z = (np.uint64(x) ^ key) * _MIX1
@@ -101,14 +101,14 @@ def scatter(order, n, seed, epoch, first):
             order[t] = _network(np.uint64(order[t]), shift, mask, rows, k0, k1, k2, k3, k4, k5)
 
 
-@jit(inline="always")
+@jit(forceinline=True)
 def _add(high, low, key, rows):
     """high plus a hash of low, modulo ``rows``."""
     high = high + ((_round(low, key) * rows) >> _S32)
     return high - rows if high >= rows else high
 
 
-@jit(inline="always")
+@jit(forceinline=True)
 def _network(x, shift, mask, rows, k0, k1, k2, k3, k4, k5):
     """Six rounds on a number below rows * (mask + 1)."""
     low = x & mask

@@ -82,7 +82,7 @@ def train(
     lr : float, sequence of float, callable or "auto"
         Learning rate: one for all epochs, one for each, a function of the epoch (from 0 on), or the constant
         rate that curvature and noise of the data make the best for this batch size and so many epochs
-        (``numbasgd.sgd.rates.best_constant``, with its sources).
+        (``numbasgd.sgd.quadratic.best_constant``, with its sources).
     epochs : int
         Passes over the data.
     loss : {"squared", "huber", "logistic", "hinge"}
@@ -239,17 +239,18 @@ def train(
 
     def safe_lr() -> float:
         """Half of what is stable for sure; for the advice after a divergence."""
-        stable = rates.stable_lr(rates.size_of(Z, intercept, s), batch_size, curvature, method.l2)
+        stable = rates.stable_lr(rates.Sample(Z, intercept, s).size, batch_size, curvature, method.l2)
         return 0.5 * stable * (1 - momentum)
 
     if given is None and state is not None:
         given = state.lrs
     elif given is None:
-        size = rates.size_of(Z, intercept, s)
+        sample = rates.Sample(Z, intercept, s)
+        size = sample.size
         if not np.all(np.isfinite(size)):
             _require_finite(*whole, np.array(size))
             raise ValueError(_overflows(X, y, w))
-        local = rates.local_model(Z, y, s, w, b, loss, intercept, method.l2)
+        local = rates.local_model(sample, y, w, b, loss, method.l2)
         given = np.array([rates.auto_lr(local, size, method, n, epochs, curvature)])
     if state is not None:
         require_ahead(state, given, epochs, n)

@@ -25,7 +25,14 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("name", CASES)
+# Each of these kernels is compiled.
+NAMES = [
+    pytest.param(name, marks=() if name in ("all-rows", "shuffled", "windows") else pytest.mark.slow)
+    for name in CASES
+]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_the_same_steps(name, monkeypatch):
     (X, y), settings = CASES[name]
     settings = {"lr": 0.1, "epochs": 3, "seed": 1, **settings}
@@ -38,7 +45,7 @@ def test_the_same_steps(name, monkeypatch):
     np.testing.assert_allclose(parts.loss, whole.loss, rtol=1e-10)
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", NAMES)
 def test_resumed_in_the_middle(name, monkeypatch):
     monkeypatch.setattr(bigstep, "ENTRIES", 700)
     (X, y), settings = CASES[name]

@@ -71,10 +71,12 @@ def test_long_float32_sums_stay_right():
 @pytest.mark.parametrize(
     ("dtype", "shapes"),
     [
-        ("float32", [(3, 5), (1, 1)]),
-        ("float64", [(3, 5), (5, 129)]),
+        ("float32", [(3, 5)]),
+        ("float64", [(5, 129)]),
         *(
-            pytest.param(dtype, [(1, 1), (4, 8), (7, 16), (9, 17), (6, 33), (5, 129)], marks=pytest.mark.slow)
+            pytest.param(
+                dtype, [(1, 1), (3, 5), (4, 8), (7, 16), (9, 17), (6, 33), (5, 129)], marks=pytest.mark.slow
+            )
             for dtype in ("float32", "float64")
         ),
     ],

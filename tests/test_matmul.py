@@ -1,5 +1,6 @@
 """Every rung is np.matmul: sizes, layouts, dtypes, NaN, ``out``; and none but numpy* ends in a BLAS."""
 
+import itertools
 import re
 
 import numpy as np
@@ -41,9 +42,16 @@ def operands(rng, shape, dtype):
     return rng.standard_normal((m, k)).astype(dtype), rng.standard_normal((k, n)).astype(dtype)
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=lambda s: "x".join(map(str, s)))
-@pytest.mark.parametrize("dtype", DTYPES.values(), ids=DTYPES)
-@pytest.mark.parametrize("rung", RUNGS)
+def products():
+    """Rung, dtype and shape; slow where ``packed`` takes paths that have to be compiled for no other test."""
+    quick = [("f32", SHAPES[i]) for i in (0, 1, 2, 3, 6, 8)] + [("f64", SHAPES[9])]
+    for rung, dtype, shape in itertools.product(RUNGS, DTYPES, SHAPES):
+        is_quick = rung != "packed" or (dtype, shape) in quick
+        name = f"{rung}-{dtype}-{'x'.join(map(str, shape))}"
+        yield pytest.param(rung, DTYPES[dtype], shape, id=name, marks=() if is_quick else pytest.mark.slow)
+
+
+@pytest.mark.parametrize(("rung", "dtype", "shape"), list(products()))
 def test_product(rung, dtype, shape, rng):
     A, B = operands(rng, shape, dtype)
     out = np.full((shape[0], shape[1]), np.nan, dtype)
@@ -112,7 +120,12 @@ def test_random_products(m, n, k, rung, char, seed):
     assert_product(matmul(A, B, rung=rung), A, B)
 
 
-@pytest.mark.parametrize("rung", [r for r in RUNGS if not RUNGS[r].is_numpy])
+@pytest.mark.parametrize(
+    "rung",
+    [  # the paths of packed have a test of their own
+        pytest.param(r, marks=pytest.mark.slow if r == "packed" else ()) for r in RUNGS if not RUNGS[r].is_numpy
+    ],
+)
 def test_no_access_outside_the_arrays(rung):
     run_python(
         f"""
@@ -129,7 +142,8 @@ def test_no_access_outside_the_arrays(rung):
     )
 
 
-def test_only_numpy_rungs_reach_a_blas(tmp_path):
+@pytest.mark.parametrize("chars", ["f", pytest.param("d", marks=pytest.mark.slow)])
+def test_only_numpy_rungs_reach_a_blas(chars, tmp_path):
     """Without SciPy, with NumPy's and Numba's products made to raise, in code compiled afresh."""
     code = """
         import sys
@@ -141,7 +155,7 @@ def test_only_numpy_rungs_reach_a_blas(tmp_path):
         linalg.ensure_blas = linalg._BLAS.__init__ = refuse
         import numbasgd
         rng = np.random.default_rng(0)
-        cases = [(rng.standard_normal((9, 11)).astype(t), rng.standard_normal((11, 7)).astype(t)) for t in "fd"]
+        cases = [(rng.standard_normal((9, 11)).astype(t), rng.standard_normal((11, 7)).astype(t)) for t in T]
         expected = [a @ b for a, b in cases]
         np.dot = np.matmul = np.einsum = np.inner = np.vdot = np.tensordot = refuse
         try:  # the trap works
@@ -160,7 +174,7 @@ def test_only_numpy_rungs_reach_a_blas(tmp_path):
                     raise SystemExit(f"{name} reached no BLAS")
                 assert np.allclose(numbasgd.matmul(a, b, rung=name), c, rtol=1e-4, atol=1e-4), name
         """
-    run_python(code, NUMBASGD_CACHE_DIR=str(tmp_path), NUMBA_CACHE_DIR=None)
+    run_python(code.replace("in T]", f"in {chars!r}]"), NUMBASGD_CACHE_DIR=str(tmp_path), NUMBA_CACHE_DIR=None)
 
 
 def test_numpy_would_convert_it_so():

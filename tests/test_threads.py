@@ -190,6 +190,7 @@ def test_a_process_ends_while_workers_wait():
         )
 
 
+@pytest.mark.slow
 def test_compiled_parallel_code_may_call_it():
     """Numba's own threads, each multiplying: the pool is somebody else's, and nothing waits for ever."""
     run_python(

@@ -38,6 +38,7 @@ from numbasgd.sgd.sampling import fill_order
 from numbasgd.sgd.update import PLAIN, Step
 from numbasgd.simd import lanes_for, most_registers, pointer
 
+_name = functools.cache(str)  # of a dtype, which NumPy puts together anew each time
 _IN_ORDER = np.empty(0, np.int64)
 
 
@@ -67,7 +68,7 @@ def kernels(
     ``sum_loss(..., w, b, start, stop, work)`` : the sum of the losses of some rows, in float64.
     """
     lanes = lanes_for(d, dtype.itemsize)
-    return _make_sums(loss, dtype.name, lanes, registers(d, lanes), is_weighted, is_gathered)
+    return _make_sums(loss, _name(dtype), lanes, registers(d, lanes), is_weighted, is_gathered)
 
 
 def advance_kernel(
@@ -80,7 +81,7 @@ def advance_kernel(
 ) -> Callable[..., Any]:
     """The compiled function that makes steps; see ``advance`` below."""
     lanes = lanes_for(d, dtype.itemsize)
-    return _make_advance(loss, dtype.name, lanes, registers(d, lanes), is_weighted, is_gathered, step)
+    return _make_advance(loss, _name(dtype), lanes, registers(d, lanes), is_weighted, is_gathered, step)
 
 
 @functools.cache

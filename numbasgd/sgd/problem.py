@@ -105,8 +105,8 @@ def lrs_in(lrs: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """The rates in the dtype of the data, where each must still be a finite number above 0."""
     with np.errstate(over="ignore", under="ignore"):
         rounded = lrs.astype(dtype)
-    bad = np.flatnonzero(~np.isfinite(rounded) | (rounded <= 0))
-    if bad.size:
+    if not (rounded.min() > 0 and rounded.max() < np.inf):
+        bad = np.flatnonzero(~np.isfinite(rounded) | (rounded <= 0))
         raise ValueError(
             f"lr is {lrs[bad[0]]:.3g}, which {dtype} rounds to {rounded[bad[0]]:g}; expected one that it "
             "can hold. Scale X, or pass it as float64."

@@ -59,17 +59,18 @@ class Sample:
         self.shares = sample_weight[self.picked].astype(np.float64) if sample_weight.size else None
         with np.errstate(over="ignore", invalid="ignore"):
             norms = _squared_norms(X)
-            if not math.isfinite(norms.sum()):
+            if not math.isfinite(largest := norms.max()):
                 norms = np.einsum("ij,ij->i", X, X, dtype=np.float64)
+                largest = norms.max()
             norms += intercept
-            self.largest = float(norms.max())
+            beta = self.largest = float(largest) + intercept
             if sample_weight.size:
                 norms *= sample_weight
-            mean = float(norms.mean(dtype=np.float64))
+                beta = float(norms.max())
+            mean = float(norms.sum(dtype=np.float64)) / n
             missed = 0.0
             if len(rows) < n:
                 missed = max(mean - float(norms[self.picked].mean(dtype=np.float64)), 0.0)
-            beta = float(norms.max()) if sample_weight.size else self.largest
             self.size = Size(beta, mean, self._largest_eigenvalue() + missed)
 
     @functools.cached_property
@@ -254,4 +255,4 @@ def dominating_column(X: np.ndarray, limit: float = 1e4) -> tuple[int, float] | 
 def _mean_squares(X: np.ndarray) -> np.ndarray:
     rows = X[row_sample(len(X))]
     with np.errstate(over="ignore"):
-        return np.einsum("ij,ij->j", rows, rows, dtype=np.float64) / len(rows)
+        return np.ones(len(rows)) @ np.square(rows, dtype=np.float64) / len(rows)

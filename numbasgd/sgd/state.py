@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -10,7 +11,8 @@ import numpy as np
 if TYPE_CHECKING:
     from numbasgd.sgd.run import Run
 
-_SAMPLED = 1000  # rows, and columns, that are hashed
+_name = functools.cache(str)  # of a dtype, which NumPy puts together anew each time
+_SAMPLED = 500  # rows, and columns, that are hashed
 
 
 class State(NamedTuple):
@@ -52,9 +54,9 @@ def freeze(run: Run, lrs: np.ndarray, data: dict[str, Any]) -> State:
     """The state of a run between two steps, for a file or a later call; may be called whenever Python runs."""
     d, size, book, scale = run.d, run.size, run.book, run.scale
     return State(
-        weights=np.column_stack([run.state[:, :d], run.state[:, size]]),
+        weights=run.state[:, [*range(d), size]],
         counts=run.count.copy(),
-        best=np.append(book.best[:d], book.best[size]),
+        best=book.best[[*range(d), size]],
         best_watched=book.best_watched,
         stale=book.stale,
         limit=run.limit,
@@ -84,7 +86,7 @@ def restore(run: Run, state: State) -> None:
 
 
 def data_mark(X: np.ndarray, y: np.ndarray, s: np.ndarray) -> dict[str, Any]:
-    """What tells data from other data: shape, dtype and a hash of up to 1000 evenly spaced rows and columns.
+    """What tells data from other data: shape, dtype and a hash of up to 500 evenly spaced rows and columns.
 
     s : sample weights, or of length 0.
     """
@@ -98,7 +100,7 @@ def _mark(a: np.ndarray) -> dict[str, Any]:
     even = tuple(slice(None, None, -(-size // _SAMPLED) or 1) for size in a.shape)
     digest = hashlib.sha256(a[even].tobytes())
     digest.update(a[-1:, *even[1:]].tobytes())
-    return {"shape": list(a.shape), "dtype": str(a.dtype), "sha256": digest.hexdigest()}
+    return {"shape": list(a.shape), "dtype": _name(a.dtype), "sha256": digest.hexdigest()}
 
 
 def require_same_data(found: dict[str, Any], known: dict[str, Any], source: str) -> None:

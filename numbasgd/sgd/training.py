@@ -247,7 +247,7 @@ def train(
     elif given is None:
         sample = rates.Sample(Z, intercept, s)
         size = sample.size
-        if not np.all(np.isfinite(size)):
+        if not all(map(math.isfinite, size)):
             _require_finite(*whole, np.array(size))
             raise ValueError(_overflows(X, y, w))
         local = rates.local_model(sample, y, w, b, loss, method.l2)
@@ -301,8 +301,9 @@ def train(
             run.start()
             first = run.history[0]
             held_loss = first.loss if held is None else first.validation
-            _require_finite(*whole, np.array([first.loss, held_loss]))
-            if not np.isfinite(first.loss):
+            if not math.isfinite(first.loss + held_loss):
+                _require_finite(*whole, np.array([first.loss, held_loss]))
+            if not math.isfinite(first.loss):
                 raise ValueError(_overflows(X, y, run.state[0]))
             if scale is None:
                 warn_of_scale(Z, float(given.max()), curvature, isinstance(lr, str))

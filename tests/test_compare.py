@@ -224,6 +224,83 @@ def test_a_case_learns_from_the_others_how_runs_scatter():
     assert told_apart(a, b, ids) > sum(told_apart(a, b, [i]) for i in ids) + 5
 
 
+def pair(random, scatter, cases=40, drift=0.0, changed=(), machine=MACHINE):
+    """One run a side, made up: what each case scatters by, what all share, what is slower by 10 %."""
+    before = run_of([timed(str(i), math.exp(random.gauss(0, scatter(i)))) for i in range(cases)])
+    after = [
+        timed(str(i), math.exp(drift + random.gauss(0, scatter(i))) * (1.1 if i in changed else 1.0))
+        for i in range(cases)
+    ]
+    return sides(before, run_of(after, "b.json", machine))
+
+
+def told(found):
+    return {row.id: row.changes[0].verdict for row in found.rows if row.changes[0].verdict in (FASTER, SLOWER)}
+
+
+@pytest.mark.parametrize(
+    "scatter",
+    [
+        lambda i: 0.01,
+        lambda i: 0.1,
+        lambda i: 0.01 * (1 + (i % 10) ** 2),  # some cases 80 times as much as others
+        lambda i: 0.01 if i % 3 else 0.7,  # a neighbour halves a third of them
+    ],
+)
+@pytest.mark.parametrize("cases", [20, 40, 150])
+@pytest.mark.parametrize("drift", [0.0, 0.1])
+def test_one_run_a_side_tells_no_more_than_one_in_twenty_apart_when_nothing_changed(scatter, cases, drift):
+    random = Random(4)
+    for _ in range(10):
+        found = compare(pair(random, scatter, cases, drift))
+        assert len(told(found)) <= cases // 20
+
+
+def test_one_run_a_side_finds_the_one_case_that_became_slower():
+    """By 10 %, among 40 that lie within 2 % between two runs, whatever all of them share."""
+    random = Random(5)
+    found = [told(compare(pair(random, lambda i: 0.014, drift=d, changed=[7]))) for d in [0.0, 0.01] * 20]
+    assert sum(one.get("7") == SLOWER for one in found) >= 36
+    assert sum(len(one) for one in found) <= 36 + 40
+
+
+def test_what_all_cases_share_is_nothing_that_one_run_a_side_can_tell():
+    random = Random(6)
+    assert len(told(compare(pair(random, lambda i: 0.005, drift=0.1)))) <= 2
+
+
+def test_many_cases_that_became_slower_take_more_runs_or_knowledge_of_the_machine():
+    random = Random(7)
+    many = pair(random, lambda i: 0.005, changed=range(8))
+    assert len(told(compare(many))) <= 2
+    assert set(told(compare(many, scatter=0.03))) == set("01234567")
+    runs = [pair(random, lambda i: 0.005, changed=range(8)) for _ in range(3)]
+    several = [Side(name, tuple(run[i].files[0] for run in runs)) for i, name in enumerate("ab")]
+    assert set(told(compare(several))) >= set("01234567")
+
+
+def test_between_machines_most_cases_differ_so_they_tell_nothing_of_each_other():
+    random = Random(8)
+    two = pair(random, lambda i: 0.001, machine={**MACHINE, "cpu": {"model": "Two"}})
+    for row in compare(two, metric="time").rows:
+        assert row.changes[0].high / row.changes[0].ratio == pytest.approx(1.5)
+
+
+def test_several_runs_on_a_busy_machine_are_held_to_one_in_twenty_as_well():
+    """A neighbour halves a third of the cases, the same in both runs of one side."""
+    random = Random(9)
+
+    def run(slow, spread):
+        times = [math.exp(random.gauss(0, 0.01)) * (2 if slow and i % 3 == 0 else 1) for i in range(60)]
+        return run_of([timed(str(i), t, spread) for i, t in enumerate(times)])
+
+    def side(slow, spread):
+        return Side("x", (run(slow, spread), run(slow, spread)))
+
+    assert len(told(compare([side(True, 0.01), side(False, 0.01)]))) >= 19, "quiet rounds: it is the program"
+    assert len(told(compare([side(True, 0.3), side(False, 0.3)]))) <= 3
+
+
 def test_500_cases_are_joined_in_a_moment(tmp_path):
     many = [entry(f"test_a[{i}]", stats(1e-3)) for i in range(500)]
     a, b = load(tmp_path, document(many), document(many, scale=2))

@@ -11,12 +11,15 @@ from numbasgd.report.estimate import (
     FASTER,
     SAME,
     SLOWER,
+    Crowd,
     Estimate,
     of_case,
     pool,
-    typical_variance,
+    prior_between,
+    student,
     verdict,
 )
+from numbasgd.report.prior import Prior
 from numbasgd.report.results import Case
 
 
@@ -70,28 +73,38 @@ def test_the_ratio_of_several_runs_has_a_t_interval():
     """By hand: two samples of two, s = 0.1, two degrees of freedom."""
     a = pool([Estimate(math.exp(x), 0.001) for x in (-0.05, 0.05)])
     b = pool([Estimate(math.exp(x), 0.001) for x in (0.95, 1.05)])
-    ratio = b.against(a)
+    ratio = b.against(a, 0.0)
     assert ratio.value == pytest.approx(math.e)
     assert ratio.error == pytest.approx(4.303 * math.sqrt(0.01 / 2 * (1 / 2 + 1 / 2)))
-    moderated = b.against(a, typical=0.002).error
+    moderated = b.against(a, 0.0, prior=Prior(0.002, 1.0)).error
     assert moderated == pytest.approx(3.182 * math.sqrt((0.002 + 0.01) / 3 * (1 / 2 + 1 / 2)))
-    assert pool([Estimate(1.0, 0.3), Estimate(1.0, None)]).against(Estimate(1.0, 0.4)).error == pytest.approx(
-        math.hypot(0.3 / math.sqrt(2), 0.4)
-    ), "what is off within the runs can be more than how they differ"
+    assert b.against(a, 0.7).error == 0.7, "what is known to lie between such sides counts, too"
+    assert pool([Estimate(1.0, 0.3), Estimate(1.0, None)]).against(
+        Estimate(1.0, 0.4), 0.0
+    ).error == pytest.approx(math.hypot(0.3 / math.sqrt(2), 0.4)), (
+        "what is off within the runs can be more than how they differ"
+    )
 
 
-def test_what_is_typical_takes_several_cases_with_several_runs():
-    pairs = [(Estimate(1.0, 0.0, 2, 0.01 * i), Estimate(1.0, 0.0)) for i in range(9)]
-    assert typical_variance(pairs) == pytest.approx(0.04)
-    assert typical_variance(pairs[:7]) is None
-    assert typical_variance([(Estimate(1.0, 0.0), Estimate(1.0, 0.0))] * 9) is None
+def test_what_is_known_before_takes_several_cases_with_several_runs():
+    pairs = [(Estimate(1.0, 0.0, 2, 0.01 * (i + 1)), Estimate(1.0, 0.0)) for i in range(9)]
+    assert 0.01 < prior_between(pairs).variance < 0.2
+    assert prior_between(pairs[:7]) is None
+    assert prior_between([(Estimate(1.0, 0.0), Estimate(1.0, 0.0))] * 9) is None
+
+
+@pytest.mark.parametrize(
+    "freedom, t", [(0.5, 12.71), (1, 12.71), (2, 4.303), (2.5, 3.558), (15, 2.131), (99, 2.131)]
+)
+def test_students_t_between_whole_degrees_of_freedom(freedom, t):
+    assert student(freedom) == pytest.approx(t, rel=0.03)
 
 
 def test_one_run_a_side_is_off_by_the_scatter_of_runs_or_by_more():
     one = Estimate(1.0, 0.001)
-    assert Estimate(2.0, 0.001).against(one, scatter=0.5).interval == pytest.approx((2 / 1.5, 2 * 1.5))
-    assert Estimate(2.0, 0.9).against(one, scatter=0.5).error == pytest.approx(0.9, rel=1e-4)
-    assert Estimate(2.0, None).against(one).error is None, "one round a side tells nothing"
+    assert Estimate(2.0, 0.001).against(one, math.log(1.5)).interval == pytest.approx((2 / 1.5, 2 * 1.5))
+    assert Estimate(2.0, 0.9).against(one, math.log(1.5)).error == pytest.approx(0.9, rel=1e-4)
+    assert Estimate(2.0, None).against(one, 0.1).error is None, "one round a side tells nothing"
 
 
 def test_what_a_run_does_to_two_figures_cancels_in_their_ratio():
@@ -104,6 +117,36 @@ def test_what_a_run_does_to_two_figures_cancels_in_their_ratio():
 def test_more_runs_that_scatter_alike_narrow_an_interval(runs, more, spread):
     def error(n):
         side = Estimate(1.0, 0.0, n, spread**2 * (n - 1))
-        return side.against(side).error
+        return side.against(side, 0.0).error
 
     assert error(runs + more) < error(runs)
+
+
+crowds = st.lists(
+    st.tuples(st.floats(-3, 3), st.floats(0, 0.5)), min_size=2, max_size=60
+).map(lambda pairs: [Estimate(math.exp(log), error) for log, error in pairs])  # fmt: skip
+
+
+@given(crowds, st.booleans())
+def test_at_most_one_in_twenty_of_a_crowd_lies_beyond_what_the_others_tell(ratios, are_single):
+    """Whatever the noise and however it differs from case to case."""
+    crowd = Crowd(ratios, are_single)
+    beyond = [r for r in ratios if abs(math.log(r.value)) > crowd.apart(r) * (1 + 1e-9)]
+    assert len(beyond) <= len(ratios) // 20
+    assert len(ratios) >= 20 or all(crowd.apart(r) == math.inf for r in ratios)
+
+
+def test_what_the_others_tell():
+    """By hand: 21 ratios, so the limit is the 20th of the other 20; all errors alike."""
+    logs = [0.001 * i for i in range(-10, 10)]
+    odd = Estimate(math.exp(0.1), 0.002)
+    crowd = Crowd([Estimate(math.exp(x), 0.002) for x in logs] + [odd])
+    assert crowd.apart(odd) == pytest.approx(0.01), "the farthest of the others, from the median at 0"
+    assert crowd.apart(Estimate(math.exp(0.005), 0.002)) == pytest.approx(0.1)
+    assert crowd.apart(Estimate(math.exp(0.005), 0.004)) == pytest.approx(0.2), (
+        "restless rounds may be further off"
+    )
+    assert crowd.apart(Estimate(1.0, None)) == math.inf
+    drifted = Crowd([Estimate(math.exp(x + 0.03), 0.002) for x in [*logs, 0.1]])
+    assert drifted.apart(Estimate(math.exp(0.13), 0.002)) == pytest.approx(0.04), "what all share is added"
+    assert Crowd([]).apart(odd) == math.inf

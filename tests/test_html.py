@@ -70,7 +70,7 @@ def test_it_tells_all_that_the_tables_tell(tmp_path):
     for said in (
         "CPU One", "CPU Two", "incomparable", "2.00x slower", "same", "matmul-f32-256-one", "blocked",
         "% of numpy", "% of peak", "% of roofline", "geometric mean of 4", "FMA peak, float32, one thread",
-        "read from L1", "95 % interval", "two runs of one program", "Under the rooflines", "matmul 256",
+        "read from L1", "95 % interval", "two runs differ by 50 %", "Under the rooflines", "matmul 256",
     ):  # fmt: skip
         assert said in words or said in text, said
 

@@ -137,12 +137,20 @@ def test_limits_are_plain_json_of_the_promised_form(found):
 
 
 def test_limits_are_possible_ones(found):
+    for limits in found["fma"].values():
+        assert limits["all"]["value"] >= limits["one"]["value"]
     peak = found["fma"]["float32"]["one"]["high"]
     assert 1 < peak < 2000
     assert found["fma"]["float64"]["one"]["high"] < peak * 1.2
     clock_at_most = 10.0  # GHz
     assert found["latency"][0]["low"] > 1 / clock_at_most
     assert peak <= clock_at_most * 4 * 2 * register_bytes() / 4
+
+
+def test_all_threads_reach_no_less_than_one():
+    one, busy = {"value": 9.0, "low": 8.0, "high": 9.5}, {"bytes": 7, "value": 5.0, "low": 1.0, "high": 6.0}
+    assert peaks._at_least(one, busy) == {"bytes": 7, **one}
+    assert peaks._at_least(busy, one) == one
 
 
 def test_sizes_of_working_sets():

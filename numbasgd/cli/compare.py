@@ -54,10 +54,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--scatter",
         type=float,
-        default=50.0,
         metavar="PCT",
-        help="two runs of one program may differ by this much; matters where a side has few files "
-        "(default: 50, a shared machine)",
+        help="two runs of one program differ by no more than this; counts where each side is one file "
+        "(default: what the other cases of the same two files show, and 50 where they are few)",
     )
     parser.add_argument(
         "--fail-if-slower", type=float, metavar="PCT", help="exit with 1 if a case is slower by more than this"
@@ -98,9 +97,8 @@ def run(args: argparse.Namespace) -> int:
         told = f"{bad} of {len(paths)} files could not be used" if bad else "only one file was given"
         raise ResultFileError(f"{told}; a comparison needs two that can. Add another result file.")
     sides = sides_of(files, group=args.group, baseline=args.baseline)
-    found = compare(
-        sides, metric=args.metric, tolerance=args.tolerance / 100, scatter=args.scatter / 100, order=args.sort
-    )
+    scatter = None if args.scatter is None else args.scatter / 100
+    found = compare(sides, metric=args.metric, tolerance=args.tolerance / 100, scatter=scatter, order=args.sort)
     if args.format == "json":
         print(json.dumps(text.to_dict(found), indent=1, allow_nan=False))
     elif args.format == "csv":

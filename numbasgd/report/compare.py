@@ -13,14 +13,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 
 from numbasgd.errors import ResultFileError
-from numbasgd.report.estimate import SCATTER, TOLERANCE, typical_variance
+from numbasgd.report.estimate import TOLERANCE, prior_between
 from numbasgd.report.machines import INCOMPARABLE, Difference, differences
-from numbasgd.report.measure import NOT_COMPARABLE, REFERENCE, Change, Measure, Side, Terms, change, measure
+from numbasgd.report.measure import (
+    NOT_COMPARABLE,
+    REFERENCE,
+    Change,
+    Measure,
+    Side,
+    Terms,
+    change,
+    crowds,
+    measure,
+)
 from numbasgd.report.results import ResultFile
 
 
@@ -50,7 +60,7 @@ class Comparison:
     sides: tuple[Side, ...]
     metric: str
     tolerance: float
-    scatter: float
+    scatter: float | None
     differences: tuple[Difference, ...]
     rows: tuple[Row, ...]
     means: tuple[Mean, ...]
@@ -103,7 +113,7 @@ def compare(
     *,
     metric: str = "auto",
     tolerance: float = TOLERANCE,
-    scatter: float = SCATTER,
+    scatter: float | None = None,
     order: str = "file",
 ) -> Comparison:
     """Join the sides by case; the first is what the others are compared with.
@@ -120,9 +130,12 @@ def compare(
     }
     terms = []
     for place, side in enumerate(sides[1:], 1):
-        pairs = [(a.seconds, b.seconds) for a, b in ((m[0], m[place]) for m in joined.values()) if a and b]
-        apart = differences([sides[0].files[0], side.files[0]])
-        terms.append(Terms(metric, apart, tolerance, scatter, typical_variance(pairs)))
+        pairs = [(a, b) for a, b in ((m[0], m[place]) for m in joined.values()) if a and b]
+        prior = prior_between([(a.seconds, b.seconds) for a, b in pairs])
+        differ = differences([sides[0].files[0], side.files[0]])
+        is_restless = any(file.is_restless for file in (*sides[0].files, *side.files))
+        between = Terms(metric, differ, tolerance, scatter, prior, is_restless)
+        terms.append(replace(between, crowds=crowds(pairs, between)))
     rows = [_row(id_, measures, terms) for id_, measures in joined.items()]
     if not rows:
         raise ResultFileError(

@@ -8,12 +8,11 @@ from statistics import fmean
 from typing import Any
 
 from numbasgd.report.compare import Comparison, Row
-from numbasgd.report.estimate import FASTER, SLOWER
+from numbasgd.report.estimate import FASTER, SCATTER, SLOWER
 from numbasgd.report.machine_text import letter
 from numbasgd.report.measure import NOT_COMPARABLE, Change, Measure
 from numbasgd.report.tables import Table, number, printable
 
-RESTLESS = 0.05  # benches of this project lay below it on idle cores, and well above it on busy ones
 _WHAT = {
     "time": "times",
     "blas": "shares of each side's own reference in the same run",
@@ -65,22 +64,36 @@ def reading(comparison: Comparison) -> list[str]:
         )
     single = [len(side.files) == 1 for side in comparison.sides]
     if single[0] and any(single[1:]):
-        said.append(
-            "One run a side does not show how runs differ: its interval assumes that two runs of one program "
-            f"may differ by {100 * comparison.scatter:.3g} %. Several files and --group machine (or commit) "
-            "measure it; --scatter says what else to assume."
-        )
+        said.append(_one_run(comparison.scatter))
     for file in (file for side in comparison.sides for file in side.files):
-        if file.unrest is not None and file.unrest > RESTLESS:
+        if file.is_restless:
             said.append(
                 f"The machine was busy while {printable(file.name)} was measured: in a quarter of its cases "
-                f"the rounds scatter by more than {100 * file.unrest:.2g} %. Its verdicts are less sure than "
-                "they look; measure again when nothing else runs."
+                f"the rounds scatter by more than {100 * (file.unrest or 0):.2g} %. Its verdicts are less sure "
+                "than they look; measure again when nothing else runs."
             )
     changes = [c for row in comparison.rows for c in row.changes if c]
     if refused := sum(c.verdict == NOT_COMPARABLE for c in changes):
         said.append(f"{refused} of {len(changes)} ratios stand between figures that cannot be compared.")
     return said
+
+
+def _one_run(scatter: float | None) -> str:
+    """Where the interval of a ratio comes from when each side is one run."""
+    most = 100 * (SCATTER if scatter is None else scatter)
+    told = (
+        "One run a side does not show how runs of a case differ. Its interval takes that from how far 95 % of "
+        "the other cases of the same two runs lie apart"
+    )
+    if scatter is None:
+        told += (
+            f"; where these are too few, or machines differ, it assumes that two runs differ by {most:.3g} %. "
+        )
+    else:
+        told += f", and assumes that two runs of one program differ by no more than {most:.3g} %. "
+    return (
+        told + "Several files and --group machine (or commit) measure it, and can tell when many cases changed."
+    )
 
 
 def gaps(comparison: Comparison) -> list[str]:

@@ -8,14 +8,24 @@ holds 95 %.  Rounds of one run are not independent, they share the machine's moo
 **How runs differ** cannot be seen within one, and is most of it: another process, other memory, other
 neighbours.  Several runs of one side are a sample, and a ratio's error is then at least the 95 % interval of
 Student's two-sample t on the logarithms of the runs' figures.  A case has few runs but many neighbours, so
-its variance is moderated by the typical one of all cases, which counts as one degree of freedom more (Smyth,
-2004, Statistical Applications in Genetics and Molecular Biology 3(1), article 3; one degree, because some
-cases scatter a hundred times as much as others).
+its variance is moderated by what all cases tell: see ``numbasgd.report.prior``.
 
-With one run a side there is no sample, and the error is at least ``SCATTER``: as far as two runs of one
-program may lie apart.  The default is of this project's own benches on a shared virtual machine, where two
-runs of a case lay within a factor of 1.31 in 95 % of cases and of 1.57 in 97.5 %; who has a quieter machine
-may say so.
+With one run a side there is no sample of a case, but there is one of cases: most changes of a program touch
+few of them, so how the rest differ shows how far two such runs lie apart by themselves (an empirical null:
+Efron, 2004, Journal of the American Statistical Association 99(465)).  A case's distance from the median of
+all, in units of its error within the runs, is held against those of the *other* cases, and its own error is
+what at most ``ODD`` of those exceed: a conformal p-value (Vovk, Gammerman and Shafer, 2005, Algorithmic
+Learning in a Random World), which takes no shape for granted, since some cases scatter a hundred times as
+much as others.  So no more than that share of cases is told apart when nothing changed, whatever the noise.
+When more have changed than that, they hide behind each other, and it takes more runs to tell them.  What all
+cases share, the median, may be the program's or the afternoon's doing, which one run a side cannot tell: it is
+added to the error.  The errors of several runs are calibrated in the same way where the machine was busy: a
+neighbour who takes half of a core from the same cases in two runs of one side looks like a change.
+
+Where the cases are too few for that, and between machines, where most of them differ, the error is at least
+``SCATTER``: as far as two runs of one program may lie apart.  The default is of this project's own benches on
+a shared virtual machine, where two runs of a case lay within a factor of 1.31 in 95 % of cases and of 1.57 in
+97.5 %.  Who knows how quiet a machine is may name the most that is to be assumed of it.
 
 **The verdict** is "faster" or "slower" when the interval leaves 1 and the ratio lies beyond the tolerance,
 "same" when the whole interval lies within the tolerance, and else "cannot tell".  The tolerance
@@ -29,12 +39,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean, median
 
+from numbasgd.report.prior import Prior, prior_of
 from numbasgd.report.results import Case
 
 TOLERANCE = 0.05
 SCATTER = 0.5  # two runs of one program may differ by this much, as a factor less one
 ROUNDS = 10
-MANY = 8  # cases that tell what is typical
+ODD = 0.05  # of the cases may be told apart when nothing has changed
+LEAST = 1e-3  # nothing is measured more exactly
 FASTER, SLOWER, SAME, CANNOT_TELL = "faster", "slower", "same", "cannot tell"
 # Student's t, 97.5 %, for 1, 2, ... degrees of freedom; beyond the last one its value there.
 _T = (12.71, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131)
@@ -64,23 +76,21 @@ class Estimate:
         freedom = self.runs + other.runs - 2
         return (self.scatter + other.scatter) / freedom if freedom else None
 
-    def against(self, other: Estimate, scatter: float = SCATTER, typical: float | None = None) -> Estimate:
+    def against(self, other: Estimate, apart: float, prior: Prior | None = None) -> Estimate:
         """The ratio of two figures of different runs, whose scatter is part of its error.
 
-        typical : the variance that single runs of such figures have, None where unknown.
+        apart : how far (as a factor's logarithm) such figures lie apart at least when nothing changed.
+        prior : what other cases tell of the variance of single runs, None where too few do.
         """
-        within = self.over(other).error
-        freedom = self.runs + other.runs - 2
+        ratio, within = self.value / other.value, self.over(other).error
         variance = self.variance(other)
         if variance is None:
-            error = None if within is None else max(within, math.log1p(scatter))
-            return Estimate(self.value / other.value, error)
-        if typical is not None:
-            variance = (typical + freedom * variance) / (1 + freedom)
-            freedom += 1
-        student = _T[min(freedom, len(_T)) - 1]
-        between = student * math.sqrt(variance * (1 / self.runs + 1 / other.runs))
-        return Estimate(self.value / other.value, max(between, within or 0.0))
+            return Estimate(ratio, None if within is None else max(within, apart))
+        freedom: float = self.runs + other.runs - 2
+        if prior is not None:
+            variance, freedom = prior.moderated(variance, self.runs + other.runs - 2)
+        between = student(freedom) * math.sqrt(variance * (1 / self.runs + 1 / other.runs))
+        return Estimate(ratio, max(between, within or 0.0, apart))
 
     def inverse(self) -> Estimate:
         """One over the figure: a speed for a time."""
@@ -92,6 +102,36 @@ class Estimate:
         if self.error is None:
             return None, None
         return self.value * math.exp(-self.error), self.value * math.exp(self.error)
+
+
+class Crowd:
+    """Ratios of many figures of the same two sides, most of which have not changed.
+
+    are_single : whether each side is one run.  Then errors are of rounds alone, which can be alike by chance,
+    and none counts as less than what is common.
+    """
+
+    def __init__(self, ratios: Sequence[Estimate], are_single: bool = True) -> None:
+        known = [(math.log(ratio.value), ratio.error) for ratio in ratios if ratio.error is not None]
+        self._drift = median(log for log, _ in known) if known else 0.0
+        self._least = max(LEAST, median(error for _, error in known)) if known and are_single else LEAST
+        self._distances = sorted(self._distance(ratio) for ratio in ratios if ratio.error is not None)
+
+    def apart(self, ratio: Estimate) -> float:
+        """How far the others tell that one of the ratios may be off; infinite with too few to tell."""
+        distances, others = self._distances, len(self._distances) - 1
+        place = math.ceil((1 - ODD) * (others + 1)) - 1
+        if ratio.error is None or place >= others:
+            return math.inf
+        # Without this one, those beyond it move up a place.
+        reach = distances[place + (self._distance(ratio) <= distances[place])]
+        return reach * self._unit(ratio) + abs(self._drift)
+
+    def _distance(self, ratio: Estimate) -> float:
+        return abs(math.log(ratio.value) - self._drift) / self._unit(ratio)
+
+    def _unit(self, ratio: Estimate) -> float:
+        return max(ratio.error or 0.0, self._least)
 
 
 def of_case(case: Case) -> Estimate:
@@ -119,10 +159,20 @@ def pool(runs: Sequence[Estimate]) -> Estimate:
     return Estimate(math.exp(middle), error, len(runs), sum((x - middle) ** 2 for x in logs))
 
 
-def typical_variance(pairs: Sequence[tuple[Estimate, Estimate]]) -> float | None:
-    """The median over cases of their runs' variance; None where few cases or single runs do not tell."""
-    found = [variance for a, b in pairs if (variance := a.variance(b)) is not None]
-    return median(found) if len(found) >= MANY else None
+def prior_between(pairs: Sequence[tuple[Estimate, Estimate]]) -> Prior | None:
+    """What the runs of all cases tell of the variance of one; None where few cases or single runs do not."""
+    found = [(a.variance(b), a.runs + b.runs - 2) for a, b in pairs]
+    return prior_of([(variance, freedom) for variance, freedom in found if variance is not None])
+
+
+def student(freedom: float) -> float:
+    """Student's t that 2.5 % exceed; between whole degrees of freedom by their inverse, one at least."""
+    low = min(max(1, math.floor(freedom)), len(_T))
+    high = min(low + 1, len(_T))
+    if low == high:
+        return _T[low - 1]
+    part = (1 / low - 1 / max(1.0, freedom)) / (1 / low - 1 / high)
+    return _T[low - 1] + part * (_T[high - 1] - _T[low - 1])
 
 
 def verdict(ratio: float, low: float | None, high: float | None, tolerance: float = TOLERANCE) -> str:

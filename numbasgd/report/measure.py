@@ -7,13 +7,15 @@ need the limits that ``numbasgd.report.bounds`` knows.  A change is the ratio of
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import median
 
 from numbasgd.report.bounds import Bound, fma_bound, roofline_bound
-from numbasgd.report.estimate import Estimate, of_case, of_quartiles, pool, verdict
+from numbasgd.report.estimate import SCATTER, Crowd, Estimate, of_case, of_quartiles, pool, verdict
 from numbasgd.report.machines import Difference, obstacles
+from numbasgd.report.prior import Prior
 from numbasgd.report.results import Case, ResultFile
 
 METRICS = ("time", "blas", "peak", "roofline")
@@ -79,7 +81,7 @@ def measure(side: Side, id_: str) -> Measure | None:
         if shares:
             figures[metric] = pool(shares)
     work, heading = _work(cases[0])
-    spreads = [case.iqr / case.median for case in cases if case.iqr is not None]
+    spreads = [case.iqr / case.median for case in cases if case.iqr is not None and case.rounds != 1]
     return Measure(
         case=cases[0],
         seconds=seconds,
@@ -147,44 +149,83 @@ def _work(case: Case) -> tuple[float | None, str | None]:
 class Terms:
     """How two sides are compared.
 
-    metric : one of METRICS or "auto".  apart : how the machines differ.  tolerance, scatter, typical : see
-    ``numbasgd.report.estimate``.
+    metric : one of METRICS or "auto".  differ : how the machines do.  tolerance, prior : see
+    ``numbasgd.report.estimate``.  scatter : that two runs may differ by, None for what is usual.
+    is_restless : whether the machine was busy with something else.  crowds : by metric, the ratios of all cases
+    on one machine.
     """
 
     metric: str
-    apart: tuple[Difference, ...]
+    differ: tuple[Difference, ...]
     tolerance: float
-    scatter: float
-    typical: float | None = None
+    scatter: float | None = None
+    prior: Prior | None = None
+    is_restless: bool = False
+    crowds: Mapping[str, Crowd] = field(default_factory=dict)
+
+
+def shown(a: Measure, b: Measure, terms: Terms) -> tuple[str, str | None]:
+    """What the ratio of ``b`` to ``a`` is a ratio of, and why it gets no verdict, or None.
+
+    "auto" means times where nothing keeps them apart, and else shares of the BLAS.
+    """
+    metric, differ = terms.metric, terms.differ
+    no_times = _is_kept_apart(a, b, differ, "time")
+    if metric == "auto":
+        metric = "blas" if no_times and not _is_kept_apart(a, b, differ, "blas") else "time"
+        is_comparable = not (metric == "time" and no_times)
+    else:
+        is_comparable = metric == "time" or not _is_kept_apart(a, b, differ, metric)
+    if metric == "blas" and a.case.case == a.case.reference:
+        why_not: str | None = REFERENCE
+    elif (a.case.flop and b.case.flop and a.case.flop != b.case.flop) or not is_comparable:
+        why_not = NOT_COMPARABLE
+    else:
+        why_not = None
+    return metric if metric in a.figures and metric in b.figures else "time", why_not
+
+
+def crowds(pairs: Sequence[tuple[Measure, Measure]], terms: Terms) -> dict[str, Crowd]:
+    """The ratios of all pairs that get a verdict, by what they are ratios of.
+
+    There are none between machines, where most cases do differ.
+    """
+    found: dict[str, list[Estimate]] = {}
+    for a, b in pairs:
+        metric, why_not = shown(a, b, terms)
+        if why_not is None and not obstacles(terms.differ, a.case, "time"):
+            ratio = b.figures[metric].against(a.figures[metric], 0.0, terms.prior)
+            found.setdefault(metric, []).append(ratio)
+    are_single = all(a.runs + b.runs == 2 for a, b in pairs)
+    return {metric: Crowd(ratios, are_single) for metric, ratios in found.items()}
 
 
 def change(a: Measure, b: Measure, terms: Terms) -> Change:
-    """``b`` against ``a``; "auto" means times where nothing keeps them apart, and else shares of the BLAS."""
-    metric, apart = terms.metric, terms.apart
-    no_times = _is_kept_apart(a, b, apart, "time")
-    if metric == "auto":
-        metric = "blas" if no_times and not _is_kept_apart(a, b, apart, "blas") else "time"
-        is_comparable = not (metric == "time" and no_times)
-    else:
-        is_comparable = metric == "time" or not _is_kept_apart(a, b, apart, metric)
-    shown = metric if metric in a.figures and metric in b.figures else "time"
-    figures = a.figures[shown], b.figures[shown]
-    ratio = figures[1].against(figures[0], terms.scatter, terms.typical)
+    """``b`` against ``a``, with its verdict."""
+    metric, why_not = shown(a, b, terms)
+    figures = a.figures[metric], b.figures[metric]
+    ratio = figures[1].against(figures[0], _apart(a, b, metric, terms), terms.prior)
     if a.runs == 1 and figures[0] == figures[1] and (a.case.q1, a.case.q3) == (b.case.q1, b.case.q3):
         ratio = Estimate(1.0, 0.0)  # one measurement twice: no need to ask about its spread
     low, high = ratio.interval
-    if metric == "blas" and a.case.case == a.case.reference:
-        said = REFERENCE
-    elif (a.case.flop and b.case.flop and a.case.flop != b.case.flop) or not is_comparable:
-        said = NOT_COMPARABLE
-    else:
-        said = verdict(ratio.value, low, high, terms.tolerance)
-    return Change(ratio.value, low, high, shown, said)
+    said = why_not or verdict(ratio.value, low, high, terms.tolerance)
+    return Change(ratio.value, low, high, metric, said)
 
 
-def _is_kept_apart(a: Measure, b: Measure, apart: Sequence[Difference], metric: str) -> bool:
+def _apart(a: Measure, b: Measure, metric: str, terms: Terms) -> float:
+    """How far such figures lie apart at least when nothing changed, as a factor's logarithm."""
+    assumed = math.log1p(SCATTER if terms.scatter is None else terms.scatter)
+    crowd = terms.crowds.get(metric)
+    ratio = b.figures[metric].against(a.figures[metric], 0.0, terms.prior)
+    measured = crowd.apart(ratio) if crowd else math.inf
+    if a.runs + b.runs > 2:  # they are a sample of their own, unless something else was at work
+        return measured if terms.is_restless and measured < math.inf else 0.0
+    return min(measured, assumed) if terms.scatter is not None or measured == math.inf else measured
+
+
+def _is_kept_apart(a: Measure, b: Measure, differ: Sequence[Difference], metric: str) -> bool:
     """Whether the machines differ in what matters to this figure, or a side does not have it."""
     if metric not in a.figures or metric not in b.figures:
         return True
     other_threads = metric == "time" and a.case.n_threads != b.case.n_threads
-    return other_threads or bool(obstacles(apart, a.case, metric))
+    return other_threads or bool(obstacles(differ, a.case, metric))

@@ -21,6 +21,7 @@ from numbasgd.report.document import load, mapping, number, sequence, text
 
 SCHEMA = 1
 SHORTEST, LONGEST = 1e-15, 1e12  # seconds that a measurement may claim
+RESTLESS = 0.05  # benches of this project scatter less on idle cores, and far more on busy ones
 FEW = 8  # fewer cases do not tell how restless a machine was
 SIZES = ("m", "n", "k", "d", "batch_size")
 
@@ -92,6 +93,11 @@ class ResultFile:
         """
         spreads = sorted(case.iqr / case.median for case in self.cases if case.iqr is not None)
         return spreads[len(spreads) * 3 // 4] if len(spreads) >= FEW else None
+
+    @property
+    def is_restless(self) -> bool:
+        """Whether the machine was busy with something else while this was measured."""
+        return self.unrest is not None and self.unrest > RESTLESS
 
     def reference_of(self, case: Case) -> Case | None:
         """The case that this one's ladder names as its BLAS or peer, in this file."""

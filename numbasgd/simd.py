@@ -385,15 +385,21 @@ def like(typingctx: Any, v: Any, other: Any) -> Any:
     return other(v, other), codegen
 
 
-@intrinsic
-def prefetch(typingctx: Any, array: Any, offset: Any) -> Any:
-    """Ask for the cache line of ``array[offset]``; harmless past the end."""
+def _prefetch(name: str, doc: str, locality: int) -> Any:
+    def typed(typingctx: Any, array: Any, offset: Any) -> Any:
+        def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+            byte = ir.IntType(8).as_pointer()
+            p = builder.bitcast(_pointer(context, builder, array, args[0], args[1]), byte)
+            ask = _intrinsic(builder, "llvm.prefetch.p0", ir.VoidType(), [byte, _I32, _I32, _I32])
+            builder.call(ask, [p, ir.Constant(_I32, 0), ir.Constant(_I32, locality), ir.Constant(_I32, 1)])
+            return context.get_dummy_value()
 
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        byte = ir.IntType(8).as_pointer()
-        p = builder.bitcast(_pointer(context, builder, array, args[0], args[1]), byte)
-        ask = _intrinsic(builder, "llvm.prefetch.p0", ir.VoidType(), [byte, _I32, _I32, _I32])
-        builder.call(ask, [p, ir.Constant(_I32, 0), ir.Constant(_I32, 3), ir.Constant(_I32, 1)])
-        return context.get_dummy_value()
+        return types.void(array, types.intp), codegen
 
-    return types.void(array, types.intp), codegen
+    typed.__name__ = typed.__qualname__ = name
+    typed.__doc__ = doc
+    return intrinsic(typed)
+
+
+prefetch = _prefetch("prefetch", "Ask for the cache line of ``array[offset]``; harmless past the end.", 3)
+prefetch_near = _prefetch("prefetch_near", "The same, into the second level of cache and not the first.", 2)

@@ -1,6 +1,7 @@
 """Rows of many vector registers: x, w and g pass through piece by piece; contracts in ``cpu.py``.
 
-Four rows are worked on at once, so that a piece of w or g that is loaded serves four rows.
+Their dot products are made row by row, which reads memory as one stream, and then four rows are added to g
+together, so that a piece of g is loaded and stored once for four rows, which the first pass left in cache.
 """
 
 from __future__ import annotations
@@ -14,7 +15,22 @@ import numpy as np
 from numbasgd.jit import jit
 from numbasgd.sgd.rows import CHUNK, LINE, gather
 from numbasgd.sgd.update import Step, make_average, make_update, make_update_intercept
-from numbasgd.simd import add, fill, fma, load, load_first, mul, pointer, prefetch, store, total
+from numbasgd.simd import (
+    add,
+    fill,
+    fma,
+    load,
+    load_first,
+    mul,
+    pointer,
+    prefetch,
+    prefetch_near,
+    store,
+    total,
+)
+
+BLOCK = 4  # rows that are worked on together
+AHEAD_BYTES = 2048  # how far ahead memory is asked for when rows are taken as they lie
 
 
 def make_sums(
@@ -22,48 +38,38 @@ def make_sums(
 ) -> SimpleNamespace:
     """``dot`` and ``sum_rows`` for rows of any number of columns, and what ``make_steps`` needs."""
     per_line = LINE // np.dtype(T).itemsize
+    has_two_lines = lanes == per_line  # in half of what four registers take
+    AHEAD = AHEAD_BYTES // np.dtype(T).itemsize
 
     @jit(variant=variant, forceinline=True)
-    def dot(X, at, d, w):
-        whole = d // lanes * lanes
-        z0 = fill(T(0), lanes)
-        z1 = z0
-        j = 0
-        while j + 2 * lanes <= whole:
-            z0 = fma(load(X, at + j, lanes), load(w, j, lanes), z0)
-            z1 = fma(load(X, at + j + lanes, lanes), load(w, j + lanes, lanes), z1)
-            j += 2 * lanes
-        if j < whole:
-            z0 = fma(load(X, at + j, lanes), load(w, j, lanes), z0)
-        if whole < d:
-            z1 = fma(load_first(X, at + whole, lanes, d - whole), load(w, whole, lanes), z1)
-        return total(add(z0, z1))
-
-    @jit(variant=variant, forceinline=True)
-    def dot_four(X, d, a0, a1, a2, a3, w, ahead, p0, p1, p2, p3):
-        """x . w for the four rows that begin at a0, ..., a3; meanwhile asks for those at p0, ..., p3."""
+    def dot_ahead(X, at, d, w, ahead, p):
+        """x . w for the row that begins at ``at``; meanwhile asks for d / 2 entries from p on."""
         whole = d // lanes * lanes
         zero = fill(T(0), lanes)
         z0, z1, z2, z3 = zero, zero, zero, zero
-        for j in range(0, whole, lanes):
+        j = 0
+        while j + 4 * lanes <= whole:
             if ahead > 0:
-                prefetch(X, p0 + j)
-                prefetch(X, p1 + j)
-                prefetch(X, p2 + j)
-                prefetch(X, p3 + j)
-            wv = load(w, j, lanes)
-            z0 = fma(load(X, a0 + j, lanes), wv, z0)
-            z1 = fma(load(X, a1 + j, lanes), wv, z1)
-            z2 = fma(load(X, a2 + j, lanes), wv, z2)
-            z3 = fma(load(X, a3 + j, lanes), wv, z3)
+                prefetch_near(X, p + j // 2)
+                if has_two_lines:
+                    prefetch_near(X, p + j // 2 + per_line)
+            z0 = fma(load(X, at + j, lanes), load(w, j, lanes), z0)
+            z1 = fma(load(X, at + j + lanes, lanes), load(w, j + lanes, lanes), z1)
+            z2 = fma(load(X, at + j + 2 * lanes, lanes), load(w, j + 2 * lanes, lanes), z2)
+            z3 = fma(load(X, at + j + 3 * lanes, lanes), load(w, j + 3 * lanes, lanes), z3)
+            j += 4 * lanes
+        while j < whole:
+            if ahead > 0:
+                prefetch_near(X, p + j // 2)
+            z0 = fma(load(X, at + j, lanes), load(w, j, lanes), z0)
+            j += lanes
         if whole < d:
-            rest = d - whole
-            wv = load(w, whole, lanes)
-            z0 = fma(load_first(X, a0 + whole, lanes, rest), wv, z0)
-            z1 = fma(load_first(X, a1 + whole, lanes, rest), wv, z1)
-            z2 = fma(load_first(X, a2 + whole, lanes, rest), wv, z2)
-            z3 = fma(load_first(X, a3 + whole, lanes, rest), wv, z3)
-        return total(z0), total(z1), total(z2), total(z3)
+            z1 = fma(load_first(X, at + whole, lanes, d - whole), load(w, whole, lanes), z1)
+        return total(add(add(z0, z1), add(z2, z3)))
+
+    @jit(variant=variant, forceinline=True)
+    def dot(X, at, d, w):
+        return dot_ahead(X, at, d, w, 0, 0)
 
     @jit(variant=variant, forceinline=True)
     def add_row(X, at, d, r, g):
@@ -76,14 +82,28 @@ def make_sums(
             store(g, whole, fma(rv, load_first(X, at + whole, lanes, d - whole), load(g, whole, lanes)))
 
     @jit(variant=variant, forceinline=True)
-    def add_four(X, d, a0, a1, a2, a3, r0, r1, r2, r3, g):
-        """g += r0 * x_0 + r1 * x_1 + r2 * x_2 + r3 * x_3; the sum of four is made before g is touched."""
-        whole = d // lanes * lanes
-        v0, v1, v2, v3 = fill(r0, lanes), fill(r1, lanes), fill(r2, lanes), fill(r3, lanes)
-        for j in range(0, whole, lanes):
+    def add_part(X, start, stop, a0, a1, a2, a3, v0, v1, v2, v3, g, ahead, p):
+        """The columns start <= j < stop, whole registers, of ``add_four``; asks for what lies from p on."""
+        for j in range(start, stop, lanes):
+            if ahead > 0:
+                prefetch_near(X, p + 2 * (j - start))
+                if has_two_lines:
+                    prefetch_near(X, p + 2 * (j - start) + per_line)
             one = fma(v1, load(X, a1 + j, lanes), mul(v0, load(X, a0 + j, lanes)))
             two = fma(v3, load(X, a3 + j, lanes), mul(v2, load(X, a2 + j, lanes)))
             store(g, j, add(load(g, j, lanes), add(one, two)))
+
+    @jit(variant=variant, forceinline=True)
+    def add_four(X, d, a0, a1, a2, a3, r0, r1, r2, r3, g, ahead, p2, p3):
+        """g += r0 * x_0 + r1 * x_1 + r2 * x_2 + r3 * x_3; the sum of four is made before g is touched.
+
+        Meanwhile asks for the rows at p2 and p3.
+        """
+        whole = d // lanes * lanes
+        half = whole // (2 * lanes) * lanes
+        v0, v1, v2, v3 = fill(r0, lanes), fill(r1, lanes), fill(r2, lanes), fill(r3, lanes)
+        add_part(X, 0, half, a0, a1, a2, a3, v0, v1, v2, v3, g, ahead, p2)
+        add_part(X, half, whole, a0, a1, a2, a3, v0, v1, v2, v3, g, ahead, p3)
         if whole < d:
             rest = d - whole
             one = fma(
@@ -102,28 +122,37 @@ def make_sums(
 
     @jit(variant=variant, forceinline=True)
     def sum_chunk(X, d, stride, y, s, rows, n_rows, start, stop, ahead, w, b, g):
-        """g += sum of slope_i * x_i over at most CHUNK rows; returns the sum of slope_i."""
+        """g += sum of slope_i * x_i over at most CHUNK rows; returns the sum of slope_i.
+
+        What is asked for ahead is spread evenly over both passes over a block, or memory would idle during the
+        second: half a row with each dot product, two rows with the sum.
+        """
         gb = T(0)
         last = n_rows - 1
         is_ordered = n_rows == 0
+        half = d // 2
         t = start
-        while t + 4 <= stop:
+        while t + BLOCK <= stop:
             if is_ordered:
                 i0, i1, i2, i3 = t, t + 1, t + 2, t + 3
-                l0, l1, l2, l3 = t + ahead, t + 1 + ahead, t + 2 + ahead, t + 3 + ahead
             else:
                 i0, i1, i2, i3 = rows[t], rows[t + 1], rows[t + 2], rows[t + 3]
-                l0, l1 = rows[min(t + ahead, last)], rows[min(t + 1 + ahead, last)]
-                l2, l3 = rows[min(t + 2 + ahead, last)], rows[min(t + 3 + ahead, last)]
+            a0, a1, a2, a3 = i0 * stride, i1 * stride, i2 * stride, i3 * stride
+            if is_ordered:
+                p0, p1, p2, p3 = a0 + AHEAD, a1 + AHEAD, a2 + AHEAD, a3 + AHEAD
+            else:
+                l0, l1 = rows[min(t + BLOCK, last)], rows[min(t + BLOCK + 1, last)]
+                l2, l3 = rows[min(t + BLOCK + 2, last)], rows[min(t + BLOCK + 3, last)]
+                p0, p1, p2, p3 = l0 * stride, l1 * stride, l2 * stride, l3 * stride
                 if ahead > 0:
                     prefetch(y, l0)
                     prefetch(y, l1)
                     prefetch(y, l2)
                     prefetch(y, l3)
-            a0, a1, a2, a3 = i0 * stride, i1 * stride, i2 * stride, i3 * stride
-            z0, z1, z2, z3 = dot_four(
-                X, d, a0, a1, a2, a3, w, ahead, l0 * stride, l1 * stride, l2 * stride, l3 * stride
-            )
+            z0 = dot_ahead(X, a0, d, w, ahead, p0)
+            z1 = dot_ahead(X, a1, d, w, ahead, p0 + half)
+            z2 = dot_ahead(X, a2, d, w, ahead, p1)
+            z3 = dot_ahead(X, a3, d, w, ahead, p1 + half)
             r0, r1 = T(slope(z0 + b, y[i0])), T(slope(z1 + b, y[i1]))
             r2, r3 = T(slope(z2 + b, y[i2])), T(slope(z3 + b, y[i3]))
             if is_weighted:
@@ -131,13 +160,13 @@ def make_sums(
                 r1 *= s[i1]
                 r2 *= s[i2]
                 r3 *= s[i3]
-            add_four(X, d, a0, a1, a2, a3, r0, r1, r2, r3, g)
+            add_four(X, d, a0, a1, a2, a3, r0, r1, r2, r3, g, ahead, p2, p3)
             gb += (r0 + r1) + (r2 + r3)
-            t += 4
+            t += BLOCK
         while t < stop:
             i = t if is_ordered else rows[t]
             if ahead > 0 and not is_ordered:
-                later = rows[min(t + ahead, last)]
+                later = rows[min(t + BLOCK, last)]
                 fetch(X, d, later * stride)
                 prefetch(y, later)
             r = T(slope(dot(X, i * stride, d, w) + b, y[i]))

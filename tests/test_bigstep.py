@@ -27,8 +27,7 @@ CASES = {
 
 # Each of these kernels is compiled.
 NAMES = [
-    pytest.param(name, marks=() if name in ("all-rows", "shuffled", "windows") else pytest.mark.slow)
-    for name in CASES
+    pytest.param(name, marks=() if name in ("all-rows", "shuffled") else pytest.mark.slow) for name in CASES
 ]
 
 

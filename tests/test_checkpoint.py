@@ -123,7 +123,13 @@ def test_killed_while_writing(point, number, tmp_path):
 
 @forks
 @pytest.mark.parametrize(
-    "name", ["held-out", "stops-early", "classes", pytest.param("wide", marks=pytest.mark.slow), "all-rows"]
+    "name",
+    [
+        "held-out",
+        "stops-early",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("classes", "wide")),
+        "all-rows",
+    ],
 )
 def test_killed_again_and_again_at_drawn_steps_and_points(name, tmp_path):
     path = tmp_path / "run.fit"

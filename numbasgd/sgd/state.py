@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from numbasgd.sgd.run import Run
 
 _name = functools.cache(str)  # of a dtype, which NumPy puts together anew each time
-_SAMPLED = 500  # rows, and columns, that are hashed
+_SAMPLED = 1000  # rows, and columns, that are hashed
 
 
 class State(NamedTuple):
@@ -54,9 +54,9 @@ def freeze(run: Run, lrs: np.ndarray, data: dict[str, Any]) -> State:
     """The state of a run between two steps, for a file or a later call; may be called whenever Python runs."""
     d, size, book, scale = run.d, run.size, run.book, run.scale
     return State(
-        weights=run.state[:, [*range(d), size]],
+        weights=_unpadded(run.state, d, size),
         counts=run.count.copy(),
-        best=book.best[[*range(d), size]],
+        best=_unpadded(book.best, d, size),
         best_watched=book.best_watched,
         stale=book.stale,
         limit=run.limit,
@@ -69,6 +69,11 @@ def freeze(run: Run, lrs: np.ndarray, data: dict[str, Any]) -> State:
         scale=np.empty((2, 0)) if scale is None else np.array([scale.mean, scale.spread]),
         data=data,
     )
+
+
+def _unpadded(row: np.ndarray, d: int, size: int) -> np.ndarray:
+    """The weights and the intercept of one or more rows of the state, copied."""
+    return np.concatenate([row[..., :d], row[..., size : size + 1]], axis=-1)
 
 
 def restore(run: Run, state: State) -> None:
@@ -86,7 +91,7 @@ def restore(run: Run, state: State) -> None:
 
 
 def data_mark(X: np.ndarray, y: np.ndarray, s: np.ndarray) -> dict[str, Any]:
-    """What tells data from other data: shape, dtype and a hash of up to 500 evenly spaced rows and columns.
+    """What tells data from other data: shape, dtype and a hash of up to 1000 evenly spaced rows and columns.
 
     s : sample weights, or of length 0.
     """

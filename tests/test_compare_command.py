@@ -24,6 +24,13 @@ def command(monkeypatch, capsys):
     return call
 
 
+def test_the_cases_that_differ_are_named(command, tmp_path):
+    a, b = save(tmp_path, "a.json", document()), save(tmp_path, "b.json", document(scale=2))
+    out = command(a, b)[1]
+    assert "B against A: 6 slower." in out and "  matmul[full-f32-256-one]: 2.00x slower\n" in out
+    assert "B against A: 6 same." in command(a, a)[1]
+
+
 def test_the_command_prints_tables(command, tmp_path):
     a = save(tmp_path, "a.json", document())
     b = save(tmp_path, "b.json", document(scale=0.5, machine=other_machine()))

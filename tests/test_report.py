@@ -161,6 +161,16 @@ def test_drawing_leaves_matplotlib_as_it_was_and_uses_the_axes_it_gets():
     assert dict(rcParams) == before
 
 
+def test_bars_begin_at_nothing_unless_the_short_ones_would_not_be_seen():
+    near = pictures.bars(["a", "b"], {"one": [9.0, 10.0]}, unit="GB/s")
+    assert (near.get_xscale(), near.get_xlim()[0], near.get_xlabel()) == ("linear", 0, "GB/s")
+    far = pictures.bars(["a", "b"], {"one": [0.1, 10.0]}, unit="GB/s")
+    assert (far.get_xscale(), far.get_xlabel()) == ("log", "GB/s (logarithmic)")
+    far.figure.draw_without_rendering()
+    assert {"0.1", "1", "10"} <= {label.get_text() for label in far.get_xticklabels()}
+    assert pictures.bars(["a"], {"one": [None]}, unit="s").get_xscale() == "linear"
+
+
 def test_reading_and_comparing_do_not_import_matplotlib(tmp_path):
     code = "import sys, numbasgd.report.pictures, numbasgd.report.readme; print('matplotlib' in sys.modules)"
     env = {**os.environ, "PYTHONPATH": str(ROOT)}

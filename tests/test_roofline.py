@@ -168,7 +168,7 @@ def quickly(monkeypatch):
     )
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.slow)])
 def test_every_rung_and_the_gradient_are_placed(quickly, dtype):
     found = roofline.measure(dtype, quick=True)
     on_cpu = [name for name, rung in ladder.RUNGS.items() if "cpu" in rung.devices]
@@ -197,11 +197,11 @@ def test_the_command(quickly, capsys, tmp_path):
     assert "multiply-add peak 100 GFLOP/s" in said
     assert "50 x 3" in said and "blocked" in said
     assert (tmp_path / "r.svg").stat().st_size > 10_000
-    assert cli.main(["roofline", "--json", "--dtype", "float64"]) == 0
+    assert cli.main(["roofline", "--json", "--dtype", "float32"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert found["dtype"] == "float64"
+    assert found["dtype"] == "float32"
     assert found["limits"]["schema"] == 1
-    assert all(point["roof"] <= 50 * (1 + 1e-12) for point in found["points"])
+    assert all(point["roof"] <= 100 * (1 + 1e-12) for point in found["points"])
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,9 @@ def run(args: argparse.Namespace) -> int:
     print(render(_tables(found)), end="")
     print(
         f"\nMeasured in {found.limits['seconds']:.0f} s and checked. A value is the median of the fastest "
-        "quarter of the rounds, since others can only slow a round down. Bytes as STREAM counts them."
+        "quarter of the rounds, since others can only slow a round down. Bytes as STREAM counts them.\n"
+        "A load of a level walks at random through a few pages at a time; a chase goes through all of them, "
+        "and so pays for the search of pages, too."
     )
     return 0
 

@@ -39,7 +39,7 @@ class Effort(NamedTuple):
     """How long to measure.
 
     n_turns : turns of each probe, of ``rounds`` rounds.  least : seconds that a round lasts at least.
-    seconds : no further turn begins after so many.
+    seconds : after so many nothing follows but the first turn of each.
     """
 
     n_turns: int
@@ -53,9 +53,9 @@ def turns(probes: Iterable[Probe], effort: Effort) -> None:
     probes = list(probes)
     end = perf_counter() + effort.seconds
     for turn in range(effort.n_turns):
-        if turn and perf_counter() > end:
-            break
         for probe in probes:
+            if turn and perf_counter() > end:
+                return
             if probe.prepare is not None:
                 probe.prepare()
             if probe.repeats:

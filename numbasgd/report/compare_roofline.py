@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from numbasgd.report.bounds import Limits
 from numbasgd.report.compare import Comparison
-from numbasgd.report.figures import new_figure
+from numbasgd.report.figures import new_figure, plain_ticks
 from numbasgd.report.machine_text import letter
 from numbasgd.report.measure import Measure
 from numbasgd.report.results import Case
@@ -155,7 +155,9 @@ def _draw_points(ax: Axes, points: Sequence[Point]) -> None:
     ax.set_xlabel("intensity: operations per byte of compulsory traffic (logarithmic)")
     ax.set_ylabel("GFLOP/s (logarithmic)")
     ax.spines[["top", "right"]].set_visible(False)
-    ax.legend(frameon=False, fontsize=8, loc="lower right", ncols=4)
+    plain_ticks(ax.xaxis)
+    plain_ticks(ax.yaxis)
+    ax.legend(frameon=False, fontsize=8, loc="lower right", bbox_to_anchor=(1, 1), ncols=4, borderaxespad=0.2)
 
 
 def _labels(points: Sequence[Point]) -> list[tuple[float, str]]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
 
 from numbasgd.report.compare import Comparison, Row
-from numbasgd.report.estimate import FASTER, SCATTER, SLOWER
+from numbasgd.report.estimate import CANNOT_TELL, FASTER, SAME, SCATTER, SLOWER
 from numbasgd.report.machine_text import letter
-from numbasgd.report.measure import NOT_COMPARABLE, Change, Measure
+from numbasgd.report.measure import NOT_COMPARABLE, REFERENCE, Change, Measure
 from numbasgd.report.tables import Table, number, printable
 
 _WHAT = {
@@ -19,6 +20,8 @@ _WHAT = {
     "peak": "shares of each machine's measured FMA peak",
     "roofline": "shares of what each machine's roofline allows",
 }
+ORDER = (FASTER, SLOWER, SAME, CANNOT_TELL, REFERENCE, NOT_COMPARABLE)  # of verdicts, as they are told
+MOST = 30  # cases that are named one by one
 _UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns"))
 
 
@@ -49,7 +52,21 @@ def flat_table(comparison: Comparison) -> Table:
 
 def notes(comparison: Comparison) -> list[str]:
     """What a reader must know besides the tables."""
-    return reading(comparison) + gaps(comparison)
+    return tallies(comparison) + reading(comparison) + gaps(comparison)
+
+
+def tallies(comparison: Comparison) -> list[str]:
+    """How many verdicts of each sort, and which cases were told apart, for each side against the first."""
+    said = []
+    for place in range(1, len(comparison.sides)):
+        changes = [(row.id, change) for row in comparison.rows if (change := row.changes[place - 1])]
+        count = Counter(change.verdict for _, change in changes)
+        told = ", ".join(f"{count[verdict]} {verdict}" for verdict in ORDER if count[verdict])
+        said.append(f"{letter(place)} against A: {told or 'no case in common'}.")
+        said += [printable(f"  {id_}: {words(c)}") for id_, c in changes if c.verdict in (FASTER, SLOWER)][
+            :MOST
+        ]
+    return said
 
 
 def reading(comparison: Comparison) -> list[str]:

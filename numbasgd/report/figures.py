@@ -35,6 +35,16 @@ def new_figure(width: float, height: float) -> Any:
     return Figure(figsize=(width, height), layout="constrained")
 
 
+def plain_ticks(axis: Any) -> None:
+    """Write out the ticks of a logarithmic axis, at 1, 2, 5, 10, ...; over many decades every tenth only."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    low, high = axis.get_view_interval()
+    axis.set_major_locator(LogLocator(subs=(1.0,) if high > 1000 * low else (1.0, 2.0, 5.0)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
 def check_path(path: str | Path) -> Path:
     """``path`` if a picture can be saved there; to be called before the work, not after.
 

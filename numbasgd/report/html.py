@@ -14,15 +14,13 @@ from typing import Any
 
 from numbasgd.report import compare_text, machine_text
 from numbasgd.report.compare import Comparison
-from numbasgd.report.estimate import CANNOT_TELL, FASTER, SAME, SLOWER
+from numbasgd.report.estimate import CANNOT_TELL, FASTER, SLOWER
 from numbasgd.report.html_style import SCRIPT, STYLE
 from numbasgd.report.html_tables import CLASSES, ladder_table, means_table, plain_table
 from numbasgd.report.machine_text import letter
 from numbasgd.report.markup import Markup, join, tag
-from numbasgd.report.measure import NOT_COMPARABLE, REFERENCE
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
-_ORDER = (FASTER, SLOWER, SAME, CANNOT_TELL, REFERENCE, NOT_COMPARABLE)
 _INK = "#010203"  # drawn in, and replaced by the page's own colour of text
 
 
@@ -51,17 +49,24 @@ def page(comparison: Comparison) -> str:
 
 
 def _tallies(comparison: Comparison) -> Markup:
-    """How many verdicts of each sort, for each side against the first."""
+    """How many verdicts of each sort, and which cases were told apart, for each side against the first."""
     lines = []
     for place in range(1, len(comparison.sides)):
         changes = [row.changes[place - 1] for row in comparison.rows]
         count = Counter(change.verdict for change in changes if change)
         pills = [
             tag("span", f"{count[said]} {said}", class_=f"verdict {CLASSES[said]}")
-            for said in _ORDER
+            for said in compare_text.ORDER
             if count[said]
         ]
         lines.append(tag("p", f"{letter(place)} against A: ", *pills, class_="tally"))
+        told = [
+            tag("li", f"{row.id}: ", tag("span", compare_text.words(change), class_=CLASSES[change.verdict]))
+            for row in comparison.rows
+            if (change := row.changes[place - 1]) and change.verdict in (FASTER, SLOWER)
+        ]
+        if told:
+            lines.append(tag("ul", *told[: compare_text.MOST], class_="plain"))
     return join(*lines)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from numbasgd.machine.fingerprint import size
-from numbasgd.report.figures import new_figure
+from numbasgd.report.figures import new_figure, plain_ticks
 
 if TYPE_CHECKING:
     from numbasgd.report.memory import Memory, Row
@@ -40,7 +40,11 @@ def _latency(ax: Any, memory: Memory) -> None:
     ax.fill_between(sizes, [p["low"] for p in points], [p["high"] for p in points], color=COLOURS[0], alpha=0.2)
     ax.plot(sizes, [p["value"] for p in points], ".-", color=COLOURS[0])
     _logarithmic(ax)
-    _title(ax, "The first access costs", "One load that must wait for the load before it.")
+    _title(
+        ax,
+        "The first access costs",
+        "One load that must wait for the load before it, in a few pages at a time.",
+    )
     ax.set_ylabel("ns a load")
     _sizes(ax, sizes, memory)
 
@@ -108,7 +112,8 @@ def _words(ax: Any, memory: Memory) -> None:
     ax.text(0, 0.9, "\n".join(lines), va="top", fontsize=10, family="monospace", transform=ax.transAxes)
     cpu = memory.machine["cpu"]["model"].replace("$", r"\$")
     told = (
-        f"{cpu}, one thread, float32.\nDotted lines: where the sweep found a cache to end.\n"
+        f"{cpu}, one thread, float32.\nDotted lines: where the sweep found a cache to end, the last one\n"
+        "by bandwidth where others keep it from being seen here.\n"
         "The value is the median of the fastest quarter of the rounds;\nthe band reaches from the fastest "
         "to the upper quartile."
     )
@@ -124,14 +129,8 @@ def _title(ax: Any, claim: str, how: str) -> None:
 
 
 def _logarithmic(ax: Any) -> None:
-    """A vertical axis with ticks at 1, 2, 5, 10, ..., written out; every tenth only over many decades."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
     ax.set_yscale("log")
-    low, high = ax.get_ylim()
-    ax.yaxis.set_major_locator(LogLocator(subs=(1.0,) if high > 1000 * low else (1.0, 2.0, 5.0)))
-    ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    ax.yaxis.set_minor_formatter(NullFormatter())
+    plain_ticks(ax.yaxis)
 
 
 def _sizes(ax: Any, sizes: Sequence[int], memory: Memory) -> None:

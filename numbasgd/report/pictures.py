@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from numbasgd.report.compare import Comparison
 from numbasgd.report.compare_roofline import COLOURS, PANEL, panels, plot_rooflines
-from numbasgd.report.figures import new_axes, new_figure
+from numbasgd.report.figures import new_axes, new_figure, plain_ticks
 from numbasgd.report.machine_text import letter
 from numbasgd.report.tables import number, printable
 
@@ -20,14 +20,16 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST_LADDERS = 12
+WIDE = 30  # longest over shortest bar from which on an axis is logarithmic
 
 
 def bars(
     labels: Sequence[str], series: Mapping[str, Sequence[float | None]], *, unit: str, ax: Axes | None = None
 ) -> Axes:
-    """Horizontal bars on a logarithmic axis, one group per label, one bar per series, figures beside them.
+    """Horizontal bars, one group per label, one bar per series, figures beside them.
 
-    A None leaves its bar out.
+    A None leaves its bar out.  The axis is logarithmic where bars differ so much that the short ones would not
+    be seen; else it begins at 0, since how long a logarithmic bar looks depends on where its axis begins.
     """
     if ax is None:
         ax = new_axes(8, min(1 + 0.3 * len(labels) * max(1, len(series)), 40))
@@ -44,9 +46,14 @@ def bars(
         ax.bar_label(drawn, labels=[number(v) for _, v in there], padding=3, fontsize=8)
     ax.set_yticks(range(len(labels)), [_plain(label) for label in labels])
     ax.invert_yaxis()
-    ax.set_xscale("log")
+    drawn_values = [v for values in series.values() for v in values if v is not None]
     ax.margins(x=0.12)
-    ax.set_xlabel(f"{unit} (logarithmic)")
+    if drawn_values and max(drawn_values) > WIDE * min(drawn_values) > 0:
+        ax.set_xscale("log")
+        ax.set_xlim(min(drawn_values) / 3)
+        plain_ticks(ax.xaxis)
+        unit += " (logarithmic)"
+    ax.set_xlabel(unit)
     ax.spines[["top", "right"]].set_visible(False)
     if len(series) > 1:
         ax.legend(

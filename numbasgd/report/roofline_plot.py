@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from numbasgd.machine.fingerprint import size
-from numbasgd.report.figures import new_axes
+from numbasgd.report.figures import new_axes, plain_ticks
 
 if TYPE_CHECKING:
     from numbasgd.report.roofline import Point, Roofline
@@ -50,6 +50,7 @@ def plot_roofline(roofline: Roofline, ax: Any = None) -> Any:
         _names(ax, chosen, colour, left, right, is_left=i == 0 and len(groups) > 1)
     ax.set_xlabel("arithmetic intensity: operations for each byte that must travel (log scale)")
     ax.set_ylabel("GFLOP/s (log scale)")
+    plain_ticks(ax.yaxis)
     ax.grid(visible=True, alpha=0.2)
     ax.set_axisbelow(True)
     ax.spines[["top", "right"]].set_visible(False)

@@ -121,6 +121,17 @@ def pointer(typingctx: Any, array: Any, offset: Any) -> Any:
     return place(array, types.intp), codegen
 
 
+@intrinsic
+def place(typingctx: Any, address: Any, like: Any) -> Any:
+    """The numbers of the type of ``like`` at an address, as a ``pointer``."""
+    found = types.CPointer(like)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.inttoptr(args[0], context.get_value_type(found))
+
+    return found(types.intp, like), codegen
+
+
 def _parts(builder: ir.IRBuilder, vec: Any, value: Any) -> list[Any]:
     """The registers of one ``Vector``, or of a tuple of them."""
     return cgutils.unpack_tuple(builder, value, vec.count) if isinstance(vec, types.UniTuple) else [value]

@@ -156,7 +156,7 @@ def test_a_file_is_trained_on_without_a_copy(order, lr, file):
     assert isinstance(X, np.memmap) and not X.flags.writeable
     assert X.flags.f_contiguous == (order == "fortran")
     y = np.array(X[:, 0])
-    train(X[:100], y[:100], lr=lr)  # whatever the first call compiles and imports
+    train(X[:200_000], y[:200_000], lr=lr)  # whatever the first call compiles, imports and starts
     tracemalloc.start()
     fit = train(X, y, batch_size=1000, lr=lr, epochs=1, seed=0)
     _, peak = tracemalloc.get_traced_memory()

@@ -108,6 +108,7 @@ class Product:
         self._need = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(self._compile)
         self._set(_NEED, ctypes.cast(self._need, ctypes.c_void_p).value or 0)
         self.is_ready = False
+        threads.need_workspace(self.tiles.work_bytes + HEADER)
 
     def _set(self, offset: int, address: int) -> None:
         self.words[offset // 8] = address
@@ -121,7 +122,6 @@ class Product:
                 self._prepare()
 
     def _prepare(self) -> None:
-        threads.need_workspace(self.tiles.work_bytes + HEADER)
         size, lanes = self.tiles.size, self.tiles.lanes
         choose = compiled(self.tiles.make_choose(), *self.tiles.numbers)
         dispatch = _make_dispatch(size, lanes, self.table, choose)

@@ -257,7 +257,7 @@ def make_choose(
                 x = max(8 * LANES, L2 * 3 // 8 // (k * SIZE) // unit * unit)
                 return WIDE, x, 0, 0
             if k * n * SIZE <= IN_PLACE and m * k * SIZE <= L3 // 4:
-                # Cut evenly, five vectors are 3 and 2, the rest 4 and 3 at most: no panel is lower than its kernel.
+                # Five vectors are cut into 3 and 2, all others into panels of 4 and 3.
                 nv = 2 if n <= 2 * LANES else 3 if 4 * LANES < n <= 5 * LANES else 4
                 if not ROOMY:
                     nv = 2

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from numbasgd.jit import jit
-from numbasgd.sgd.cpu import kernels
+from numbasgd.sgd import parts
 from numbasgd.sgd.rows import CHUNK
 from numbasgd.sgd.sampling import SAMPLINGS, WINDOW, fill_order
 from numbasgd.sgd.update import Step, make_average, make_update, make_update_intercept
@@ -42,28 +42,11 @@ def window_rows(n: int, d: int) -> int:
 
 
 @functools.cache
-def make_big(
-    loss: str, d: int, dtype: np.dtype, is_weighted: bool, is_gathered: bool, step: Step
-) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """``add_part`` and ``finish``; contracts in ``cpu.py``."""
-    made = kernels(loss, d, dtype, is_weighted, is_gathered)
-    sum_rows, lanes = made.sums.sum_rows, made.lanes
-    variant = f"{made.variant}_{step}"
+def make_finish(dtype: np.dtype, lanes: int, step: Step) -> Callable[..., Any]:
+    """What ends a big step; contracts in ``cpu.py``."""
+    variant = f"{dtype.name}_{lanes}_{step}"
     update, update_b, average = make_update(step, lanes), make_update_intercept(step), make_average(lanes)
     has_momentum, is_averaged, T = step.momentum != "", step.is_averaged, dtype.type
-
-    @jit(variant=made.variant)
-    def add_part(X, d, base, si, sj, y, s, rows, start, stop, ahead, state, g, work, wide):
-        """g += (sum of slope_i * x_i, sum of slope_i) over positions start <= t < stop; g is in float64."""
-        size = state.shape[1] - lanes
-        gb = sum_rows(
-            pointer(X, 0), d, base, si, sj, pointer(y, 0), pointer(s, 0), pointer(rows, 0), rows.shape[0],
-            start, stop, ahead, pointer(state, 0), state[0, size], pointer(work, 0), pointer(wide, 0),
-            pointer(work, 2 * size),
-        )  # fmt: skip
-        for j in range(size):
-            g[j] += work[j]
-        g[size] += gb
 
     @jit(variant=variant)
     def finish(g, n_rows, lr, mu, l2, l1, with_b, is_early, samples, state, count, work):
@@ -96,7 +79,7 @@ def make_big(
             state[3] = 0
         count[1] = samples
 
-    return add_part, finish
+    return finish
 
 
 class BigSteps:
@@ -105,9 +88,9 @@ class BigSteps:
     def __init__(self, run: Run) -> None:
         self.run = run
         problem, rows = run.problem, run.problem.rows
-        self._add_part, self._finish = make_big(
-            problem.loss, rows.d, problem.y.dtype, problem.s.size > 0, rows.is_gathered, run.method.step
-        )
+        self._finish = make_finish(problem.y.dtype, run.lanes, run.method.step)
+        n_threads = parts.workers(problem.threads, run.method.batch_size, rows.d)
+        self._parts = parts.Parts(problem.loss, rows, problem.y, problem.s, run.window.dtype, n_threads)
         self._part = part_rows(rows.d)
 
     def advance(self, end: int) -> None:
@@ -143,8 +126,4 @@ class BigSteps:
         )  # fmt: skip
 
     def _add(self, order: np.ndarray, start: int, stop: int, state: np.ndarray, g: np.ndarray) -> None:
-        run, problem, rows = self.run, self.run.problem, self.run.problem.rows
-        self._add_part(
-            rows.memory, rows.d, rows.base, rows.si, rows.sj, problem.y, problem.s, order, start, stop,
-            run.ahead, state, g, run.work, run.wide,
-        )  # fmt: skip
+        self._parts.add(state[0], order, start, stop, self.run.ahead, g)

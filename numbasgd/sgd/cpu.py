@@ -63,7 +63,7 @@ def kernels(
 ) -> SimpleNamespace:
     """What needs no step, for one loss and rows of ``d`` columns; see the contracts above.
 
-    ``lanes`` : floats in a register.
+    ``lanes`` : floats in a register.  ``sums`` : what the functions below, and parts, are made of.
     ``gradient(..., w, b, rows, ahead, out, work, wide)`` : the mean gradient; w and out unpadded.
     ``sum_loss(..., w, b, start, stop, work)`` : the sum of the losses of some rows, in float64.
     """
@@ -132,7 +132,10 @@ def _make_sums(
                 acc += v * sp[i] if is_weighted else v
         return acc
 
-    return SimpleNamespace(lanes=lanes, sums=sums, variant=variant, gradient=gradient, sum_loss=sum_loss)
+    return SimpleNamespace(
+        lanes=lanes, sums=sums, value=value, dtype=np.dtype(T), is_weighted=is_weighted,
+        is_gathered=is_gathered, variant=variant, gradient=gradient, sum_loss=sum_loss,
+    )  # fmt: skip
 
 
 @functools.cache

@@ -7,17 +7,26 @@ from typing import Any
 import numpy as np
 
 from numbasgd import check
+from numbasgd.sgd import parts
 from numbasgd.sgd.cpu import kernels, padded, work_for
 from numbasgd.sgd.losses import LOSSES
 from numbasgd.sgd.problem import rows_and_targets
-from numbasgd.sgd.rows import rows_of
+from numbasgd.sgd.rows import Rows, rows_of
 
 _EVERY_ROW = np.empty(0, np.int64)
 _FAR = 1 << 19  # bytes of X from which on memory is asked for ahead
 
 
 def gradient(
-    X: Any, y: Any, w: Any, b: float = 0.0, *, loss: str = "squared", rows: Any = None, device: str = "cpu"
+    X: Any,
+    y: Any,
+    w: Any,
+    b: float = 0.0,
+    *,
+    loss: str = "squared",
+    rows: Any = None,
+    threads: int | None = None,
+    device: str = "cpu",
 ) -> tuple[np.ndarray, float]:
     """The mean gradient of a loss over some rows, in one pass over them.
 
@@ -35,6 +44,9 @@ def gradient(
         See ``numbasgd.sgd.losses``; for the last two y holds two classes.
     rows : array_like of int, shape (m,), or of bool, shape (n,), optional
         The rows to take, repeated ones as often as they are named; all of them if left out.
+    threads : int, optional
+        The most threads that may work; by default as many as pay, at most one a core or
+        ``NUMBASGD_NUM_THREADS``.  The result is the same to the last bit.
     device : {"cpu", "cuda"}
 
     Returns
@@ -68,6 +80,8 @@ def gradient(
         )
     X, y, w = check.same_dtype(X, y, w)
     b = check.real(b, "b", hint="Pass the intercept as one number.")
+    if threads is not None:
+        threads = check.threads(threads)
     check.choice(device, "device", ("cpu", "cuda"))
     index = _EVERY_ROW if rows is None else _rows(rows, len(X))
     y, w = check.for_kernel(y), check.for_kernel(w)
@@ -76,8 +90,11 @@ def gradient(
         _gradient_cuda(check.for_kernel(X), y, w, b, index, out, loss)
         return out[:-1].copy(), float(out[-1])
     lies = rows_of(X)
-    compiled = kernels(loss, lies.d, X.dtype, is_gathered=lies.is_gathered)
     far = 8 if X.nbytes > _FAR else 0
+    if not parts.is_one(len(index) or len(y), lies.d):
+        _gradient_in_parts(lies, y, w, b, index, far, out, loss, threads)
+        return out[:-1].copy(), float(out[-1])
+    compiled = kernels(loss, lies.d, X.dtype, is_gathered=lies.is_gathered)
     T = X.dtype.type
     work = np.empty(work_for(lies.d, compiled.lanes, lies.is_gathered), X.dtype)
     wide = np.empty(padded(lies.d, compiled.lanes))
@@ -85,6 +102,28 @@ def gradient(
         lies.memory, lies.d, lies.base, lies.si, lies.sj, y, y[:0], w, T(b), index, far, out, work, wide
     )
     return out[:-1].copy(), float(out[-1])
+
+
+def _gradient_in_parts(
+    rows: Rows,
+    y: np.ndarray,
+    w: np.ndarray,
+    b: float,
+    index: np.ndarray,
+    far: int,
+    out: np.ndarray,
+    loss: str,
+    threads: int | None,
+) -> None:
+    n, d = len(index) or len(y), rows.d
+    sums = parts.Parts(loss, rows, y, y[:0], index.dtype, parts.workers(threads, n, d))
+    padded_w = np.zeros(sums.size + 1, y.dtype)
+    padded_w[:d] = w
+    padded_w[sums.size] = b
+    g = np.zeros(sums.size + 1)
+    sums.add(padded_w, index, 0, n, far, g)
+    g /= n
+    out[:d], out[d] = g[:d], g[sums.size]
 
 
 def _gradient_cuda(

@@ -13,7 +13,7 @@ import numpy as np
 
 from numbasgd.errors import DivergenceError
 from numbasgd.jit import uncollected
-from numbasgd.sgd import bigstep
+from numbasgd.sgd import bigstep, parts
 from numbasgd.sgd.cpu import advance_kernel, kernels, padded, work_for
 from numbasgd.sgd.rows import Rows, room_for
 from numbasgd.sgd.sampling import SAMPLINGS, WINDOW
@@ -33,37 +33,46 @@ _CACHED = 1 << 19  # bytes of X from which on memory is asked for ahead
 
 @dataclass(frozen=True)
 class Problem:
-    """The rows to fit: y and s (sample weights of mean 1, or of length 0) in the dtype of the rows."""
+    """The rows to fit: y and s (sample weights of mean 1, or of length 0) in the dtype of the rows.
+
+    threads : the most that may work on them; None for as many as pay.
+    """
 
     rows: Rows
     y: np.ndarray
     s: np.ndarray
     loss: str
+    threads: int | None = None
 
     def mean_loss(self, w: np.ndarray, b: Any) -> float:
-        """The mean loss for padded weights, in calls that do not take long."""
-        rows, n = self.rows, self.rows.n
-        evaluate = self.kernels.sum_loss
+        """The mean loss for padded weights, b behind them, in calls that do not take long."""
+        n, d = self.rows.n, self.rows.d
+        if parts.is_one(n, d):
+            return float(self._sum_loss(w, b, n)) / n
+        each = parts.part_rows(d)
+        count = max(1, _EVALUATED // (d + 8) // each) * each
+        return math.fsum(self.in_parts.loss(w, i, min(i + count, n)) for i in range(0, n, count)) / n
+
+    def _sum_loss(self, w: np.ndarray, b: Any, stop: int) -> float:
+        """The sum of the losses of the first rows."""
+        rows = self.rows
         work = np.empty(room_for(rows.d, rows.is_gathered), self.y.dtype)
-        count = max(1, _EVALUATED // (rows.d + 8))
-        parts = (
-            evaluate(
-                rows.memory,
-                rows.d,
-                rows.base,
-                rows.si,
-                rows.sj,
-                self.y,
-                self.s,
-                w,
-                b,
-                i,
-                min(i + count, n),
-                work,
-            )  # fmt: skip
-            for i in range(0, n, count)
+        return self.kernels.sum_loss(
+            rows.memory, rows.d, rows.base, rows.si, rows.sj, self.y, self.s, w, b, 0, stop, work
         )
-        return math.fsum(parts) / n
+
+    def compile(self, w: np.ndarray, b: Any) -> None:
+        """Compile, or load, what evaluates the loss."""
+        if parts.is_one(self.rows.n, self.rows.d):
+            self._sum_loss(w, b, 0)
+        else:
+            self.in_parts.loss(w, 0, 0)
+
+    @functools.cached_property
+    def in_parts(self) -> parts.Parts:
+        """How the rows are evaluated when they are many."""
+        n_threads = parts.workers(self.threads, self.rows.n, self.rows.d)
+        return parts.Parts(self.loss, self.rows, self.y, self.s, np.dtype(np.int32), n_threads)
 
     @functools.cached_property
     def kernels(self) -> Any:
@@ -200,14 +209,10 @@ class Run:
 
     def compile(self) -> None:
         """Compile, or load compiled code, outside the clock."""
-        rows = self.problem.rows
         begin = time.perf_counter()
         with uncollected:
             self._call(self.samples)
-            self.problem.kernels.sum_loss(
-                rows.memory, rows.d, rows.base, rows.si, rows.sj, self.problem.y, self.problem.s,
-                self.state[0], self.state[0, self.size], 0, 0, self.work,
-            )  # fmt: skip
+            self.problem.compile(self.state[0], self.state[0, self.size])
         self.compile_seconds = time.perf_counter() - begin
         self.entry_seconds = _shortest_entry(self.kernel, self._time_entry)
 

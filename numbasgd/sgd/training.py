@@ -61,6 +61,7 @@ def train(
     checkpoint_every: float | None = None,
     progress: bool | None = None,
     verbose: bool = False,
+    threads: int | None = None,
 ) -> Fit:
     """Fit a linear model ``z = X @ w + b`` by minibatch stochastic gradient descent.
 
@@ -137,6 +138,9 @@ def train(
         A progress line on stderr; left out, one appears for runs longer than a second on a terminal.
     verbose : bool
         A line on stderr for each evaluation.
+    threads : int, optional
+        The most threads that may work on large steps and on the loss over all rows; by default as many as
+        pay, at most one a core or ``NUMBASGD_NUM_THREADS``.  The result is the same to the last bit.
 
     Returns
     -------
@@ -203,6 +207,8 @@ def train(
     verbose = check.flag(verbose, "verbose")
     if progress is not None:
         progress = check.flag(progress, "progress")
+    if threads is not None:
+        threads = check.threads(threads)
     stopping = problem.stopping(tol, patience)
     if callback is not None and not callable(callback):
         raise TypeError(f"callback is a {type(callback).__name__}; expected a function of a Fit. Pass one.")
@@ -258,8 +264,11 @@ def train(
     held = None
     if held_out is not None:
         Xv, yv, sv = held_out
-        held = Problem(rows_of(Xv if scale is None else scale.apply(Xv)), check.for_kernel(yv), sv, loss)
-    run = Run(Problem(rows_of(Z), check.for_kernel(y), s, loss), method, scale, safe_lr, held)
+        held = Problem(
+            rows_of(Xv if scale is None else scale.apply(Xv)), check.for_kernel(yv), sv, loss, threads
+        )
+    fitted = Problem(rows_of(Z), check.for_kernel(y), s, loss, threads)
+    run = Run(fitted, method, scale, safe_lr, held)
     settings = {
         "batch_size": batch_size,
         "lr": float(given[0]),

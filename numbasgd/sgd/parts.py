@@ -1,0 +1,220 @@
+"""Sums over many rows, made in parts by one thread or several: the same bits for any number of them.
+
+Where parts begin follows from the shape of the data alone.  Each leaves its sum in a place of its own, and
+these are added up in their order, in float64, once all parts of a round are done.  So it does not matter who
+made which part; ``numbasgd.threads`` says how parts are handed out.
+"""
+
+from __future__ import annotations
+
+import functools
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from numba import types
+
+from numbasgd import native, threads
+from numbasgd.jit import jit
+from numbasgd.sgd.cpu import kernels, padded
+from numbasgd.sgd.rows import CHUNK, LINE, Rows, gather, room_for
+from numbasgd.simd import place
+
+ENTRIES = 1 << 18  # of X in a part, a row counts for 8 more: some ten microseconds
+LEAST = 64  # rows of a part at least, so that adding up the parts takes no time
+ROUND = 256  # parts whose sums are kept before they are added up
+WORTH_SHARING = 1 << 20  # entries below which starting together costs more than it gains
+_COUNT = 20  # words of the description of a job
+
+
+def part_rows(d: int) -> int:
+    """Rows of a part, whole chunks where there is a choice."""
+    rows = max(LEAST, ENTRIES // (d + 8))
+    return rows if rows < CHUNK else rows // CHUNK * CHUNK
+
+
+def is_one(n: int, d: int) -> bool:
+    """Whether so many rows are a single part."""
+    return n <= part_rows(d)
+
+
+def workers(asked: int | None, n: int, d: int) -> int:
+    """The threads for ``n`` rows: what was asked for, else as many as pay."""
+    if asked is None:
+        return threads.default() if n * (d + 8) >= WORTH_SHARING else 1
+    return asked
+
+
+@jit
+def _take_room(rooms, size):
+    """The address of a room that no other thread uses; there is one for each that may ask."""
+    while True:
+        for i in range(threads.MAX_THREADS):
+            room = rooms + i * size
+            owner = native.read(room)
+            if owner < 0:  # behind the last
+                break
+            if owner == 0 and native.swap(room, 1) == 0:
+                return room
+        native.pause()
+
+
+def make_units(made: SimpleNamespace, index: np.dtype) -> SimpleNamespace:
+    """``add`` and ``value``: one part of the gradient or of the loss, unit of the job described at ``block``.
+
+    made : what ``cpu.kernels`` gave.  index : the dtype of positions.
+    """
+    key = made.variant, index.name
+    if key not in _units:
+        _units[key] = _make_units(made, index)
+    return _units[key]
+
+
+_units: dict[tuple[str, str], SimpleNamespace] = {}
+
+
+def _make_units(made: SimpleNamespace, index: np.dtype) -> SimpleNamespace:
+    T, INDEX = made.dtype.type(0), index.type(0)
+    sum_rows, dot, lanes, value_of = made.sums.sum_rows, made.sums.dot, made.lanes, made.value
+    is_weighted, is_gathered = made.is_weighted, made.is_gathered
+    variant = f"{made.variant}_{index.name}"
+
+    @jit(variant=variant)
+    def add(block, number, work):
+        """(g, gb) at out + number * stride := sums of slope_i * x_i and of slope_i over part ``number``."""
+        X, y, s = (
+            place(native.read(block), T),
+            place(native.read(block + 8), T),
+            place(native.read(block + 16), T),
+        )
+        w, rows = place(native.read(block + 24), T), place(native.read(block + 32), INDEX)
+        d, base = native.read(block + 40), native.read(block + 48)
+        si, sj = native.read(block + 56), native.read(block + 64)
+        n_rows, start, stop = native.read(block + 72), native.read(block + 80), native.read(block + 88)
+        count, ahead = native.read(block + 96), native.read(block + 104)
+        g = place(native.read(block + 112) + number * native.read(block + 120), T)
+        room = _take_room(native.read(block + 128), native.read(block + 136))
+        size = max(1, (d + lanes - 1) // lanes) * lanes
+        start += number * count
+        g[size] = sum_rows(
+            X, d, base, si, sj, y, s, rows, n_rows, start, min(start + count, stop), ahead, w, w[size], g,
+            place(room + LINE, 0.0), place(room + LINE + 8 * size, T),
+        )  # fmt: skip
+        native.write(room, 0)
+        return 0
+
+    @jit(variant=variant)
+    def value(block, number, work):
+        """The number at out + number * stride := sum of the losses of part ``number``, rows as they lie."""
+        X, y, s = (
+            place(native.read(block), T),
+            place(native.read(block + 8), T),
+            place(native.read(block + 16), T),
+        )
+        w, rows = place(native.read(block + 24), T), place(native.read(block + 32), INDEX)
+        d, base = native.read(block + 40), native.read(block + 48)
+        si, sj = native.read(block + 56), native.read(block + 64)
+        start, stop, count = native.read(block + 80), native.read(block + 88), native.read(block + 96)
+        room = _take_room(native.read(block + 128), native.read(block + 136))
+        size = max(1, (d + lanes - 1) // lanes) * lanes
+        own = place(room + LINE + 8 * size, T)
+        b = w[size]
+        start += number * count
+        acc = 0.0
+        for c in range(start, min(start + count, stop), CHUNK):
+            e = min(c + CHUNK, start + count, stop)
+            if is_gathered:
+                gather(X, d, base, si, sj, y, s, is_weighted, rows, 0, c, e, own)
+            for i in range(c, e):
+                z = dot(own, (i - c) * d, d, w) if is_gathered else dot(X, i * si, d, w)
+                v = value_of(np.float64(z + b), np.float64(y[i]))
+                acc += v * s[i] if is_weighted else v
+        place(native.read(block + 112) + number * native.read(block + 120), 0.0)[0] = acc
+        native.write(room, 0)
+        return 0
+
+    return SimpleNamespace(add=add, value=value)
+
+
+@jit
+def run_parts(
+    function, X, d, base, si, sj, y, s, w, rows, start, stop, count, ahead, threads_, block, sums, stride,
+    rooms, room_bytes, like, g,
+):  # fmt: skip
+    """g += the sums over the parts, each ``count`` rows, of the positions start <= t < stop, in their order.
+
+    function : the address of a unit.  like : a number of the dtype that its sums have.
+    """
+    block[0], block[1], block[2] = X.ctypes.data, y.ctypes.data, s.ctypes.data
+    block[3], block[4] = w.ctypes.data, rows.ctypes.data
+    block[5], block[6], block[7], block[8], block[9] = d, base, si, sj, rows.shape[0]
+    block[11], block[12], block[13] = stop, count, ahead
+    block[14], block[15], block[16], block[17] = sums.ctypes.data, stride, rooms.ctypes.data, room_bytes
+    parts = (stop - start + count - 1) // count
+    most = sums.shape[0] // stride
+    for first in range(0, parts, most):
+        units = min(most, parts - first)
+        block[10] = start + first * count
+        threads.run(function, np.int64(block.ctypes.data), units, threads_, 1, 0)
+        for p in range(units):
+            part = place(block[14] + p * stride, like)
+            for j in range(g.shape[0]):
+                g[j] += part[j]
+
+
+class Parts:
+    """Sums of one loss over the rows of one problem, by at most ``n_threads`` threads."""
+
+    def __init__(
+        self, loss: str, rows: Rows, y: np.ndarray, s: np.ndarray, index: np.dtype, n_threads: int
+    ) -> None:
+        self.rows, self.y, self.s, self.n_threads, self.index = rows, y, s, n_threads, index
+        made = kernels(loss, rows.d, y.dtype, s.size > 0, rows.is_gathered)
+        self.units = make_units(made, index)
+        self.size = padded(rows.d, made.lanes)
+        self.stride = -(-(self.size + 1) * y.itemsize // LINE) * LINE
+        self.count = part_rows(rows.d)
+        room = LINE + 8 * self.size + room_for(rows.d, rows.is_gathered) * y.itemsize
+        self.room_bytes = -(-room // LINE) * LINE
+        self.rooms = _aligned((n_threads + 1) * self.room_bytes)
+        self.rooms[n_threads * self.room_bytes :][:8].view(np.int64)[0] = -1
+        parts = min(ROUND, max(1, -(-rows.n // self.count)))
+        self.sums = _aligned(parts * self.stride)
+        self.block = np.zeros(_COUNT, np.int64)
+
+    def add(self, w: np.ndarray, order: np.ndarray, start: int, stop: int, ahead: int, g: np.ndarray) -> None:
+        """g += (sum of slope_i * x_i, sum of slope_i) over positions start <= t < stop of ``order``.
+
+        w : padded weights and the intercept behind them.  g : float64, as long.
+        """
+        self._run(self.units.add, w, order, start, stop, ahead, self.stride, self.y.dtype.type(0), g)
+
+    def loss(self, w: np.ndarray, start: int, stop: int) -> float:
+        """The sum of the losses of the rows start <= i < stop."""
+        total = np.zeros(1)
+        self._run(self.units.value, w, np.empty(0, self.index), start, stop, 0, LINE, 0.0, total)
+        return float(total[0])
+
+    def _run(
+        self, unit: Any, w: np.ndarray, order: np.ndarray, start: int, stop: int, ahead: int, stride: int,
+        like: Any, g: np.ndarray,
+    ) -> None:  # fmt: skip
+        rows = self.rows
+        run_parts(
+            _address(unit), rows.memory, rows.d, rows.base, rows.si, rows.sj, self.y, self.s, w, order, start,
+            stop, self.count, ahead, self.n_threads, self.block, self.sums, stride, self.rooms,
+            self.room_bytes, like, g,
+        )  # fmt: skip
+
+
+@functools.cache
+def _address(unit: Any) -> int:
+    """The address of a unit, compiled now if it never was."""
+    unit.compile((types.intp,) * 3)
+    return native.address_of_compiled(unit)
+
+
+def _aligned(n_bytes: int) -> np.ndarray:
+    """Bytes, all 0, that begin at a cache line."""
+    raw = np.zeros(n_bytes + LINE, np.uint8)
+    return raw[-raw.ctypes.data % LINE :][:n_bytes]

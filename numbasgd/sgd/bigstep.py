@@ -92,8 +92,9 @@ def make_big(
                 store(lost, j, rest)
         if is_early:
             count[0] = 0
-            state[2] = state[0]
-            state[3] = 0
+            for j in range(state.shape[1]):  # whole rows at once would compile for seconds
+                state[2, j] = state[0, j]
+                state[3, j] = 0
         count[1] = samples
 
     return add_part, finish
@@ -104,11 +105,8 @@ class BigSteps:
 
     def __init__(self, run: Run) -> None:
         self.run = run
-        problem, rows = run.problem, run.problem.rows
-        self._add_part, self._finish = make_big(
-            problem.loss, rows.d, problem.y.dtype, problem.s.size > 0, rows.is_gathered, run.method.step
-        )
-        self._part = part_rows(rows.d)
+        self._add_part, self._finish = run.problem.big_kernels(run.method.step)
+        self._part = part_rows(run.layout.breadth)
 
     def advance(self, end: int) -> None:
         """The steps up to sample number ``end``; none, but everything compiled, where that is now."""
@@ -124,7 +122,7 @@ class BigSteps:
         run, method, n = self.run, self.run.method, self.run.n
         T = state.dtype.type
         epoch = run.samples // n
-        g = np.zeros(run.size + 1)
+        g = np.zeros(run.layout.length)
         draw = (SAMPLINGS[method.sampling], method.seed, epoch)
         if 0 < len(window) == n:
             fill_order(window, n, *draw, 0)
@@ -139,12 +137,12 @@ class BigSteps:
         self._finish(
             g, max(stop - start, 1), method.lrs[min(epoch, len(method.lrs) - 1)], T(method.momentum),
             T(method.l2), T(method.l1), method.intercept, run.samples < (method.average_from or 0),
-            epoch * n + stop, state, count, run.work,
+            epoch * n + stop, state, count, run.work, *run.problem.extra,
         )  # fmt: skip
 
     def _add(self, order: np.ndarray, start: int, stop: int, state: np.ndarray, g: np.ndarray) -> None:
         run, problem, rows = self.run, self.run.problem, self.run.problem.rows
         self._add_part(
             rows.memory, rows.d, rows.base, rows.si, rows.sj, problem.y, problem.s, order, start, stop,
-            run.ahead, state, g, run.work, run.wide,
+            run.ahead, state, g, run.work, run.wide, *run.problem.extra,
         )  # fmt: skip

@@ -60,7 +60,7 @@ def make_sums(
     per_line = LINE // itemsize
     widest = lanes_for(1 << 20, itemsize)
     product = make_product(np.dtype(T))
-    options = {"variant": variant, "forceinline": True, "fastmath": False}
+    options: dict[str, Any] = {"variant": variant, "forceinline": True, "fastmath": False}
 
     @jit(**options)
     def fetch(X, d, at):

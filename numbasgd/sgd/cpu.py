@@ -85,6 +85,7 @@ def advance_kernel(
 
 @functools.cache
 def compiled(function: Callable[..., Any]) -> Any:
+    """One dispatcher for each function of a loss."""
     return jit(function)
 
 
@@ -157,7 +158,7 @@ def make_advance(steps: Callable[..., Any], variant: str) -> Callable[..., Any]:
         window : the rows of some positions of an epoch in their order, drawn[1] <= position < drawn[2] of
         epoch drawn[0], drawn anew when others are needed; of length 0 when rows are taken as they lie, as
         for steps over all rows, which are the same in any order.
-        size : where the intercept begins in a row of the state.  outputs : nothing, or what ``outputs.py`` says.
+        size : where the intercept begins in a row of the state.  outputs : nothing, or as in ``outputs.py``.
         lrs : learning rates of the epochs; the last one stays.  average_from : samples before averaging.
         ``end`` must fall between two steps.  There is one place that makes steps, so that stopping in between
         cannot change how sums are rounded.

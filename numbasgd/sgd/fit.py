@@ -153,8 +153,8 @@ class Fit:
             return parts / parts.sum(axis=1, keepdims=True)
         if self.settings["loss"] != "logistic":
             raise ValueError(
-                f"this fit has loss {self.settings['loss']!r}; expected 'logistic' or 'softmax', whose scores are log-odds. "
-                "Use predict(X) or scores(X)."
+                f"this fit has loss {self.settings['loss']!r}; expected 'logistic' or 'softmax', whose scores "
+                "are log-odds. Use predict(X) or scores(X)."
             )
         return np.exp(-np.logaddexp(0, -self.scores(X)))  # right to the last digits where it is small, too
 

@@ -50,10 +50,12 @@ def numbered(y: Any, loss: str, *, is_whole: bool = True) -> tuple[np.ndarray, t
     if labels.dtype.kind == "f":
         check.finite(labels, "y")
     if not is_whole:
-        if labels.dtype.kind == "U" or np.any((labels < 0) | (labels != np.floor(labels))):
+        is_wrong = labels.dtype.kind == "U" or (labels < 0) | (labels != np.floor(labels))
+        if np.any(is_wrong):
+            found = labels[is_wrong][0].item() if labels.dtype.kind != "U" else str(labels[0])
             raise ValueError(
-                f"y holds {labels.min()!r}; expected the numbers 0 to K - 1 of the classes here, since the rows "
-                "need not show all of them. Number the classes as in Fit.classes."
+                f"y holds labels such as {found!r}; expected the numbers 0 to K - 1 of the classes here, since "
+                "rows need not show all of them. Number the classes as in Fit.classes."
             )
         return labels.astype(np.float64), None
     found, numbers = np.unique(labels, return_inverse=True)

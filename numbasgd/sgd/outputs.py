@@ -17,18 +17,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numba import types
 
-from numbasgd import native
+from numbasgd import check, native
 from numbasgd.jit import jit
 from numbasgd.sgd import blocks
 from numbasgd.sgd.blocks import chunk_rows
 from numbasgd.sgd.cpu import compiled, make_advance
-from numbasgd.sgd.layout import Layout
+from numbasgd.sgd.layout import Layout, aligned_zeros
 from numbasgd.sgd.losses import LOSSES
+from numbasgd.sgd.rows import rows_of
 from numbasgd.sgd.update import Step, make_average, make_update
 from numbasgd.simd import address, lanes_for, load, pointer, store
 
 if TYPE_CHECKING:
-    from numbasgd.sgd.run import Run
+    from numbasgd.sgd.run import Problem, Run
 
 
 def layout(d: int, outputs: int, dtype: np.dtype) -> Layout:
@@ -60,8 +61,8 @@ def kernels(loss: str, dtype: np.dtype, lanes: int, is_weighted: bool, rows_dtyp
         length = (d + 1) * width
         room = length + chunk_rows(d, X.itemsize) * width
         arguments = (
-            address(X, 0), d, base, si, sj, address(y, 0), address(s, 0), address(rows, 0), rows.shape[0], start,
-            stop, ahead, address(state, 0), K, width, address(work, 0), address(wide, 0), address(work, length),
+            address(X, 0), d, base, si, sj, address(y, 0), address(s, 0), address(rows, 0), rows.shape[0],
+            start, stop, ahead, address(state, 0), K, width, address(work, 0), address(wide, 0), address(work, length),
             address(work, room), 0,
         )  # fmt: skip
         native.call(sum_rows, arguments)
@@ -85,9 +86,9 @@ def kernels(loss: str, dtype: np.dtype, lanes: int, is_weighted: bool, rows_dtyp
 
 
 def make_move(made: SimpleNamespace, step: Step) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """``move`` and ``keep``: what a step does with the sum of the gradients, and with the mean of the weights."""
+    """``move`` and ``keep``: what a step does with the sum of the gradients, and the mean of the weights."""
     lanes, has_momentum = made.lanes, step.momentum != ""
-    options = {"variant": f"{made.variant}_{step}", "forceinline": True, "fastmath": False}
+    options: dict[str, Any] = {"variant": f"{made.variant}_{step}", "forceinline": True, "fastmath": False}
     update, average = make_update(step, lanes), make_average(lanes)
     update_b = make_update(step._replace(is_penalized=False), lanes)
     T = made.T
@@ -154,7 +155,8 @@ def advance_kernel(
                 g[0] = -lr
             arguments = (
                 address(X, 0), d, base, si, sj, address(y, 0), address(s, 0), address(rows, 0), n_rows, at, e,
-                ahead, address(state, 0), K, width, address(g, 0), address(wide, 0), Z, taken, np.intp(is_direct),
+                ahead, address(state, 0), K, width, address(g, 0), address(wide, 0), Z, taken,
+                np.intp(is_direct),
             )  # fmt: skip
             native.call(sum_rows, arguments)
             scale = T(1) / T(e - at)
@@ -211,13 +213,13 @@ def rehearse(run: Run) -> None:
     order = np.zeros(most if run.window.size else 0, run.window.dtype)
     for m in parts(run.method.batch_size) | parts(run.n % run.method.batch_size):
         gradient_sum(problem, run.state, order[:m], m, run.work, run.wide)
-    for each in (problem, run.validation):
-        for m in () if each is None else parts(each.rows.n):
+    for each in filter(None, (problem, run.validation)):
+        for m in parts(each.rows.n):
             each.sum_loss(run.state[0], 0, m, run.work)
 
 
 def gradient_sum(
-    problem: Any, state: np.ndarray, order: np.ndarray, count: int, work: np.ndarray, wide: np.ndarray
+    problem: Problem, state: np.ndarray, order: np.ndarray, count: int, work: np.ndarray, wide: np.ndarray
 ) -> np.ndarray:
     """The sum of the gradients of ``count`` rows, those of ``order`` unless it is empty; (d + 1, K)."""
     rows = problem.rows
@@ -226,3 +228,25 @@ def gradient_sum(
         wide, *problem.extra,
     )  # fmt: skip
     return problem.layout.take(work[: problem.layout.length])
+
+
+def gradient_of_outputs(
+    X: np.ndarray, y: np.ndarray, w: np.ndarray, b: np.ndarray, loss: str, index: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The mean gradients for w (d, K) and b (K,) over the rows of ``index``, or over all if it is empty."""
+    from numbasgd.sgd.run import Problem
+
+    K = w.shape[1]
+    if K == 1:  # has kernels of its own
+        from numbasgd.sgd.gradient import gradient
+
+        g, gb = gradient(X, y[:, 0], w[:, 0], float(b[0]), loss=loss, rows=index if index.size else None)
+        return g[:, None], np.array([gb], X.dtype)
+    problem = Problem(rows_of(X), check.for_kernel(y), np.empty(0, X.dtype), loss, K)
+    state = aligned_zeros((problem.layout.length,), X.dtype)
+    problem.layout.put(state, np.vstack([w, b]))
+    work, wide = aligned_zeros((problem.work_size,), X.dtype), np.empty(problem.layout.length)
+    count = len(index) or len(y)
+    total = gradient_sum(problem, state, index.astype(problem.rows_dtype), count, work, wide)
+    mean = total / X.dtype.type(count)
+    return mean[:-1].copy(), mean[-1].copy()

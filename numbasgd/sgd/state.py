@@ -18,8 +18,8 @@ class State(NamedTuple):
 
     weights : (4, d + 1), or (4, d + 1, K), the rows of the state as in ``cpu.py``, the intercept last, in the
     dtype and the units of training.  counts : (2,) as there.
-    best : (d + 1,) or (d + 1, K) the best weights so far; best_watched : their loss.  stale : epochs since then.
-    limit : the loss from which on a run has diverged.
+    best : (d + 1,) or (d + 1, K) the best weights so far; best_watched : their loss.
+    stale : epochs since then.  limit : the loss from which on a run has diverged.
     history : (t, 5) the evaluations that ``eval_every`` asked for, as ``Moment``; seconds : until now.
     looked, asked : samples up to which everything was evaluated, and the callback said to go on.
     is_over : early stopping has ended the run.

@@ -12,7 +12,7 @@ import numpy as np
 
 from numbasgd import check
 from numbasgd.errors import DivergenceError
-from numbasgd.sgd import problem, rates
+from numbasgd.sgd import problem, rates, rates_outputs
 from numbasgd.sgd.checkpoint import Checkpoint
 from numbasgd.sgd.fit import Fit
 from numbasgd.sgd.losses import LOSSES
@@ -253,7 +253,12 @@ def train(
         if not np.all(np.isfinite(size)):
             _require_finite(*whole, np.array(size))
             raise ValueError(_overflows(X, y, w))
-        local = rates.local_model(Z, y, s, w, b, loss, intercept, method.l2)
+        if outputs > 1:
+            local, share = rates_outputs.local_model(Z, y, s, w, b, loss, intercept, method.l2)
+            size = size._replace(curvature=size.curvature * share)
+        else:
+            y1, w1, b1 = (y, w, b) if outputs == 0 else (y[:, 0], w[:, 0], float(b[0]))
+            local = rates.local_model(Z, y1, s, w1, b1, loss, intercept, method.l2)
         given = np.array([rates.auto_lr(local, size, method, n, epochs, curvature)])
     if state is not None:
         require_ahead(state, given, epochs, n)

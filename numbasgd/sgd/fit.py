@@ -14,7 +14,7 @@ import numba
 import numpy as np
 
 from numbasgd import check
-from numbasgd.sgd import fitfile
+from numbasgd.sgd import fitfile, labels
 from numbasgd.sgd.state import State
 
 
@@ -138,7 +138,7 @@ class Fit:
         if self.classes is None:
             return scores
         if scores.ndim == 2:
-            return np.array(self.classes)[scores.argmax(axis=1)]
+            return labels.array_of(self.classes)[scores.argmax(axis=1)]
         return np.where(scores < 0, *self.classes)
 
     def probability(self, X: Any) -> np.ndarray:

@@ -66,3 +66,9 @@ def numbered(y: Any, loss: str, *, is_whole: bool = True) -> tuple[np.ndarray, t
             "to tell apart. Pass rows of all classes."
         )
     return numbers.astype(np.float64), tuple(found.tolist())
+
+
+def array_of(classes: tuple[Any, ...]) -> np.ndarray:
+    """The classes that ``numbered`` found, as an array that keeps each of them."""
+    is_huge = isinstance(classes[-1], int) and classes[-1] >= 2**63  # beside smaller ones NumPy would round it
+    return np.array(classes, np.uint64 if is_huge else None)

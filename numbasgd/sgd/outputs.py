@@ -62,8 +62,8 @@ def kernels(loss: str, dtype: np.dtype, lanes: int, is_weighted: bool, rows_dtyp
         room = length + chunk_rows(d, X.itemsize) * width
         arguments = (
             address(X, 0), d, base, si, sj, address(y, 0), address(s, 0), address(rows, 0), rows.shape[0],
-            start, stop, ahead, address(state, 0), K, width, address(work, 0), address(wide, 0), address(work, length),
-            address(work, room), 0,
+            start, stop, ahead, address(state, 0), K, width, address(work, 0), address(wide, 0),
+            address(work, length), address(work, room), 0,
         )  # fmt: skip
         native.call(sum_rows, arguments)
 

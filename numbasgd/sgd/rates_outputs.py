@@ -10,6 +10,7 @@ trace / (K - 1), the mean eigenvalue of its first factor.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,8 @@ def local_model(
 ) -> tuple[Local | None, float]:
     """As ``rates.local_model``, for y (n, K) or classes 0 to K - 1, w (d, K) and b (K,).
 
-    And the share of its bound that the mean second derivative has, at the start or at the optimum.
+    And the share of its bound that the mean second derivative has, half-way from the start to the optimum (on
+    a scale of factors): slopes of the softmax loss are bounded, so a step that is too long at first is no harm.
     """
     picked = row_sample(X)
     rows, y, start = X[picked].astype(np.float64), y[picked].astype(np.float64), w.astype(np.float64)
@@ -97,8 +99,8 @@ def local_model(
     if loss != "softmax":
         return local, 1.0
     whole = largest_eigenvalue(rows * np.sqrt(shares))
-    seen = max(largest_eigenvalue(rows * np.sqrt(shares[:, 0] * _steepest(z))[:, None]) for z in (at_start, at))
-    return local, min(1.0, seen / max(LOSSES[loss].curvature * whole, 1e-300))
+    seen = [largest_eigenvalue(rows * np.sqrt(shares[:, 0] * _steepest(z))[:, None]) for z in (at_start, at)]
+    return local, min(1.0, math.sqrt(seen[0] * seen[1]) / max(LOSSES[loss].curvature * whole, 1e-300))
 
 
 def _directions(p: np.ndarray, shares: np.ndarray) -> tuple[list[float], list[np.ndarray]]:

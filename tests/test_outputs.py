@@ -296,7 +296,7 @@ def test_start_and_labels_of_a_saved_fit(tmp_path, rng):
         (lambda X, Y: train(X, Y, loss="hinge"), ValueError, ("y has 2 dimensions", "expected a 1-D array")),
         (lambda X, Y: train(X, Y, init=(X[0], 0.0)), ValueError, ("init's w has 1 dimension", "2-D")),
         (lambda X, Y: train(X, Y, init=(X[:5, :2], 0.0)), ValueError, ("(5, 2)", "3 outputs", "(5, 3)")),
-        (lambda X, Y: train(X, Y, init=(X[:5, :3], [0.0])), ValueError, ("init's b has 1 entries", "3 outputs")),
+        (lambda X, Y: train(X, Y, init=(X[:5, :3], [0])), ValueError, ("init's b has 1 entries", "3 outputs")),
         (lambda X, Y: gradient(X, Y, X[:5, :2]), ValueError, ("y has 3 columns, w has 2", "Pass")),
         (lambda X, Y: gradient(X, Y, X[0]), ValueError, ("w has 1 dimension", "2-D")),
         (lambda X, Y: gradient(X, Y, Y[:5], device="cuda"), DeviceError, ("3 outputs", "Leave device")),

@@ -44,6 +44,74 @@ def numpy_loop(X, y, *, batch_size, lr, epochs, seed=0, order=None):
     return w, float(b)
 
 
+def numpy_outputs(X, y, K, *, loss, batch_size, lr, epochs, seed=0, order=None):
+    """Minibatch SGD with K outputs in plain NumPy, nothing allocated in a step but a few rows.
+
+    loss : "squared" with y (n, K), or "softmax" with classes 0 to K - 1.
+    """
+    rng = np.random.default_rng(seed)
+    n, d = X.shape
+    W, b = np.zeros((d, K), X.dtype), np.zeros(K, X.dtype)
+    rows_there, Z_there = np.empty((batch_size, d), X.dtype), np.empty((batch_size, K), X.dtype)
+    G, numbers = np.empty_like(W), np.arange(batch_size)
+    for epoch in range(epochs):
+        rows = rng.permutation(n) if order is None else order(epoch)
+        for start in range(0, n, batch_size):
+            picked = rows[start : start + batch_size]
+            m = len(picked)
+            xb, Z = rows_there[:m], Z_there[:m]
+            np.take(X, picked, axis=0, out=xb)
+            np.matmul(xb, W, out=Z)
+            Z += b
+            if loss == "softmax":
+                Z -= Z.max(axis=1, keepdims=True)
+                np.exp(Z, out=Z)
+                Z /= Z.sum(axis=1, keepdims=True)
+                Z[numbers[:m], y[picked]] -= 1
+            else:
+                Z -= y[picked]
+            np.matmul(xb.T, Z, out=G)
+            G *= lr / m
+            W -= G
+            b -= lr * Z.mean(axis=0)
+    return W, b
+
+
+def torch_outputs(X, y, K, *, loss, batch_size, lr, epochs, seed=0):
+    """The same as PyTorch's users write it, without a DataLoader, which costs more than the steps."""
+    import torch
+
+    torch.set_num_threads(1)
+    torch.manual_seed(seed)
+    X, y = torch.from_numpy(X), torch.from_numpy(y)
+    model = torch.nn.Linear(X.shape[1], K)
+    torch.nn.init.zeros_(model.weight)
+    torch.nn.init.zeros_(model.bias)
+    step = torch.optim.SGD(model.parameters(), lr=lr)
+    for _ in range(epochs):
+        rows = torch.randperm(len(X))
+        for start in range(0, len(X), batch_size):
+            picked = rows[start : start + batch_size]
+            z = model(X[picked])
+            step.zero_grad()
+            if loss == "softmax":
+                value = torch.nn.functional.cross_entropy(z, y[picked])
+            else:
+                value = ((z - y[picked]) ** 2).sum(dim=1).mean() / 2
+            value.backward()
+            step.step()
+    return model.weight.detach().numpy().T, model.bias.detach().numpy()
+
+
+def mean_loss(X, y, W, b, loss):
+    """The mean loss of K outputs, in float64."""
+    Z = X.astype(np.float64) @ np.asarray(W, np.float64) + np.asarray(b, np.float64)
+    if loss == "squared":
+        return 0.5 * float(np.sum((Z - y) ** 2)) / len(y)
+    top = Z.max(axis=1)
+    return float(np.mean(np.log(np.exp(Z - top[:, None]).sum(axis=1)) + top - Z[np.arange(len(y)), y]))
+
+
 def half_mse(X, y, w, b):
     """The loss that is trained on, in float64."""
     r = X.astype(np.float64) @ np.asarray(w, np.float64) + float(b) - y

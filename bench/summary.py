@@ -11,12 +11,15 @@ RATE = {
     "matmul": ("GFLOP/s", "flop", 1e9),
     "gradient": ("GB/s", "bytes", 1e9),
     "train": ("Msamples/s", "n", 1e6),
+    "outputs": ("Msamples/s", "n", 1e6),
     "memory": ("GB/s", "bytes", 1e9),
 }
 NOTE = {
     "matmul": "GFLOP/s = 2mnk/t; residual: Freivalds' check as a share of its limit",
     "gradient": "GB/s = compulsory bytes/t; residual: the largest error as a share of its limit",
     "train": "the time of one more epoch, shuffling included, evaluation left out",
+    "outputs": "one more epoch of squared and softmax losses; names say columns, outputs and rows a step",
+    "loss": "a whole fit that ends within 1 % of the least loss, all included but the compile",
     "memory": "GB/s = bytes used/t; every sum is exact",
     "compile": "the first call of a process: compiled anew, or loaded from the cache",
 }

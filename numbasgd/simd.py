@@ -122,14 +122,24 @@ def pointer(typingctx: Any, array: Any, offset: Any) -> Any:
 
 
 @intrinsic
-def place(typingctx: Any, address: Any, like: Any) -> Any:
-    """The numbers of the type of ``like`` at an address, as a ``pointer``."""
-    found = types.CPointer(like)
+def address(typingctx: Any, array: Any, offset: Any) -> Any:
+    """The place of ``array[offset]`` as an integer."""
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return builder.inttoptr(args[0], context.get_value_type(found))
+        return builder.ptrtoint(_pointer(context, builder, array, args[0], args[1]), _I64)
 
-    return found(types.intp, like), codegen
+    return types.intp(array, types.intp), codegen
+
+
+@intrinsic
+def pointer_to(typingctx: Any, place: Any, x: Any) -> Any:
+    """The integer ``place`` as a pointer to numbers of the type of ``x``; the inverse of ``address``."""
+    result = types.CPointer(x)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.inttoptr(args[0], context.get_value_type(result))
+
+    return result(types.intp, x), codegen
 
 
 def _parts(builder: ir.IRBuilder, vec: Any, value: Any) -> list[Any]:
@@ -251,6 +261,17 @@ def load_first(typingctx: Any, array: Any, offset: Any, lanes: Any, n: Any) -> A
 
 
 @intrinsic
+def first_or(typingctx: Any, v: Any, n: Any, x: Any) -> Any:
+    """The first ``n`` lanes of ``v``, and ``x`` in the others."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        mask = _mask(builder, v.lanes, args[1])
+        return builder.select(mask, args[0], _splat(builder, _vector(v), args[2]))
+
+    return v(v, types.intp, v.dtype), codegen
+
+
+@intrinsic
 def store(typingctx: Any, array: Any, offset: Any, value: Any) -> Any:
     """Write all lanes of ``value``, one register or a tuple of them, to ``array`` from ``offset`` on."""
     vec = _one(value)
@@ -359,6 +380,17 @@ def total(typingctx: Any, v: Any) -> Any:
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         return _total(builder, v, args[0])
+
+    return v.dtype(v), codegen
+
+
+@intrinsic
+def largest(typingctx: Any, v: Any) -> Any:
+    """The largest of all lanes that are no NaN."""
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        reduce = _intrinsic(builder, f"llvm.vector.reduce.fmax.{_suffix(v)}", _scalar(v.dtype), [_vector(v)])
+        return builder.call(reduce, [args[0]])
 
     return v.dtype(v), codegen
 

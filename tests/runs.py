@@ -18,7 +18,7 @@ def assert_same(a: Fit, b: Fit) -> None:
         if left is not None:
             assert left.dtype == right.dtype, name
             assert left.tobytes() == right.tobytes(), f"{name}: {left} and {right}"
-    assert np.float64(a.b).tobytes() == np.float64(b.b).tobytes()
+    assert np.asarray(a.b).tobytes() == np.asarray(b.b).tobytes()
     assert (a.seed, a.n, a.classes, a.data) == (b.seed, b.n, b.classes, b.data)
     assert len(a.seconds) == len(b.seconds)
     assert np.all(np.diff(b.seconds) >= 0)
@@ -32,6 +32,15 @@ def data(kind: str = "twin"):
     rng = np.random.default_rng(5)
     if kind == "classes":
         return X.astype(np.float64), np.where(y > 0.2, 7.0, 3.0), rng.uniform(0.1, 2, len(y))
+    if kind == "names":
+        return (
+            X,
+            np.array(["quiet", "loud", "louder"])[np.digitize(y, [-0.5, 0.5])],
+            rng.uniform(0.1, 2, len(y)),
+        )
+    if kind == "columns":
+        X = np.asfortranarray(rng.standard_normal((300, 33)))
+        return X, X[:, :3] + rng.standard_normal((300, 3)), None
     assert kind == "wide"  # more columns than a register holds, in Fortran order
     X = np.asfortranarray(rng.standard_normal((300, 37)).astype(np.float32))
     return X, (X @ rng.standard_normal(37) + 1).astype(np.float32), None
@@ -61,6 +70,14 @@ RUNS = {
             "batch_size": 11, "lr": 0.05, "loss": "logistic", "momentum": 0.8, "nesterov": True, "l2": 1e-3,
             "l1": 1e-3, "average": 1,
         },
+    ),
+    "softmax": (
+        "names",
+        {"batch_size": 1, "lr": 0.01, "loss": "softmax", "validation_fraction": 0.1, "tol": 1e-9},
+    ),
+    "outputs": (
+        "columns",
+        {"batch_size": 20, "lr": 0.01, "momentum": 0.5, "l2": 1e-3, "average": 1, "standardize": True},
     ),
     "wide": ("wide", {"batch_size": 13, "lr": 0.005, "momentum": 0.9, "average": True, "eval_every": 50}),
 }  # fmt: skip

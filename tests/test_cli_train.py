@@ -316,3 +316,22 @@ def test_a_warning_is_one_line(tmp_path, capsys, rng):
     assert main(["train", str(tmp_path / "a.npy"), "--target", "0"]) == 0
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("numbasgd train: warning: column 0 of X")
+
+
+def test_classes_and_several_targets(table, tmp_path, capsys):
+    _, X, y = table
+    np.save(tmp_path / "mine.npy", np.column_stack([X, np.digitize(y, np.quantile(y, [0.3, 0.6])), -y]))
+    argv = ["train", str(tmp_path / "mine.npy"), "--seed", "1", "--lr", "0.05", "--target"]
+    for more, classes in ((["5", "--loss", "softmax"], [0, 1, 2]), (["-1", "--target", "5"], None)):
+        assert main([*argv, *more, "--json"]) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert np.shape(found["w"]) == ((6, 3) if classes else (5, 2))
+        assert found["classes"] == classes
+        assert main([*argv, *more]) == 0
+        printed = capsys.readouterr().out
+        part = "classes    0, 1, 2: the one of the largest" if classes else "error, summed over the targets"
+        assert part in printed
+        assert len(printed.splitlines()[-1].split()) == 1 + len(found["b"])
+    for targets in (["1", "--target", "1"], [part for j in range(7) for part in ("--target", str(j))][1:]):
+        assert main([*argv, *targets]) != 0
+        assert "target is" in capsys.readouterr().err

@@ -268,9 +268,9 @@ def test_an_evaluation_that_takes_long_is_left_out(tmp_path, monkeypatch):
         if fit.epochs[-1] == 2:
             raise KeyboardInterrupt
 
-    def slow(self, w, b):
+    def slow(self, row):
         time.sleep(0.1)
-        return real(self, w, b)
+        return real(self, row)
 
     problem = sys.modules["numbasgd.sgd.run"].Problem
     real = problem.mean_loss

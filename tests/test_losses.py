@@ -26,7 +26,7 @@ slow = pytest.mark.exhaustive(of=5)
 # Every loss, family of kernels and dtype; the rest is exhaustive, since what takes long is compiling.
 KERNELS = [
     pytest.param(loss, d, dtype, id=f"{loss}-{d}-{np.dtype(dtype)}", marks=() if is_quick else slow)
-    for loss in LOSSES
+    for loss in VALUES
     for d in (1, 5, 16, 33, 129)
     for dtype in (np.float32, np.float64)
     for is_quick in [d == 5 and (dtype is np.float64 or loss == "logistic")]

@@ -1,8 +1,9 @@
 """Fit a linear model by minibatch SGD, to your own table or to the airfoil data.
 
 DATA is a .npy file with one 2-D array or a text table (comma, semicolon, tab or white space; with or without
-column names); --target says which column to predict.  Without DATA the embedded twin of the airfoil data is
-used; --chapter makes the textbook chapter's four runs on the real airfoil data.
+column names); --target says which column to predict, and may come again for several outputs.  Without DATA the
+embedded twin of the airfoil data is used; --chapter makes the textbook chapter's four runs on the real airfoil
+data.
 
 --save keeps the result in a file.  --resume goes on with such a file on the same DATA, with the settings in it;
 --epochs is then the total.  --checkpoint writes one while it runs, so that a run that was stopped, by Ctrl-C or
@@ -27,13 +28,17 @@ HELP = "fit a linear model, or make the chapter's four runs"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``numbasgd train``."""
     parser.add_argument("data", nargs="?", metavar="DATA", help="a .npy file or a text table; - for a pipe")
-    parser.add_argument("--target", help="the column to predict: a name, or a number (-1 is the last)")
+    parser.add_argument(
+        "--target",
+        action="append",
+        help="the column to predict: a name, or a number (-1 is the last); again for another one",
+    )
     parser.add_argument("--chapter", action="store_true", help="the chapter's four runs on the airfoil data")
     parser.add_argument("--twin", action="store_true", help="the embedded twin instead of the airfoil file")
     parser.add_argument("--batch-size", type=int, metavar="B", help="rows a step (default 10)")
     parser.add_argument("--lr", help='learning rate: a number, one per epoch as 0.1,0.05 or "auto" (default)')
     parser.add_argument("--epochs", type=int, metavar="N", help="passes over the data (default 2)")
-    parser.add_argument("--loss", help="squared (default), huber, logistic or hinge")
+    parser.add_argument("--loss", help="squared (default), huber, logistic, hinge or softmax")
     parser.add_argument("--sampling", help="reshuffle (default), once, replacement or sequential")
     parser.add_argument("--momentum", type=float, metavar="M", help="0 (default) to below 1, for example 0.9")
     parser.add_argument("--nesterov", action="store_true", help="momentum in the form of Nesterov")
@@ -99,6 +104,11 @@ def _options(args: argparse.Namespace) -> dict[str, Any]:
     return options
 
 
+def _target(args: argparse.Namespace) -> Any:
+    """The column to predict, or the columns."""
+    return args.target[0] if len(args.target) == 1 else args.target
+
+
 def _number(text: str, name: str) -> float:
     try:
         return float(text)
@@ -135,7 +145,7 @@ def _train(args: argparse.Namespace) -> int:
     if args.data is None:
         if args.target is not None:
             raise ValueError(
-                f"--target is {args.target!r} but no DATA was given; expected a file whose column it is. "
+                f"--target is {_target(args)!r} but no DATA was given; expected a file whose column it is. "
                 "Pass the file, or leave --target out for the airfoil twin."
             )
         X, y = None, None
@@ -149,7 +159,7 @@ def _train(args: argparse.Namespace) -> int:
                 "--target is missing; expected the column of DATA to predict. Pass its name, or its number "
                 "from 0 on (-1 is the last)."
             )
-        X, y, names = load_table(args.data, args.target)
+        X, y, names = load_table(args.data, _target(args))
     try:
         fit = train(X, y, **_options(args))
     except DivergenceError as error:
@@ -177,8 +187,10 @@ _SHOWN = ("momentum", "nesterov", "average", "l2", "l1", "standardize")
 def _tell_best(error: DivergenceError, message: str, names: list[str] | None, is_json: bool) -> None:
     """What there is of a run that diverged."""
     if is_json:
+        import numpy as np
+
         found = {name: getattr(error, name) for name in ("epoch", "b", "loss", "suggested_lr")}
-        found = {name: float(value) for name, value in found.items()}
+        found = {name: np.asarray(value, float).tolist() for name, value in found.items()}
         told = {"error": message, "w": error.w.tolist(), **found, "columns": names}
         print(json.dumps(told, indent=2, allow_nan=False))
         return
@@ -216,15 +228,21 @@ def _lines(fit: Fit, names: list[str] | None) -> list[str]:
     if fit.validation_loss is not None:
         ends.append(f"held out   {fit.validation_loss[0]:.6g} -> {fit.validation_loss[-1]:.6g}")
     if fit.classes is not None:
-        first, second = fit.classes
-        ends.append(f"classes    {first:g} where a score is below 0, else {second:g}")
+        first, second = fit.classes[:2]
+        told = ", ".join(f"{name:g}" for name in fit.classes[:10]) + ", ..." * (len(fit.classes) > 10)
+        ends.append(
+            f"classes    {first:g} where a score is below 0, else {second:g}"
+            if fit.w.ndim == 1
+            else f"classes    {told}: the one of the largest score"
+        )
     return [
         f"data       {fit.data if fit.data != 'arrays' else 'your table'}, {fit.n} rows x {len(fit.w)} columns",
         f"settings   batch_size {settings['batch_size']}, lr {settings['lr']:.4g} ({given}), "
         f"sampling {settings['sampling']}, seed {fit.seed}",
         *more,
         f"loss       {fit.loss[0]:.6g} -> {fit.loss[-1]:.6g} in {fit.epochs[-1]:g} epochs "
-        f"({'half mean squared error' if loss == 'squared' else f'mean {loss} loss'})",
+        f"({'half mean squared error' if loss == 'squared' else f'mean {loss} loss'}"
+        f"{', summed over the targets' if fit.w.ndim == 2 and fit.classes is None else ''})",
         *ends,
         f"time       {fit.seconds_per_epoch:.3g} s an epoch; compile {fit.compile_seconds:.2g} s and "
         "evaluation left out",
@@ -232,11 +250,13 @@ def _lines(fit: Fit, names: list[str] | None) -> list[str]:
     ]
 
 
-def _weights(w: Any, b: float, names: list[str] | None) -> list[str]:
-    """A line for each weight, and for the intercept."""
+def _weights(w: Any, b: Any, names: list[str] | None) -> list[str]:
+    """A line for each weight, and for the intercept; a column for each output."""
     names = names or [f"column {j}" for j in range(len(w))]
     width = max(map(len, [*names, "intercept"]))
     told = zip([*names, "intercept"], [*w, b], strict=True)
+    if getattr(w, "ndim", 1) == 2:
+        return [f"  {name:<{width}}" + "".join(f"  {each: 11.6g}" for each in row) for name, row in told]
     return [f"  {name:<{width}}  {value: .6g}" for name, value in told]
 
 

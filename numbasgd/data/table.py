@@ -18,7 +18,9 @@ from numbasgd.data.source import Source, opened
 from numbasgd.errors import DataError
 
 
-def load_table(path: str | os.PathLike[str], target: str | int) -> tuple[np.ndarray, np.ndarray, list[str]]:
+def load_table(
+    path: str | os.PathLike[str], target: str | int | list[str | int]
+) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Read a table from a file and split it into features and target.
 
     Parameters
@@ -29,13 +31,13 @@ def load_table(path: str | os.PathLike[str], target: str | int) -> tuple[np.ndar
         is read to its end; "-" is standard input.
     target : str or int
         The column to predict: its name, or its position from 0 on; -1 is the last one.  Text that is no
-        column's name but a whole number is taken as a position.
+        column's name but a whole number is taken as a position.  A list of them for several targets.
 
     Returns
     -------
     X : ndarray, shape (n, d)
         All other columns in their order; float64, or float32 from a float32 ``.npy``.
-    y : ndarray, shape (n,)
+    y : ndarray, shape (n,), or (n, K) for a list of K targets
         The target, same dtype.
     column_names : list of str
         ``column_names[j]`` is the name of ``X[:, j]``: from the first line, else "column 0", "column 1", ...
@@ -67,9 +69,18 @@ def _split(
             f"{file} has {table.shape[1]} column(s); expected at least 2, a feature and the target. For text, "
             "put commas, semicolons, tabs or spaces between the cells."
         )
-    column = _column(target, names)
-    X = np.ascontiguousarray(np.delete(table, column, axis=1))
-    return X, table[:, column].copy(), names[:column] + names[column + 1 :]
+    columns = [_column(each, names) for each in (target if isinstance(target, list) else [target])]
+    if len(set(columns)) < len(columns):
+        raise ValueError(
+            f"target is {target!r}, which names a column twice; expected each once. Leave one out."
+        )
+    if len(columns) >= len(names):
+        raise ValueError(
+            f"target is {target!r}, all {len(names)} columns; expected at least one feature. Leave one out."
+        )
+    X = np.ascontiguousarray(np.delete(table, columns, axis=1))
+    y = table[:, columns] if isinstance(target, list) else table[:, columns[0]].copy()
+    return X, y, [name for j, name in enumerate(names) if j not in columns]
 
 
 def _refuse(file: Source, start: bytes) -> None:

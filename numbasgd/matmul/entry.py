@@ -10,6 +10,7 @@ so code that uses the table can be kept as well, a user's own included.
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 import threading
 from typing import Any
@@ -192,6 +193,25 @@ def trusted(A, B, out, threads_):
         out.ctypes.data, out.strides[0], out.strides[1], A.shape[0], B.shape[1], A.shape[1], threads_,
     )  # fmt: skip
     return native.call(native.read(table + _DISPATCH), arguments)
+
+
+@functools.cache
+def make_product(dtype: np.dtype) -> Any:
+    """product(pa, ia, ja, pb, ib, jb, pc, ic, m, n, k): C := A @ B in one thread, for kernels of ours.
+
+    Of each matrix the address and how many entries apart rows and columns are; C has contiguous rows.
+    """
+    SIZE, table_address = dtype.itemsize, products[dtype].table
+
+    @jit(variant=dtype.name, fastmath=False)
+    def product(pa, ia, ja, pb, ib, jb, pc, ic, m, n, k):
+        table = table_address()
+        if native.read(table + _DISPATCH) == 0:
+            native.call(native.read(table + _NEED), (-1,))
+        places = (pa, ia * SIZE, ja * SIZE, pb, ib * SIZE, jb * SIZE, pc, ic * SIZE, SIZE, m, n, k, 1)
+        native.call(native.read(table + _DISPATCH), places)
+
+    return product
 
 
 @jit

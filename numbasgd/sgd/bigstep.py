@@ -75,8 +75,9 @@ def make_finish(dtype: np.dtype, lanes: int, step: Step) -> Callable[..., Any]:
                 store(lost, j, rest)
         if is_early:
             count[0] = 0
-            state[2] = state[0]
-            state[3] = 0
+            for j in range(state.shape[1]):  # whole rows at once would compile for seconds
+                state[2, j] = state[0, j]
+                state[3, j] = 0
         count[1] = samples
 
     return finish
@@ -87,11 +88,15 @@ class BigSteps:
 
     def __init__(self, run: Run) -> None:
         self.run = run
-        problem, rows = run.problem, run.problem.rows
-        self._finish = make_finish(problem.y.dtype, run.lanes, run.method.step)
+        problem, rows, step = run.problem, run.problem.rows, run.method.step
+        self._part = part_rows(run.layout.breadth)
+        self._sums = None
+        if run.layout.is_many:
+            self._add_part, self._finish = problem.big_kernels(step)
+            return
         n_threads = parts.workers(problem.threads, run.method.batch_size, rows.d)
-        self._parts = parts.Parts(problem.loss, rows, problem.y, problem.s, run.window.dtype, n_threads)
-        self._part = part_rows(rows.d)
+        self._sums = parts.Parts(problem.loss, rows, problem.y, problem.s, run.window.dtype, n_threads)
+        self._finish = make_finish(problem.y.dtype, run.layout.lanes, step)
 
     def advance(self, end: int) -> None:
         """The steps up to sample number ``end``; none, but everything compiled, where that is now."""
@@ -107,7 +112,7 @@ class BigSteps:
         run, method, n = self.run, self.run.method, self.run.n
         T = state.dtype.type
         epoch = run.samples // n
-        g = np.zeros(run.size + 1)
+        g = np.zeros(run.layout.length)
         draw = (SAMPLINGS[method.sampling], method.seed, epoch)
         if 0 < len(window) == n:
             fill_order(window, n, *draw, 0)
@@ -122,8 +127,16 @@ class BigSteps:
         self._finish(
             g, max(stop - start, 1), method.lrs[min(epoch, len(method.lrs) - 1)], T(method.momentum),
             T(method.l2), T(method.l1), method.intercept, run.samples < (method.average_from or 0),
-            epoch * n + stop, state, count, run.work,
+            epoch * n + stop, state, count, run.work, *run.problem.extra,
         )  # fmt: skip
 
     def _add(self, order: np.ndarray, start: int, stop: int, state: np.ndarray, g: np.ndarray) -> None:
-        self._parts.add(state[0], order, start, stop, self.run.ahead, g)
+        """g += the sum of the gradients over the positions start <= t < stop of ``order``."""
+        run, problem, rows = self.run, self.run.problem, self.run.problem.rows
+        if self._sums is not None:
+            self._sums.add(state[0], order, start, stop, run.ahead, g[: run.layout.size + 1])
+            return
+        self._add_part(
+            rows.memory, rows.d, rows.base, rows.si, rows.sj, problem.y, problem.s, order, start, stop,
+            run.ahead, state, g, run.work, run.wide, *run.problem.extra,
+        )  # fmt: skip

@@ -85,7 +85,8 @@ def advance_kernel(
 
 
 @functools.cache
-def _compiled(function: Callable[..., Any]) -> Any:
+def compiled(function: Callable[..., Any]) -> Any:
+    """One dispatcher for each function of a loss."""
     return jit(function)
 
 
@@ -93,7 +94,7 @@ def _compiled(function: Callable[..., Any]) -> Any:
 def _make_sums(
     loss: str, dtype: str, lanes: int, count: int, is_weighted: bool, is_gathered: bool
 ) -> SimpleNamespace:
-    value, slope = _compiled(LOSSES[loss].value), _compiled(LOSSES[loss].slope)
+    value, slope = compiled(LOSSES[loss].value), compiled(LOSSES[loss].slope)
     T = getattr(np, dtype)
     variant = f"{loss}_{dtype}_{lanes}_{count or 'wide'}"
     variant += "_weighted" * is_weighted + "_gathered" * is_gathered
@@ -145,23 +146,28 @@ def _make_advance(
     made = _make_sums(loss, dtype, lanes, count, is_weighted, is_gathered)
     variant = f"{made.variant}_{step}"
     steps = (narrow if count else wide).make_steps(made.sums, getattr(np, dtype), lanes, count, step, variant)
+    return make_advance(steps, variant)
+
+
+def make_advance(steps: Callable[..., Any], variant: str) -> Callable[..., Any]:
+    """``advance`` on ``steps`` of one family of kernels."""
 
     @jit(variant=variant)
     def advance(
         X, d, base, si, sj, y, s, window, drawn, sampling, seed, end, ahead, batch_size, lrs, mu, l2, l1,
-        with_b, average_from, state, count, work, wide,
+        with_b, average_from, state, size, count, work, wide, *outputs
     ):  # fmt: skip
         """The steps up to sample number ``end``, counted over all epochs; no Python in between.
 
         window : the rows of some positions of an epoch in their order, drawn[1] <= position < drawn[2] of
         epoch drawn[0], drawn anew when others are needed; of length 0 when rows are taken as they lie, as
         for steps over all rows, which are the same in any order.
+        size : where the intercept begins in a row of the state.  outputs : nothing, or as in ``outputs.py``.
         lrs : learning rates of the epochs; the last one stays.  average_from : samples before averaging.
         ``end`` must fall between two steps.  There is one place that makes steps, so that stopping in between
         cannot change how sums are rounded.
         """
         n = y.shape[0]
-        size = state.shape[1] - lanes
         while count[1] < end:
             begin = count[1]
             epoch = begin // n
@@ -187,10 +193,11 @@ def _make_advance(
                 pointer(X, 0), d, base, si, sj, pointer(y, 0), pointer(s, 0), pointer(window, 0), n_rows,
                 start - offset, stop - offset, ahead, batch_size, lr, mu, l2, l1, with_b, pointer(state, 0),
                 size, pointer(count, 0), pointer(work, 0), pointer(wide, 0), pointer(work, size),
+                *outputs,
             )  # fmt: skip
             if is_early:  # the mean begins anew, from a place that does not depend on where calls end
                 count[0] = 0
-                for j in range(state.shape[1]):  # not slices: their error message is compiled along
+                for j in range(state.shape[1]):  # whole rows at once would compile for seconds
                     state[2, j] = state[0, j]
                     state[3, j] = 0
             count[1] = first + stop

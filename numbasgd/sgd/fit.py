@@ -14,7 +14,7 @@ import numba
 import numpy as np
 
 from numbasgd import check
-from numbasgd.sgd import fitfile
+from numbasgd.sgd import fitfile, labels
 from numbasgd.sgd.state import State
 
 
@@ -37,9 +37,9 @@ class Fit:
 
     Attributes
     ----------
-    w : ndarray, shape (d,)
+    w : ndarray, shape (d,), or (d, K) for K classes or targets
         Weights, in the units of the X that was passed; float64 after ``standardize``.
-    b : float
+    b : float, or ndarray, shape (K,)
         Intercept.
     loss : ndarray, shape (t,)
         The (weighted) mean loss over the training rows, at the start and after each evaluation; ``loss[-1]``
@@ -58,8 +58,9 @@ class Fit:
         Where X and y came from.
     n : int
         Training rows.
-    classes : (float, float) or None
-        The two values of y that a classifier tells apart; scores below 0 mean the first.
+    classes : tuple or None
+        The values of y that a classifier tells apart, in order.  Of two that "logistic" and "hinge" know,
+        scores below 0 mean the first; for "softmax" the largest of K scores tells.
     seed : int
         The seed that was used; pass it to ``train`` to run the same again.
     settings : mapping
@@ -69,7 +70,7 @@ class Fit:
     """
 
     w: np.ndarray
-    b: float
+    b: Any
     loss: np.ndarray
     objective: np.ndarray
     validation_loss: np.ndarray | None
@@ -79,7 +80,7 @@ class Fit:
     compile_seconds: float
     data: str
     n: int
-    classes: tuple[float, float] | None
+    classes: tuple[Any, ...] | None
     seed: int
     settings: Mapping[str, Any]
     versions: Mapping[str, str] = field(default_factory=versions)
@@ -100,8 +101,13 @@ class Fit:
         return _made, (type(self), {n: dict(v) if isinstance(v, Mapping) else v for n, v in vars(self).items()})
 
     def __repr__(self) -> str:
+        outputs = (
+            ""
+            if self.w.ndim == 1
+            else f" -> {self.w.shape[1]} {'outputs' if self.classes is None else 'classes'}"
+        )
         return (
-            f"<Fit: {self.data}, {self.n} rows x {len(self.w)} columns, "
+            f"<Fit: {self.data}, {self.n} rows x {len(self.w)} columns{outputs}, "
             f"batch_size {self.settings['batch_size']}, lr {self.settings['lr']:.4g}, "
             f"{self.epochs[-1]:g} epochs: loss {self.loss[0]:.6g} -> {self.loss[-1]:.6g} "
             f"in {self.seconds[-1]:.3g} s>"
@@ -121,7 +127,7 @@ class Fit:
 
         Returns
         -------
-        ndarray, shape (n,)
+        ndarray, shape (n,), or (n, K) for K targets
 
         Raises
         ------
@@ -131,29 +137,36 @@ class Fit:
         scores = self.scores(X)
         if self.classes is None:
             return scores
+        if scores.ndim == 2:
+            return labels.array_of(self.classes)[scores.argmax(axis=1)]
         return np.where(scores < 0, *self.classes)
 
     def probability(self, X: Any) -> np.ndarray:
         """The probability of the second class, ``1 / (1 + exp(-scores))``, for a logistic fit.
 
-        Raises ValueError for another loss, whose scores are no log-odds.
+        For a softmax fit those of all K classes, shape (n, K).  Raises ValueError for another loss, whose
+        scores are no log-odds.
         """
+        if self.settings["loss"] == "softmax":
+            scores = self.scores(X)
+            parts = np.exp(scores - scores.max(axis=1, keepdims=True))
+            return parts / parts.sum(axis=1, keepdims=True)
         if self.settings["loss"] != "logistic":
             raise ValueError(
-                f"this fit has loss {self.settings['loss']!r}; expected 'logistic', whose scores are log-odds. "
-                "Use predict(X) or scores(X)."
+                f"this fit has loss {self.settings['loss']!r}; expected 'logistic' or 'softmax', whose scores "
+                "are log-odds. Use predict(X) or scores(X)."
             )
         return np.exp(-np.logaddexp(0, -self.scores(X)))  # right to the last digits where it is small, too
 
     def scores(self, X: Any) -> np.ndarray:
-        """``X @ w + b``, shape (n,); the errors are those of ``predict``."""
+        """``X @ w + b``, shape (n,) or (n, K); the errors are those of ``predict``."""
         X = check.array(X, "X", 2)
         if X.shape[1] != len(self.w):
             raise ValueError(
                 f"X has {X.shape[1]} columns, the model has {len(self.w)} weights; expected as many columns "
                 "as were trained on, in the same order. Select them."
             )
-        return X @ self.w + self.w.dtype.type(self.b)
+        return X @ self.w + np.asarray(self.b, self.w.dtype)[()]
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write all of it to one file, bit for bit, for ``Fit.load`` and ``train(resume=path)``.
@@ -199,7 +212,7 @@ class Fit:
         """All of it as plain values that ``json.dump`` takes."""
         return {
             "w": self.w.tolist(),
-            "b": self.b,
+            "b": self.b if self.w.ndim == 1 else self.b.tolist(),
             "loss": self.loss.tolist(),
             "objective": self.objective.tolist(),
             "validation_loss": None if self.validation_loss is None else self.validation_loss.tolist(),

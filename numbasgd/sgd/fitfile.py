@@ -1,6 +1,6 @@
 """The file of a ``Fit``: one line of JSON, the bytes of the arrays, a checksum; nothing in it is executed.
 
-    numbasgd fit 1                       what it is, and the version of the format
+    numbasgd fit 2                       what it is, and the version of the format
     {"fit": {...}, "state": {...}}       all values; an array is {"array": [dtype, shape]}
     ...                                  the entries of these arrays, one array after the other, in that order
     32 bytes                             SHA-256 of all that comes before
@@ -28,7 +28,7 @@ from numbasgd.sgd.state import State
 T = TypeVar("T")
 
 FORMAT = b"numbasgd fit "
-VERSION = 1  # raised when a reader of before would misread a file
+VERSION = 2  # raised when a reader of before would misread a file: 2 has weights of K outputs
 _DTYPES = ("<f4", "<f8", "<i8")
 _NEEDED = {"batch_size", "epochs", "loss", "lr", "lr_given"}  # settings without which a run cannot go on
 _DIGEST = hashlib.sha256().digest_size
@@ -74,7 +74,8 @@ def write(fields: dict[str, Any], path: Path, *, name: str = "path", is_durable:
         part: {key: plain(value) for key, value in values.items() if key != "_state"}
         for part, values in (("fit", fields), ("state", fields["_state"]._asdict()))
     }
-    content = b"".join([FORMAT, b"%d\n" % VERSION, json.dumps(header).encode(), b"\n", *arrays])
+    version = 1 if fields["w"].ndim == 1 else VERSION  # what a reader of before can read, it may
+    content = b"".join([FORMAT, b"%d\n" % version, json.dumps(header).encode(), b"\n", *arrays])
     try:
         write_whole(path, content + hashlib.sha256(content).digest(), is_durable=is_durable)
     except OSError as error:
@@ -145,15 +146,18 @@ def _fields(content: bytes) -> dict[str, Any]:
 
 def _require_shapes(fields: dict[str, Any], state: State) -> None:
     """What the rest of the package relies on."""
-    d = len(fields["w"])
+    d, columns = len(fields["w"]), fields["w"].shape[1:]
     moments = len(fields["loss"])
     dtype = state.weights.dtype
+    trained = np.float64 if state.scale.size else dtype
+    if len(columns) > 1 or (columns and fields["b"].shape != columns):
+        raise ValueError("w and b do not fit together")
     expected = {
-        "w": (fields["w"], (d,), np.float64 if state.scale.size else dtype),
+        "w": (fields["w"], (d, *columns), trained),
         **{name: (fields[name], (moments,), np.float64) for name in ("loss", "objective", "epochs", "seconds")},
         "samples": (fields["samples"], (moments,), np.int64),
-        "weights": (state.weights, (4, d + 1), dtype),
-        "best": (state.best, (d + 1,), dtype),
+        "weights": (state.weights, (4, d + 1, *columns), dtype),
+        "best": (state.best, (d + 1, *columns), dtype),
         "counts": (state.counts, (2,), np.int64),
         "history": (state.history, (len(state.history), 5), np.float64),
         "lrs": (state.lrs, (len(state.lrs),), np.float64),

@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 
 from numbasgd import check
+from numbasgd.errors import DeviceError
 from numbasgd.sgd import parts
 from numbasgd.sgd.cpu import kernels, padded, work_for
 from numbasgd.sgd.losses import LOSSES
-from numbasgd.sgd.problem import rows_and_targets
+from numbasgd.sgd.outputs import gradient_of_outputs
+from numbasgd.sgd.problem import intercepts, rows_and_targets
 from numbasgd.sgd.rows import Rows, rows_of
 
 _EVERY_ROW = np.empty(0, np.int64)
@@ -21,13 +23,13 @@ def gradient(
     X: Any,
     y: Any,
     w: Any,
-    b: float = 0.0,
+    b: Any = 0.0,
     *,
     loss: str = "squared",
     rows: Any = None,
     threads: int | None = None,
     device: str = "cpu",
-) -> tuple[np.ndarray, float]:
+) -> tuple[np.ndarray, Any]:
     """The mean gradient of a loss over some rows, in one pass over them.
 
     ``g = mean of s_i x_i`` and ``gb = mean of s_i`` with s_i the slope of the loss at x_i.w + b, for "squared"
@@ -36,12 +38,13 @@ def gradient(
     Parameters
     ----------
     X : array_like, shape (n, d)
-    y : array_like, shape (n,)
-        Targets; for "logistic" and "hinge" two classes, or any of -1 and 1.
-    w : array_like, shape (d,)
-    b : float
-    loss : {"squared", "huber", "logistic", "hinge"}
-        See ``numbasgd.sgd.losses``; for the last two y holds two classes.
+    y : array_like, shape (n,), or (n, K)
+        Targets; for "logistic" and "hinge" two classes, or any of -1 and 1; for "softmax" classes 0 to K - 1,
+        some of which may be missing.
+    w : array_like, shape (d,), or (d, K) for K outputs
+    b : float, or array_like, shape (K,)
+    loss : {"squared", "huber", "logistic", "hinge", "softmax"}
+        See ``numbasgd.sgd.losses``.  That of K outputs is the sum over them.
     rows : array_like of int, shape (m,), or of bool, shape (n,), optional
         The rows to take, repeated ones as often as they are named; all of them if left out.
     threads : int, optional
@@ -51,9 +54,9 @@ def gradient(
 
     Returns
     -------
-    g : ndarray, shape (d,)
+    g : ndarray, shape (d,) or (d, K)
         In the dtype that NumPy would compute with: float32 if X, y and w are, else float64.
-    gb : float
+    gb : float, or ndarray, shape (K,)
 
     Raises
     ------
@@ -71,18 +74,23 @@ def gradient(
     (5,)
     """
     check.choice(loss, "loss", LOSSES)
-    X, y, _ = rows_and_targets(X, y, loss, is_whole=False)
-    w = check.array(w, "w", 1)
+    X, y, _ = rows_and_targets(X, y, loss, is_whole=False, takes_columns=True)
+    has_outputs = y.ndim == 2 or LOSSES[loss].rows is not None
+    w = check.array(w, "w", 2 if has_outputs else 1)
     if len(w) != X.shape[1]:
         raise ValueError(
             f"X has {X.shape[1]} columns, w has {len(w)} entries; expected one weight per column. "
             "Pass the weights of the same model."
         )
     X, y, w = check.same_dtype(X, y, w)
-    b = check.real(b, "b", hint="Pass the intercept as one number.")
     if threads is not None:
         threads = check.threads(threads)
     check.choice(device, "device", ("cpu", "cuda"))
+    if has_outputs:
+        _require_outputs(y, w, loss, device)
+        b = intercepts(b, "b", w.shape[1])
+        return gradient_of_outputs(X, y, w, b, loss, _EVERY_ROW if rows is None else _rows(rows, len(X)))
+    b = check.real(b, "b", hint="Pass the intercept as one number.")
     index = _EVERY_ROW if rows is None else _rows(rows, len(X))
     y, w = check.for_kernel(y), check.for_kernel(w)
     out = np.empty(len(w) + 1, X.dtype)
@@ -124,6 +132,25 @@ def _gradient_in_parts(
     sums.add(padded_w, index, 0, n, far, g)
     g /= n
     out[:d], out[d] = g[:d], g[sums.size]
+
+
+def _require_outputs(y: np.ndarray, w: np.ndarray, loss: str, device: str) -> None:
+    """Raise unless w has as many columns as y has, or classes."""
+    if device == "cuda":
+        raise DeviceError(
+            f'device is "cuda" with {w.shape[1]} outputs; expected one output there. Leave device out, or pass '
+            "the columns of y one by one."
+        )
+    if y.ndim == 2 and y.shape[1] != w.shape[1]:
+        raise ValueError(
+            f"y has {y.shape[1]} columns, w has {w.shape[1]}; expected one column of weights for each target. "
+            "Pass the weights of the same model."
+        )
+    if y.ndim == 1 and (w.shape[1] < 2 or y.max() >= w.shape[1]):
+        raise ValueError(
+            f"y holds class {y.max():g}, w has {w.shape[1]} columns; expected classes 0 to K - 1 for a w of K "
+            f"columns, at least two, with loss={loss!r}. Number the classes as in Fit.classes."
+        )
 
 
 def _gradient_cuda(

@@ -1,7 +1,8 @@
 """Losses of one prediction: value and slope, each one plain function that both devices compile.
 
 z is the prediction x.w + b, y the target.  Kernels only loop; what is computed for a row is said here.
-Adding a loss is adding one entry to ``LOSSES``.
+Adding a loss is adding one entry to ``LOSSES``.  With K outputs a row has K predictions: a loss of one
+prediction is taken of each and summed, a loss that needs all of them says so itself (``rows``).
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
+
+from numbasgd.sgd.softmax import make_softmax
 
 
 def squared_value(z, y):
@@ -63,12 +66,15 @@ class Loss:
 
     curvature : the largest second derivative in z, where there is one (1 for the hinge, which has none).
     targets : "real" numbers, two "signs" -1 and 1, or "classes" 0 to K - 1.
+    rows : for a loss of all K predictions of a row, what makes the compiled functions of it
+    (``numbasgd.sgd.softmax``); value and slope are then None.
     """
 
     value: Callable[..., Any] | None
     slope: Callable[..., Any] | None
     curvature: float
     targets: str
+    rows: Callable[..., Any] | None = None
 
 
 LOSSES: Mapping[str, Loss] = MappingProxyType(
@@ -77,5 +83,6 @@ LOSSES: Mapping[str, Loss] = MappingProxyType(
         "huber": Loss(huber_value, huber_slope, 1.0, "real"),
         "logistic": Loss(logistic_value, logistic_slope, 0.25, "signs"),
         "hinge": Loss(hinge_value, hinge_slope, 1.0, "signs"),
+        "softmax": Loss(None, None, 0.5, "classes", make_softmax),
     }
 )

@@ -18,7 +18,7 @@ from numbasgd import native, threads
 from numbasgd.jit import jit
 from numbasgd.sgd.cpu import kernels, padded
 from numbasgd.sgd.rows import CHUNK, LINE, Rows, gather, room_for
-from numbasgd.simd import place
+from numbasgd.simd import pointer_to
 
 ENTRIES = 1 << 18  # of X in a part, a row counts for 8 more: some ten microseconds
 LEAST = 64  # rows of a part at least, so that adding up the parts takes no time
@@ -83,22 +83,22 @@ def _make_units(made: SimpleNamespace, index: np.dtype) -> SimpleNamespace:
     def add(block, number, work):
         """(g, gb) at out + number * stride := sums of slope_i * x_i and of slope_i over part ``number``."""
         X, y, s = (
-            place(native.read(block), T),
-            place(native.read(block + 8), T),
-            place(native.read(block + 16), T),
+            pointer_to(native.read(block), T),
+            pointer_to(native.read(block + 8), T),
+            pointer_to(native.read(block + 16), T),
         )
-        w, rows = place(native.read(block + 24), T), place(native.read(block + 32), INDEX)
+        w, rows = pointer_to(native.read(block + 24), T), pointer_to(native.read(block + 32), INDEX)
         d, base = native.read(block + 40), native.read(block + 48)
         si, sj = native.read(block + 56), native.read(block + 64)
         n_rows, start, stop = native.read(block + 72), native.read(block + 80), native.read(block + 88)
         count, ahead = native.read(block + 96), native.read(block + 104)
-        g = place(native.read(block + 112) + number * native.read(block + 120), T)
+        g = pointer_to(native.read(block + 112) + number * native.read(block + 120), T)
         room = _take_room(native.read(block + 128), native.read(block + 136))
         size = max(1, (d + lanes - 1) // lanes) * lanes
         start += number * count
         g[size] = sum_rows(
             X, d, base, si, sj, y, s, rows, n_rows, start, min(start + count, stop), ahead, w, w[size], g,
-            place(room + LINE, 0.0), place(room + LINE + 8 * size, T),
+            pointer_to(room + LINE, 0.0), pointer_to(room + LINE + 8 * size, T),
         )  # fmt: skip
         native.write(room, 0)
         return 0
@@ -107,17 +107,17 @@ def _make_units(made: SimpleNamespace, index: np.dtype) -> SimpleNamespace:
     def value(block, number, work):
         """The number at out + number * stride := sum of the losses of part ``number``, rows as they lie."""
         X, y, s = (
-            place(native.read(block), T),
-            place(native.read(block + 8), T),
-            place(native.read(block + 16), T),
+            pointer_to(native.read(block), T),
+            pointer_to(native.read(block + 8), T),
+            pointer_to(native.read(block + 16), T),
         )
-        w, rows = place(native.read(block + 24), T), place(native.read(block + 32), INDEX)
+        w, rows = pointer_to(native.read(block + 24), T), pointer_to(native.read(block + 32), INDEX)
         d, base = native.read(block + 40), native.read(block + 48)
         si, sj = native.read(block + 56), native.read(block + 64)
         start, stop, count = native.read(block + 80), native.read(block + 88), native.read(block + 96)
         room = _take_room(native.read(block + 128), native.read(block + 136))
         size = max(1, (d + lanes - 1) // lanes) * lanes
-        own = place(room + LINE + 8 * size, T)
+        own = pointer_to(room + LINE + 8 * size, T)
         b = w[size]
         start += number * count
         acc = 0.0
@@ -129,7 +129,7 @@ def _make_units(made: SimpleNamespace, index: np.dtype) -> SimpleNamespace:
                 z = dot(own, (i - c) * d, d, w) if is_gathered else dot(X, i * si, d, w)
                 v = value_of(np.float64(z + b), np.float64(y[i]))
                 acc += v * s[i] if is_weighted else v
-        place(native.read(block + 112) + number * native.read(block + 120), 0.0)[0] = acc
+        pointer_to(native.read(block + 112) + number * native.read(block + 120), 0.0)[0] = acc
         native.write(room, 0)
         return 0
 
@@ -157,7 +157,7 @@ def run_parts(
         block[10] = start + first * count
         threads.run(function, np.int64(block.ctypes.data), units, threads_, 1, 0)
         for p in range(units):
-            part = place(block[14] + p * stride, like)
+            part = pointer_to(block[14] + p * stride, like)
             for j in range(g.shape[0]):
                 g[j] += part[j]
 

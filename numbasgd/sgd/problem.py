@@ -8,19 +8,27 @@ from typing import Any
 import numpy as np
 
 from numbasgd import check
+from numbasgd.sgd import labels
 from numbasgd.sgd.losses import LOSSES
 
 
 def rows_and_targets(
-    X: Any, y: Any, loss: str = "squared", *, is_whole: bool = True
-) -> tuple[np.ndarray, np.ndarray, tuple[float, float] | None]:
+    X: Any, y: Any, loss: str = "squared", *, is_whole: bool = True, takes_columns: bool = False
+) -> tuple[np.ndarray, np.ndarray, tuple[Any, ...] | None]:
     """X (n, d) and y (n,) of one dtype, n at least 1, in any memory order; and the classes, if any.
 
-    Classes become -1 and 1, which every dtype holds, so their dtype does not matter to X.  Rows that are not
-    the whole problem may be of one class, if it is called -1 or 1.
+    Classes become -1 and 1, or 0 to K - 1, which every dtype holds, so their dtype does not matter to X.  Rows
+    that are not the whole problem may be of some of its classes, if those are called like that.
+    takes_columns : y may be (n, K), K at least 1, where it holds numbers.
     """
     X = check.array(X, "X", 2)
-    y = check.array(y, "y", 1)
+    targets = LOSSES[loss].targets
+    classes: tuple[Any, ...] | None = None
+    if targets == "classes":
+        y, classes = labels.numbered(y, loss, is_whole=is_whole)
+    else:
+        has_columns = takes_columns and targets == "real" and _n_dimensions(y) == 2
+        y = check.array(y, "y", 2 if has_columns else 1)
     if len(X) != len(y):
         raise ValueError(
             f"X has {len(X)} rows and y has {len(y)} entries; expected one target per row. "
@@ -28,32 +36,30 @@ def rows_and_targets(
         )
     if len(X) == 0:
         raise ValueError(f"X has shape {X.shape}; expected at least one row. Pass the training rows.")
-    if LOSSES[loss].targets == "real":
+    if y.ndim == 2 and y.shape[1] == 0:
+        raise ValueError(f"y has shape {y.shape}; expected at least one column. Pass the targets.")
+    if targets == "real":
         X, y = check.same_dtype(X, y)
         return X, y, None
+    if targets == "classes":
+        return X, y.astype(X.dtype), classes
     if not is_whole and np.all(np.abs(y) == 1):
         return X, y.astype(X.dtype, copy=False), (-1.0, 1.0)
-    signs, classes = _signs(y, loss)
+    signs, classes = labels.signs(y, loss)
     return X, signs.astype(X.dtype), classes
 
 
-def _signs(y: np.ndarray, loss: str) -> tuple[np.ndarray, tuple[float, float]]:
-    """Two values as -1 and 1; and which two they were."""
-    found = np.unique(y)
-    if not np.all(np.isfinite(found)):
-        check.finite(y, "y")
-    if len(found) == 1:
-        raise ValueError(
-            f"y holds only {found[0]:g}; expected two classes for loss={loss!r}, since one class leaves "
-            "nothing to tell apart. Pass rows of both classes."
-        )
-    if len(found) > 2:
-        shown = ", ".join(f"{v:g}" for v in found[:4])
-        raise ValueError(
-            f"y holds {len(found)} different values ({shown}, ...); expected two classes for loss={loss!r}. "
-            'Pass 0 and 1, or use loss="squared" for real numbers.'
-        )
-    return np.where(y == found[1], 1, -1), (float(found[0]), float(found[1]))
+def targets_for_kernel(y: np.ndarray) -> np.ndarray:
+    """As kernels take them; a single column is a vector."""
+    return check.for_kernel(y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y)
+
+
+def _n_dimensions(y: Any) -> int:
+    """Of what ``check.array`` would make of y; 1 for what it would refuse."""
+    try:
+        return int(np.ndim(y))
+    except (ValueError, TypeError):
+        return 1
 
 
 def sample_weights(value: Any, n: int, dtype: np.dtype) -> np.ndarray:
@@ -114,22 +120,44 @@ def lrs_in(lrs: np.ndarray, dtype: np.dtype) -> np.ndarray:
     return rounded
 
 
-def start(init: Any, d: int, dtype: np.dtype) -> tuple[np.ndarray, float]:
-    """The first weights (d,) and intercept."""
+def start(init: Any, d: int, dtype: np.dtype, outputs: int = 0) -> tuple[np.ndarray, Any]:
+    """The first weights (d,) and intercept, or (d, K) and (K,) for ``outputs`` K."""
+    columns = (outputs,) if outputs else ()
     if init is None:
-        return np.zeros(d, dtype), 0.0
+        return np.zeros((d, *columns), dtype), np.zeros(columns) if outputs else 0.0
     if not isinstance(init, tuple | list) or len(init) != 2:
         raise TypeError(f"init is {init!r}; expected a pair (w, b). Pass the weights and the intercept.")
-    w = check.array(init[0], "init's w", 1)
+    w = check.array(init[0], "init's w", 2 if outputs else 1)
+    if outputs and w.shape != (d, outputs):
+        raise ValueError(
+            f"init's w has shape {w.shape}, X has {d} columns and there are {outputs} outputs; expected shape "
+            f"{(d, outputs)}. Pass weights of the same model."
+        )
     if len(w) != d:
         raise ValueError(
             f"init's w has {len(w)} entries, X has {d} columns; expected one weight per column. "
             "Pass weights of the same model."
         )
     check.finite(w, "init's w")
-    b = check.real(init[1], "init's b", hint="Pass the intercept to start from, for example 0.0.")
+    b = intercepts(init[1], "init's b", outputs)
     with np.errstate(over="ignore"):
         return w.astype(dtype), b
+
+
+def intercepts(b: Any, name: str, outputs: int) -> Any:
+    """An intercept, or one for each of ``outputs`` > 0 (a single number stands for all)."""
+    if not outputs:
+        return check.real(b, name, hint="Pass the intercept to start from, for example 0.0.")
+    if _n_dimensions(b) == 0:
+        return np.full(outputs, check.real(b, name, hint="Pass one intercept, or one for each output."))
+    found = check.array(b, name, 1).astype(np.float64)
+    if len(found) != outputs:
+        raise ValueError(
+            f"{name} has {len(found)} entries, and there are {outputs} outputs; expected one for each. Pass "
+            "intercepts of the same model."
+        )
+    check.finite(found, name)
+    return found
 
 
 def eval_samples(eval_every: Any, n: int) -> int | None:

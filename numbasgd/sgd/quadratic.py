@@ -35,7 +35,7 @@ def best_constant(local: Local, n: int, batch_size: int, epochs: int) -> float:
     least-mean-squares", AISTATS 2015, arXiv 1412.0156, section 3).  Rates beyond stability come out large by
     themselves.
     """
-    local = _grouped(local)
+    local = grouped(local)
     steps = max(1, epochs) * -(-n // batch_size)
     left = (n - batch_size) / max(n - 1, 1) / batch_size  # of the variance, when rows are not replaced
     d = len(local.curvature)
@@ -77,12 +77,12 @@ def _excess(
     return np.where(excess < np.inf, excess, np.inf)
 
 
-def _grouped(local: Local) -> Local:
-    """At most ``_GROUPS`` groups of neighbouring eigenvectors, as if each were one."""
+def grouped(local: Local, most: int = _GROUPS) -> Local:
+    """At most ``most`` groups of neighbouring eigenvectors, as if each were one."""
     d = len(local.curvature)
-    if d <= _GROUPS:
+    if d <= most:
         return local
-    edges = np.linspace(0, d, _GROUPS + 1).astype(int)[:-1]
+    edges = np.linspace(0, d, most + 1).astype(int)[:-1]
     sizes = np.diff(np.append(edges, d))
     within = np.add.reduceat(np.add.reduceat(local.spread, edges, axis=0), edges, axis=1)
     return Local(

@@ -143,7 +143,7 @@ def local_model(sample: Sample, y: np.ndarray, w: np.ndarray, b: float, loss: st
     if sample.intercept:
         start = np.append(start, b)
     # Products and squares must stay far from overflow.
-    if not (0 < d <= MOST_COLUMNS and sample.largest < 1e120 and _is_moderate(y) and _is_moderate(start)):
+    if not (0 < d <= MOST_COLUMNS and sample.largest < 1e120 and is_moderate(y) and is_moderate(start)):
         return None
 
     def derivatives(at: np.ndarray, is_step: bool) -> tuple[np.ndarray, np.ndarray | None]:
@@ -191,7 +191,7 @@ def local_model(sample: Sample, y: np.ndarray, w: np.ndarray, b: float, loss: st
     )
 
 
-def _is_moderate(a: np.ndarray) -> bool:
+def is_moderate(a: np.ndarray) -> bool:
     """Whether all entries are finite and their squares far from overflow."""
     return a.size == 0 or (-1e60 < float(a.min()) and float(a.max()) < 1e60)
 

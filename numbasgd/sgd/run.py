@@ -13,9 +13,10 @@ import numpy as np
 
 from numbasgd.errors import DivergenceError
 from numbasgd.jit import uncollected
-from numbasgd.sgd import bigstep, parts
+from numbasgd.sgd import bigstep, outputs, parts
 from numbasgd.sgd.cpu import advance_kernel, kernels, padded, work_for
-from numbasgd.sgd.rows import Rows, room_for
+from numbasgd.sgd.layout import Layout, aligned_zeros
+from numbasgd.sgd.rows import Rows
 from numbasgd.sgd.sampling import SAMPLINGS, WINDOW
 from numbasgd.sgd.scale import Scale
 from numbasgd.sgd.update import Step
@@ -35,6 +36,7 @@ _CACHED = 1 << 19  # bytes of X from which on memory is asked for ahead
 class Problem:
     """The rows to fit: y and s (sample weights of mean 1, or of length 0) in the dtype of the rows.
 
+    outputs : columns of the weights, or 0 for a vector of weights.
     threads : the most that may work on them; None for as many as pay.
     """
 
@@ -42,31 +44,41 @@ class Problem:
     y: np.ndarray
     s: np.ndarray
     loss: str
+    outputs: int = 0
     threads: int | None = None
 
-    def mean_loss(self, w: np.ndarray, b: Any) -> float:
-        """The mean loss for padded weights, b behind them, in calls that do not take long."""
-        n, d = self.rows.n, self.rows.d
-        if parts.is_one(n, d):
-            return float(self._sum_loss(w, b, n)) / n
-        each = parts.part_rows(d)
-        count = max(1, _EVALUATED // (d + 8) // each) * each
-        return math.fsum(self.in_parts.loss(w, i, min(i + count, n)) for i in range(0, n, count)) / n
+    def mean_loss(self, row: np.ndarray) -> float:
+        """The mean loss for a row of the state, in calls that do not take long."""
+        n, layout = self.rows.n, self.layout
+        if self._is_in_parts:
+            each = parts.part_rows(self.rows.d)
+            count = max(1, _EVALUATED // (layout.breadth + 8) // each) * each
+            return math.fsum(self.in_parts.loss(row, i, min(i + count, n)) for i in range(0, n, count)) / n
+        work = np.empty(0, row.dtype)
+        if layout.is_many or self.rows.is_gathered:
+            work = np.empty(self.work_size, row.dtype)
+        count = max(1, _EVALUATED // (layout.breadth + 8))
+        return math.fsum(self.sum_loss(row, i, min(i + count, n), work) for i in range(0, n, count)) / n
 
-    def _sum_loss(self, w: np.ndarray, b: Any, stop: int) -> float:
-        """The sum of the losses of the first rows."""
-        rows = self.rows
-        work = np.empty(room_for(rows.d, rows.is_gathered), self.y.dtype)
+    def sum_loss(self, row: np.ndarray, start: int, stop: int, work: np.ndarray) -> float:
+        """The sum of the losses of some rows, in one call of compiled code."""
+        rows, layout = self.rows, self.layout
+        weights = (row,) if layout.is_many else (row, row[layout.size])
         return self.kernels.sum_loss(
-            rows.memory, rows.d, rows.base, rows.si, rows.sj, self.y, self.s, w, b, 0, stop, work
-        )
+            rows.memory, rows.d, rows.base, rows.si, rows.sj, self.y, self.s, *weights, start, stop, work,
+            *self.extra,
+        )  # fmt: skip
 
-    def compile(self, w: np.ndarray, b: Any) -> None:
+    def compile(self, row: np.ndarray, work: np.ndarray) -> None:
         """Compile, or load, what evaluates the loss."""
-        if parts.is_one(self.rows.n, self.rows.d):
-            self._sum_loss(w, b, 0)
+        if self._is_in_parts:
+            self.in_parts.loss(row, 0, 0)
         else:
-            self.in_parts.loss(w, 0, 0)
+            self.sum_loss(row, 0, 0, work)
+
+    @property
+    def _is_in_parts(self) -> bool:
+        return not self.layout.is_many and not parts.is_one(self.rows.n, self.rows.d)
 
     @functools.cached_property
     def in_parts(self) -> parts.Parts:
@@ -77,7 +89,52 @@ class Problem:
     @functools.cached_property
     def kernels(self) -> Any:
         """The compiled functions for this loss and these rows."""
+        if self.outputs > 1:
+            return outputs.kernels(*self._variant)
         return kernels(self.loss, self.rows.d, self.y.dtype, self.s.size > 0, self.rows.is_gathered)
+
+    @property
+    def rows_dtype(self) -> np.dtype:
+        """Of the numbers of rows."""
+        return np.dtype(np.int32 if self.rows.n < 2**30 else np.int64)
+
+    @property
+    def _variant(self) -> tuple[Any, ...]:
+        return self.loss, self.y.dtype, self.layout.lanes, self.s.size > 0, self.rows_dtype
+
+    @property
+    def extra(self) -> tuple[int, ...]:
+        """What the kernels for K outputs are told besides."""
+        layout = self.layout
+        return (layout.outputs, layout.width, self.kernels.address) if layout.is_many else ()
+
+    def big_kernels(self, step: Step) -> tuple[Any, Any]:
+        """The compiled functions that make a step of K outputs in parts."""
+        return outputs.make_big(*self._variant, step)
+
+    def advance_kernel(self, step: Step) -> Any:
+        """The compiled function that makes steps."""
+        if self.outputs > 1:
+            return outputs.advance_kernel(*self._variant, step)
+        return advance_kernel(
+            self.loss, self.rows.d, self.y.dtype, self.s.size > 0, self.rows.is_gathered, step
+        )
+
+    @functools.cached_property
+    def layout(self) -> Layout:
+        """How a row of the state is laid out."""
+        if self.outputs > 1:
+            return outputs.layout(self.rows.d, self.outputs, self.y.dtype)
+        lanes = self.kernels.lanes
+        size = padded(self.rows.d, lanes)
+        return Layout(self.rows.d, self.outputs, lanes, 1, size, size + lanes)
+
+    @property
+    def work_size(self) -> int:
+        """Entries of room that kernels need."""
+        if self.outputs > 1:
+            return outputs.work_for(self.layout, self.y.itemsize)
+        return work_for(self.rows.d, self.layout.lanes, self.rows.is_gathered)
 
 
 class Method(NamedTuple):
@@ -166,20 +223,13 @@ class Run:
         self.problem, self.method, self.scale, self.validation = problem, method, scale, validation
         self.safe_lr = safe_lr
         self.n, self.d = rows.n, rows.d
-        is_big = bigstep.is_big(method.batch_size, rows.d)
-        self.kernel: Any = (
-            None
-            if is_big
-            else advance_kernel(
-                problem.loss, rows.d, problem.y.dtype, problem.s.size > 0, rows.is_gathered, method.step
-            )
-        )
-        self.lanes = problem.kernels.lanes
-        self.size = padded(rows.d, self.lanes)
-        self.state = np.zeros((4, self.size + self.lanes), problem.y.dtype)
+        self.layout = layout = problem.layout
+        is_big = bigstep.is_big(method.batch_size, layout.breadth)
+        self.kernel: Any = None if is_big else problem.advance_kernel(method.step)
+        self.state = aligned_zeros((4, layout.length), problem.y.dtype)
         self.count = np.zeros(2, np.int64)
-        self.work = np.empty(work_for(rows.d, self.lanes, rows.is_gathered), problem.y.dtype)
-        self.wide = np.empty(self.size)
+        self.work = aligned_zeros((problem.work_size,), problem.y.dtype)
+        self.wide = np.empty(layout.length)
         self.drawn = np.array([-1, 0, 0])
         batch_size = method.batch_size
         # A step over all rows needs no order, nor do rows as they lie.
@@ -188,9 +238,9 @@ class Run:
         )
         length = min(self.n, -(-WINDOW // batch_size) * batch_size)
         if is_big:
-            length = bigstep.window_rows(self.n, rows.d)
+            length = bigstep.window_rows(self.n, layout.breadth)
         length = 0 if in_order else length
-        self.window = np.empty(length, np.int32 if self.n < 2**30 else np.int64)
+        self.window = np.empty(length, problem.rows_dtype)
         row_bytes = max(1, rows.d * problem.y.itemsize)
         is_far = row_bytes * rows.n > _CACHED and not rows.is_gathered
         self.ahead = max(4, min(32, 8192 // row_bytes)) if is_far else 0
@@ -199,7 +249,7 @@ class Run:
         self.entry_seconds = 0.0
         self.history: list[Moment] = []
         self.latest: Moment | None = None  # the last evaluation, recorded or not
-        self.evaluation_seconds = 1e-9 if self.n * (self.d + 8) <= _EVALUATED else 1e9
+        self.evaluation_seconds = 1e-9 if self.n * (layout.breadth + 8) <= _EVALUATED else 1e9
         self.chosen: np.ndarray | None = None
 
     @property
@@ -212,14 +262,15 @@ class Run:
         begin = time.perf_counter()
         with uncollected:
             self._call(self.samples)
-            self.problem.compile(self.state[0], self.state[0, self.size])
+            self.problem.compile(self.state[0], self.work)
+            if self.layout.is_many:
+                outputs.rehearse(self)
         self.compile_seconds = time.perf_counter() - begin
         self.entry_seconds = _shortest_entry(self.kernel, self._time_entry)
 
-    def place(self, w: np.ndarray, b: float) -> None:
+    def place(self, w: np.ndarray, b: Any) -> None:
         """Set the weights to start from."""
-        self.state[0, : self.d] = w
-        self.state[0, self.size] = b
+        self.layout.put(self.state[0], np.concatenate([w, np.reshape(b, (1, *w.shape[1:]))]))
         self.state[2] = self.state[0]
         self.limit = math.inf
         self.book = Book(0, 0.0, math.inf, self.result.copy(), 0, 0, 0, False)
@@ -230,8 +281,7 @@ class Run:
         # Weights that happen to start at the optimum must not make rounding noise a divergence.
         loss_at_zero = moment.loss
         if self.state[0].any():
-            zero = np.zeros_like(self.state[0])
-            loss_at_zero = self.problem.mean_loss(zero, zero[self.size])
+            loss_at_zero = self.problem.mean_loss(np.zeros_like(self.state[0]))
         self.limit = DIVERGED * max(moment.loss, loss_at_zero)
         self.seen = (math.inf, self.book.best)
         self.book = self._better(moment)._replace(n_moments=self._record(moment))
@@ -256,7 +306,7 @@ class Run:
             rows.memory, rows.d, rows.base, rows.si, rows.sj, problem.y, problem.s, self.window, self.drawn,
             SAMPLINGS[method.sampling], method.seed, end, self.ahead, method.batch_size, method.lrs,
             T(method.momentum), T(method.l2), T(method.l1), method.intercept, method.average_from or 0,
-            self.state, self.count, self.work, self.wide,
+            self.state, self.layout.size, self.count, self.work, self.wide, *problem.extra,
         )  # fmt: skip
 
     def _time_entry(self) -> float:
@@ -271,9 +321,10 @@ class Run:
             return self.chosen
         return self.state[2 if self.method.average_from is not None and self.count[0] > 0 else 0]
 
-    def in_user_units(self, row: np.ndarray) -> tuple[np.ndarray, float]:
+    def in_user_units(self, row: np.ndarray) -> tuple[np.ndarray, Any]:
         """Weights and intercept of a row of the state."""
-        w, b = row[: self.d].copy(), float(row[self.size])
+        taken = self.layout.take(row)
+        w, b = taken[:-1].copy(), taken[-1].copy() if taken.ndim > 1 else float(taken[-1])
         return (w, b) if self.scale is None else self.scale.back(w, b)
 
     def _evaluate(self) -> Moment:
@@ -306,13 +357,13 @@ class Run:
         """The losses of the present weights."""
         begin = time.perf_counter()
         row = self.result
-        loss = self.problem.mean_loss(row, row[self.size])
+        loss = self.problem.mean_loss(row)
         method = self.method
         penalty = 0.0
         if method.step.is_penalized:
-            w = row[: self.d].astype(np.float64)
+            w = self.layout.take(row)[:-1].ravel().astype(np.float64)
             penalty = 0.5 * method.l2 * float(w @ w) + method.l1 * float(np.abs(w).sum())
-        held_out = math.nan if self.validation is None else self.validation.mean_loss(row, row[self.size])
+        held_out = math.nan if self.validation is None else self.validation.mean_loss(row)
         self.evaluation_seconds = time.perf_counter() - begin
         return Moment(loss, loss + penalty, held_out, self.samples, self.book.seconds)
 
@@ -381,7 +432,7 @@ class Run:
         target = epochs * self.n
         looks_at_epochs = patience is not None or at_epoch is not None
         # Samples in one call of compiled code, as many as _CALL_SECONDS take; a guess at first.
-        per_call = max(self.method.batch_size, _FIRST // (self.d + 8))
+        per_call = max(self.method.batch_size, _FIRST // (self.layout.breadth + 8))
         while self._look(target, every, patience, at_epoch, show):
             if stops is not None:
                 stops.at(self.samples)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import numpy as np
 
@@ -31,14 +32,16 @@ class Scale:
         """The scaled columns, a copy in the dtype of X."""
         return ((X - self.mean) / self.spread).astype(X.dtype)
 
-    def into(self, w: np.ndarray, b: float) -> tuple[np.ndarray, float]:
+    def into(self, w: np.ndarray, b: Any) -> tuple[np.ndarray, Any]:
         """Weights for X -> weights for the scaled columns."""
-        return (w * self.spread).astype(w.dtype), b + float(w @ self.mean)
+        spread = self.spread if w.ndim == 1 else self.spread[:, None]
+        return (w * spread).astype(w.dtype), b + self.mean @ w
 
-    def back(self, w: np.ndarray, b: float) -> tuple[np.ndarray, float]:
+    def back(self, w: np.ndarray, b: Any) -> tuple[np.ndarray, Any]:
         """Weights for the scaled columns -> weights for X, in float64: with large means their sum cancels."""
-        out = w / self.spread
-        return out, b - float(out @ self.mean)
+        out = w / (self.spread if w.ndim == 1 else self.spread[:, None])
+        b = b - self.mean @ out
+        return out, float(b) if w.ndim == 1 else b
 
 
 def warn_of_scale(X: np.ndarray, lr: float, curvature: float, is_auto: bool) -> None:

@@ -18,10 +18,10 @@ _SAMPLED = 1000  # rows, and columns, that are hashed
 class State(NamedTuple):
     """A run between two steps, without padding, so that it does not depend on the width of a register.
 
-    weights : (4, d + 1) the rows of the state as in ``cpu.py``, the intercept last, in the dtype and
-    the units of training.  counts : (2,) as there.
-    best : (d + 1,) the best weights so far; best_watched : their loss.  stale : epochs since then.
-    limit : the loss from which on a run has diverged.
+    weights : (4, d + 1), or (4, d + 1, K), the rows of the state as in ``cpu.py``, the intercept last, in the
+    dtype and the units of training.  counts : (2,) as there.
+    best : (d + 1,) or (d + 1, K) the best weights so far; best_watched : their loss.
+    stale : epochs since then.  limit : the loss from which on a run has diverged.
     history : (t, 5) the evaluations that ``eval_every`` asked for, as ``Moment``; seconds : until now.
     looked, asked : samples up to which everything was evaluated, and the callback said to go on.
     is_over : early stopping has ended the run.
@@ -52,11 +52,11 @@ class State(NamedTuple):
 
 def freeze(run: Run, lrs: np.ndarray, data: dict[str, Any]) -> State:
     """The state of a run between two steps, for a file or a later call; may be called whenever Python runs."""
-    d, size, book, scale = run.d, run.size, run.book, run.scale
+    book, scale = run.book, run.scale
     return State(
-        weights=_unpadded(run.state, d, size),
+        weights=run.layout.take(run.state),
         counts=run.count.copy(),
-        best=_unpadded(book.best, d, size),
+        best=run.layout.take(book.best),
         best_watched=book.best_watched,
         stale=book.stale,
         limit=run.limit,
@@ -71,18 +71,11 @@ def freeze(run: Run, lrs: np.ndarray, data: dict[str, Any]) -> State:
     )
 
 
-def _unpadded(row: np.ndarray, d: int, size: int) -> np.ndarray:
-    """The weights and the intercept of one or more rows of the state, copied."""
-    return np.concatenate([row[..., :d], row[..., size : size + 1]], axis=-1)
-
-
 def restore(run: Run, state: State) -> None:
     """Bring a run to where ``freeze`` was called; the inverse of it, bit for bit."""
-    d, size = run.d, run.size
-    run.state[:, :d] = state.weights[:, :d]
-    run.state[:, size] = state.weights[:, d]
+    run.layout.put(run.state, state.weights)
     best = np.zeros_like(run.state[0])
-    best[:d], best[size] = state.best[:d], state.best[d]
+    run.layout.put(best, state.best)
     run.count[:] = state.counts
     run.go_on(
         state.history, state.limit, best, seconds=state.seconds, best_watched=state.best_watched,

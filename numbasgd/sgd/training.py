@@ -12,7 +12,7 @@ import numpy as np
 
 from numbasgd import check
 from numbasgd.errors import DivergenceError
-from numbasgd.sgd import problem, rates
+from numbasgd.sgd import problem, rates, rates_outputs
 from numbasgd.sgd.checkpoint import Checkpoint
 from numbasgd.sgd.fit import Fit
 from numbasgd.sgd.losses import LOSSES
@@ -63,7 +63,7 @@ def train(
     verbose: bool = False,
     threads: int | None = None,
 ) -> Fit:
-    """Fit a linear model ``z = X @ w + b`` by minibatch stochastic gradient descent.
+    """Fit a linear model ``z = X @ w + b``, of one output or K, by minibatch stochastic gradient descent.
 
     Each step takes the mean gradient of the loss over ``batch_size`` rows and moves w and b against it
     (Robbins and Monro, 1951; Bottou, Curtis, Nocedal, SIAM Review 2018, section 4).  Whole epochs, the drawing
@@ -75,8 +75,10 @@ def train(
         Training rows, float32 or float64; anything else is converted as NumPy would.  Any memory order is
         taken without a copy; rows that lie together are fastest.  Left out together with y, the embedded
         twin of the airfoil data is used, and the result says so.
-    y : array_like, shape (n,)
-        Targets: numbers for "squared" and "huber", two classes for "logistic" and "hinge".
+    y : array_like, shape (n,) or (n, K)
+        Targets: numbers for "squared" and "huber"; two classes for "logistic" and "hinge"; for "softmax" K
+        classes, at least two, of any name (numbers or text).  With K columns of numbers there are K outputs,
+        ``w`` is (d, K) and ``b`` (K,), and the loss of a row is the sum over them.
     batch_size : int
         Rows a step, 1 to n: 1 is SGD, n is gradient descent.  A last minibatch that is shorter is averaged
         over its own length.
@@ -86,8 +88,9 @@ def train(
         (``numbasgd.sgd.quadratic.best_constant``, with its sources).
     epochs : int
         Passes over the data.
-    loss : {"squared", "huber", "logistic", "hinge"}
-        See ``numbasgd.sgd.losses`` for formulas and sources.
+    loss : {"squared", "huber", "logistic", "hinge", "softmax"}
+        See ``numbasgd.sgd.losses`` for formulas and sources.  "softmax" is the mean cross-entropy
+        ``log(sum over k of exp(z_k)) - z_y``, with w (d, K) and b (K,) for K classes.
     sampling : {"reshuffle", "once", "replacement", "sequential"}
         A new random order each epoch, one random order for all, rows drawn with replacement, or the order
         of X.
@@ -182,6 +185,7 @@ def train(
     whole = X, y  # what was passed, in whose numbering a NaN is named
     X, y, s, held_out = _split(X, y, s, validation_fraction, seed)
     n, d = X.shape
+    outputs = len(classes or ()) if LOSSES[loss].rows else y.shape[1] if y.ndim == 2 else 0
     if isinstance(batch_size, _Default):
         batch_size = min(int(batch_size), n)
     batch_size = check.integer(
@@ -220,7 +224,7 @@ def train(
             f"checkpoint_every is {checkpoint_every!r} but checkpoint is None; expected both, or neither. Pass "
             "the path of a file as checkpoint."
         )
-    w, b = problem.start(init, d, X.dtype)
+    w, b = problem.start(init, d, X.dtype, outputs)
     method = Method(
         batch_size=batch_size,
         lrs=np.ones(1, X.dtype),
@@ -256,7 +260,12 @@ def train(
         if not all(map(math.isfinite, size)):
             _require_finite(*whole, np.array(size))
             raise ValueError(_overflows(X, y, w))
-        local = rates.local_model(sample, y, w, b, loss, method.l2)
+        if outputs > 1:
+            local, share = rates_outputs.local_model(Z, y, s, w, b, loss, intercept, method.l2)
+            size = size._replace(curvature=size.curvature * share)
+        else:
+            y1, w1, b1 = (y, w, b) if outputs == 0 else (y[:, 0], w[:, 0], float(b[0]))
+            local = rates.local_model(sample, y1, w1, b1, loss, method.l2)
         given = np.array([rates.auto_lr(local, size, method, n, epochs, curvature)])
     if state is not None:
         require_ahead(state, given, epochs, n)
@@ -264,10 +273,9 @@ def train(
     held = None
     if held_out is not None:
         Xv, yv, sv = held_out
-        held = Problem(
-            rows_of(Xv if scale is None else scale.apply(Xv)), check.for_kernel(yv), sv, loss, threads
-        )
-    fitted = Problem(rows_of(Z), check.for_kernel(y), s, loss, threads)
+        Zv = Xv if scale is None else scale.apply(Xv)
+        held = Problem(rows_of(Zv), problem.targets_for_kernel(yv), sv, loss, outputs, threads)
+    fitted = Problem(rows_of(Z), problem.targets_for_kernel(y), s, loss, outputs, threads)
     run = Run(fitted, method, scale, safe_lr, held)
     settings = {
         "batch_size": batch_size,
@@ -350,20 +358,20 @@ def _state(resume: Any) -> State | None:
     return None if resume is None else resume._state
 
 
-def _data(X: Any, y: Any, loss: str) -> tuple[np.ndarray, np.ndarray, tuple[float, float] | None, str]:
+def _data(X: Any, y: Any, loss: str) -> tuple[np.ndarray, np.ndarray, tuple[Any, ...] | None, str]:
     """X and y, the classes if any, and where they came from."""
     if X is None and y is None:
         from numbasgd.data import airfoil_twin
 
         X, y = airfoil_twin()
-        return (*problem.rows_and_targets(X, y, loss), "embedded twin of the airfoil data")
+        return (*problem.rows_and_targets(X, y, loss, takes_columns=True), "embedded twin of the airfoil data")
     if X is None or y is None:
         missing, given = ("X", "y") if X is None else ("y", "X")
         raise TypeError(
             f"{missing} is missing while {given} was passed; expected both, or neither for the embedded "
             f"twin data. Pass {missing}."
         )
-    return (*problem.rows_and_targets(X, y, loss), "arrays")
+    return (*problem.rows_and_targets(X, y, loss, takes_columns=True), "arrays")
 
 
 def _split(
@@ -416,7 +424,7 @@ def _fit(
     run: Run,
     data: str,
     settings: dict[str, Any],
-    classes: tuple[float, float] | None,
+    classes: tuple[Any, ...] | None,
     state: State,
     limit: float,
 ) -> Fit:

@@ -1,0 +1,74 @@
+"""Classes of any name, and the numbers that stand for them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from numbasgd import check
+
+_NAMES = {"b": "booleans", "i": "integers", "u": "integers", "f": "numbers", "U": "text"}
+
+
+def signs(y: np.ndarray, loss: str) -> tuple[np.ndarray, tuple[float, float]]:
+    """Two values as -1 and 1; and which two they were."""
+    found = np.unique(y)
+    if not np.all(np.isfinite(found)):
+        check.finite(y, "y")
+    if len(found) == 1:
+        raise ValueError(
+            f"y holds only {found[0]:g}; expected two classes for loss={loss!r}, since one class leaves "
+            "nothing to tell apart. Pass rows of both classes."
+        )
+    if len(found) > 2:
+        shown = ", ".join(f"{v:g}" for v in found[:4])
+        raise ValueError(
+            f"y holds {len(found)} different values ({shown}, ...); expected two classes for loss={loss!r}. "
+            'Pass 0 and 1, use loss="softmax" for more classes, or loss="squared" for real numbers.'
+        )
+    return np.where(y == found[1], 1, -1), (float(found[0]), float(found[1]))
+
+
+def numbered(y: Any, loss: str, *, is_whole: bool = True) -> tuple[np.ndarray, tuple[Any, ...] | None]:
+    """Labels as 0 to K - 1, in the order of ``np.unique``; and which they were.
+
+    Where they are not those of the whole problem, they have to be such numbers already.
+    """
+    if y is None:
+        raise TypeError("y is None; expected a 1-D array of labels. Pass y.")
+    labels = np.asarray(y)
+    if labels.dtype.kind == "O" and all(isinstance(label, str) for label in labels.flat):
+        labels = labels.astype(str)
+    if labels.dtype.kind not in _NAMES:
+        labels = check.array(y, "y", 1)  # numbers, or an error
+    if labels.ndim != 1:
+        raise ValueError(
+            f"y has {labels.ndim} dimensions, shape {labels.shape}; expected a 1-D array of labels for "
+            f"loss={loss!r}. Pass one label for each row, for example y.argmax(axis=1) of columns of 0 and 1."
+        )
+    if labels.dtype.kind == "f":
+        check.finite(labels, "y")
+    if not is_whole:
+        is_wrong = labels.dtype.kind == "U" or (labels < 0) | (labels != np.floor(labels))
+        if np.any(is_wrong):
+            found = labels[is_wrong][0].item() if labels.dtype.kind != "U" else str(labels[0])
+            raise ValueError(
+                f"y holds labels such as {found!r}; expected the numbers 0 to K - 1 of the classes here, since "
+                "rows need not show all of them. Number the classes as in Fit.classes."
+            )
+        return labels.astype(np.float64), None
+    found, numbers = np.unique(labels, return_inverse=True)
+    if len(found) < 2:
+        shown = f"only {found[0].item()!r}" if len(found) else "no label"
+        raise ValueError(
+            f"y holds {shown}; expected two or more classes for loss={loss!r}, since one class leaves nothing "
+            "to tell apart. Pass rows of all classes."
+        )
+    return numbers.astype(np.float64), tuple(found.tolist())
+
+
+def array_of(classes: tuple[Any, ...]) -> np.ndarray:
+    """The classes that ``numbered`` found, as an array that keeps each of them."""
+    is_huge = isinstance(classes[-1], int) and classes[-1] >= 2**63  # beside smaller ones NumPy would round it
+    return np.array(classes, np.uint64 if is_huge else None)

@@ -1,0 +1,60 @@
+"""Where the weights of a model lie in a row of the state, padded to whole vector registers."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+LINE = 64  # bytes of a cache line
+
+
+class Layout(NamedTuple):
+    """One output: d weights, zeros up to ``size``, then the intercept.  K of them: rows of K, a row a feature.
+
+    outputs : 0 when weights are a vector, 1 when they are a matrix of one column, which lies like a vector,
+    or K.  lanes : numbers in a register.  width : of a row of weights (K padded), 1 for one output.
+    size : where the intercepts begin.  length : of a row of the state.
+    """
+
+    d: int
+    outputs: int
+    lanes: int
+    width: int
+    size: int
+    length: int
+
+    @property
+    def is_many(self) -> bool:
+        """Whether the kernels for K outputs are needed."""
+        return self.outputs > 1
+
+    @property
+    def breadth(self) -> int:
+        """How many columns one output would need to cost as much as a row of these."""
+        return self.d * max(1, self.outputs // 8)
+
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        """Weights and, behind them, intercepts without padding, of a row of the state or several; a copy."""
+        before = rows.shape[:-1]
+        if self.is_many:
+            return rows.reshape(*before, self.d + 1, self.width)[..., : self.outputs].copy()
+        taken = np.append(rows[..., : self.d], rows[..., self.size : self.size + 1], axis=-1)
+        return taken.reshape(*before, self.d + 1, 1) if self.outputs else taken
+
+    def put(self, rows: np.ndarray, taken: np.ndarray) -> None:
+        """Bring to rows of the state what was taken from them."""
+        if self.is_many:
+            rows.reshape(*rows.shape[:-1], self.d + 1, self.width)[..., : self.outputs] = taken
+            return
+        taken = taken[..., 0] if self.outputs else taken
+        rows[..., : self.d] = taken[..., :-1]
+        rows[..., self.size] = taken[..., -1]
+
+
+def aligned_zeros(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Zeros that begin at a cache line."""
+    count = int(np.prod(shape))
+    memory = np.zeros(count + LINE // dtype.itemsize, dtype)
+    first = -memory.ctypes.data % LINE // dtype.itemsize
+    return memory[first : first + count].reshape(shape)

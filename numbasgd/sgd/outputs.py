@@ -1,0 +1,252 @@
+"""Minibatch SGD of a linear model with K outputs on a CPU: gradients, steps, whole epochs.
+
+The same functions as in ``cpu.py``, which says what shapes and roles are, with three more arguments behind: K,
+``width``, which is K padded to whole registers, and the address of ``sum_rows`` of ``blocks.py``.  Differences:
+state : its rows are (d, width) weights, a row a feature, and ``width`` intercepts.
+y : (n,) classes 0 to K - 1, or (n, K) targets.
+work, wide : ``work_for`` entries in the dtype of X, zeros at first, and a row of the state in float64.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numba import types
+
+from numbasgd import check, native
+from numbasgd.jit import jit
+from numbasgd.sgd import blocks
+from numbasgd.sgd.blocks import chunk_rows
+from numbasgd.sgd.cpu import compiled, make_advance
+from numbasgd.sgd.layout import Layout, aligned_zeros
+from numbasgd.sgd.losses import LOSSES
+from numbasgd.sgd.rows import rows_of
+from numbasgd.sgd.update import Step, make_average, make_update
+from numbasgd.simd import address, lanes_for, load, pointer, store
+
+if TYPE_CHECKING:
+    from numbasgd.sgd.run import Problem, Run
+
+
+def layout(d: int, outputs: int, dtype: np.dtype) -> Layout:
+    """How the weights of ``outputs`` > 1 lie."""
+    lanes = lanes_for(outputs, dtype.itemsize)
+    width = -(-outputs // lanes) * lanes
+    return Layout(d, outputs, lanes, width, d * width, (d + 1) * width)
+
+
+def work_for(layout: Layout, itemsize: int) -> int:
+    """The length of work: a row of the state, and a chunk of predictions and of rows."""
+    return layout.length + chunk_rows(layout.d, itemsize) * (layout.width + layout.d)
+
+
+@functools.cache
+def kernels(loss: str, dtype: np.dtype, lanes: int, is_weighted: bool, rows_dtype: np.dtype) -> SimpleNamespace:
+    """What needs no step: ``gradient`` and ``sum_loss``; ``address`` is that of ``sum_rows``."""
+    entry = LOSSES[loss]
+    variant = f"{loss}_outputs_{dtype.name}_{lanes}" + "_weighted" * is_weighted
+    value, slope = (None if f is None else compiled(f) for f in (entry.value, entry.slope))
+    slopes, values = (entry.rows or blocks.make_each)(value, slope, dtype.type, lanes, is_weighted, variant)
+    sums = blocks.make_sums(slopes, values, dtype.type, lanes, rows_dtype, variant)
+    sum_values = sums.sum_values
+    sums.sum_rows.compile((types.intp,) * blocks.N_ARGUMENTS)
+
+    @jit(variant=variant, fastmath=False)
+    def gradient(X, d, base, si, sj, y, s, state, rows, start, stop, ahead, work, wide, K, width, sum_rows):
+        """work := the sum of the slopes times x over some positions, a row like those of the state."""
+        length = (d + 1) * width
+        room = length + chunk_rows(d, X.itemsize) * width
+        arguments = (
+            address(X, 0), d, base, si, sj, address(y, 0), address(s, 0), address(rows, 0), rows.shape[0],
+            start, stop, ahead, address(state, 0), K, width, address(work, 0), address(wide, 0),
+            address(work, length), address(work, room), 0,
+        )  # fmt: skip
+        native.call(sum_rows, arguments)
+
+    @jit(variant=variant, fastmath=False)
+    def sum_loss(X, d, base, si, sj, y, s, state, start, stop, work, K, width, sum_rows):
+        """Sum over rows start <= i < stop of s_i * value(x_i . W + b, y_i), in float64."""
+        return sum_values(
+            pointer(X, 0), d, base, si, sj, pointer(y, 0), pointer(s, 0), start, stop, pointer(state, 0), K,
+            width, pointer(work, 0),
+        )  # fmt: skip
+
+    return SimpleNamespace(
+        variant=variant,
+        gradient=gradient,
+        sum_loss=sum_loss,
+        address=native.address_of_compiled(sums.sum_rows),
+        lanes=lanes,
+        T=dtype.type,
+    )
+
+
+def make_move(made: SimpleNamespace, step: Step) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """``move`` and ``keep``: what a step does with the sum of the gradients, and the mean of the weights."""
+    lanes, has_momentum = made.lanes, step.momentum != ""
+    options: dict[str, Any] = {"variant": f"{made.variant}_{step}", "forceinline": True, "fastmath": False}
+    update, average = make_update(step, lanes), make_average(lanes)
+    update_b = make_update(step._replace(is_penalized=False), lanes)
+    T = made.T
+
+    @jit(**options)
+    def move(state, first, size, row, g, scale, lr, mu, l2, l1, with_b):
+        """The weights from entry ``first`` on, and the intercepts."""
+        v = pointer(state, row)
+        for j in range(first, size, lanes):
+            w, moved = update(
+                load(state, j, lanes), load(v, j, lanes), load(g, j, lanes), scale, lr, mu, l2, l1
+            )
+            store(state, j, w)
+            if has_momentum:
+                store(v, j, moved)
+        if with_b:
+            for j in range(size, row, lanes):
+                b, moved = update_b(
+                    load(state, j, lanes), load(v, j, lanes), load(g, j, lanes), scale, lr, mu, l2, l1
+                )
+                store(state, j, b)
+                if has_momentum:
+                    store(v, j, moved)
+
+    @jit(**options)
+    def keep(state, row, count):
+        count[0] += 1
+        share = T(1 / count[0])
+        mean, lost = pointer(state, 2 * row), pointer(state, 3 * row)
+        for j in range(0, row, lanes):
+            m, rest = average(load(mean, j, lanes), load(lost, j, lanes), load(state, j, lanes), share)
+            store(mean, j, m)
+            store(lost, j, rest)
+
+    return move, keep
+
+
+@functools.cache
+def advance_kernel(
+    loss: str, dtype: np.dtype, lanes: int, is_weighted: bool, rows_dtype: np.dtype, step: Step
+) -> Callable[..., Any]:
+    """``advance`` of ``cpu.py`` for K outputs."""
+    made = kernels(loss, dtype, lanes, is_weighted, rows_dtype)
+    move, keep = make_move(made, step)
+    variant, T, itemsize = f"{made.variant}_{step}", dtype.type, dtype.itemsize
+    is_plain, is_averaged = not (step.momentum or step.is_penalized), step.is_averaged
+
+    @jit(variant=variant, forceinline=True, fastmath=False)
+    def steps(
+        X, d, base, si, sj, y, s, rows, n_rows, start, stop, ahead, batch_size, lr, mu, l2, l1, with_b, state,
+        size, count, g, wide, room, K, width, sum_rows,
+    ):  # fmt: skip
+        """One step for each minibatch of the positions start <= t < stop of ``rows``.
+
+        A plain step on one row needs no gradient: the row is added to the weights.
+        """
+        row = size + width
+        Z = address(room, width)
+        taken = address(room, width + chunk_rows(d, itemsize) * width)
+        for at in range(start, stop, batch_size):
+            e = min(at + batch_size, stop)
+            is_direct = is_plain and e - at == 1
+            if is_direct:
+                g[0] = -lr
+            arguments = (
+                address(X, 0), d, base, si, sj, address(y, 0), address(s, 0), address(rows, 0), n_rows, at, e,
+                ahead, address(state, 0), K, width, address(g, 0), address(wide, 0), Z, taken,
+                np.intp(is_direct),
+            )  # fmt: skip
+            native.call(sum_rows, arguments)
+            scale = T(1) / T(e - at)
+            move(state, size if is_direct else 0, size, row, g, scale, lr, mu, l2, l1, with_b)
+            if is_averaged:
+                keep(state, row, count)
+
+    return make_advance(steps, variant)
+
+
+@functools.cache
+def make_big(
+    loss: str, dtype: np.dtype, lanes: int, is_weighted: bool, rows_dtype: np.dtype, step: Step
+) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """``add_part`` and ``finish`` of ``bigstep.py`` for K outputs."""
+    made = kernels(loss, dtype, lanes, is_weighted, rows_dtype)
+    sum_part = made.gradient
+    move, keep = make_move(made, step)
+    is_averaged, T = step.is_averaged, dtype.type
+
+    @jit(variant=made.variant, fastmath=False)
+    def add_part(X, d, base, si, sj, y, s, rows, start, stop, ahead, state, g, work, wide, K, width, sum_rows):
+        sum_part(X, d, base, si, sj, y, s, state, rows, start, stop, ahead, work, wide, K, width, sum_rows)
+        for j in range(state.shape[1]):
+            g[j] += work[j]
+
+    @jit(variant=f"{made.variant}_{step}", fastmath=False)
+    def finish(g, n_rows, lr, mu, l2, l1, with_b, is_early, samples, state, count, work, K, width, sum_rows):
+        row = state.shape[1]
+        for j in range(row):
+            work[j] = T(g[j])
+        places = pointer(state, 0)
+        move(places, 0, row - width, row, pointer(work, 0), T(1) / T(n_rows), lr, mu, l2, l1, with_b)
+        if is_averaged:
+            keep(places, row, pointer(count, 0))
+        if is_early:
+            count[0] = 0
+            for j in range(state.shape[1]):  # whole rows at once would compile for seconds
+                state[2, j] = state[0, j]
+                state[3, j] = 0
+        count[1] = samples
+
+    return add_part, finish
+
+
+def rehearse(run: Run) -> None:
+    """Have the products compiled that steps and evaluations of a run will need; changes none of it."""
+    problem, layout = run.problem, run.layout
+    most = chunk_rows(layout.d, problem.y.itemsize)
+
+    def parts(n: int) -> set[int]:
+        return {min(n, most), n % most} - {0}
+
+    order = np.zeros(most if run.window.size else 0, run.window.dtype)
+    for m in parts(run.method.batch_size) | parts(run.n % run.method.batch_size):
+        gradient_sum(problem, run.state, order[:m], m, run.work, run.wide)
+    for each in filter(None, (problem, run.validation)):
+        for m in parts(each.rows.n):
+            each.sum_loss(run.state[0], 0, m, run.work)
+
+
+def gradient_sum(
+    problem: Problem, state: np.ndarray, order: np.ndarray, count: int, work: np.ndarray, wide: np.ndarray
+) -> np.ndarray:
+    """The sum of the gradients of ``count`` rows, those of ``order`` unless it is empty; (d + 1, K)."""
+    rows = problem.rows
+    problem.kernels.gradient(
+        rows.memory, rows.d, rows.base, rows.si, rows.sj, problem.y, problem.s, state, order, 0, count, 0, work,
+        wide, *problem.extra,
+    )  # fmt: skip
+    return problem.layout.take(work[: problem.layout.length])
+
+
+def gradient_of_outputs(
+    X: np.ndarray, y: np.ndarray, w: np.ndarray, b: np.ndarray, loss: str, index: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The mean gradients for w (d, K) and b (K,) over the rows of ``index``, or over all if it is empty."""
+    from numbasgd.sgd.run import Problem
+
+    K = w.shape[1]
+    if K == 1:  # has kernels of its own
+        from numbasgd.sgd.gradient import gradient
+
+        g, gb = gradient(X, y[:, 0], w[:, 0], float(b[0]), loss=loss, rows=index if index.size else None)
+        return g[:, None], np.array([gb], X.dtype)
+    problem = Problem(rows_of(X), check.for_kernel(y), np.empty(0, X.dtype), loss, K)
+    state = aligned_zeros((problem.layout.length,), X.dtype)
+    problem.layout.put(state, np.vstack([w, b]))
+    work, wide = aligned_zeros((problem.work_size,), X.dtype), np.empty(problem.layout.length)
+    count = len(index) or len(y)
+    total = gradient_sum(problem, state, index.astype(problem.rows_dtype), count, work, wide)
+    mean = total / X.dtype.type(count)
+    return mean[:-1].copy(), mean[-1].copy()

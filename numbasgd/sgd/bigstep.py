@@ -22,12 +22,12 @@ from numbasgd.simd import load, pointer, store
 if TYPE_CHECKING:
     from numbasgd.sgd.run import Run
 
-ENTRIES = 1 << 22  # of X in a part, and in the largest step that is made at once; a row counts for 8 more
+ENTRIES = 1 << 22  # of X in a part; a row counts for 8 more
 
 
 def is_big(batch_size: int, d: int) -> bool:
-    """Whether a step is made in parts."""
-    return batch_size * (d + 8) > ENTRIES
+    """Whether a step is made in parts: where several threads gain more than Python costs."""
+    return batch_size * (d + 8) > ENTRIES // 2
 
 
 def part_rows(d: int) -> int:

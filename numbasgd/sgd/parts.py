@@ -137,27 +137,22 @@ def _make_units(made: SimpleNamespace, index: np.dtype) -> SimpleNamespace:
 
 
 @jit
-def run_parts(
-    function, X, d, base, si, sj, y, s, w, rows, start, stop, count, ahead, threads_, block, sums, stride,
-    rooms, room_bytes, like, g,
-):  # fmt: skip
-    """g += the sums over the parts, each ``count`` rows, of the positions start <= t < stop, in their order.
+def run_parts(function, block, w, rows, start, stop, ahead, stride, threads_, n_kept, like, g):
+    """g += the sums over the parts of the positions start <= t < stop of ``rows``, in their order.
 
-    function : the address of a unit.  like : a number of the dtype that its sums have.
+    function : the address of a unit.  block : the description of the job, filled but for what is passed here.
+    stride : bytes from a sum to the next; n_kept : sums that there is room for.  like : a number as they are.
     """
-    block[0], block[1], block[2] = X.ctypes.data, y.ctypes.data, s.ctypes.data
     block[3], block[4] = w.ctypes.data, rows.ctypes.data
-    block[5], block[6], block[7], block[8], block[9] = d, base, si, sj, rows.shape[0]
-    block[11], block[12], block[13] = stop, count, ahead
-    block[14], block[15], block[16], block[17] = sums.ctypes.data, stride, rooms.ctypes.data, room_bytes
+    block[9], block[11], block[13], block[15] = rows.shape[0], stop, ahead, stride
+    count, out = block[12], block[14]
     parts = (stop - start + count - 1) // count
-    most = sums.shape[0] // stride
-    for first in range(0, parts, most):
-        units = min(most, parts - first)
+    for first in range(0, parts, n_kept):
+        units = min(n_kept, parts - first)
         block[10] = start + first * count
         threads.run(function, np.int64(block.ctypes.data), units, threads_, 1, 0)
         for p in range(units):
-            part = pointer_to(block[14] + p * stride, like)
+            part = pointer_to(out + p * stride, like)
             for j in range(g.shape[0]):
                 g[j] += part[j]
 
@@ -168,43 +163,44 @@ class Parts:
     def __init__(
         self, loss: str, rows: Rows, y: np.ndarray, s: np.ndarray, index: np.dtype, n_threads: int
     ) -> None:
-        self.rows, self.y, self.s, self.n_threads, self.index = rows, y, s, n_threads, index
+        self.memory, self.n_threads, self.zero = (rows.memory, y, s), n_threads, y.dtype.type(0)
+        self.in_order = np.empty(0, index)
         made = kernels(loss, rows.d, y.dtype, s.size > 0, rows.is_gathered)
         self.units = make_units(made, index)
         self.size = padded(rows.d, made.lanes)
-        self.stride = -(-(self.size + 1) * y.itemsize // LINE) * LINE
-        self.count = part_rows(rows.d)
+        self.stride = -(-(self.size + 1) * max(y.itemsize, 8) // LINE) * LINE
+        count = part_rows(rows.d)
+        self.n_kept = min(ROUND, max(1, -(-rows.n // count)))
+        self.sums = _aligned(self.n_kept * self.stride)
         room = LINE + 8 * self.size + room_for(rows.d, rows.is_gathered) * y.itemsize
-        self.room_bytes = -(-room // LINE) * LINE
-        self.rooms = _aligned((n_threads + 1) * self.room_bytes)
-        self.rooms[n_threads * self.room_bytes :][:8].view(np.int64)[0] = -1
-        parts = min(ROUND, max(1, -(-rows.n // self.count)))
-        self.sums = _aligned(parts * self.stride)
+        room = -(-room // LINE) * LINE
+        self.rooms = _aligned((n_threads + 1) * room)
+        self.rooms[n_threads * room :][:8].view(np.int64)[0] = -1  # behind the last
         self.block = np.zeros(_COUNT, np.int64)
+        self.block[:3] = [a.ctypes.data for a in (rows.memory, y, s)]
+        self.block[5:9] = rows.d, rows.base, rows.si, rows.sj
+        self.block[12] = count
+        self.block[14] = self.sums.ctypes.data
+        self.block[16:18] = self.rooms.ctypes.data, room
 
     def add(self, w: np.ndarray, order: np.ndarray, start: int, stop: int, ahead: int, g: np.ndarray) -> None:
         """g += (sum of slope_i * x_i, sum of slope_i) over positions start <= t < stop of ``order``.
 
         w : padded weights and the intercept behind them.  g : float64, as long.
         """
-        self._run(self.units.add, w, order, start, stop, ahead, self.stride, self.y.dtype.type(0), g)
+        run_parts(
+            _address(self.units.add), self.block, w, order, start, stop, ahead, self.stride, self.n_threads,
+            self.n_kept, self.zero, g,
+        )  # fmt: skip
 
     def loss(self, w: np.ndarray, start: int, stop: int) -> float:
         """The sum of the losses of the rows start <= i < stop."""
         total = np.zeros(1)
-        self._run(self.units.value, w, np.empty(0, self.index), start, stop, 0, LINE, 0.0, total)
-        return float(total[0])
-
-    def _run(
-        self, unit: Any, w: np.ndarray, order: np.ndarray, start: int, stop: int, ahead: int, stride: int,
-        like: Any, g: np.ndarray,
-    ) -> None:  # fmt: skip
-        rows = self.rows
         run_parts(
-            _address(unit), rows.memory, rows.d, rows.base, rows.si, rows.sj, self.y, self.s, w, order, start,
-            stop, self.count, ahead, self.n_threads, self.block, self.sums, stride, self.rooms,
-            self.room_bytes, like, g,
+            _address(self.units.value), self.block, w, self.in_order, start, stop, 0, LINE, self.n_threads,
+            self.n_kept, 0.0, total,
         )  # fmt: skip
+        return float(total[0])
 
 
 @functools.cache

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from numbasgd import device
 from numbasgd.jit import OPTIONS
-from numbasgd.machine import peaks, probes
+from numbasgd.machine import extent, peaks, probes
 from numbasgd.simd import register_bytes
 
 DTYPES = (np.float32, np.float64)
@@ -178,15 +178,15 @@ def test_pieces_are_aligned_apart_and_whole_steps(n_bytes, n):
 
 
 def test_memory_stays_within_what_is_free(monkeypatch, tmp_path):
-    monkeypatch.setattr(peaks, "_MEMORY", tmp_path / "meminfo")
-    monkeypatch.setattr(peaks, "_CGROUP", tmp_path / "memory.max")
-    assert peaks._memory() == 8 << 30
+    monkeypatch.setattr(extent, "_MEMORY", tmp_path / "meminfo")
+    monkeypatch.setattr(extent, "_CGROUP", tmp_path / "memory.max")
+    assert extent.free_memory() == 8 << 30
     (tmp_path / "meminfo").write_text("MemTotal: 9000000 kB\nMemAvailable:    4194304 kB\n")
-    assert peaks._memory() == 4 << 30
+    assert extent.free_memory() == 4 << 30
     (tmp_path / "memory.max").write_text("max\n")
-    assert peaks._memory() == 4 << 30
+    assert extent.free_memory() == 4 << 30
     (tmp_path / "memory.max").write_text("1073741824\n")
-    assert peaks._memory() == 1 << 30
+    assert extent.free_memory() == 1 << 30
 
 
 def test_a_machine_without_a_card_has_none(monkeypatch):

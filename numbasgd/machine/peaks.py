@@ -16,16 +16,15 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import numpy as np
 
 from numbasgd.machine import probes, rounds
+from numbasgd.machine.extent import free_memory, last_cache
 from numbasgd.machine.fingerprint import cache_sizes, usable_cores
 from numbasgd.machine.levels import levels
-from numbasgd.machine.linux import shared_caches
 from numbasgd.machine.rounds import Effort, Probe
 from numbasgd.simd import register_bytes
 
@@ -39,8 +38,6 @@ _DTYPES = (np.float32, np.float64)
 _SHARE_OF_MEMORY = 8  # a part of so many may be used
 _ROUND_TOGETHER = 2e8  # bytes that a round of several threads takes at least, in each
 _PIECES = {"copy": 2, "triad": 3}
-_MEMORY = Path("/proc/meminfo")
-_CGROUP = Path("/sys/fs/cgroup/memory.max")
 
 
 def limits(quick: bool = False, *, largest: int | None = None) -> dict[str, Any]:
@@ -69,9 +66,9 @@ def limits(quick: bool = False, *, largest: int | None = None) -> dict[str, Any]
     start = perf_counter()
     effort = Effort(3, 4, 2e-4, 1.5) if quick else Effort(4, 6, 5e-4, 4.0)
     together = 2 * effort.rounds
-    last_cache, n_last = _last_cache()
-    memory = _memory()
-    most = max(64 * SMALLEST, min(largest or 4 * last_cache, 1 << 30, memory // _SHARE_OF_MEMORY))
+    cache, n_last = last_cache()
+    memory = free_memory()
+    most = max(64 * SMALLEST, min(largest or 4 * cache, 1 << 30, memory // _SHARE_OF_MEMORY))
     n_threads = usable_cores()
 
     fma = {}
@@ -86,7 +83,7 @@ def limits(quick: bool = False, *, largest: int | None = None) -> dict[str, Any]
     bandwidth = {name: {"one": _sweep(name, room, effort)} for name in ("read", "copy", "triad")}
     del room
     # All threads together must leave all the last caches behind, which may be several.
-    in_memory = max(most, min(largest or 4 * last_cache * n_last, 4 << 30, memory // _SHARE_OF_MEMORY))
+    in_memory = max(most, min(largest or 4 * cache * n_last, 4 << 30, memory // _SHARE_OF_MEMORY))
     for name, of_name in bandwidth.items():
         of_all = _memory_sized(name, in_memory, n_threads, together)
         of_name["all"] = [_at_least(of_name["one"][-1], of_all)]
@@ -241,26 +238,6 @@ def _room(n_bytes: int) -> np.ndarray:
     room = room[start : start + n_bytes]
     room[:] = 0
     return room
-
-
-def _last_cache() -> tuple[int, int]:
-    """Bytes of the largest cache, and how many of them there are; guesses where nobody tells."""
-    sizes = [size for size in cache_sizes().values() if isinstance(size, int)]
-    groups = [group for group in shared_caches().values() if isinstance(group, list)]
-    return max(sizes, default=32 << 20), len(groups[-1]) if groups else 1
-
-
-def _memory() -> int:
-    """Bytes that are free for use, within the limit of the control group."""
-    found = [8 << 30]
-    try:
-        for line in _MEMORY.read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                found = [1024 * int(line.split()[1])]
-        found.append(int(_CGROUP.read_text()))
-    except (OSError, ValueError):
-        pass
-    return min(found)
 
 
 def _gpu() -> dict[str, Any] | None:

@@ -66,9 +66,9 @@ def limits(quick: bool = False, *, largest: int | None = None) -> dict[str, Any]
     start = perf_counter()
     effort = Effort(3, 4, 2e-4, 1.5) if quick else Effort(4, 6, 5e-4, 4.0)
     together = 2 * effort.rounds
-    n_cache, n_last = last_cache()
+    cache, n_last = last_cache()
     memory = free_memory()
-    most = max(64 * SMALLEST, min(largest or 4 * n_cache, 1 << 30, memory // _SHARE_OF_MEMORY))
+    most = max(64 * SMALLEST, min(largest or 4 * cache, 1 << 30, memory // _SHARE_OF_MEMORY))
     n_threads = usable_cores()
 
     fma = {}
@@ -83,7 +83,7 @@ def limits(quick: bool = False, *, largest: int | None = None) -> dict[str, Any]
     bandwidth = {name: {"one": _sweep(name, room, effort)} for name in ("read", "copy", "triad")}
     del room
     # All threads together must leave all the last caches behind, which may be several.
-    in_memory = max(most, min(largest or 4 * n_cache * n_last, 4 << 30, memory // _SHARE_OF_MEMORY))
+    in_memory = max(most, min(largest or 4 * cache * n_last, 4 << 30, memory // _SHARE_OF_MEMORY))
     for name, of_name in bandwidth.items():
         of_all = _memory_sized(name, in_memory, n_threads, together)
         of_name["all"] = [_at_least(of_name["one"][-1], of_all)]

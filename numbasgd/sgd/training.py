@@ -305,7 +305,7 @@ def train(
     if state is not None:
         restore(run, state)
     else:
-        run.place(w, b)
+        run.place(run.layout.row(w, b))
     try:
         run.compile()
         if not run.history:

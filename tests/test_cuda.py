@@ -199,7 +199,7 @@ def test_gradient_on_the_device(rng, small_blocks):
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 @pytest.mark.parametrize("dtype", DTYPES.values(), ids=DTYPES)
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("loss", [name for name, loss in LOSSES.items() if loss.value is not None])
 def test_gradient_of_every_loss(loss, dtype, rng, small_blocks):
     """Against the same gradient on the CPU, which has tests of its own; y and z on either side of a kink."""
     X, y, w, b = problem(rng, 40, 3, dtype)

@@ -8,7 +8,7 @@ import pytest
 from conftest import says
 
 from numbasgd import DeviceError, DivergenceError, Fit, epoch_order, gradient, train
-from numbasgd.sgd import blocks
+from numbasgd.sgd import bigstep, blocks
 
 slow = pytest.mark.slow
 LOSSES = ("softmax", "squared")
@@ -124,6 +124,19 @@ def test_sums_of_many_chunks(rng):
         options = {"batch_size": batch_size, "sampling": sampling, "seed": 1}
         fit = train(X, y, loss="softmax", lr=0.5, epochs=2, **options)
         close(fit, *numpy_loop(X, y, 3, "softmax", lrs=[0.5] * 2, **options), np.float64)
+
+
+@pytest.mark.parametrize("sampling", ["reshuffle", "sequential", "replacement"])
+def test_big_steps_are_made_in_parts(sampling, rng, monkeypatch):
+    X, y = problem("softmax", 600, 33, 3, np.float64, rng)
+    options = {"loss": "softmax", "batch_size": 500, "sampling": sampling, "lr": 0.1, "epochs": 3, "seed": 1}
+    options |= {"momentum": 0.875, "nesterov": True, "l2": 0.125, "l1": 0.0625, "average": 1}
+    whole = train(X, y, sample_weight=X[:, 0] ** 2, **options)
+    monkeypatch.setattr(bigstep, "ENTRIES", 5000)
+    parts = train(X, y, sample_weight=X[:, 0] ** 2, **options)
+    np.testing.assert_allclose(parts.w, whole.w, rtol=1e-10, atol=1e-14)
+    np.testing.assert_allclose(parts.b, whole.b, rtol=1e-10, atol=1e-14)
+    np.testing.assert_allclose(parts.loss, whole.loss, rtol=1e-10)
 
 
 OPTIONS = [

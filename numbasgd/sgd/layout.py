@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -41,6 +41,12 @@ class Layout(NamedTuple):
             return rows.reshape(*before, self.d + 1, self.width)[..., : self.outputs].copy()
         taken = np.append(rows[..., : self.d], rows[..., self.size : self.size + 1], axis=-1)
         return taken.reshape(*before, self.d + 1, 1) if self.outputs else taken
+
+    def row(self, w: np.ndarray, b: Any) -> np.ndarray:
+        """A row of the state for weights w (d,) and intercept b, or w (d, K) and b (K,)."""
+        row = np.zeros(self.length, w.dtype)
+        self.put(row, np.concatenate([w, np.reshape(b, (1, *w.shape[1:]))]))
+        return row
 
     def put(self, rows: np.ndarray, taken: np.ndarray) -> None:
         """Bring to rows of the state what was taken from them."""

@@ -79,6 +79,7 @@ def kernels(loss: str, dtype: np.dtype, lanes: int, is_weighted: bool, rows_dtyp
         variant=variant,
         gradient=gradient,
         sum_loss=sum_loss,
+        sum_rows=sums.sum_rows,  # whose code lives as long as somebody holds it
         address=native.address_of_compiled(sums.sum_rows),
         lanes=lanes,
         T=dtype.type,

@@ -268,9 +268,9 @@ class Run:
         self.compile_seconds = time.perf_counter() - begin
         self.entry_seconds = _shortest_entry(self.kernel, self._time_entry)
 
-    def place(self, w: np.ndarray, b: Any) -> None:
-        """Set the weights to start from."""
-        self.layout.put(self.state[0], np.concatenate([w, np.reshape(b, (1, *w.shape[1:]))]))
+    def place(self, row: np.ndarray) -> None:
+        """Set the weights to start from, a row of the state."""
+        self.state[0] = row
         self.state[2] = self.state[0]
         self.limit = math.inf
         self.book = Book(0, 0.0, math.inf, self.result.copy(), 0, 0, 0, False)

@@ -112,7 +112,7 @@ def train(
         Train on columns with mean 0 and standard deviation 1 (only scaled when there is no intercept) and
         return the weights in the units of X.
     init : (w, b), optional
-        Where to start, in the units of X; zeros if left out.
+        Where to start, in the units of X and the shapes of the result; zeros if left out.
     eval_every : "epoch", int or None
         When the loss over all rows is evaluated: after each epoch; at the first step that completes another
         so many samples; or only at the start and the end.
@@ -311,7 +311,7 @@ def train(
     if state is not None:
         restore(run, state)
     else:
-        run.place(w, b)
+        run.place(run.layout.row(w, b))
     try:
         run.compile()
         if not run.history:

@@ -12,7 +12,7 @@ from numbasgd import simd
 from numbasgd.jit import jit
 from numbasgd.sgd.rows import CHUNK, LINE, gather
 from numbasgd.sgd.update import Step, make_average, make_update, make_update_intercept
-from numbasgd.simd import add, fill, fma, like, load, load_all, load_row, pointer, prefetch, store, widen, zeros
+from numbasgd.simd import add, fill, fma, like, load, load_all, load_row, pointer, prefetch_near, store, widen, zeros
 
 
 def make_sums(
@@ -36,12 +36,12 @@ def make_sums(
             if ahead > 0:
                 later = t + ahead if n_rows == 0 else rows[min(t + ahead, n_rows - 1)]
                 if is_one:
-                    prefetch(X, later * stride)
+                    prefetch_near(X, later * stride)
                 else:
                     for j in range(0, d, per_line):
-                        prefetch(X, later * stride + j)
-                prefetch(X, later * stride + d - 1)
-                prefetch(y, later)
+                        prefetch_near(X, later * stride + j)
+                prefetch_near(X, later * stride + d - 1)
+                prefetch_near(y, later)
             x = load_row(X, i * stride, lanes, count, d)
             r = T(slope(simd.dot(x, w) + b, y[i]))
             if is_weighted:

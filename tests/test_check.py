@@ -101,9 +101,9 @@ def test_the_hint_works_for_what_was_passed():
     X, y = pandas.DataFrame({"a": [1.0, 2.0]}), pandas.DataFrame({"y": [1.0, 2.0]})
     for found in (y, y.to_numpy(), y.to_numpy().tolist()):
         with pytest.raises(ValueError, match="y has 2 dimensions") as caught:
-            train(X, found)
+            train(X, found, loss="logistic")
         hint = str(caught.value).rpartition("Use ")[2].rstrip(".")
-        assert len(train(X, eval(hint, {"y": found, "np": np})).loss) == 3
+        assert len(train(X, eval(hint, {"y": found, "np": np}), loss="logistic").loss) == 3
     with pytest.raises(ValueError, match="X has 1 dimension") as caught:
         train([1.0, 2.0], [1.0, 2.0])
     hint = str(caught.value).rpartition("Use ")[2].partition(" for")[0]

@@ -318,6 +318,7 @@ def test_a_warning_is_one_line(tmp_path, capsys, rng):
     assert line.startswith("numbasgd train: warning: column 0 of X")
 
 
+@pytest.mark.slow
 def test_classes_and_several_targets(table, tmp_path, capsys):
     _, X, y = table
     np.save(tmp_path / "mine.npy", np.column_stack([X, np.digitize(y, np.quantile(y, [0.3, 0.6])), -y]))

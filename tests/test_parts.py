@@ -44,7 +44,9 @@ def found(*args, **kwargs):
 
 @pytest.mark.parametrize("order", ["C", "F"])
 @pytest.mark.parametrize("d", [5, 200])
-@pytest.mark.parametrize("n", [1, 52, 53, 54, 107, 400, 1501])
+@pytest.mark.parametrize(
+    "n", [1, 53, 54, 1501, *(pytest.param(n, marks=pytest.mark.slow) for n in (52, 107, 400))]
+)
 def test_the_same_gradient_for_any_number_of_threads(n, d, order, small_parts):
     X, y, w = problem(n, d, order=order)
     one = found(X, y, w, 0.25, threads=1)

@@ -12,7 +12,20 @@ from numbasgd import simd
 from numbasgd.jit import jit
 from numbasgd.sgd.rows import CHUNK, LINE, gather
 from numbasgd.sgd.update import Step, make_average, make_update, make_update_intercept
-from numbasgd.simd import add, fill, fma, like, load, load_all, load_row, pointer, prefetch_near, store, widen, zeros
+from numbasgd.simd import (
+    add,
+    fill,
+    fma,
+    like,
+    load,
+    load_all,
+    load_row,
+    pointer,
+    prefetch_near,
+    store,
+    widen,
+    zeros,
+)
 
 
 def make_sums(

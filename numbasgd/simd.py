@@ -369,7 +369,11 @@ def dot(typingctx: Any, a: Any, b: Any) -> Any:
                 chains.append(builder.fmul(x, y))
             else:
                 chains[k % 2] = builder.call(fused, [x, y, chains[k % 2]])
-        return _total(builder, vec, builder.fadd(*chains) if len(chains) == 2 else chains[0])
+        if len(chains) == 2:
+            # LLVM would begin one chain with the result of the other, since it may reorder sums.
+            fence = _intrinsic(builder, f"llvm.arithmetic.fence.{_suffix(vec)}", v, [v])
+            return _total(builder, vec, builder.fadd(chains[0], builder.call(fence, [chains[1]])))
+        return _total(builder, vec, chains[0])
 
     return vec.dtype(a, b), codegen
 

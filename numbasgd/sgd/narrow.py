@@ -32,12 +32,22 @@ def make_sums(
     slope: Any, T: Any, lanes: int, count: int, is_weighted: bool, is_gathered: bool, variant: str
 ) -> SimpleNamespace:
     """``dot`` and ``sum_rows`` for rows of ``count`` registers, and what ``make_steps`` needs."""
-    is_one = count == 1
+    FULL = (count - 1) * lanes + 1  # columns that a row has at least, known to the compiler
     per_line = LINE // np.dtype(T).itemsize
 
     @jit(variant=variant, forceinline=True)
     def dot(X, at, d, w):
         return simd.dot(load_row(X, at, lanes, count, d), load_all(w, 0, lanes, count))
+
+    @jit(variant=variant, forceinline=True)
+    def ask(X, d, stride, y, rows, n_rows, t, ahead):
+        """Ask for the row that is taken ``ahead`` rows after position t, and its target."""
+        if ahead > 0:
+            later = t + ahead if n_rows == 0 else rows[min(t + ahead, n_rows - 1)]
+            for j in range(0, FULL, per_line):
+                prefetch_near(X, later * stride + j)
+            prefetch_near(X, later * stride + d - 1)
+            prefetch_near(y, later)
 
     @jit(variant=variant, forceinline=True)
     def sum_chunk(X, d, stride, y, s, rows, n_rows, start, stop, ahead, w, b):
@@ -46,15 +56,7 @@ def make_sums(
         gb = T(0)
         for t in range(start, stop):
             i = t if n_rows == 0 else rows[t]
-            if ahead > 0:
-                later = t + ahead if n_rows == 0 else rows[min(t + ahead, n_rows - 1)]
-                if is_one:
-                    prefetch_near(X, later * stride)
-                else:
-                    for j in range(0, d, per_line):
-                        prefetch_near(X, later * stride + j)
-                prefetch_near(X, later * stride + d - 1)
-                prefetch_near(y, later)
+            ask(X, d, stride, y, rows, n_rows, t, ahead)
             x = load_row(X, i * stride, lanes, count, d)
             r = T(slope(simd.dot(x, w) + b, y[i]))
             if is_weighted:
@@ -62,6 +64,25 @@ def make_sums(
             g = fma(fill(r, lanes), x, g)
             gb += r
         return g, gb
+
+    @jit(variant=variant, forceinline=True)
+    def steps_of_one(X, d, stride, y, s, rows, n_rows, start, stop, ahead, lr, with_b, w, b):
+        """Plain steps on one row each, which need no g: w -= lr * slope * x; returns (w, b).
+
+        They are as slow as the way from one w to the next, and shuffled rows of a large X as the memory that
+        can be asked for while few enough instructions wait.
+        """
+        for t in range(start, stop):
+            i = t if n_rows == 0 else rows[t]
+            ask(X, d, stride, y, rows, n_rows, t, ahead)
+            x = load_row(X, i * stride, lanes, count, d)
+            r = T(slope(simd.dot(x, w) + b, y[i]))
+            if is_weighted:
+                r *= s[i]
+            w = fma(fill(-lr * r, lanes), x, w)
+            if with_b:
+                b -= lr * r
+        return w, b
 
     @jit(variant=variant, forceinline=True)
     def sum_registers(X, d, base, si, sj, y, s, rows, n_rows, start, stop, ahead, w, b, room):
@@ -90,17 +111,24 @@ def make_sums(
         store(g, 0, gv)
         return gb
 
-    return SimpleNamespace(dot=dot, sum_rows=sum_rows, sum_registers=sum_registers)
+    return SimpleNamespace(
+        dot=dot,
+        sum_rows=sum_rows,
+        sum_registers=sum_registers,
+        steps_of_one=steps_of_one,
+        is_gathered=is_gathered,
+    )
 
 
 def make_steps(
     sums: SimpleNamespace, T: Any, lanes: int, count: int, step: Step, variant: str
 ) -> Callable[..., Any]:
     """``steps`` on the sums of ``make_sums``."""
-    sum_registers = sums.sum_registers
+    sum_registers, steps_of_one = sums.sum_registers, sums.steps_of_one
     update, update_b, average = make_update(step, lanes), make_update_intercept(step), make_average(lanes)
     n_regs = count
     has_momentum, is_averaged = step.momentum != "", step.is_averaged
+    is_plain = not (has_momentum or step.is_penalized or is_averaged or sums.is_gathered)
 
     @jit(variant=variant, forceinline=True)
     def steps(
@@ -110,6 +138,13 @@ def make_steps(
         """One step for each minibatch of the positions start <= t < stop of ``rows``."""
         row = size + lanes
         w, b = load_all(state, 0, lanes, n_regs), state[size]
+        if is_plain and batch_size == 1:
+            w, b = steps_of_one(
+                X, d, si, y, s, rows, n_rows, start, stop, ahead, lr, with_b, w, b
+            )  # fmt: skip
+            store(state, 0, w)
+            state[size] = b
+            return
         v, vb = load_all(state, row, lanes, n_regs), state[row + size]
         mean, mean_b = load_all(state, 2 * row, lanes, n_regs), load(state, 2 * row + size, lanes)
         lost, lost_b = load_all(state, 3 * row, lanes, n_regs), load(state, 3 * row + size, lanes)

@@ -243,7 +243,7 @@ class Run:
         self.window = np.empty(length, problem.rows_dtype)
         row_bytes = max(1, rows.d * problem.y.itemsize)
         is_far = row_bytes * rows.n > _CACHED and not rows.is_gathered
-        self.ahead = max(4, min(32, 8192 // row_bytes)) if is_far else 0
+        self.ahead = max(4, min(32, 16384 // row_bytes)) if is_far else 0
         self.big = bigstep.BigSteps(self) if is_big else None
         self.compile_seconds = 0.0
         self.entry_seconds = 0.0

@@ -23,7 +23,6 @@ from numbasgd.simd import (
     load_first,
     mul,
     pointer,
-    prefetch,
     prefetch_near,
     store,
     total,
@@ -118,7 +117,7 @@ def make_sums(
     def fetch(X, d, at):
         """Ask for a row's cache lines."""
         for j in range(0, d, per_line):
-            prefetch(X, at + j)
+            prefetch_near(X, at + j)
 
     @jit(variant=variant, forceinline=True)
     def sum_chunk(X, d, stride, y, s, rows, n_rows, start, stop, ahead, w, b, g):
@@ -145,10 +144,10 @@ def make_sums(
                 l2, l3 = rows[min(t + BLOCK + 2, last)], rows[min(t + BLOCK + 3, last)]
                 p0, p1, p2, p3 = l0 * stride, l1 * stride, l2 * stride, l3 * stride
                 if ahead > 0:
-                    prefetch(y, l0)
-                    prefetch(y, l1)
-                    prefetch(y, l2)
-                    prefetch(y, l3)
+                    prefetch_near(y, l0)
+                    prefetch_near(y, l1)
+                    prefetch_near(y, l2)
+                    prefetch_near(y, l3)
             z0 = dot_ahead(X, a0, d, w, ahead, p0)
             z1 = dot_ahead(X, a1, d, w, ahead, p0 + half)
             z2 = dot_ahead(X, a2, d, w, ahead, p1)
@@ -168,7 +167,7 @@ def make_sums(
             if ahead > 0 and not is_ordered:
                 later = rows[min(t + BLOCK, last)]
                 fetch(X, d, later * stride)
-                prefetch(y, later)
+                prefetch_near(y, later)
             r = T(slope(dot(X, i * stride, d, w) + b, y[i]))
             if is_weighted:
                 r *= s[i]
@@ -250,7 +249,7 @@ def make_steps(
                 if ahead > 0 and n_rows > 0:
                     later = rows[min(at + ahead, last)]
                     fetch(X, d, later * si)
-                    prefetch(y, later)
+                    prefetch_near(y, later)
                 gb = T(slope(dot(X, i * si, d, w) + b, y[i]))
                 if is_weighted:
                     gb *= s[i]

@@ -91,6 +91,7 @@ def test_the_loss_in_parts_is_the_loss(monkeypatch):
     whole = train(X, y, **settings)
     monkeypatch.setattr(parts, "ENTRIES", 700)
     monkeypatch.setattr(parts, "LEAST", 3)
+    monkeypatch.setattr(parts, "WORTH_SHARING", 1)
     in_parts = train(X, y, **settings)
     assert in_parts.w.tobytes() == whole.w.tobytes()
     np.testing.assert_allclose(in_parts.loss, whole.loss, rtol=1e-12)
@@ -124,7 +125,7 @@ def test_no_access_outside_the_arrays():
         from guard import guarded
         from numbasgd import gradient
         from numbasgd.sgd import parts
-        parts.ENTRIES, parts.LEAST = 700, 3
+        parts.ENTRIES, parts.LEAST, parts.WORTH_SHARING = 700, 3, 1
         for n, d, at_end in [(107, 5, True), (107, 5, False), (29, 200, True), (29, 200, False)]:
             X, y = guarded((n, d), np.float32, at_end=at_end), guarded((n,), np.float32, at_end=at_end)
             w = guarded((d,), np.float32, at_end=at_end)

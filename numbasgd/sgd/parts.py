@@ -24,7 +24,7 @@ ENTRIES = 1 << 18  # of X in a part, a row counts for 8 more: some ten microseco
 LEAST = 64  # rows of a part at least, so that adding up the parts takes no time
 ROUND = 256  # parts whose sums are kept before they are added up
 WORTH_SHARING = 1 << 20  # entries below which starting together costs more than it gains
-_COUNT = 20  # words of the description of a job
+_BLOCK = 256  # bytes of the description of a job
 
 
 def part_rows(d: int) -> int:
@@ -34,8 +34,8 @@ def part_rows(d: int) -> int:
 
 
 def is_one(n: int, d: int) -> bool:
-    """Whether so many rows are a single part."""
-    return n <= part_rows(d)
+    """Whether so many rows are not worth cutting into parts."""
+    return n * (d + 8) < WORTH_SHARING or n <= part_rows(d)
 
 
 def workers(asked: int | None, n: int, d: int) -> int:
@@ -137,12 +137,13 @@ def _make_units(made: SimpleNamespace, index: np.dtype) -> SimpleNamespace:
 
 
 @jit
-def run_parts(function, block, w, rows, start, stop, ahead, stride, threads_, n_kept, like, g):
+def run_parts(function, block, X, y, s, w, rows, start, stop, ahead, stride, threads_, n_kept, like, g):
     """g += the sums over the parts of the positions start <= t < stop of ``rows``, in their order.
 
     function : the address of a unit.  block : the description of the job, filled but for what is passed here.
     stride : bytes from a sum to the next; n_kept : sums that there is room for.  like : a number as they are.
     """
+    block[0], block[1], block[2] = X.ctypes.data, y.ctypes.data, s.ctypes.data
     block[3], block[4] = w.ctypes.data, rows.ctypes.data
     block[9], block[11], block[13], block[15] = rows.shape[0], stop, ahead, stride
     count, out = block[12], block[14]
@@ -163,25 +164,26 @@ class Parts:
     def __init__(
         self, loss: str, rows: Rows, y: np.ndarray, s: np.ndarray, index: np.dtype, n_threads: int
     ) -> None:
-        self.memory, self.n_threads, self.zero = (rows.memory, y, s), n_threads, y.dtype.type(0)
+        self.arrays, self.n_threads, self.zero = (rows.memory, y, s), n_threads, y.dtype.type(0)
         self.in_order = np.empty(0, index)
         made = kernels(loss, rows.d, y.dtype, s.size > 0, rows.is_gathered)
         self.units = make_units(made, index)
         self.size = padded(rows.d, made.lanes)
-        self.stride = -(-(self.size + 1) * max(y.itemsize, 8) // LINE) * LINE
+        self.stride = _lines((self.size + 1) * y.itemsize)
         count = part_rows(rows.d)
         self.n_kept = min(ROUND, max(1, -(-rows.n // count)))
-        self.sums = _aligned(self.n_kept * self.stride)
-        room = LINE + 8 * self.size + room_for(rows.d, rows.is_gathered) * y.itemsize
-        room = -(-room // LINE) * LINE
-        self.rooms = _aligned((n_threads + 1) * room)
-        self.rooms[n_threads * room :][:8].view(np.int64)[0] = -1  # behind the last
-        self.block = np.zeros(_COUNT, np.int64)
-        self.block[:3] = [a.ctypes.data for a in (rows.memory, y, s)]
+        room = _lines(LINE + 8 * self.size + room_for(rows.d, rows.is_gathered) * y.itemsize)
+        # The description, a room for each thread, and the sums, from a cache line on.
+        sums = _BLOCK + n_threads * room + LINE
+        memory = np.zeros((sums + self.n_kept * self.stride + LINE) // 8, np.int64)
+        at = memory.ctypes.data
+        self.block = memory[-at % LINE // 8 :]
+        at += -at % LINE
         self.block[5:9] = rows.d, rows.base, rows.si, rows.sj
         self.block[12] = count
-        self.block[14] = self.sums.ctypes.data
-        self.block[16:18] = self.rooms.ctypes.data, room
+        self.block[14] = at + sums
+        self.block[16], self.block[17] = at + _BLOCK, room
+        self.block[(sums - LINE) // 8] = -1  # behind the last room
 
     def add(self, w: np.ndarray, order: np.ndarray, start: int, stop: int, ahead: int, g: np.ndarray) -> None:
         """g += (sum of slope_i * x_i, sum of slope_i) over positions start <= t < stop of ``order``.
@@ -189,16 +191,16 @@ class Parts:
         w : padded weights and the intercept behind them.  g : float64, as long.
         """
         run_parts(
-            _address(self.units.add), self.block, w, order, start, stop, ahead, self.stride, self.n_threads,
-            self.n_kept, self.zero, g,
+            _address(self.units.add), self.block, *self.arrays, w, order, start, stop, ahead, self.stride,
+            self.n_threads, self.n_kept, self.zero, g,
         )  # fmt: skip
 
     def loss(self, w: np.ndarray, start: int, stop: int) -> float:
         """The sum of the losses of the rows start <= i < stop."""
         total = np.zeros(1)
         run_parts(
-            _address(self.units.value), self.block, w, self.in_order, start, stop, 0, LINE, self.n_threads,
-            self.n_kept, 0.0, total,
+            _address(self.units.value), self.block, *self.arrays, w, self.in_order, start, stop, 0, LINE,
+            self.n_threads, self.n_kept, 0.0, total,
         )  # fmt: skip
         return float(total[0])
 
@@ -210,7 +212,6 @@ def _address(unit: Any) -> int:
     return native.address_of_compiled(unit)
 
 
-def _aligned(n_bytes: int) -> np.ndarray:
-    """Bytes, all 0, that begin at a cache line."""
-    raw = np.zeros(n_bytes + LINE, np.uint8)
-    return raw[-raw.ctypes.data % LINE :][:n_bytes]
+def _lines(n_bytes: int) -> int:
+    """Bytes of whole cache lines."""
+    return -(-n_bytes // LINE) * LINE

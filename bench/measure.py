@@ -16,6 +16,7 @@ import pytest
 
 from numbasgd.machine import blas, timing
 from numbasgd.report import bounds
+from numbasgd.threads import default as default_threads
 
 SCHEMA = 1
 BUDGET = 180.0  # seconds after which the default selection begins no further case; one case more still fits
@@ -88,14 +89,15 @@ class Measure:
         """Time ``func()`` as ``case`` of ``ladder``.
 
         check : after a call, gives the residual of its result and the limit; above it the bench fails.
-        threads : "one" holds the BLAS to one thread, "all" leaves it as it is.
+        threads : "one" holds the BLAS to one thread, "all" leaves it as it is; ``func`` does so for our own.
         is_self_timed : the bench's clock is ``self_timed``, so a round is one call.
         rounds : so many, and no warm-up before; None: as many as the time allows.
         info : plain JSON values for ``extra_info``.
         """
         seconds = self._seconds if self._budget is None else min(self._seconds, self._budget.share())
         with blas.one_thread() if threads == "one" else contextlib.nullcontext():
-            n_threads = blas.describe()["threads"] if uses_blas else 0 if device == "cuda" else 1
+            ours = 1 if threads == "one" else default_threads()
+            n_threads = blas.describe()["threads"] if uses_blas else 0 if device == "cuda" else ours
             compiling, before, calls = 0.0, 0.0, 1
             if rounds is None:
                 first = timing.elapsed(func)

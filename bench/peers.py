@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+
+from numbasgd.machine import probes
+from numbasgd.simd import register_bytes
 
 
 def two_pass_gradient(X, y, w, b):
@@ -27,6 +31,37 @@ def gradient_error(X, y, w, b, g, gb):
         scale += np.append(size @ np.abs(rows), size.sum())
     found = np.append(np.asarray(g, np.float64), float(gb))
     return float(np.max(np.abs(found - total / n) / (scale / n))) / (float(np.finfo(X.dtype).eps) / 2)
+
+
+def fastest_read(X, n_threads):
+    """A function that reads all of X once and returns its sum: the fastest of some, each tried a few times.
+
+    NumPy's sum, on one thread alone, and vector sums that ask for memory ahead, or leave that to the hardware.
+    """
+    flat = X.reshape(-1)
+    lanes = register_bytes() // X.itemsize
+    step = probes.UNROLL * lanes
+    cuts = [len(flat) * part // n_threads // step * step for part in range(n_threads)] + [len(flat)]
+    parts = [flat[start:stop] for start, stop in zip(cuts[:-1], cuts[1:], strict=True)]
+    pool = ThreadPoolExecutor(n_threads)
+
+    def shared(read):
+        def whole(part):
+            most = len(part) // step * step
+            return float(read(part[:most], 1)) + float(part[most:].sum())
+
+        return lambda: whole(flat) if n_threads == 1 else sum(pool.map(whole, parts))
+
+    reads = [shared(probes.make_read(lanes, ahead)) for ahead in (0, 512, 1024)]
+    if n_threads == 1:
+        reads.append(lambda: float(flat.sum()))
+
+    def seconds(read):
+        start = time.perf_counter()
+        read()
+        return time.perf_counter() - start
+
+    return min(reads, key=lambda read: min(seconds(read) for _ in range(5)))
 
 
 def numpy_loop(X, y, *, batch_size, lr, epochs, seed=0, order=None):

@@ -1,4 +1,8 @@
-"""The mean gradient of the half-squared loss over all rows, beside NumPy's two passes over X."""
+"""The mean gradient of the half-squared loss over all rows, beside NumPy's two passes over X.
+
+Out of cache the bandwidth is the bound, so a plain read of X stands beside: the fastest of NumPy's sum and of
+vector sums that ask for memory ahead.
+"""
 
 import functools
 import math
@@ -10,8 +14,11 @@ import numbasgd
 from bench import peers
 from bench.measure import DTYPES
 from numbasgd.machine.timing import aligned
+from numbasgd.threads import default as default_threads
 
 SHAPES = ((1500, 5), (100_000, 32), (200_000, 64))  # in cache; beyond the second level; tens of MB
+FAR = ((2**18, 128),)  # beyond all levels
+FAR_FULL = ((2**21, 128), (2**19, 512))
 METHODS = ("numbasgd", "numpy")
 
 
@@ -19,39 +26,60 @@ def _params():
     for n, d in SHAPES:
         for short in DTYPES:
             for method in METHODS:
-                yield pytest.param(method, short, n, d, id=f"{method}-{short}-{n}x{d}-one")
+                yield pytest.param(method, short, n, d, "one", id=f"{method}-{short}-{n}x{d}-one")
+    for shapes, marks in ((FAR, ()), (FAR_FULL, pytest.mark.bench_full)):
+        for n, d in shapes:
+            for threads in ("one", "all"):
+                for method in (*METHODS, "read"):
+                    case = f"{method}-f32-{n}x{d}-{threads}"
+                    yield pytest.param(method, "f32", n, d, threads, id=case, marks=marks)
 
 
 @functools.lru_cache(maxsize=1)
 def _problem(short, n, d):
     rng = np.random.default_rng(0)
-    X = aligned(rng.standard_normal((n, d)).astype(DTYPES[short]))
+    X = aligned(rng.standard_normal((n, d), DTYPES[short]))
     w = rng.standard_normal(d).astype(DTYPES[short])
     y = aligned((X @ w + rng.standard_normal(n)).astype(DTYPES[short]))
     return X, y, (w + 0.1).astype(DTYPES[short]), 0.25
 
 
-@pytest.mark.parametrize(("method", "short", "n", "d"), [*_params()])
-def test_gradient(measure, method, short, n, d):
+@pytest.mark.parametrize(("method", "short", "n", "d", "threads"), [*_params()])
+def test_gradient(measure, method, short, n, d, threads):
     X, y, w, b = _problem(short, n, d)
-    compute = {"numbasgd": numbasgd.gradient, "numpy": peers.two_pass_gradient}[method]
     result = []
+    if method == "read":
+        read = peers.fastest_read(X, 1 if threads == "one" else default_threads())
+        expected = float(np.sum(X, dtype=np.float64))
 
-    def call():
-        result[:] = compute(X, y, w, b)
+        def call():
+            result[:] = [read()]
+
+        def check():
+            return abs(result[0] - expected) / np.sqrt(X.size), 1.0
+    else:
+        ours = functools.partial(numbasgd.gradient, threads=1 if threads == "one" else None)
+        compute = {"numbasgd": ours, "numpy": peers.two_pass_gradient}[method]
+
+        def call():
+            result[:] = compute(X, y, w, b)
+
+        def check():
+            return peers.gradient_error(X, y, w, b, *result), math.sqrt(n + d) + 8
 
     measure(
         call,
-        check=lambda: (peers.gradient_error(X, y, w, b, *result), math.sqrt(n + d) + 8),
+        check=check,
         kind="gradient",
         case=method,
-        ladder=f"gradient-{short}-{n}x{d}-one",
+        ladder=f"gradient-{short}-{n}x{d}-{threads}",
         reference="numpy",
+        threads=threads,
         uses_blas=method == "numpy",
         dtype=X.dtype.name,
         n=n,
         d=d,
         batch_size=n,
-        flop=4 * n * d,
-        bytes=X.nbytes + y.nbytes + 2 * w.nbytes,
+        flop=X.size if method == "read" else 4 * n * d,
+        bytes=X.nbytes if method == "read" else X.nbytes + y.nbytes + 2 * w.nbytes,
     )

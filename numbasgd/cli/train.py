@@ -58,6 +58,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--eval-every", metavar="K", help='"epoch" (default), a number of samples, or "none"')
     parser.add_argument("--seed", type=int, help="for the same run again")
+    parser.add_argument("--threads", type=int, metavar="N", help="most threads (default: as many as pay)")
     parser.add_argument("--verbose", action="store_true", help="a line on stderr for each evaluation")
     parser.add_argument("--save", metavar="FILE", help="write the result to a file, for --resume and Fit.load")
     parser.add_argument("--resume", metavar="FILE", help="go on with the run in a file")
@@ -83,6 +84,7 @@ def run(args: argparse.Namespace) -> int:
 _NAMED = (
     "batch_size", "epochs", "loss", "sampling", "seed", "momentum", "nesterov", "average", "l2", "l1",
     "standardize", "validation_fraction", "tol", "patience", "verbose", "resume", "checkpoint",
+    "threads",
 )  # fmt: skip
 
 

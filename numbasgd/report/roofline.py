@@ -151,7 +151,7 @@ def _problem(n: int, d: int, dtype: str) -> tuple[Callable[[], Any], Callable[[]
     w = rng.standard_normal(d).astype(dtype)
 
     def checked() -> None:
-        g, _ = numbasgd.gradient(X, y, w)
+        g, _ = numbasgd.gradient(X, y, w, threads=1)
         residuals = X.astype(np.float64) @ w - y
         expected = residuals @ X.astype(np.float64) / n
         # The size of a sum's rounding: |X| |r| u, within a factor that grows slowly with n.
@@ -163,4 +163,4 @@ def _problem(n: int, d: int, dtype: str) -> tuple[Callable[[], Any], Callable[[]
                 f"{math.sqrt(n + d) + 8:.3g}. Its speed means nothing: please report this."
             )
 
-    return lambda: numbasgd.gradient(X, y, w), checked
+    return lambda: numbasgd.gradient(X, y, w, threads=1), checked

@@ -14,7 +14,7 @@ import numpy as np
 from numbasgd.errors import DivergenceError
 from numbasgd.sgd import bigstep, parts
 from numbasgd.sgd.cpu import advance_kernel, kernels, padded, work_for
-from numbasgd.sgd.rows import Rows, room_for
+from numbasgd.sgd.rows import Rows, lined, room_for
 from numbasgd.sgd.sampling import SAMPLINGS, WINDOW
 from numbasgd.sgd.scale import Scale
 from numbasgd.sgd.update import Step
@@ -164,9 +164,9 @@ class Run:
         )
         self.lanes = problem.kernels.lanes
         self.size = padded(rows.d, self.lanes)
-        self.state = np.zeros((4, self.size + self.lanes), problem.y.dtype)
+        self.state = lined((4, self.size + self.lanes), problem.y.dtype)
         self.count = np.zeros(2, np.int64)
-        self.work = np.empty(work_for(rows.d, self.lanes, rows.is_gathered), problem.y.dtype)
+        self.work = lined((work_for(rows.d, self.lanes, rows.is_gathered),), problem.y.dtype)
         self.wide = np.empty(self.size)
         self.drawn = np.array([-1, 0, 0])
         batch_size = method.batch_size

@@ -24,7 +24,7 @@ import numpy as np
 
 from numbasgd.jit import jit
 from numbasgd.matmul.entry import make_product
-from numbasgd.sgd.layout import LINE
+from numbasgd.sgd.rows import LINE
 from numbasgd.simd import (
     add,
     address,

@@ -13,7 +13,7 @@ from numbasgd.sgd.cpu import kernels, padded, work_for
 from numbasgd.sgd.losses import LOSSES
 from numbasgd.sgd.outputs import gradient_of_outputs
 from numbasgd.sgd.problem import intercepts, rows_and_targets
-from numbasgd.sgd.rows import Rows, rows_of
+from numbasgd.sgd.rows import Rows, lined, rows_of
 
 _EVERY_ROW = np.empty(0, np.int64)
 _FAR = 1 << 19  # bytes of X from which on memory is asked for ahead
@@ -104,7 +104,8 @@ def gradient(
         return out[:-1].copy(), float(out[-1])
     compiled = kernels(loss, lies.d, X.dtype, is_gathered=lies.is_gathered)
     T = X.dtype.type
-    work = np.empty(work_for(lies.d, compiled.lanes, lies.is_gathered), X.dtype)
+    room = (work_for(lies.d, compiled.lanes, lies.is_gathered),)
+    work = lined(room, X.dtype) if far else np.empty(room, X.dtype)
     wide = np.empty(padded(lies.d, compiled.lanes))
     compiled.gradient(
         lies.memory, lies.d, lies.base, lies.si, lies.sj, y, y[:0], w, T(b), index, far, out, work, wide

@@ -6,8 +6,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-LINE = 64  # bytes of a cache line
-
 
 class Layout(NamedTuple):
     """One output: d weights, zeros up to ``size``, then the intercept.  K of them: rows of K, a row a feature.
@@ -56,11 +54,3 @@ class Layout(NamedTuple):
         taken = taken[..., 0] if self.outputs else taken
         rows[..., : self.d] = taken[..., :-1]
         rows[..., self.size] = taken[..., -1]
-
-
-def aligned_zeros(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """Zeros that begin at a cache line."""
-    count = int(np.prod(shape))
-    memory = np.zeros(count + LINE // dtype.itemsize, dtype)
-    first = -memory.ctypes.data % LINE // dtype.itemsize
-    return memory[first : first + count].reshape(shape)

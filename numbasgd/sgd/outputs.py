@@ -22,9 +22,9 @@ from numbasgd.jit import jit
 from numbasgd.sgd import blocks
 from numbasgd.sgd.blocks import chunk_rows
 from numbasgd.sgd.cpu import compiled, make_advance
-from numbasgd.sgd.layout import Layout, aligned_zeros
+from numbasgd.sgd.layout import Layout
 from numbasgd.sgd.losses import LOSSES
-from numbasgd.sgd.rows import rows_of
+from numbasgd.sgd.rows import lined, rows_of
 from numbasgd.sgd.update import Step, make_average, make_update
 from numbasgd.simd import address, lanes_for, load, pointer, store
 
@@ -244,9 +244,9 @@ def gradient_of_outputs(
         g, gb = gradient(X, y[:, 0], w[:, 0], float(b[0]), loss=loss, rows=index if index.size else None)
         return g[:, None], np.array([gb], X.dtype)
     problem = Problem(rows_of(X), check.for_kernel(y), np.empty(0, X.dtype), loss, K)
-    state = aligned_zeros((problem.layout.length,), X.dtype)
+    state = lined((problem.layout.length,), X.dtype)
     problem.layout.put(state, np.vstack([w, b]))
-    work, wide = aligned_zeros((problem.work_size,), X.dtype), np.empty(problem.layout.length)
+    work, wide = lined((problem.work_size,), X.dtype), np.empty(problem.layout.length)
     count = len(index) or len(y)
     total = gradient_sum(problem, state, index.astype(problem.rows_dtype), count, work, wide)
     mean = total / X.dtype.type(count)

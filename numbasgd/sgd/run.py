@@ -15,8 +15,8 @@ from numbasgd.errors import DivergenceError
 from numbasgd.jit import uncollected
 from numbasgd.sgd import bigstep, outputs, parts
 from numbasgd.sgd.cpu import advance_kernel, kernels, padded, work_for
-from numbasgd.sgd.layout import Layout, aligned_zeros
-from numbasgd.sgd.rows import Rows
+from numbasgd.sgd.layout import Layout
+from numbasgd.sgd.rows import Rows, lined
 from numbasgd.sgd.sampling import SAMPLINGS, WINDOW
 from numbasgd.sgd.scale import Scale
 from numbasgd.sgd.update import Step
@@ -226,9 +226,9 @@ class Run:
         self.layout = layout = problem.layout
         is_big = bigstep.is_big(method.batch_size, layout.breadth)
         self.kernel: Any = None if is_big else problem.advance_kernel(method.step)
-        self.state = aligned_zeros((4, layout.length), problem.y.dtype)
+        self.state = lined((4, layout.length), problem.y.dtype)
         self.count = np.zeros(2, np.int64)
-        self.work = aligned_zeros((problem.work_size,), problem.y.dtype)
+        self.work = lined((problem.work_size,), problem.y.dtype)
         self.wide = np.empty(layout.length)
         self.drawn = np.array([-1, 0, 0])
         batch_size = method.batch_size

@@ -29,7 +29,7 @@ from numbasgd.simd import (
 )
 
 BLOCK = 4  # rows that are worked on together
-AHEAD_BYTES = 2048  # how far ahead memory is asked for when rows are taken as they lie
+AHEAD_BYTES = 2048  # how far ahead memory is asked for in the first pass over rows as they lie
 
 
 def make_sums(
@@ -41,17 +41,21 @@ def make_sums(
     AHEAD = AHEAD_BYTES // np.dtype(T).itemsize
 
     @jit(variant=variant, forceinline=True)
-    def dot_ahead(X, at, d, w, ahead, p):
-        """x . w for the row that begins at ``at``; meanwhile asks for d / 2 entries from p on."""
+    def dot_ahead(X, at, d, w, ahead, p, shift):
+        """x . w for the row that begins at ``at``; meanwhile asks for lines from p on, half as many as it has.
+
+        shift : 1 for all lines of half a row, 0 for every other line of a row.
+        """
+        gap = per_line * (2 - shift)
         whole = d // lanes * lanes
         zero = fill(T(0), lanes)
         z0, z1, z2, z3 = zero, zero, zero, zero
         j = 0
         while j + 4 * lanes <= whole:
             if ahead > 0:
-                prefetch_near(X, p + j // 2)
+                prefetch_near(X, p + (j >> shift))
                 if has_two_lines:
-                    prefetch_near(X, p + j // 2 + per_line)
+                    prefetch_near(X, p + (j >> shift) + gap)
             z0 = fma(load(X, at + j, lanes), load(w, j, lanes), z0)
             z1 = fma(load(X, at + j + lanes, lanes), load(w, j + lanes, lanes), z1)
             z2 = fma(load(X, at + j + 2 * lanes, lanes), load(w, j + 2 * lanes, lanes), z2)
@@ -59,7 +63,7 @@ def make_sums(
             j += 4 * lanes
         while j < whole:
             if ahead > 0:
-                prefetch_near(X, p + j // 2)
+                prefetch_near(X, p + (j >> shift))
             z0 = fma(load(X, at + j, lanes), load(w, j, lanes), z0)
             j += lanes
         if whole < d:
@@ -68,7 +72,7 @@ def make_sums(
 
     @jit(variant=variant, forceinline=True)
     def dot(X, at, d, w):
-        return dot_ahead(X, at, d, w, 0, 0)
+        return dot_ahead(X, at, d, w, 0, 0, 0)
 
     @jit(variant=variant, forceinline=True)
     def add_row(X, at, d, r, g):
@@ -124,7 +128,9 @@ def make_sums(
         """g += sum of slope_i * x_i over at most CHUNK rows; returns the sum of slope_i.
 
         What is asked for ahead is spread evenly over both passes over a block, or memory would idle during the
-        second: half a row with each dot product, two rows with the sum.
+        second: two rows with the dot products, two with the sum.  Where rows lie in order the hardware asks
+        ahead as well, so there the first pass asks for every other line, not far ahead, and the second, in
+        which it sees nothing new, for the rows that come next.
         """
         gb = T(0)
         last = n_rows - 1
@@ -138,20 +144,22 @@ def make_sums(
                 i0, i1, i2, i3 = rows[t], rows[t + 1], rows[t + 2], rows[t + 3]
             a0, a1, a2, a3 = i0 * stride, i1 * stride, i2 * stride, i3 * stride
             if is_ordered:
+                shift = 0
                 p0, p1, p2, p3 = a0 + AHEAD, a1 + AHEAD, a2 + AHEAD, a3 + AHEAD
+                q0, q1 = (t + BLOCK) * stride, (t + BLOCK + 1) * stride
             else:
+                shift = 1
                 l0, l1 = rows[min(t + BLOCK, last)], rows[min(t + BLOCK + 1, last)]
                 l2, l3 = rows[min(t + BLOCK + 2, last)], rows[min(t + BLOCK + 3, last)]
-                p0, p1, p2, p3 = l0 * stride, l1 * stride, l2 * stride, l3 * stride
+                p0, p2, q0, q1 = l0 * stride, l1 * stride, l2 * stride, l3 * stride
+                p1, p3 = p0 + half, p2 + half
                 if ahead > 0:
                     prefetch_near(y, l0)
                     prefetch_near(y, l1)
                     prefetch_near(y, l2)
                     prefetch_near(y, l3)
-            z0 = dot_ahead(X, a0, d, w, ahead, p0)
-            z1 = dot_ahead(X, a1, d, w, ahead, p0 + half)
-            z2 = dot_ahead(X, a2, d, w, ahead, p1)
-            z3 = dot_ahead(X, a3, d, w, ahead, p1 + half)
+            z0, z1 = dot_ahead(X, a0, d, w, ahead, p0, shift), dot_ahead(X, a1, d, w, ahead, p1, shift)
+            z2, z3 = dot_ahead(X, a2, d, w, ahead, p2, shift), dot_ahead(X, a3, d, w, ahead, p3, shift)
             r0, r1 = T(slope(z0 + b, y[i0])), T(slope(z1 + b, y[i1]))
             r2, r3 = T(slope(z2 + b, y[i2])), T(slope(z3 + b, y[i3]))
             if is_weighted:
@@ -159,7 +167,7 @@ def make_sums(
                 r1 *= s[i1]
                 r2 *= s[i2]
                 r3 *= s[i3]
-            add_four(X, d, a0, a1, a2, a3, r0, r1, r2, r3, g, ahead, p2, p3)
+            add_four(X, d, a0, a1, a2, a3, r0, r1, r2, r3, g, ahead, q0, q1)
             gb += (r0 + r1) + (r2 + r3)
             t += BLOCK
         while t < stop:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import signal
 import zlib
 from pathlib import Path
 
@@ -12,6 +13,12 @@ import pytest
 
 import numbasgd
 from numbasgd import device
+
+
+def pytest_configure():
+    """A shell's background job ignores SIGINT, and so would the children that tests interrupt."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

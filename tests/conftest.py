@@ -35,6 +35,19 @@ def rng():
     return np.random.default_rng(20260101)
 
 
+@pytest.fixture
+def data(rng):
+    """120 rows of 5 columns and noisy targets."""
+    X = rng.standard_normal((120, 5))
+    return X, X @ rng.standard_normal(5) + rng.standard_normal(120)
+
+
+def held_out(seed: int, n: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """The rows that ``train`` holds out, and the others."""
+    order = numbasgd.epoch_order(seed, 2**61, n)
+    return np.sort(order[:count]), np.sort(order[count:])
+
+
 def says(error: BaseException, *parts: str) -> None:
     """The message holds every part: which argument, what it was, what was expected, what to do."""
     message = str(error)

@@ -5,21 +5,9 @@ import warnings
 
 import numpy as np
 import pytest
-from conftest import says
+from conftest import held_out, says
 
-from numbasgd import DivergenceError, airfoil_twin, check, epoch_order, train
-
-
-@pytest.fixture
-def data(rng):
-    X = rng.standard_normal((120, 5))
-    return X, X @ rng.standard_normal(5) + rng.standard_normal(120)
-
-
-def held_out(seed, n, count):
-    """The rows that ``train`` holds out, and the others."""
-    order = epoch_order(seed, 2**61, n)
-    return np.sort(order[:count]), np.sort(order[count:])
+from numbasgd import DivergenceError, airfoil_twin, check, train
 
 
 @pytest.mark.parametrize(

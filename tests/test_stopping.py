@@ -2,24 +2,13 @@
 
 import numpy as np
 import pytest
+from conftest import held_out
 
-from numbasgd import epoch_order, train
+from numbasgd import train
 
 
 def half_squared(X, y, fit):
     return 0.5 * np.mean((X @ fit.w + fit.b - y) ** 2)
-
-
-@pytest.fixture
-def data(rng):
-    X = rng.standard_normal((120, 5))
-    return X, X @ rng.standard_normal(5) + rng.standard_normal(120)
-
-
-def held_out(seed, n, count):
-    """The rows that ``train`` holds out, and the others."""
-    order = epoch_order(seed, 2**61, n)
-    return np.sort(order[:count]), np.sort(order[count:])
 
 
 # Held-out rows

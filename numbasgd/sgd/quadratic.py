@@ -25,7 +25,7 @@ class Local(NamedTuple):
     spread: np.ndarray
 
 
-def best_constant(local: Local, n: int, batch_size: int, epochs: int) -> float:
+def best_constant(local: Local, n: int, batch_size: int, epochs: int, sampling: str = "reshuffle") -> float:
     """The constant rate with the least expected loss after so many epochs, to some percent.
 
     Along each eigenvector the mean squared error m of the weights follows, from one step to the next,
@@ -36,8 +36,7 @@ def best_constant(local: Local, n: int, batch_size: int, epochs: int) -> float:
     themselves.
     """
     local = grouped(local)
-    steps = max(1, epochs) * -(-n // batch_size)
-    left = (n - batch_size) / max(n - 1, 1) / batch_size  # of the variance, when rows are not replaced
+    epochs = max(1, epochs)
     d = len(local.curvature)
     largest = max(float(local.curvature.max()), 1e-300)
     curvature = np.append(local.curvature, 0.0) / largest
@@ -46,16 +45,27 @@ def best_constant(local: Local, n: int, batch_size: int, epochs: int) -> float:
     noise[:d, d] = local.noise
     start = np.append(local.error, 1.0)
     with np.errstate(over="ignore", invalid="ignore"):
-        noise *= left / largest
         noise /= largest
-        best = _COARSE[_excess(2 * 10.0**_COARSE, curvature, noise, start, steps).argmin()]
-        near = np.minimum(best + _FINE, 0.0)
-        best = near[_excess(2 * 10.0**near, curvature, noise, start, steps).argmin()]
+        noise /= largest
+
+        def best_of(decades: np.ndarray) -> float:
+            rates = 2 * 10.0**decades
+            sizes = step_variance(rates[:, None] * curvature, n, batch_size, epochs, sampling)
+            excess = _excess(rates, curvature, sizes, noise, start, epochs * -(-n // batch_size))
+            return float(decades[excess.argmin()])
+
+        best = best_of(_COARSE)
+        best = best_of(np.minimum(best + _FINE, 0.0))
     return float(2 * 10.0**best) / largest
 
 
 def _excess(
-    rates: np.ndarray, curvature: np.ndarray, noise: np.ndarray, start: np.ndarray, steps: int
+    rates: np.ndarray,
+    curvature: np.ndarray,
+    sizes: np.ndarray,
+    noise: np.ndarray,
+    start: np.ndarray,
+    steps: int,
 ) -> np.ndarray:
     """Twice the expected loss above the minimum after so many steps, for each of the rates (q,).
 
@@ -63,7 +73,7 @@ def _excess(
     rate, and what is left of each error on the diagonal.  Its power comes from squaring it again and again,
     for all rates at once.
     """
-    step = (rates * rates)[:, None, None] * noise
+    step = (np.square(rates)[:, None] * sizes)[:, :, None] * noise
     step.reshape(len(rates), -1)[:, :: len(start) + 1] += np.square(1 - rates[:, None] * curvature)
     state = start[:, None]
     while True:
@@ -75,6 +85,36 @@ def _excess(
         step = step @ step
     excess = state[..., 0] @ curvature
     return np.where(excess < np.inf, excess, np.inf)
+
+
+def step_variance(moved: np.ndarray, n: int, batch_size: int, epochs: int, sampling: str) -> np.ndarray:
+    """The variance of a step's mean gradient, per variance of one row's, that acts along an eigenvector.
+
+    moved : rate times curvature, of any shape: the share of the error that a step takes away.
+
+    With rows drawn with replacement it is 1 / b.  Rows that each come once an epoch have deviations that add
+    up to nothing, so an epoch leaves less behind than its steps alone would: with q = 1 - moved, batches t of
+    b_t rows and c_t = q^(steps still to come), the variance of sum_t c_t g_t is that of sampling without
+    replacement (Cochran, "Sampling Techniques", 1977, theorem 2.2), ``n / (n - 1) (sum_t c_t^2 / b_t - (sum_t
+    c_t)^2 / n)``.  It is spread over the steps here.  The same order in all epochs adds the same remainder
+    again and again: its amplitudes add up, not its variances.
+    """
+    if sampling == "replacement":
+        return np.full_like(moved, 1 / batch_size)
+    count = -(-n // batch_size)
+    last = n - (count - 1) * batch_size
+    q = np.maximum(1 - moved, -1.0)
+    moved = np.maximum(1 - q, 1e-12)
+    q = 1 - moved
+    kept = q**count
+    squares = np.where(q == -1, count, (1 - kept * kept) / ((1 - q * q) + (q == -1)))
+    total = (1 - kept) / moved
+    variance = (squares - 1) / batch_size + 1 / last - total * total / n
+    variance = np.maximum(variance, 0) * (n / max(n - 1, 1)) / squares
+    if sampling != "reshuffle":
+        last_kept = kept**epochs
+        variance *= (1 - last_kept) * (1 + kept) / ((1 - kept) * (1 + last_kept))
+    return variance
 
 
 def grouped(local: Local, most: int = _GROUPS) -> Local:

@@ -12,7 +12,8 @@ import numpy as np
 
 from numbasgd import check
 from numbasgd.errors import DivergenceError
-from numbasgd.sgd import problem, rates, rates_outputs
+from numbasgd.sgd import problem, rates
+from numbasgd.sgd.auto import auto_rate
 from numbasgd.sgd.checkpoint import Checkpoint
 from numbasgd.sgd.fit import Fit
 from numbasgd.sgd.losses import LOSSES
@@ -85,7 +86,8 @@ def train(
     lr : float, sequence of float, callable or "auto"
         Learning rate: one for all epochs, one for each, a function of the epoch (from 0 on), or the constant
         rate that curvature and noise of the data make the best for this batch size and so many epochs
-        (``numbasgd.sgd.quadratic.best_constant``, with its sources).
+        (``numbasgd.sgd.quadratic.best_constant``, with its sources); for a loss that is not squared, short
+        runs on a sample of the rows correct it (``numbasgd.sgd.pilot``).
     epochs : int
         Passes over the data.
     loss : {"squared", "huber", "logistic", "hinge", "softmax"}
@@ -244,6 +246,7 @@ def train(
         _require_finite(*whole, scale.spread)
         w, b = scale.into(w, b)
     Z = X if scale is None else scale.apply(X)
+    fitted = Problem(rows_of(Z), problem.targets_for_kernel(y), s, loss, outputs, threads)
 
     curvature = LOSSES[loss].curvature
 
@@ -255,18 +258,11 @@ def train(
     if given is None and state is not None:
         given = state.lrs
     elif given is None:
-        sample = rates.Sample(Z, intercept, s)
-        size = sample.size
-        if not all(map(math.isfinite, size)):
-            _require_finite(*whole, np.array(size))
+        rate = auto_rate(fitted, Z, y, w, b, method, epochs)
+        if not math.isfinite(rate):
+            _require_finite(*whole, np.array([rate]))
             raise ValueError(_overflows(X, y, w))
-        if outputs > 1:
-            local, share = rates_outputs.local_model(Z, y, s, w, b, loss, intercept, method.l2)
-            size = size._replace(curvature=size.curvature * share)
-        else:
-            y1, w1, b1 = (y, w, b) if outputs == 0 else (y[:, 0], w[:, 0], float(b[0]))
-            local = rates.local_model(sample, y1, w1, b1, loss, method.l2)
-        given = np.array([rates.auto_lr(local, size, method, n, epochs, curvature)])
+        given = np.array([rate])
     if state is not None:
         require_ahead(state, given, epochs, n)
     method = method._replace(lrs=problem.lrs_in(given, X.dtype))
@@ -275,7 +271,6 @@ def train(
         Xv, yv, sv = held_out
         Zv = Xv if scale is None else scale.apply(Xv)
         held = Problem(rows_of(Zv), problem.targets_for_kernel(yv), sv, loss, outputs, threads)
-    fitted = Problem(rows_of(Z), problem.targets_for_kernel(y), s, loss, outputs, threads)
     run = Run(fitted, method, scale, safe_lr, held)
     settings = {
         "batch_size": batch_size,

@@ -1,0 +1,58 @@
+"""The rate of ``lr="auto"``: the quadratic model's where the loss is squared, else what short runs find."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from numbasgd.sgd import rates, rates_outputs
+from numbasgd.sgd.losses import LOSSES
+from numbasgd.sgd.pilot import Pilot
+from numbasgd.sgd.quadratic import Local
+from numbasgd.sgd.run import Method, Problem
+
+
+def auto_rate(
+    problem: Problem, X: np.ndarray, y: np.ndarray, w: np.ndarray, b: Any, method: Method, epochs: int
+) -> float:
+    """The constant rate for so many epochs of ``method`` from w and b; NaN if the rows are not finite.
+
+    X, y : the rows and targets of ``problem``, as the user sees them.
+
+    Short runs on a sample find the rate that is best for the sample.  How much longer runs over more rows
+    want another one is left to the model, which says what is best for either.
+    """
+    n, loss, is_many = len(X), problem.loss, problem.outputs > 1
+    curvature = LOSSES[loss].curvature
+    sample = rates.Sample(X, method.intercept, problem.s)
+    if not all(map(math.isfinite, sample.size)):
+        return math.nan
+
+    def of_outputs(optimum: tuple[np.ndarray, np.ndarray] | None) -> Local | None:
+        return rates_outputs.local_model(X, y, problem.s, w, b, loss, method.intercept, method.l2, optimum)
+
+    local = None
+    if is_many:
+        local = of_outputs(None) if loss == "squared" else None
+    else:
+        y1, w1, b1 = (y, w, b) if y.ndim == 1 else (y[:, 0], w[:, 0], float(b[0]))
+        local = rates.local_model(sample, y1, w1, b1, loss, method.l2)
+    rate = rates.auto_lr(local, sample.size, method, n, epochs, curvature)
+    if loss == "squared" or epochs == 0:
+        return rate
+    pilot = Pilot(problem, X, y, method, epochs)
+
+    def of_pilot() -> float:
+        return rates.auto_lr(local, sample.size, pilot.method, pilot.n, pilot.epochs, curvature)
+
+    first = of_pilot()
+    found, row = pilot.search(first, problem.layout.row(w, b))
+    if pilot.is_whole:
+        return found
+    if is_many:
+        end = problem.layout.take(row)
+        local = of_outputs((end[:-1], end[-1]))
+        rate, first = rates.auto_lr(local, sample.size, method, n, epochs, curvature), of_pilot()
+    return found * rate / first

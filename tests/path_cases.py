@@ -10,7 +10,7 @@ import numpy as np
 from numbasgd.machine import cpu
 from numbasgd.matmul import tiles
 
-SIZES = (*range(1, 18), 24, 33, 50, 64, 100, 129, 300, 520, 1024, 1100, 2100)
+SIZES = (*range(1, 25), 33, 50, 64, 100, 129, 300, 520, 1024, 1100, 2100)
 LAYOUTS = ("", "A", "B", "AB", "strided")
 
 

@@ -1,11 +1,13 @@
 """The micro-kernels, one by one, against plain loops; nothing outside the tile is touched."""
 
+import itertools
+
 import numpy as np
 import pytest
 from numba import types
 
 from numbasgd.machine import cpu
-from numbasgd.matmul import dots, microkernel, packing
+from numbasgd.matmul import across, dots, microkernel, packing
 from numbasgd.matmul.path import compiled
 
 MACHINE = cpu.host()
@@ -175,6 +177,28 @@ class TestTile:
             check(C, A, W[:, :k].T, old, acc)
             C[...] = old
             np.testing.assert_array_equal(raw, outside)
+
+    @pytest.mark.parametrize("how", [0, across.SOME])
+    @pytest.mark.parametrize("acc", [0, 1])
+    def test_across(self, dtype, how, acc, rng):
+        L, size = lanes_of(dtype), np.dtype(dtype).itemsize
+        HOW = how | BASE
+        for N in (1, 16 // size, 7):
+
+            def some_rows(a, rsa, b, rsb, c, rsc, rows, k, acc, N=N):
+                across.across(size, L, N, HOW, a, rsa, b, rsb, c, rsc, rows, k, acc)
+
+            function = compiled(some_rows, size, N, how)
+            for rows, k in itertools.product({1, L - 1, L} if how else {L}, (1, 3, 4, 13)):
+                A, _ = padded(rng, (rows, k), dtype)
+                B, _ = padded(rng, (k, N), dtype)
+                C, raw = padded(rng, (rows, N), dtype)
+                old, outside = C.copy(), raw.copy()
+                places = (X for M in (A, B, C) for X in (M.ctypes.data, M.strides[0]))
+                function(*places, rows, k, acc)
+                check(C, A, B, old, acc)
+                C[...] = old
+                np.testing.assert_array_equal(raw, outside)
 
 
 @pytest.mark.parametrize("dtype", DTYPES.values(), ids=DTYPES)

@@ -62,7 +62,7 @@ def test_every_choice_keeps_its_limits(machine, size, layout):
             assert y >= z * size
         elif name in ("narrow", "wide"):
             assert m >= MR
-        if name in ("direct", "few", "dots", "inner", "turned"):
+        if name in ("direct", "few", "dots", "inner", "turned", "across"):
             assert z >= 1
         if name not in ("packed", "inner"):
             assert path_cases.strides(m, n, k, layout, size)[3] == size, "B's rows must be contiguous"
@@ -111,7 +111,8 @@ def test_a_plan_says_what_and_why():
     assert (found.path, found.MR, found.NR, found.KC, found.threads) == ("packed", 12, 32, 500, 2)
     assert found.KC * found.MC * 4 <= 256 * K
     assert plan.plan_of(of, 100, 100, 100, (False, False), 2).path == "direct"
-    assert plan.plan_of(of, 128, 10, 784, (False, False), 2).path == "dots"
+    assert plan.plan_of(of, 128, 10, 784, (False, False), 2).path == "across"
+    assert plan.plan_of(of, 128, 2, 784, (False, False), 2).path == "dots"
     assert plan.plan_of(of, 784, 10, 128, (True, False), 2).path == "turned"
     assert plan.plan_of(of, 6, 2048, 2048, (False, False), 2).path == "few"
     assert plan.plan_of(of, 16, 16, 16, (False, False), 2).threads == 1

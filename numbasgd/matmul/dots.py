@@ -61,7 +61,7 @@ def emit_dots(module: ir.Module, size: int, lanes: int, R: int, N: int, how: int
         phi.add_incoming(L.zero, entry)
         phi.add_incoming(value, loop)
     b.position_at_end(done)
-    sums = [_either(b, L, (L.zero, entry), (value, loop)) for value in added]
+    sums = [L.either(b, (L.zero, entry), (value, loop)) for value in added]
 
     rest, tail, out = b.sub(k, whole), f.append_basic_block("tail"), f.append_basic_block("out")
     b.cbranch(b.icmp_signed(">", rest, i64(0)), tail, out)
@@ -69,23 +69,19 @@ def emit_dots(module: ir.Module, size: int, lanes: int, R: int, N: int, how: int
     added = step(b.mul(whole, i64(size)), sums, L.first_of(b, rest))
     b.branch(out)
     b.position_at_end(out)
-    sums = [_either(b, L, (x, done), (y, tail)) for x, y in zip(sums, added, strict=True)]
+    sums = [L.either(b, (x, done), (y, tail)) for x, y in zip(sums, added, strict=True)]
 
-    nothing = L.first(0)
-    adds = b.select(b.icmp_signed("!=", acc, i64(0)), L.first(N), nothing)
-    for i in range(R):
-        place = at(b, c, b.mul(rsc, i64(i)))
-        total = L.sums(b, [sums[j * R + i] for j in range(N)])
-        L.store(b, b.fadd(L.load(b, place, adds), total), place, L.first(N))
+    totals = [L.sums(b, [sums[j * R + i] for j in range(N)]) for i in range(R)]
+    with b.if_else(b.icmp_signed("!=", acc, i64(0))) as (adding, writing):
+        for branch, adds in ((adding, True), (writing, False)):
+            with branch:
+                for i, total in enumerate(totals):
+                    place = at(b, c, b.mul(rsc, i64(i)))
+                    if adds:  # a load that is masked out would still wait for the store of the row before
+                        total = b.fadd(L.load(b, place, L.first(N)), total)
+                    L.store(b, total, place, L.first(N))
     b.ret_void()
     return f
-
-
-def _either(b: ir.IRBuilder, L: Lanes, *ways: tuple[ir.Value, ir.Block]) -> ir.Value:
-    phi = b.phi(L.type)
-    for value, block in ways:
-        phi.add_incoming(value, block)
-    return phi
 
 
 @intrinsic(prefer_literal=True)

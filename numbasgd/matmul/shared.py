@@ -137,7 +137,8 @@ def make_share_out(SIZE: int, LANES: int) -> Any:
             while 0 < m % rows < 8:
                 rows += 8
         else:
-            rows = _even(m, parts, 2 * LANES if TURNED < path <= TURNED + 16 else 4)
+            is_long = TURNED < path <= TURNED + 16 or tiles.ACROSS < path <= tiles.ACROSS + 24
+            rows = _even(m, parts, 2 * LANES if is_long else 4)
         across = (n + columns - 1) // columns
         units = across * ((m + rows - 1) // rows)
         _describe(work, job, SIZE, across, rows, columns, k, 0)

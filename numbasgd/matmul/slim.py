@@ -5,6 +5,7 @@ Their arguments are those described in ``packed``.
 
 from __future__ import annotations
 
+from numbasgd.matmul.across import SOME, across
 from numbasgd.matmul.dots import PADDED, dots, turn
 from numbasgd.matmul.microkernel import (
     MASKED,
@@ -64,6 +65,48 @@ def make_dots(SIZE: int, LANES: int, N: int, LOW: int, HIGH: int, R: int, BASE: 
             acc = 1
 
     return dot
+
+
+def make_across(SIZE: int, LANES: int, N: int, LOW: int, HIGH: int, BASE: int) -> Path:
+    """N columns, known beforehand: vectors lie along m, and rows of A are transposed as they are loaded.
+
+    N is cut into parts of HIGH and then LOW columns.  A last tile of few rows takes half of a vector.
+    z: steps of k before the next tile.
+    """
+    PARTS = -(-N // HIGH)
+    WIDER = N - LOW * PARTS if LOW < HIGH else PARTS
+    PART = BASE | SOME
+    FEWER = LANES // 2 if LANES * SIZE > 16 else LANES
+
+    def across_rows(pa, rsa, csa, pb, rsb, csb, pc, rsc, m, n, k, acc, work, panels, x, y, z):
+        for p in range(0, k, z):
+            kc = min(z, k - p)
+            for i in range(0, m, LANES):
+                rows = min(LANES, m - i)
+                a = pa + i * rsa + p * csa
+                j = 0
+                for part in range(PARTS):
+                    b = pb + p * rsb + j * SIZE
+                    c = pc + i * rsc + j * SIZE
+                    if part < WIDER:
+                        if rows == LANES:
+                            across(SIZE, LANES, HIGH, BASE, a, rsa, b, rsb, c, rsc, rows, kc, acc)
+                        elif rows > FEWER:
+                            across(SIZE, LANES, HIGH, PART, a, rsa, b, rsb, c, rsc, rows, kc, acc)
+                        else:
+                            across(SIZE, FEWER, HIGH, PART, a, rsa, b, rsb, c, rsc, rows, kc, acc)
+                        j += HIGH
+                    else:
+                        if rows == LANES:
+                            across(SIZE, LANES, LOW, BASE, a, rsa, b, rsb, c, rsc, rows, kc, acc)
+                        elif rows > FEWER:
+                            across(SIZE, LANES, LOW, PART, a, rsa, b, rsb, c, rsc, rows, kc, acc)
+                        else:
+                            across(SIZE, FEWER, LOW, PART, a, rsa, b, rsb, c, rsc, rows, kc, acc)
+                        j += LOW
+            acc = 1
+
+    return across_rows
 
 
 def make_turned(SIZE: int, LANES: int, N: int, LOW: int, HIGH: int, NV: int, BASE: int) -> Path:

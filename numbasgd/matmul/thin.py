@@ -23,9 +23,13 @@ def make_few(SIZE: int, LANES: int, MR: int, NV: int, BASE: int) -> Path:
     time, the next panel prefetched while one is used.
     """
     HOW = BASE | MASKED | WIDTHS | (AHEAD if MR > 1 else 0)
+    VECTOR = SIZE * LANES
 
     def few(pa, rsa, csa, pb, rsb, csb, pc, rsc, m, n, k, acc, work, panels, x, y, z):
-        vectors = (n + LANES - 1) // LANES
+        # Columns before the first aligned vector go by themselves: a vector that lies in two lines is read
+        # from both, and the line that two panels share is read once for each.
+        head = -pb % VECTOR // SIZE if rsb % VECTOR == 0 and n >= 8 * LANES else 0
+        vectors = (n - head + LANES - 1) // LANES
         panels = (vectors + NV - 1) // NV
         nv = vectors // panels
         wider = vectors - nv * panels
@@ -34,6 +38,11 @@ def make_few(SIZE: int, LANES: int, MR: int, NV: int, BASE: int) -> Path:
             b = pb + p * rsb
             c = pc
             left = n
+            if head > 0:
+                tile(SIZE, LANES, MR, NV, HOW, pa + p * csa, rsa, csa, b, rsb, c, rsc, kc, MR, head, acc)
+                b += head * SIZE
+                c += head * SIZE
+                left -= head
             for panel in range(panels):
                 nr = min(left, (nv + 1 if panel < wider else nv) * LANES)
                 tile(SIZE, LANES, MR, NV, HOW, pa + p * csa, rsa, csa, b, rsb, c, rsc, kc, MR, nr, acc)

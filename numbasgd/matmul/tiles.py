@@ -10,6 +10,9 @@ with R = 16: 6x2, 4x3, 2x4.
 *Padding.*  n columns take ceil(n / LANES) vectors and m rows ceil(m / MR) tiles, so tiles are cut evenly
 instead of leaving a thin rest: 100 columns of float32 are 7 vectors of 16, as panels of 4 and 3.
 
+*Few columns.*  Where n fills no whole vector, vectors lie along k (dot products) or along m instead; rows of
+A that are transposed in registers as they are loaded cost about 6 multiply-adds a step, for whatever n.
+
 *L1 and L2.*  Without packing, the panel of B (k x NV vectors) is read from L1 or L2 while rows of A pass.
 That is as fast as it gets while B takes no more than twice L2.  Beyond, B and A are packed (``packed``): a
 panel of B stays close for a whole block of A; the block of A, MC x KC, takes a quarter of L2, since the
@@ -34,7 +37,7 @@ from numbasgd.machine.cpu import Machine
 from numbasgd.matmul.microkernel import HALF, MASKED, NO_FMA, OVERLAP
 from numbasgd.matmul.packed import make_direct, make_packed, make_panels
 from numbasgd.matmul.path import Path
-from numbasgd.matmul.slim import make_dots, make_turned
+from numbasgd.matmul.slim import make_across, make_dots, make_turned
 from numbasgd.matmul.thin import make_few, make_narrow, make_wide
 
 # The numbers of the paths.  Those that depend on m or n follow the one named.
@@ -53,8 +56,9 @@ K_PIECES = 16  # into so many pieces at most, when
 SMALL_OUT = 1 << 16  # out has no more bytes than this
 HALF_DIRECT = 50  # HALF_DIRECT + vectors a panel, 1 to 4, when the last vector is at most half full
 INNER = 54  # INNER + n, 1 to 16: dot products with columns of B that are contiguous
-N_PATHS = 71
-SHARE = 71  # not a path: what cuts a product into units for several threads
+ACROSS = 70  # ACROSS + n, 1 to 24: vectors along m, transposed as they are loaded
+N_PATHS = 95
+SHARE = 95  # not a path: what cuts a product into units for several threads
 
 _NAMES = {
     PACKED: "packed",
@@ -71,6 +75,7 @@ WHY = {
     "narrow": "few columns, and rows of A that fall on the same cache lines: few rows at a time",
     "few": "few rows: B passes once, in panels as wide as the registers allow",
     "dots": "few columns: dot products along k",
+    "across": "few columns: vectors along m, rows of A transposed as they are loaded",
     "inner": "few columns, each contiguous: dot products along k, read in place",
     "turned": "few columns and A transposed: vectors along m",
 }
@@ -80,6 +85,8 @@ def name_of(path: int) -> str:
     """The name of a path."""
     if path in _NAMES:
         return _NAMES[path]
+    if path > ACROSS:
+        return "across"
     if path > HALF_DIRECT:
         return "direct" if path <= INNER else "inner"
     starts = {"turned": TURNED, "dots": DOTS, "few": FEW, "direct": DIRECT}
@@ -161,6 +168,8 @@ class Tiles:
         if name == "few":
             m = path - FEW
             return m, R // 2 if m == 1 else max(1, (R - 1) // (m + 1))
+        if name == "across":  # with the registers that transpose a group of steps
+            return self.parts(path)[1] + 16 // self.size, 1
         accumulators = 28 if R == 32 else 12
         high = self.parts(path)[1]
         if name in ("dots", "inner"):
@@ -170,8 +179,10 @@ class Tiles:
     def parts(self, path: int) -> tuple[int, int]:
         """The widths, lesser and greater, of the parts into which few columns are cut."""
         name = name_of(path)
-        n = path - {"dots": DOTS, "inner": INNER, "turned": TURNED}[name]
+        n = path - {"dots": DOTS, "inner": INNER, "turned": TURNED, "across": ACROSS}[name]
         most = self.lanes if name == "turned" else min(self.lanes, 14)
+        if name == "across":
+            most = self.machine.registers - 16 // self.size - 3  # beside a group of steps, and room
         parts = -(-n // most)
         return n // parts, -(-n // parts)
 
@@ -198,6 +209,8 @@ class Tiles:
         if name in ("dots", "inner"):
             n = path - (DOTS if name == "dots" else INNER)
             return make_dots(S, L, n, low, high, MR, base, int(name == "inner"))
+        if name == "across":
+            return make_across(S, L, path - ACROSS, low, high, base)
         return make_turned(S, L, path - TURNED, low, high, NV, base)
 
     @property
@@ -224,6 +237,7 @@ def make_choose(
     ROOMY = REGISTERS == 32
     KC = 768 if VECTOR == 64 else 1024 // SIZE
     IN_PLACE = 2 * L2 if ROOMY else L2 // 4 - 1  # bytes of B; narrow panels read it too often from L2
+    MOST = REGISTERS - 16 // SIZE - 3  # accumulators of a tile across rows
     COLLIDE = 4096  # rows at multiples of this share the lines of an L1 cache
 
     def choose(m, n, k, rsa, csa, rsb, csb, pc, rsc):
@@ -233,11 +247,20 @@ def make_choose(
                 return TURNED + n, 0, 0, z
             if csa == SIZE and (m > 1 or n == 1):
                 along_k = m * ((k + LANES - 1) // LANES * n * 11 // 10 + 3 * n + 12)
-                half = LANES // 2 if VECTOR == 64 else LANES
+                half = LANES // 2 if VECTOR == 64 and n > LANES else LANES
                 along_n = m * k * ((n + half - 1) // half) * half * (15 if n <= LANES else 12) // (11 * LANES)
                 if n == 1 and rsb == SIZE and along_k < along_n:
                     return INNER + n, 0, 0, k
                 along_k += 5 * k
+                parts = (n + MOST - 1) // MOST
+                width = (n + parts - 1) // parts
+                halves = (m + LANES // 2 - 1) // (LANES // 2)
+                along_m = halves * parts * (k * max(12, 2 * width + 1) + 50) // 4
+                if not ROOMY:
+                    along_m += along_m // 8
+                collides = rsa % COLLIDE == 0 and LANES > 8
+                if n <= 24 and not collides and along_m < along_n and (n > 16 or along_m < along_k):
+                    return ACROSS + n, 0, 0, k if k * n * SIZE <= L2 // 2 else L2 // 2 // (n * SIZE)
                 if n <= 16 and along_k < along_n:
                     z = min(k, L1 // (SIZE * n) // LANES * LANES)
                     pieces = (k + z - 1) // z
@@ -249,7 +272,7 @@ def make_choose(
                 if n <= LANES and m >= 8 and rsa % COLLIDE == 0 and ROOMY:
                     return NARROW, 0, 0, 0
             if m == 1:
-                return FEW + 1, 0, 0, 512 if k * n * SIZE <= 2 * L2 else 16
+                return FEW + 1, 0, 0, 64 if k * n * SIZE <= 2 * L2 else 16
             if m <= 8 and k * n * SIZE > L2 // 4:
                 return FEW + m, 0, 0, 512
             if k <= 128 and m * n * SIZE > L3 // 4 and rsc % VECTOR == 0 and pc % SIZE == 0 and m >= 8:

@@ -159,6 +159,13 @@ class Lanes:
             return b.fadd(b.fmul(x, y), z)
         return b.call(declare(b.module, f"llvm.fma.{self.suffix}", self.type, [self.type] * 3), [x, y, z])
 
+    def either(self, b: ir.IRBuilder, *ways: tuple[ir.Value, ir.Block]) -> ir.Value:
+        """The vector of the block that control came from."""
+        phi = b.phi(self.type)
+        for value, block in ways:
+            phi.add_incoming(value, block)
+        return phi
+
     def _swap(self, distance: int) -> tuple[ir.Constant, ir.Constant]:
         """The two shuffles that exchange the off-diagonal blocks of side ``distance``."""
         lanes = range(self.lanes)

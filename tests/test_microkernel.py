@@ -179,10 +179,11 @@ class TestTile:
             np.testing.assert_array_equal(raw, outside)
 
     @pytest.mark.parametrize("how", [0, across.SOME])
+    @pytest.mark.parametrize("way", [0, across.ALONG, across.ALONG | across.SIDEWAYS])
     @pytest.mark.parametrize("acc", [0, 1])
-    def test_across(self, dtype, how, acc, rng):
+    def test_across(self, dtype, how, way, acc, rng):
         L, size = lanes_of(dtype), np.dtype(dtype).itemsize
-        HOW = how | BASE
+        HOW = how | way | BASE
         for N in (1, 16 // size, 7):
 
             def some_rows(a, rsa, b, rsb, c, rsc, rows, k, acc, N=N):
@@ -191,12 +192,15 @@ class TestTile:
             function = compiled(some_rows, size, N, how)
             for rows, k in itertools.product({1, L - 1, L} if how else {L}, (1, 3, 4, 13)):
                 A, _ = padded(rng, (rows, k), dtype)
-                B, _ = padded(rng, (k, N), dtype)
-                C, raw = padded(rng, (rows, N), dtype)
+                B, _ = padded(rng, (N, k) if way else (k, N), dtype)
+                C, raw = padded(rng, (N, rows) if way & across.SIDEWAYS else (rows, N), dtype)
                 old, outside = C.copy(), raw.copy()
                 places = (X for M in (A, B, C) for X in (M.ctypes.data, M.strides[0]))
                 function(*places, rows, k, acc)
-                check(C, A, B, old, acc)
+                if way & across.SIDEWAYS:
+                    check(C.T, A, B.T, old.T, acc)
+                else:
+                    check(C, A, B.T if way else B, old, acc)
                 C[...] = old
                 np.testing.assert_array_equal(raw, outside)
 

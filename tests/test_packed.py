@@ -48,7 +48,7 @@ def test_every_path_has_a_case():
         assert names == {tiles.name_of(path) for path in of.paths} - {"panels"}  # packed in threads
         left_out = {p for p in of.paths if tiles.name_of(p) != "panels"} - set(path_cases.cases(dtype))
         for path in left_out:  # the rule never chooses these on this machine
-            assert tiles.name_of(path) in ("direct", "packed", "dots", "across"), path
+            assert tiles.name_of(path) in ("direct", "packed", "dots", "inner", "across", "sideways"), path
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -22,6 +22,8 @@ from numbasgd.matmul.microkernel import NO_FMA
 from numbasgd.matmul.vectors import BYTES, I32, I64, Lanes, at, emitted, i64, is_literal, private_function
 
 SOME = 1 << 20  # fewer rows than a vector has lanes, at run time
+ALONG = 1 << 21  # columns of B are contiguous: rsb is how far apart they are
+SIDEWAYS = 1 << 22  # a column of the tile is contiguous in C: rsc is how far apart they are
 _BLOCK = 16  # bytes
 _ROWS_A_BASE = 3
 
@@ -96,8 +98,19 @@ def emit_across(module: ir.Module, size: int, lanes: int, N: int, how: int) -> i
             given.append(_together(b, blocks))
         return _within_blocks(b, L, given)
 
-    def step(x: ir.Value, of_B: ir.Value, sums: Sequence[ir.Value]) -> list[ir.Value]:
-        return [L.multiply_add(b, x, L.spread(b, at(b, of_B, j * size)), sums[j]) for j in range(N)]
+    along = [at(b, pb, b.mul(rsb, i64(j))) for j in range(0, N, _ROWS_A_BASE)] if how & ALONG else []
+
+    def step(x: ir.Value, p: ir.Value, of_B: ir.Value, g: int, sums: Sequence[ir.Value]) -> list[ir.Value]:
+        """Add step g of the group that begins at byte p of a row of A and, without ALONG, at row of_B."""
+        added = []
+        for j, total in enumerate(sums):
+            if how & ALONG:
+                start = at(b, at(b, along[j // _ROWS_A_BASE], p), g * size)
+                number = at(b, start, b.mul(rsb, i64(j % _ROWS_A_BASE)))
+            else:
+                number = at(b, at(b, of_B, b.mul(rsb, i64(g))), j * size)
+            added.append(L.multiply_add(b, x, L.spread(b, number), total))
+        return added
 
     whole = b.and_(k, i64(-G))
     entry, loop, done = b.block, f.append_basic_block("p"), f.append_basic_block("done")
@@ -106,8 +119,9 @@ def emit_across(module: ir.Module, size: int, lanes: int, N: int, how: int) -> i
     p, of_B = b.phi(I64), b.phi(BYTES)
     sums = [b.phi(L.type) for _ in range(N)]
     added: list[ir.Value] = list(sums)
-    for g, x in enumerate(of_A(b.mul(p, i64(size)), None)):
-        added = step(x, at(b, of_B, b.mul(rsb, i64(g))), added)
+    of_row = b.mul(p, i64(size))
+    for g, x in enumerate(of_A(of_row, None)):
+        added = step(x, of_row, of_B, g, added)
     following = b.add(p, i64(G))
     next_B = at(b, of_B, b.mul(rsb, i64(G)))
     b.cbranch(b.icmp_signed("<", following, whole), loop, done)
@@ -126,10 +140,11 @@ def emit_across(module: ir.Module, size: int, lanes: int, N: int, how: int) -> i
     tail = f.append_basic_block("tail")
     b.cbranch(b.icmp_signed(">", rest, i64(0)), tail, out)
     b.position_at_end(tail)
-    vectors = of_A(b.mul(whole, i64(size)), block.first_of(b, rest))
+    of_row = b.mul(whole, i64(size))
+    vectors = of_A(of_row, block.first_of(b, rest))
     of_B = at(b, pb, b.mul(rsb, whole))
     for g in range(G - 1):
-        sums = step(vectors[g], at(b, of_B, b.mul(rsb, i64(g))), sums)
+        sums = step(vectors[g], of_row, of_B, g, sums)
         ways.append((b.block, sums))
         if g == G - 2:
             b.branch(out)
@@ -139,22 +154,30 @@ def emit_across(module: ir.Module, size: int, lanes: int, N: int, how: int) -> i
             b.position_at_end(more)
     b.position_at_end(out)
     sums = [L.either(b, *((way[j], at_end) for at_end, way in ways)) for j in range(N)]
-    blocks = []  # of G columns; as many registers as there are sums
-    for j in range(0, N, G):
-        blocks.append(_within_blocks(b, L, sums[j : j + G] + [L.zero] * max(0, j + G - N)))
+    turned = []  # groups of G columns; as many registers as there are sums
+    if not how & SIDEWAYS:
+        for j in range(0, N, G):
+            turned.append(_within_blocks(b, L, sums[j : j + G] + [L.zero] * max(0, j + G - N)))
+
+    def put(V: Lanes, value: ir.Value, place: ir.Value, mask: ir.Value | None, adds: bool) -> None:
+        if adds:  # a load that is masked out would still wait for the store of the row before
+            value = b.fadd(V.load(b, place, mask), value)
+        V.store(b, value, place, mask)
+
     with b.if_else(b.icmp_signed("!=", acc, i64(0))) as (adding, writing):
         for branch, adds in ((adding, True), (writing, False)):
             with branch:
+                if how & SIDEWAYS:
+                    mask = L.first_of(b, n_rows) if how & SOME else None
+                    for j, total in enumerate(sums):
+                        put(L, total, at(b, c, b.mul(rsc, i64(j))), mask, adds)
+                    continue
                 end = f.append_basic_block("end")
                 for i in range(lanes):
-                    for j, turned in zip(range(0, N, G), blocks, strict=True):
+                    for j, group in zip(range(0, N, G), turned, strict=True):
                         mask = block.first(N - j) if j + G > N else None
                         there = at(b, c, b.add(b.mul(rsc, i64(i)), i64(j * size)))
-                        value = _part(b, turned[i % G], i // G * G, G)
-                        # A load that is masked out would still wait for the store of the row before.
-                        if adds:
-                            value = b.fadd(block.load(b, there, mask), value)
-                        block.store(b, value, there, mask)
+                        put(block, _part(b, group[i % G], i // G * G, G), there, mask, adds)
                     if how & SOME and i + 1 < lanes:
                         following = f.append_basic_block("row")
                         b.cbranch(b.icmp_signed(">", n_rows, i64(i + 1)), following, end)

@@ -63,6 +63,10 @@ def _make_dispatch(SIZE: int, LANES: int, table: Any, choose: Any) -> Any:
             pa, rsa, csa, pb, rsb, csb = pb, csb, rsb, pa, csa, rsa
             m, n = n, m
             rsc = csc
+        elif m == 1 and csb != SIZE and n > 1:  # the same, out being both
+            pa, rsa, csa, pb, rsb, csb = pb, csb, rsb, pa, csa, rsa
+            m, n = n, m
+            rsc = SIZE
         if k == 0:
             zero(pc, rsc, m, n)
             return DONE

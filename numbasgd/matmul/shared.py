@@ -124,7 +124,7 @@ def make_share_out(SIZE: int, LANES: int) -> Any:
         parts = threads_ if cost < LARGE else 4 * threads_
         rows = m
         columns = n
-        if FEW < path <= FEW + 8:
+        if FEW < path <= FEW + 8 or path > tiles.SIDEWAYS:
             columns = _even(n, parts, 4 * LANES)
         elif DIRECT + 2 <= path <= DIRECT + 4 and n > 2 * m:
             # What is left must cut evenly into panels of these paths, which are two vectors wide at least,
@@ -137,7 +137,7 @@ def make_share_out(SIZE: int, LANES: int) -> Any:
             while 0 < m % rows < 8:
                 rows += 8
         else:
-            is_long = TURNED < path <= TURNED + 16 or tiles.ACROSS < path <= tiles.ACROSS + 24
+            is_long = TURNED < path <= TURNED + 16 or tiles.ACROSS < path <= tiles.SIDEWAYS
             rows = _even(m, parts, 2 * LANES if is_long else 4)
         across = (n + columns - 1) // columns
         units = across * ((m + rows - 1) // rows)

@@ -5,7 +5,7 @@ Their arguments are those described in ``packed``.
 
 from __future__ import annotations
 
-from numbasgd.matmul.across import SOME, across
+from numbasgd.matmul.across import ALONG, SIDEWAYS, SOME, across
 from numbasgd.matmul.dots import PADDED, dots, turn
 from numbasgd.matmul.microkernel import (
     MASKED,
@@ -67,42 +67,54 @@ def make_dots(SIZE: int, LANES: int, N: int, LOW: int, HIGH: int, R: int, BASE: 
     return dot
 
 
-def make_across(SIZE: int, LANES: int, N: int, LOW: int, HIGH: int, BASE: int) -> Path:
+def make_across(SIZE: int, LANES: int, N: int, LOW: int, HIGH: int, HOW: int) -> Path:
     """N columns, known beforehand: vectors lie along m, and rows of A are transposed as they are loaded.
 
     N is cut into parts of HIGH and then LOW columns.  A last tile of few rows takes half of a vector.
-    z: steps of k before the next tile.
+    z: steps of k before the next tile.  With ALONG, B's columns are contiguous.  With SIDEWAYS as well, it is
+    B.T and A.T that are A and B here: N rows, and vectors along n.
     """
     PARTS = -(-N // HIGH)
     WIDER = N - LOW * PARTS if LOW < HIGH else PARTS
-    PART = BASE | SOME
-    FEWER = LANES // 2 if LANES * SIZE > 16 else LANES
+    PART = HOW | SOME
+    HALF = LANES // 2 if LANES * SIZE > 16 else LANES
 
     def across_rows(pa, rsa, csa, pb, rsb, csb, pc, rsc, m, n, k, acc, work, panels, x, y, z):
+        if HOW & SIDEWAYS:
+            source, each, count = pb, csb, n
+            other, step, apart = pa, SIZE, rsa
+            down, right = SIZE, rsc
+        else:
+            source, each, count = pa, rsa, m
+            other, step, apart = pb, rsb, SIZE
+            down, right = rsc, SIZE
+            if HOW & ALONG:
+                step, apart = SIZE, csb
+        stride = apart if HOW & ALONG else step
         for p in range(0, k, z):
             kc = min(z, k - p)
-            for i in range(0, m, LANES):
-                rows = min(LANES, m - i)
-                a = pa + i * rsa + p * csa
+            for i in range(0, count, LANES):
+                rows = min(LANES, count - i)
+                a = source + i * each + p * SIZE
                 j = 0
                 for part in range(PARTS):
-                    b = pb + p * rsb + j * SIZE
-                    c = pc + i * rsc + j * SIZE
+                    b = other + p * step + j * apart
+                    c = pc + i * down + j * right
                     if part < WIDER:
                         if rows == LANES:
-                            across(SIZE, LANES, HIGH, BASE, a, rsa, b, rsb, c, rsc, rows, kc, acc)
-                        elif rows > FEWER:
-                            across(SIZE, LANES, HIGH, PART, a, rsa, b, rsb, c, rsc, rows, kc, acc)
+                            across(SIZE, LANES, HIGH, HOW, a, each, b, stride, c, rsc, rows, kc, acc)
+                        elif rows > HALF:
+                            across(SIZE, LANES, HIGH, PART, a, each, b, stride, c, rsc, rows, kc, acc)
                         else:
-                            across(SIZE, FEWER, HIGH, PART, a, rsa, b, rsb, c, rsc, rows, kc, acc)
+                            across(SIZE, HALF, HIGH, PART, a, each, b, stride, c, rsc, rows, kc, acc)
                         j += HIGH
                     else:
                         if rows == LANES:
-                            across(SIZE, LANES, LOW, BASE, a, rsa, b, rsb, c, rsc, rows, kc, acc)
-                        elif rows > FEWER:
-                            across(SIZE, LANES, LOW, PART, a, rsa, b, rsb, c, rsc, rows, kc, acc)
+                            across(SIZE, LANES, LOW, HOW, a, each, b, stride, c, rsc, rows, kc, acc)
+                        elif rows > HALF:
+                            across(SIZE, LANES, LOW, PART, a, each, b, stride, c, rsc, rows, kc, acc)
                         else:
-                            across(SIZE, FEWER, LOW, PART, a, rsa, b, rsb, c, rsc, rows, kc, acc)
+                            across(SIZE, HALF, LOW, PART, a, each, b, stride, c, rsc, rows, kc, acc)
                         j += LOW
             acc = 1
 

@@ -33,7 +33,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from numbasgd.jit import jit
 from numbasgd.machine.cpu import Machine
+from numbasgd.matmul import across
 from numbasgd.matmul.microkernel import HALF, MASKED, NO_FMA, OVERLAP
 from numbasgd.matmul.packed import make_direct, make_packed, make_panels
 from numbasgd.matmul.path import Path
@@ -54,11 +56,15 @@ PANELS = 49  # packed B for threads that share it, two vectors wide;  PANELS + 1
 K_PIECE = 4096  # k is cut into pieces of so many steps or more,
 K_PIECES = 16  # into so many pieces at most, when
 SMALL_OUT = 1 << 16  # out has no more bytes than this
+COLLIDE = 4096  # rows at multiples of this share the lines of an L1 cache
+TOO_MUCH = 1 << 62
 HALF_DIRECT = 50  # HALF_DIRECT + vectors a panel, 1 to 4, when the last vector is at most half full
 INNER = 54  # INNER + n, 1 to 16: dot products with columns of B that are contiguous
 ACROSS = 70  # ACROSS + n, 1 to 24: vectors along m, transposed as they are loaded
-N_PATHS = 95
-SHARE = 95  # not a path: what cuts a product into units for several threads
+INNER_ACROSS = 94  # INNER_ACROSS + n, 1 to 24: likewise, with columns of B that are contiguous
+SIDEWAYS = 118  # SIDEWAYS + m, 1 to 24: likewise, the other way round: vectors along n
+N_PATHS = 143
+SHARE = 143  # not a path: what cuts a product into units for several threads
 
 _NAMES = {
     PACKED: "packed",
@@ -76,6 +82,7 @@ WHY = {
     "few": "few rows: B passes once, in panels as wide as the registers allow",
     "dots": "few columns: dot products along k",
     "across": "few columns: vectors along m, rows of A transposed as they are loaded",
+    "sideways": "few rows and B transposed: vectors along n, rows of B.T transposed as they are loaded",
     "inner": "few columns, each contiguous: dot products along k, read in place",
     "turned": "few columns and A transposed: vectors along m",
 }
@@ -86,7 +93,7 @@ def name_of(path: int) -> str:
     if path in _NAMES:
         return _NAMES[path]
     if path > ACROSS:
-        return "across"
+        return "across" if path <= SIDEWAYS else "sideways"
     if path > HALF_DIRECT:
         return "direct" if path <= INNER else "inner"
     starts = {"turned": TURNED, "dots": DOTS, "few": FEW, "direct": DIRECT}
@@ -168,7 +175,7 @@ class Tiles:
         if name == "few":
             m = path - FEW
             return m, R // 2 if m == 1 else max(1, (R - 1) // (m + 1))
-        if name == "across":  # with the registers that transpose a group of steps
+        if name in ("across", "sideways"):  # with the registers that transpose a group of steps
             return self.parts(path)[1] + 16 // self.size, 1
         accumulators = 28 if R == 32 else 12
         high = self.parts(path)[1]
@@ -176,12 +183,17 @@ class Tiles:
             return max(1, min(6, accumulators // high)), 1
         return high, max(1, min(5, (accumulators - 3) // high))
 
+    def columns(self, path: int) -> int:
+        """The number of columns, or of rows, that the path is made for."""
+        starts = (SIDEWAYS, INNER_ACROSS, ACROSS, INNER, TURNED, DOTS)
+        return path - next(start for start in starts if path > start)
+
     def parts(self, path: int) -> tuple[int, int]:
         """The widths, lesser and greater, of the parts into which few columns are cut."""
         name = name_of(path)
-        n = path - {"dots": DOTS, "inner": INNER, "turned": TURNED, "across": ACROSS}[name]
+        n = self.columns(path)
         most = self.lanes if name == "turned" else min(self.lanes, 14)
-        if name == "across":
+        if name in ("across", "sideways"):
             most = self.machine.registers - 16 // self.size - 3  # beside a group of steps, and room
         parts = -(-n // most)
         return n // parts, -(-n // parts)
@@ -207,11 +219,11 @@ class Tiles:
             return make_few(S, L, MR, NV, base)
         low, high = self.parts(path)
         if name in ("dots", "inner"):
-            n = path - (DOTS if name == "dots" else INNER)
-            return make_dots(S, L, n, low, high, MR, base, int(name == "inner"))
-        if name == "across":
-            return make_across(S, L, path - ACROSS, low, high, base)
-        return make_turned(S, L, path - TURNED, low, high, NV, base)
+            return make_dots(S, L, self.columns(path), low, high, MR, base, int(name == "inner"))
+        if path > ACROSS:
+            how = across.ALONG * (path > INNER_ACROSS) | across.SIDEWAYS * (path > SIDEWAYS)
+            return make_across(S, L, self.columns(path), low, high, base | how)
+        return make_turned(S, L, self.columns(path), low, high, NV, base)
 
     @property
     def numbers(self) -> tuple[int, ...]:
@@ -229,6 +241,21 @@ class Tiles:
         return make_choose(*self.numbers)
 
 
+@jit
+def cost_across(m, n, k, apart, lanes, most, is_roomy):
+    """Cycles, roughly, of n columns as vectors along m; ``TOO_MUCH`` if that is no way.
+
+    apart : bytes between the rows that lie in a vector.  most : accumulators.
+    """
+    if n > 24 or (apart % COLLIDE == 0 and lanes > 8):
+        return TOO_MUCH
+    parts = (n + most - 1) // most
+    width = (n + parts - 1) // parts
+    halves = (2 * m + lanes - 1) // lanes
+    cycles = halves * parts * (k * max(12, 2 * width + 1) + 50) // 4
+    return cycles if is_roomy else cycles + cycles // 8
+
+
 def make_choose(
     SIZE: int, LANES: int, REGISTERS: int, L1: int, L2: int, L3: int, A_BYTES: int, B_BYTES: int
 ) -> Callable[..., tuple[int, int, int, int]]:
@@ -238,11 +265,11 @@ def make_choose(
     KC = 768 if VECTOR == 64 else 1024 // SIZE
     IN_PLACE = 2 * L2 if ROOMY else L2 // 4 - 1  # bytes of B; narrow panels read it too often from L2
     MOST = REGISTERS - 16 // SIZE - 3  # accumulators of a tile across rows
-    COLLIDE = 4096  # rows at multiples of this share the lines of an L1 cache
 
     def choose(m, n, k, rsa, csa, rsb, csb, pc, rsc):
         if csb == SIZE:
-            if csa != SIZE and rsa == SIZE and n <= 16:
+            turned = (m + LANES - 1) // LANES * n
+            if csa != SIZE and rsa == SIZE and n <= 16 and turned <= m * ((n + LANES - 1) // LANES):
                 z = k if m * k * SIZE <= L2 else max(64, L2 // 2 // (m * SIZE))
                 return TURNED + n, 0, 0, z
             if csa == SIZE and (m > 1 or n == 1):
@@ -252,14 +279,8 @@ def make_choose(
                 if n == 1 and rsb == SIZE and along_k < along_n:
                     return INNER + n, 0, 0, k
                 along_k += 5 * k
-                parts = (n + MOST - 1) // MOST
-                width = (n + parts - 1) // parts
-                halves = (m + LANES // 2 - 1) // (LANES // 2)
-                along_m = halves * parts * (k * max(12, 2 * width + 1) + 50) // 4
-                if not ROOMY:
-                    along_m += along_m // 8
-                collides = rsa % COLLIDE == 0 and LANES > 8
-                if n <= 24 and not collides and along_m < along_n and (n > 16 or along_m < along_k):
+                along_m = cost_across(m, n, k, rsa, LANES, MOST, ROOMY)
+                if along_m < along_n and (n > 16 or along_m < along_k):
                     return ACROSS + n, 0, 0, k if k * n * SIZE <= L2 // 2 else L2 // 2 // (n * SIZE)
                 if n <= 16 and along_k < along_n:
                     z = min(k, L1 // (SIZE * n) // LANES * LANES)
@@ -291,8 +312,17 @@ def make_choose(
                 if VECTOR == 64 and 0 < left <= LANES // 2:
                     return HALF_DIRECT + nv, x, 0, k
                 return DIRECT + nv, x, 0, k
-        if rsb == SIZE and csa == SIZE and n <= 16:
-            return INNER + n, 0, 0, k
+        if rsb == SIZE and csa == SIZE:
+            along_k = m * ((k + LANES - 1) // LANES * n * 11 // 10 + 3 * n + 12) if n <= 16 else TOO_MUCH
+            along_m = cost_across(m, n, k, rsa, LANES, MOST, ROOMY)
+            along_n = cost_across(n, m, k, csb, LANES, MOST, ROOMY)
+            least = min(along_k, along_m, along_n)
+            if least < TOO_MUCH:
+                if least == along_k:
+                    return INNER + n, 0, 0, k
+                if least == along_m:
+                    return INNER_ACROSS + n, 0, 0, k if k * n * SIZE <= L2 // 2 else L2 // 2 // (n * SIZE)
+                return SIDEWAYS + m, 0, 0, k if k * m * SIZE <= L2 // 2 else L2 // 2 // (m * SIZE)
         path = PACKED + 1 if rsc % COLLIDE == 0 or SIZE == 8 else PACKED
         if not ROOMY:
             path = PACKED

@@ -14,7 +14,8 @@ instead of leaving a thin rest: 100 columns of float32 are 7 vectors of 16, as p
 A that are transposed in registers as they are loaded cost about 6 multiply-adds a step, for whatever n.
 
 *L1 and L2.*  Without packing, the panel of B (k x NV vectors) is read from L1 or L2 while rows of A pass.
-That is as fast as it gets while B takes no more than twice L2.  Beyond, B and A are packed (``packed``): a
+That is as fast as it gets while B takes no more than twice L2, or half of L3 where A has few rows, which
+packing would not pay for.  Beyond, B and A are packed (``packed``): a
 panel of B stays close for a whole block of A; the block of A, MC x KC, takes a quarter of L2, since the
 panels of B and the tiles of C pass through the same cache.  KC is long, so that C is seldom read again.
 
@@ -75,7 +76,7 @@ _NAMES = {
     PANELS + 1: "panels",
 }
 WHY = {
-    "direct": "B is no larger than the second-level cache holds well: read in place, tiles cut evenly",
+    "direct": "B fits the second-level cache, or A has few rows to pack it for: read in place, tiles cut evenly",
     "packed": "B is too large for the second-level cache, or its rows are not contiguous: packed panels",
     "wide": "k is short and C large: C is written past the caches",
     "narrow": "few columns, and rows of A that fall on the same cache lines: few rows at a time",
@@ -300,7 +301,7 @@ def make_choose(
                 unit = 12 * LANES
                 x = max(8 * LANES, L2 * 3 // 8 // (k * SIZE) // unit * unit)
                 return WIDE, x, 0, 0
-            if k * n * SIZE <= IN_PLACE and m * k * SIZE <= L3 // 4:
+            if k * n * SIZE <= (IN_PLACE if m > 64 else max(IN_PLACE, L3 // 2)) and m * k * SIZE <= L3 // 4:
                 # Five vectors are cut into 3 and 2, all others into panels of 4 and 3.
                 nv = 2 if n <= 2 * LANES else 3 if 4 * LANES < n <= 5 * LANES else 4
                 if not ROOMY:

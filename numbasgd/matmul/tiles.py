@@ -76,7 +76,7 @@ _NAMES = {
     PANELS + 1: "panels",
 }
 WHY = {
-    "direct": "B fits the second-level cache, or A has few rows to pack it for: read in place, tiles cut evenly",
+    "direct": "B fits the second-level cache, or A has too few rows to pack it for: read in place",
     "packed": "B is too large for the second-level cache, or its rows are not contiguous: packed panels",
     "wide": "k is short and C large: C is written past the caches",
     "narrow": "few columns, and rows of A that fall on the same cache lines: few rows at a time",

@@ -58,6 +58,7 @@ def work_for(d: int, lanes: int, is_gathered: bool) -> int:
     return 2 * padded(d, lanes) + room_for(d, is_gathered)
 
 
+@functools.cache
 def kernels(
     loss: str, d: int, dtype: np.dtype, is_weighted: bool = False, is_gathered: bool = False
 ) -> SimpleNamespace:
@@ -71,6 +72,7 @@ def kernels(
     return _make_sums(loss, _name(dtype), lanes, registers(d, lanes), is_weighted, is_gathered)
 
 
+@functools.cache
 def advance_kernel(
     loss: str,
     d: int,

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 
+from numbasgd.jit import jit
+from numbasgd.simd import fma, lanes_for, load_all, pointer, store, zeros
+
 _GROUPS = 24  # eigenvectors are merged to at most so many
 _COARSE = np.linspace(-6, 0, 13)  # decades below twice the inverse of the largest curvature
 _FINE = np.linspace(-0.42, 0.42, 13)  # decades around the best of these
+_N_RATES = len(_COARSE)
+_Q = 16  # that many rates fill whole registers, the last ones for nothing
+_LANES = lanes_for(_Q, 8)
+_COUNT = _Q // _LANES
+_MOST_STEPS = 1 << 62  # long before so many nothing changes any more
 
 
 class Local(NamedTuple):
@@ -38,43 +47,77 @@ def best_constant(local: Local, n: int, batch_size: int, epochs: int) -> float:
     local = grouped(local)
     steps = max(1, epochs) * -(-n // batch_size)
     left = (n - batch_size) / max(n - 1, 1) / batch_size  # of the variance, when rows are not replaced
-    d = len(local.curvature)
-    largest = max(float(local.curvature.max()), 1e-300)
-    curvature = np.append(local.curvature, 0.0) / largest
-    noise = np.zeros((d + 1, d + 1))
-    noise[:d, :d] = local.spread
-    noise[:d, d] = local.noise
-    start = np.append(local.error, 1.0)
-    with np.errstate(over="ignore", invalid="ignore"):
-        noise *= left / largest
-        noise /= largest
-        best = _COARSE[_excess(2 * 10.0**_COARSE, curvature, noise, start, steps).argmin()]
-        near = np.minimum(best + _FINE, 0.0)
-        best = near[_excess(2 * 10.0**near, curvature, noise, start, steps).argmin()]
-    return float(2 * 10.0**best) / largest
+    M = len(local.curvature) + 1
+    room = np.empty(_Q * (2 * M * M + 2 * M + 2) + M * M)
+    return _search(*map(np.ascontiguousarray, local), left, min(steps, _MOST_STEPS), room)
 
 
-def _excess(
-    rates: np.ndarray, curvature: np.ndarray, noise: np.ndarray, start: np.ndarray, steps: int
-) -> np.ndarray:
-    """Twice the expected loss above the minimum after so many steps, for each of the rates (q,).
+@jit
+def _product(A, B, M, columns, out):
+    """out := A @ B for A (M, M) and B (M, columns) of Q numbers each, a product for each of the rates."""
+    for i in range(M):
+        for j in range(columns):
+            acc = zeros(0.0, _LANES, _COUNT)
+            for k in range(M):
+                a = load_all(A, (i * M + k) * _Q, _LANES, _COUNT)
+                acc = fma(a, load_all(B, (k * columns + j) * _Q, _LANES, _COUNT), acc)
+            store(out, (i * columns + j) * _Q, acc)
 
-    A step is a linear map of the errors, a 1 behind them: ``noise`` (d + 1, d + 1) times the square of the
-    rate, and what is left of each error on the diagonal.  Its power comes from squaring it again and again,
-    for all rates at once.
+
+@jit
+def _search(curvature, error, noise, spread, left, steps, room):
+    """The rate whose expected loss is the least after so many steps; arrays as in ``Local``.
+
+    A step is a linear map of the errors, a 1 behind them: what each adds to the others, times the square of the
+    rate, and on the diagonal what is left of it.  Its power comes from squaring it again and again, for all
+    rates at once.  left : of the variance of one row's gradient, in that of a step.
     """
-    step = (rates * rates)[:, None, None] * noise
-    step.reshape(len(rates), -1)[:, :: len(start) + 1] += np.square(1 - rates[:, None] * curvature)
-    state = start[:, None]
-    while True:
-        if steps & 1:
-            state = step @ state
-        steps >>= 1
-        if steps == 0:
-            break
-        step = step @ step
-    excess = state[..., 0] @ curvature
-    return np.where(excess < np.inf, excess, np.inf)
+    d = curvature.shape[0]
+    M = d + 1
+    one = M - d  # no constant: that would compile the product twice
+    largest = 1e-300
+    for i in range(d):
+        largest = max(largest, curvature[i])
+    added = pointer(room, 0)
+    for i in range(M):
+        for j in range(M):
+            each = 0.0 if i == d else noise[i] if j == d else spread[i, j]
+            added[i * M + j] = each * (left / largest) / largest
+    step, squared = pointer(added, M * M), pointer(added, M * M + M * M * _Q)
+    state = pointer(squared, M * M * _Q)
+    moved = pointer(state, M * _Q)
+    rates, excess = pointer(moved, M * _Q), pointer(moved, (M + 1) * _Q)
+    decades, shifts = 0.0, pointer(_COARSE, 0)
+    for _ in range(2):
+        for q in range(_Q):
+            rates[q] = 2 * 10.0 ** min(decades + shifts[min(q, _N_RATES - 1)], 0.0)
+            excess[q] = 0.0
+            for i in range(M):
+                state[i * _Q + q] = 1.0 if i == d else error[i]
+                kept = 1.0 if i == d else 1 - rates[q] * (curvature[i] / largest)
+                for j in range(M):
+                    step[(i * M + j) * _Q + q] = rates[q] * rates[q] * added[i * M + j]
+                step[(i * M + i) * _Q + q] += kept * kept
+        power = steps
+        while True:
+            if power & 1:
+                _product(step, state, M, one, moved)
+                state, moved = moved, state
+            power >>= 1
+            if power == 0:
+                break
+            _product(step, step, M, M, squared)
+            step, squared = squared, step
+        best = 0
+        for q in range(_N_RATES):
+            for i in range(d):
+                excess[q] += state[i * _Q + q] * curvature[i]
+            if not excess[q] < math.inf:
+                excess[q] = math.inf
+            if excess[q] < excess[best]:
+                best = q
+        decades, shifts = min(decades + shifts[best], 0.0), pointer(_FINE, 0)
+    return 2 * 10.0**decades / largest
 
 
 def grouped(local: Local, most: int = _GROUPS) -> Local:

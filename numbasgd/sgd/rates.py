@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
 
 SAMPLE = 2048  # rows that curvature and noise are estimated from
 MOST_COLUMNS = 512  # beyond so many, eigenvalues come from power iteration and the best rate from a bound
+_FEW = 32  # rows, or columns
 _BLOCK = 1 << 15  # entries whose squares are held at once
 
 
@@ -53,35 +53,35 @@ class Sample:
         n, d = X.shape
         self.intercept = intercept
         self.picked = row_sample(n)
-        rows = X[self.picked]
-        self.columns = np.ones((d + intercept, len(rows)))
-        self.columns[:d] = rows.T
+        rows = X if n <= SAMPLE else X[self.picked]
+        self.columns = columns = np.empty((d + intercept, len(rows)))
+        columns[:d] = rows.T
+        if intercept:
+            columns[d] = 1.0
         self.shares = sample_weight[self.picked].astype(np.float64) if sample_weight.size else None
+        self._eigen: tuple[np.ndarray, np.ndarray] | None = None
         with np.errstate(over="ignore", invalid="ignore"):
-            norms = _squared_norms(X)
-            if not math.isfinite(largest := norms.max()):
-                norms = np.einsum("ij,ij->i", X, X, dtype=np.float64)
-                largest = norms.max()
-            norms += intercept
-            beta = self.largest = float(largest) + intercept
+            norms = np.einsum("ij,ij->j", columns, columns) if n <= SAMPLE else _norms_of_all(X, intercept)
+            beta = self.largest = float(norms.max())
             if sample_weight.size:
                 norms *= sample_weight
                 beta = float(norms.max())
-            mean = float(norms.sum(dtype=np.float64)) / n
+            mean = float(np.add.reduce(norms, dtype=np.float64)) / n
             missed = 0.0
             if len(rows) < n:
                 missed = max(mean - float(norms[self.picked].mean(dtype=np.float64)), 0.0)
             self.size = Size(beta, mean, self._largest_eigenvalue() + missed)
 
-    @functools.cached_property
+    @property
     def eigen(self) -> tuple[np.ndarray, np.ndarray]:
         """Eigenvalues, and eigenvectors as columns, of the mean of x x^T."""
-        return np.linalg.eigh(self.hessian(self.shares))
+        if self._eigen is None:
+            self._eigen = np.linalg.eigh(self.hessian(self.shares))
+        return self._eigen
 
     def hessian(self, weight: np.ndarray | None) -> np.ndarray:
         """The mean of weight x x^T, (d, d)."""
-        columns = self.columns
-        return (columns if weight is None else columns * weight) @ columns.T / columns.shape[1]
+        return _mean_products(self.columns, weight)
 
     def _largest_eigenvalue(self) -> float:
         d, s = self.columns.shape
@@ -107,6 +107,24 @@ class Sample:
                 return 0.0
             v /= size
         return size * largest * largest
+
+
+def _mean_products(a: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
+    """The mean of weight a a^T over the columns of a (m, s), (m, m)."""
+    if weight is not None:
+        weighted = a * weight
+    else:  # of an array and its own transpose BLAS makes half, which for few rows takes it three times as long
+        weighted = a.copy() if len(a) <= _FEW else a
+    return np.dot(weighted, a.T) / a.shape[1]
+
+
+def _norms_of_all(X: np.ndarray, intercept: bool) -> np.ndarray:
+    """|x|^2 of the rows (n,) with the intercept, in the dtype of X unless that overflows."""
+    norms = _squared_norms(X)
+    if not math.isfinite(norms.max()):
+        norms = np.einsum("ij,ij->i", X, X, dtype=np.float64)
+    norms += intercept
+    return norms
 
 
 def _squared_norms(X: np.ndarray) -> np.ndarray:
@@ -152,7 +170,7 @@ def local_model(sample: Sample, y: np.ndarray, w: np.ndarray, b: float, loss: st
             return slope, weight
         return shares * slope, shares if weight is None else shares * weight
 
-    at = start @ columns
+    at = np.dot(start, columns)
     if not sample.intercept:
         at += b
     optimum = start
@@ -164,11 +182,11 @@ def local_model(sample: Sample, y: np.ndarray, w: np.ndarray, b: float, loss: st
         values, vectors = sample.eigen if loss == "squared" else np.linalg.eigh(sample.hessian(weight))
         # Directions without curvature stay where they are, and separable classes do not run away.
         ridge = (1e-9 if loss == "squared" else 1e-3) * values[-1]
-        gradient = columns @ slope / s + l2 * optimum
-        move = vectors @ ((gradient @ vectors) / (np.maximum(values, 0) + l2 + ridge))
+        gradient = np.dot(columns, slope) / s + l2 * optimum
+        move = np.dot(vectors, np.dot(gradient, vectors) / (np.maximum(values, 0) + (l2 + ridge)))
         optimum = optimum - move
-        at -= move @ columns
-        if float(move @ move) <= 1e-6 * float(optimum @ optimum):
+        at -= np.dot(move, columns)
+        if loss != "squared" and float(move @ move) <= 1e-6 * float(optimum @ optimum):
             break
     slope, weight = derivatives(at, is_step=False)
     if loss != "squared" and weight is not None and first_weight is not None:
@@ -178,13 +196,15 @@ def local_model(sample: Sample, y: np.ndarray, w: np.ndarray, b: float, loss: st
         weight = (1 - share) * weight + share * first_weight
         values, vectors = np.linalg.eigh(sample.hessian(weight))
     values = np.maximum(values, 0)
-    turned = vectors.T @ columns
-    squares = turned * turned
-    noise = squares @ (slope * slope) / s
+    squares = turned = np.dot(vectors.T, columns)
+    if l2:
+        turned = turned.copy()
+    squares *= squares
+    noise = np.dot(squares, slope * slope) / s
     if l2:
         pull = l2 * (optimum @ vectors)
         noise += pull * (2 * (turned @ slope) / s + pull)
-    spread = (squares if weight is None else squares * (weight * weight)) @ squares.T / s
+    spread = _mean_products(squares, None if weight is None else weight * weight)
     spread.reshape(-1)[:: d + 1] -= values * values
     return Local(
         curvature=values + l2, error=np.square((start - optimum) @ vectors), noise=noise, spread=spread

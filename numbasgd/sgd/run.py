@@ -28,7 +28,7 @@ _EVALUATED = 1 << 22  # entries of X that one call evaluates, counted alike
 QUICK = 0.05  # seconds: an evaluation that takes no longer is made for an interrupt or a checkpoint as well
 # Entering compiled code from Python takes as long as a few small steps.  That it is entered once per
 # evaluation is the evaluation's doing, so the shortest of some calls without a step is taken off.
-_ENTRIES = 8
+_ENTRIES = 20
 _CACHED = 1 << 19  # bytes of X from which on memory is asked for ahead
 
 
@@ -47,17 +47,27 @@ class Problem:
     outputs: int = 0
     threads: int | None = None
 
+    def __post_init__(self) -> None:
+        if self.outputs > 1:
+            return
+        made = kernels(self.loss, self.rows.d, self.y.dtype, self.s.size > 0, self.rows.is_gathered)
+        size = padded(self.rows.d, made.lanes)
+        layout = Layout(self.rows.d, self.outputs, made.lanes, 1, size, size + made.lanes)
+        vars(self).update(kernels=made, layout=layout)
+
     def mean_loss(self, row: np.ndarray) -> float:
         """The mean loss for a row of the state, in calls that do not take long."""
         n, layout = self.rows.n, self.layout
-        if self._is_in_parts:
+        if self.is_in_parts:
             each = parts.part_rows(self.rows.d)
             count = max(1, _EVALUATED // (layout.breadth + 8) // each) * each
             return math.fsum(self.in_parts.loss(row, i, min(i + count, n)) for i in range(0, n, count)) / n
-        work = np.empty(0, row.dtype)
+        work = row  # which is not written to
         if layout.is_many or self.rows.is_gathered:
             work = np.empty(self.work_size, row.dtype)
         count = max(1, _EVALUATED // (layout.breadth + 8))
+        if n <= count:
+            return self.sum_loss(row, 0, n, work) / n
         return math.fsum(self.sum_loss(row, i, min(i + count, n), work) for i in range(0, n, count)) / n
 
     def sum_loss(self, row: np.ndarray, start: int, stop: int, work: np.ndarray) -> float:
@@ -71,13 +81,14 @@ class Problem:
 
     def compile(self, row: np.ndarray, work: np.ndarray) -> None:
         """Compile, or load, what evaluates the loss."""
-        if self._is_in_parts:
+        if self.is_in_parts:
             self.in_parts.loss(row, 0, 0)
         else:
             self.sum_loss(row, 0, 0, work)
 
     @property
-    def _is_in_parts(self) -> bool:
+    def is_in_parts(self) -> bool:
+        """Whether the loss is summed in parts, several threads at once."""
         return not self.layout.is_many and not parts.is_one(self.rows.n, self.rows.d)
 
     @functools.cached_property
@@ -89,9 +100,7 @@ class Problem:
     @functools.cached_property
     def kernels(self) -> Any:
         """The compiled functions for this loss and these rows."""
-        if self.outputs > 1:
-            return outputs.kernels(*self._variant)
-        return kernels(self.loss, self.rows.d, self.y.dtype, self.s.size > 0, self.rows.is_gathered)
+        return outputs.kernels(*self._variant)
 
     @property
     def rows_dtype(self) -> np.dtype:
@@ -123,11 +132,7 @@ class Problem:
     @functools.cached_property
     def layout(self) -> Layout:
         """How a row of the state is laid out."""
-        if self.outputs > 1:
-            return outputs.layout(self.rows.d, self.outputs, self.y.dtype)
-        lanes = self.kernels.lanes
-        size = padded(self.rows.d, lanes)
-        return Layout(self.rows.d, self.outputs, lanes, 1, size, size + lanes)
+        return outputs.layout(self.rows.d, self.outputs, self.y.dtype)
 
     @property
     def work_size(self) -> int:
@@ -197,15 +202,7 @@ class Stops(Protocol):
         """Called between two steps."""
 
 
-_entries: dict[Any, float] = {}  # of a kernel, the shortest that was seen
-
-
-def _shortest_entry(kernel: Any, measure: Callable[[], float]) -> float:
-    """Seconds of a call without a step: measured when a kernel is new, and the shortest of later ones."""
-    known = _entries.get(kernel, math.inf)
-    seconds = min(known, *(measure() for _ in range(_ENTRIES if known == math.inf else 1)))
-    _entries[kernel] = seconds
-    return seconds
+_entries: dict[Any, float] = {}  # of what is compiled, the shortest that was seen
 
 
 class Run:
@@ -259,6 +256,10 @@ class Run:
 
     def compile(self) -> None:
         """Compile, or load compiled code, outside the clock."""
+        compiled = self.kernel, self.problem.kernels.sum_loss, self.window.dtype.char, self.problem.is_in_parts
+        if self.kernel is not None and not self.layout.is_many and compiled in _entries:
+            self.entry_seconds = _entries[compiled]
+            return
         begin = time.perf_counter()
         with uncollected:
             self._call(self.samples)
@@ -266,7 +267,8 @@ class Run:
             if self.layout.is_many:
                 outputs.rehearse(self)
         self.compile_seconds = time.perf_counter() - begin
-        self.entry_seconds = _shortest_entry(self.kernel, self._time_entry)
+        seconds = min(self._time_entry() for _ in range(_ENTRIES))
+        self.entry_seconds = _entries[compiled] = min(seconds, _entries.get(compiled, math.inf))
 
     def place(self, row: np.ndarray) -> None:
         """Set the weights to start from, a row of the state."""
@@ -296,18 +298,26 @@ class Run:
             for loss, objective, validation, samples, seconds in history.tolist()
         ]
 
-    def _call(self, end: int) -> None:
+    @functools.cached_property
+    def _arguments(self) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        """What the kernel is told before and behind the sample number at which to end."""
         problem, method, rows = self.problem, self.method, self.problem.rows
+        T = problem.y.dtype.type
+        return (
+            rows.memory, rows.d, rows.base, rows.si, rows.sj, problem.y, problem.s, self.window, self.drawn,
+            SAMPLINGS[method.sampling], method.seed,
+        ), (
+            self.ahead, method.batch_size, method.lrs, T(method.momentum), T(method.l2), T(method.l1),
+            method.intercept, method.average_from or 0, self.state, self.layout.size, self.count, self.work,
+            self.wide, *problem.extra,
+        )  # fmt: skip
+
+    def _call(self, end: int) -> None:
         if self.big is not None:
             self.big.advance(end)
             return
-        T = problem.y.dtype.type
-        self.kernel(
-            rows.memory, rows.d, rows.base, rows.si, rows.sj, problem.y, problem.s, self.window, self.drawn,
-            SAMPLINGS[method.sampling], method.seed, end, self.ahead, method.batch_size, method.lrs,
-            T(method.momentum), T(method.l2), T(method.l1), method.intercept, method.average_from or 0,
-            self.state, self.layout.size, self.count, self.work, self.wide, *problem.extra,
-        )  # fmt: skip
+        before, behind = self._arguments
+        self.kernel(*before, end, *behind)
 
     def _time_entry(self) -> float:
         begin = time.perf_counter()

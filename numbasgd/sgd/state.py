@@ -96,8 +96,13 @@ def data_mark(X: np.ndarray, y: np.ndarray, s: np.ndarray) -> dict[str, Any]:
 
 def _mark(a: np.ndarray) -> dict[str, Any]:
     even = tuple(slice(None, None, -(-size // _SAMPLED) or 1) for size in a.shape)
-    digest = hashlib.sha256(a[even].tobytes())
-    digest.update(a[-1:, *even[1:]].tobytes())
+    if a.ndim == 2 and 0 < a.shape[1] <= _SAMPLED and a.flags.c_contiguous:  # whole rows, each copied at once
+        rows = a.view(np.dtype((np.void, a.itemsize * a.shape[1])))[:, 0]
+        digest = hashlib.sha256(rows[even[0]].tobytes())
+        digest.update(rows[-1:].tobytes())
+    else:
+        digest = hashlib.sha256(a[even].tobytes())
+        digest.update(a[-1:, *even[1:]].tobytes())
     return {"shape": list(a.shape), "dtype": _name(a.dtype), "sha256": digest.hexdigest()}
 
 

@@ -59,6 +59,7 @@ class Sample:
         if intercept:
             columns[d] = 1.0
         self.shares = sample_weight[self.picked].astype(np.float64) if sample_weight.size else None
+        self._products: np.ndarray | None = None
         self._eigen: tuple[np.ndarray, np.ndarray] | None = None
         with np.errstate(over="ignore", invalid="ignore"):
             norms = np.einsum("ij,ij->j", columns, columns) if n <= SAMPLE else _norms_of_all(X, intercept)
@@ -76,8 +77,15 @@ class Sample:
     def eigen(self) -> tuple[np.ndarray, np.ndarray]:
         """Eigenvalues, and eigenvectors as columns, of the mean of x x^T."""
         if self._eigen is None:
-            self._eigen = np.linalg.eigh(self.hessian(self.shares))
+            self._products = self.hessian(self.shares)
+            self._eigen = np.linalg.eigh(self._products)
         return self._eigen
+
+    def mean_squares(self, X: np.ndarray) -> np.ndarray:
+        """Of the columns of X, whose sample this is."""
+        if self._products is None or self.shares is not None:
+            return mean_squares(X)
+        return np.diagonal(self._products)[: X.shape[1]]
 
     def hessian(self, weight: np.ndarray | None) -> np.ndarray:
         """The mean of weight x x^T, (d, d)."""
@@ -247,32 +255,31 @@ def auto_lr(local: Local | None, size: Size, method: Method, n: int, epochs: int
     return rate * (1 - method.momentum)
 
 
-def overshooting_column(X: np.ndarray, lr: float) -> tuple[int, float] | None:
+def overshooting_column(squares: np.ndarray, lr: float) -> tuple[int, float] | None:
     """The column along which a step of ``lr`` overshoots most, and its mean square; None if none does.
 
     Gradient descent along column j alone multiplies the error by ``1 - lr * mean(x_j^2)``, which grows as
     soon as ``lr * mean(x_j^2) > 2``; a minibatch is no more forgiving.
     """
-    squares = _mean_squares(X)
     if squares.size == 0 or not lr * squares.max() > 2:
         return None
     worst = int(squares.argmax())
     return worst, float(squares[worst])
 
 
-def dominating_column(X: np.ndarray, limit: float = 1e4) -> tuple[int, float] | None:
+def dominating_column(squares: np.ndarray, limit: float = 1e4) -> tuple[int, float] | None:
     """The column whose mean square is more than ``limit`` times the smallest, and that ratio, or None.
 
     A stable rate follows the largest column, so the weight of the smallest needs about ``ratio`` steps.
     """
-    squares = _mean_squares(X)
-    squares_used = squares[squares > 0]
-    if squares_used.size == 0 or not squares_used.max() > limit * squares_used.min():
+    used = [square for square in squares.tolist() if square > 0]
+    if not used or not max(used) > limit * min(used):
         return None
-    return int(squares.argmax()), float(squares_used.max() / squares_used.min())
+    return int(squares.argmax()), max(used) / min(used)
 
 
-def _mean_squares(X: np.ndarray) -> np.ndarray:
+def mean_squares(X: np.ndarray) -> np.ndarray:
+    """Of the columns of X, over a sample of its rows."""
     rows = X[row_sample(len(X))]
     with np.errstate(over="ignore"):
         return np.ones(len(rows)) @ np.square(rows, dtype=np.float64) / len(rows)

@@ -58,26 +58,26 @@ class Problem:
     def mean_loss(self, row: np.ndarray) -> float:
         """The mean loss for a row of the state, in calls that do not take long."""
         n, layout = self.rows.n, self.layout
+        count = max(1, _EVALUATED // (layout.breadth + 8))
         if self.is_in_parts:
             each = parts.part_rows(self.rows.d)
-            count = max(1, _EVALUATED // (layout.breadth + 8) // each) * each
+            count = max(1, count // each) * each
             return math.fsum(self.in_parts.loss(row, i, min(i + count, n)) for i in range(0, n, count)) / n
-        work = row  # which is not written to
-        if layout.is_many or self.rows.is_gathered:
-            work = np.empty(self.work_size, row.dtype)
-        count = max(1, _EVALUATED // (layout.breadth + 8))
+        is_alone = not (layout.is_many or self.rows.is_gathered)  # needs no room, and writes to none
+        work = row if is_alone else np.empty(self.work_size, row.dtype)
         if n <= count:
             return self.sum_loss(row, 0, n, work) / n
         return math.fsum(self.sum_loss(row, i, min(i + count, n), work) for i in range(0, n, count)) / n
 
     def sum_loss(self, row: np.ndarray, start: int, stop: int, work: np.ndarray) -> float:
         """The sum of the losses of some rows, in one call of compiled code."""
-        rows, layout = self.rows, self.layout
-        weights = (row,) if layout.is_many else (row, row[layout.size])
-        return self.kernels.sum_loss(
-            rows.memory, rows.d, rows.base, rows.si, rows.sj, self.y, self.s, *weights, start, stop, work,
-            *self.extra,
-        )  # fmt: skip
+        memory, _, d, base, si, sj = self.rows
+        if self.outputs > 1:
+            return self.kernels.sum_loss(
+                memory, d, base, si, sj, self.y, self.s, row, start, stop, work, *self.extra
+            )
+        b = row[self.layout.size]
+        return self.kernels.sum_loss(memory, d, base, si, sj, self.y, self.s, row, b, start, stop, work)
 
     def compile(self, row: np.ndarray, work: np.ndarray) -> None:
         """Compile, or load, what evaluates the loss."""
@@ -222,10 +222,13 @@ class Run:
         self.n, self.d = rows.n, rows.d
         self.layout = layout = problem.layout
         is_big = bigstep.is_big(method.batch_size, layout.breadth)
-        self.kernel: Any = None if is_big else problem.advance_kernel(method.step)
-        self.state = lined((4, layout.length), problem.y.dtype)
+        step = method.step
+        self.is_penalized = step.is_penalized
+        self.kernel: Any = None if is_big else problem.advance_kernel(step)
+        size = 4 * layout.length  # whole lines, so that the room begins at one as well
+        memory = lined((size + problem.work_size,), problem.y.dtype)
+        self.state, self.work = memory[:size].reshape(4, layout.length), memory[size:]
         self.count = np.zeros(2, np.int64)
-        self.work = lined((problem.work_size,), problem.y.dtype)
         self.wide = np.empty(layout.length)
         self.drawn = np.array([-1, 0, 0])
         batch_size = method.batch_size
@@ -279,14 +282,16 @@ class Run:
 
     def start(self) -> None:
         """Evaluate for the first time."""
-        moment = self._evaluate()
+        moment = self._evaluate(self.samples)
         # Weights that happen to start at the optimum must not make rounding noise a divergence.
         loss_at_zero = moment.loss
         if self.state[0].any():
             loss_at_zero = self.problem.mean_loss(np.zeros_like(self.state[0]))
         self.limit = DIVERGED * max(moment.loss, loss_at_zero)
-        self.seen = (math.inf, self.book.best)
-        self.book = self._better(moment)._replace(n_moments=self._record(moment))
+        book = self.book
+        self.seen = (math.inf, book.best)
+        watched, best = self._better(moment, book)
+        self.book = Book(self._record(moment), book.seconds, watched, best, *book[4:])
 
     def go_on(self, history: np.ndarray, limit: float, best: np.ndarray, **book: Any) -> None:
         """Take over what is known of a run, beside its state."""
@@ -337,11 +342,12 @@ class Run:
         w, b = taken[:-1].copy(), taken[-1].copy() if taken.ndim > 1 else float(taken[-1])
         return (w, b) if self.scale is None else self.scale.back(w, b)
 
-    def _evaluate(self) -> Moment:
+    def _evaluate(self, samples: int) -> Moment:
         """Evaluate the present weights, and raise if the loss has left for infinity."""
-        self.latest = moment = self.moment()
+        self.latest = moment = self.moment(samples)
         if self.history:
-            self._watch(moment)
+            if not (moment.loss <= self.limit and moment.loss < math.inf):
+                self._raise(moment)
             watched = self._watched(moment)
             if watched < self.seen[0]:
                 self.seen = (watched, self.result.copy())
@@ -350,32 +356,31 @@ class Run:
     def _watched(self, moment: Moment) -> float:
         return moment.objective if self.validation is None else moment.validation
 
+    def _better(self, moment: Moment, book: Book) -> tuple[float, np.ndarray]:
+        """The best watched loss and its weights, the present ones if they are."""
+        watched = self._watched(moment)
+        if watched < book.best_watched:
+            return watched, self.result.copy()
+        return book.best_watched, book.best
+
     def _record(self, moment: Moment) -> int:
         """Write an evaluation behind the history, where it counts once the book has its new length."""
         n_moments = self.book.n_moments
         self.history[n_moments:] = [moment]
         return n_moments + 1
 
-    def _better(self, moment: Moment) -> Book:
-        """The book with the present weights as the best ones, if they are."""
-        watched = self._watched(moment)
-        if not watched < self.book.best_watched:
-            return self.book
-        return self.book._replace(best_watched=watched, best=self.result.copy())
-
-    def moment(self) -> Moment:
+    def moment(self, samples: int) -> Moment:
         """The losses of the present weights."""
         begin = time.perf_counter()
         row = self.result
-        loss = self.problem.mean_loss(row)
-        method = self.method
-        penalty = 0.0
-        if method.step.is_penalized:
+        loss = objective = self.problem.mean_loss(row)
+        if self.is_penalized:
+            method = self.method
             w = self.layout.take(row)[:-1].ravel().astype(np.float64)
-            penalty = 0.5 * method.l2 * float(w @ w) + method.l1 * float(np.abs(w).sum())
+            objective += 0.5 * method.l2 * float(w @ w) + method.l1 * float(np.abs(w).sum())
         held_out = math.nan if self.validation is None else self.validation.mean_loss(row)
         self.evaluation_seconds = time.perf_counter() - begin
-        return Moment(loss, loss + penalty, held_out, self.samples, self.book.seconds)
+        return Moment(loss, objective, held_out, samples, self.book.seconds)
 
     def moments(self, limit: float = math.inf) -> list[Moment]:
         """The history, its last entry for the weights that are the result.
@@ -391,7 +396,7 @@ class Run:
         if self.chosen is None and self.latest is not None and self.latest.samples == self.samples:
             return [*recorded, self.latest]
         if self.evaluation_seconds < limit:
-            return [*recorded, self.moment()]
+            return [*recorded, self.moment(self.samples)]
         return [*recorded, Moment(math.nan, math.nan, math.nan, self.samples, book.seconds)]
 
     def take_best(self) -> None:
@@ -399,9 +404,7 @@ class Run:
         if self.result.tobytes() != self.book.best.tobytes():
             self.chosen = self.book.best
 
-    def _watch(self, moment: Moment) -> None:
-        if math.isfinite(moment.loss) and moment.loss <= self.limit:
-            return
+    def _raise(self, moment: Moment) -> None:
         best_loss, best = min((self.book.best_watched, self.book.best), self.seen, key=lambda found: found[0])
         w, b = self.in_user_units(best)
         method = self.method
@@ -439,33 +442,37 @@ class Run:
         What is due between two steps follows from the state and the book alone, so a run may be interrupted
         anywhere, and goes on from there as if nothing had been.
         """
-        target = epochs * self.n
+        n, samples = self.n, self.samples
+        target = epochs * n
+        has_few_marks = every is None or every > n
         looks_at_epochs = patience is not None or at_epoch is not None
         # Samples in one call of compiled code, as many as _CALL_SECONDS take; a guess at first.
         per_call = max(self.method.batch_size, _FIRST // (self.layout.breadth + 8))
-        while self._look(target, every, patience, at_epoch, show):
+        while self._look(samples, target, every, patience, at_epoch, show):
             if stops is not None:
-                stops.at(self.samples)
-            marks = [target]
+                stops.at(samples)
+            mark = min(target, samples + per_call)
             if every is not None:
-                marks.append(self._next(every))
+                mark = min(mark, (samples // every + 1) * every)
             if looks_at_epochs:
-                marks.append(self._next(self.n))
-            elif self._has_few_marks(every):
-                marks.append(self._next_check(self.samples))
-            before = self.samples
-            if stops is not None and (next_stop := stops.next(before)) is not None:
-                marks.append(next_stop)
-            goal = self._step_end(min(*marks, before + per_call))
+                mark = min(mark, (samples // n + 1) * n)
+            elif has_few_marks:
+                mark = min(mark, self._next_check(samples))
+            if stops is not None and (next_stop := stops.next(samples)) is not None:
+                mark = min(mark, next_stop)
+            goal = self._step_end(mark)
             begin = time.perf_counter()
             self._call(goal)
             spent = time.perf_counter() - begin
-            self.book = self.book._replace(seconds=self.book.seconds + max(spent - self.entry_seconds, 0.0))
-            in_time = (self.samples - before) * _CALL_SECONDS / max(spent, 1e-9)
+            book = self.book
+            self.book = Book(book.n_moments, book.seconds + max(spent - self.entry_seconds, 0.0), *book[2:])
+            before, samples = samples, self.samples
+            in_time = (samples - before) * _CALL_SECONDS / max(spent, 1e-9)
             per_call = max(self.method.batch_size, min(int(in_time), 16 * per_call))
 
     def _look(
         self,
+        samples: int,
         target: int,
         every: int | None,
         patience: tuple[float, int] | None,
@@ -473,17 +480,16 @@ class Run:
         show: Callable[[int, Moment | None], None],
     ) -> bool:
         """Do what is due for the present state, and tell whether to go on."""
-        samples = self.samples
         is_epoch = samples > 0 and samples % self.n == 0
         if self.book.looked != samples:
             last = self.history[self.book.n_moments - 1].samples
             is_marked = every is not None and samples // every > last // every
-            moment = None
-            is_check = self._has_few_marks(every) and samples == self._next_check(samples - 1)
-            if is_marked or is_check or samples >= target or (is_epoch and patience is not None):
-                moment = self._evaluate()
+            is_due = is_marked or samples >= target or (is_epoch and patience is not None)
+            if not is_due and (every is None or every > self.n):
+                is_due = samples == self._next_check(samples - 1)
+            moment = self._evaluate(samples) if is_due else None
             show(samples, moment)
-            self.book = self._looked(moment, is_marked, is_epoch, patience)
+            self.book = self._looked(samples, moment, is_marked, is_epoch, patience, at_epoch is None)
         if is_epoch and self.book.asked != samples:
             if at_epoch is not None and at_epoch():
                 return False
@@ -491,32 +497,35 @@ class Run:
         return samples < target and not self.book.is_over
 
     def _looked(
-        self, moment: Moment | None, is_marked: bool, is_epoch: bool, patience: tuple[float, int] | None
+        self,
+        samples: int,
+        moment: Moment | None,
+        is_marked: bool,
+        is_epoch: bool,
+        patience: tuple[float, int] | None,
+        goes_on: bool,
     ) -> Book:
-        """The book after a look at the present state."""
+        """The book after a look at the present state; ``goes_on``: nobody is asked whether to."""
         book = self.book
+        n_moments, seconds, best_watched, best, stale, _, asked, is_over = book
         if moment is not None and patience is None and is_marked:
-            book = self._better(moment)
+            best_watched, best = self._better(moment, book)
         if moment is not None and patience is not None and is_epoch:
             share, epochs = patience
-            before = book.best_watched
-            book = self._better(moment)
-            is_better = book.best_watched < before - share * abs(before)
-            stale = 0 if is_better or not math.isfinite(before) else book.stale + 1
-            book = book._replace(stale=stale, is_over=stale >= epochs)
+            before = best_watched
+            best_watched, best = self._better(moment, book)
+            is_better = best_watched < before - share * abs(before)
+            stale = 0 if is_better or not math.isfinite(before) else stale + 1
+            is_over = stale >= epochs
         if moment is not None and is_marked:
-            book = book._replace(n_moments=self._record(moment))
-        return book._replace(looked=self.samples)
-
-    def _has_few_marks(self, every: int | None) -> bool:
-        return every is None or every > self.n
+            n_moments = self._record(moment)
+        if is_epoch and goes_on:
+            asked = samples
+        return Book(n_moments, seconds, best_watched, best, stale, samples, asked, is_over)
 
     def _next_check(self, samples: int) -> int:
         """Where a divergence is looked for although no evaluation is due: after 1, 2, 4, ... epochs."""
         return (1 << (samples // self.n).bit_length()) * self.n
-
-    def _next(self, every: int) -> int:
-        return (self.samples // every + 1) * every
 
     def _step_end(self, samples: int) -> int:
         """The end, in samples, of the step that holds sample number ``samples``; steps end with the epoch."""

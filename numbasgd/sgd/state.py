@@ -11,7 +11,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numbasgd.sgd.run import Run
 
-_name = functools.cache(str)  # of a dtype, which NumPy puts together anew each time
+name_of = functools.cache(str)  # of a dtype, which NumPy puts together anew each time
 _SAMPLED = 1000  # rows, and columns, that are hashed
 
 
@@ -103,7 +103,7 @@ def _mark(a: np.ndarray) -> dict[str, Any]:
     else:
         digest = hashlib.sha256(a[even].tobytes())
         digest.update(a[-1:, *even[1:]].tobytes())
-    return {"shape": list(a.shape), "dtype": _name(a.dtype), "sha256": digest.hexdigest()}
+    return {"shape": list(a.shape), "dtype": name_of(a.dtype), "sha256": digest.hexdigest()}
 
 
 def require_same_data(found: dict[str, Any], known: dict[str, Any], source: str) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from numbasgd.sgd.least_squares import LARGEST, RIDGE, TINY
 from numbasgd.sgd.losses import LOSSES
 from numbasgd.sgd.quadratic import Local, best_constant
 
@@ -59,7 +60,6 @@ class Sample:
         if intercept:
             columns[d] = 1.0
         self.shares = sample_weight[self.picked].astype(np.float64) if sample_weight.size else None
-        self._products: np.ndarray | None = None
         self._eigen: tuple[np.ndarray, np.ndarray] | None = None
         with np.errstate(over="ignore", invalid="ignore"):
             norms = np.einsum("ij,ij->j", columns, columns) if n <= SAMPLE else _norms_of_all(X, intercept)
@@ -77,15 +77,8 @@ class Sample:
     def eigen(self) -> tuple[np.ndarray, np.ndarray]:
         """Eigenvalues, and eigenvectors as columns, of the mean of x x^T."""
         if self._eigen is None:
-            self._products = self.hessian(self.shares)
-            self._eigen = np.linalg.eigh(self._products)
+            self._eigen = np.linalg.eigh(self.hessian(self.shares))
         return self._eigen
-
-    def mean_squares(self, X: np.ndarray) -> np.ndarray:
-        """Of the columns of X, whose sample this is."""
-        if self._products is None or self.shares is not None:
-            return mean_squares(X)
-        return np.diagonal(self._products)[: X.shape[1]]
 
     def hessian(self, weight: np.ndarray | None) -> np.ndarray:
         """The mean of weight x x^T, (d, d)."""
@@ -97,7 +90,7 @@ class Sample:
             return 0.0
         if not math.isfinite(self.largest):
             return float("nan")
-        if 1e-150 < self.largest < 1e150 and d <= MOST_COLUMNS:
+        if TINY < self.largest < 1e150 and d <= MOST_COLUMNS:
             return float(self.eigen[0][-1])
         columns = self.columns if self.shares is None else self.columns * np.sqrt(self.shares)
         largest = float(np.abs(columns).max())
@@ -169,7 +162,7 @@ def local_model(sample: Sample, y: np.ndarray, w: np.ndarray, b: float, loss: st
     if sample.intercept:
         start = np.append(start, b)
     # Products and squares must stay far from overflow.
-    if not (0 < d <= MOST_COLUMNS and sample.largest < 1e120 and is_moderate(y) and is_moderate(start)):
+    if not (0 < d <= MOST_COLUMNS and sample.largest < LARGEST and is_moderate(y) and is_moderate(start)):
         return None
 
     def derivatives(at: np.ndarray, is_step: bool) -> tuple[np.ndarray, np.ndarray | None]:
@@ -189,7 +182,7 @@ def local_model(sample: Sample, y: np.ndarray, w: np.ndarray, b: float, loss: st
             first_weight = derivatives(at, is_step=False)[1]
         values, vectors = sample.eigen if loss == "squared" else np.linalg.eigh(sample.hessian(weight))
         # Directions without curvature stay where they are, and separable classes do not run away.
-        ridge = (1e-9 if loss == "squared" else 1e-3) * values[-1]
+        ridge = RIDGE[loss == "squared"] * values[-1]
         gradient = np.dot(columns, slope) / s + l2 * optimum
         move = np.dot(vectors, np.dot(gradient, vectors) / (np.maximum(values, 0) + (l2 + ridge)))
         optimum = optimum - move
@@ -255,31 +248,29 @@ def auto_lr(local: Local | None, size: Size, method: Method, n: int, epochs: int
     return rate * (1 - method.momentum)
 
 
-def overshooting_column(squares: np.ndarray, lr: float) -> tuple[int, float] | None:
+def overshooting_column(squares: list[float], lr: float) -> tuple[int, float] | None:
     """The column along which a step of ``lr`` overshoots most, and its mean square; None if none does.
 
     Gradient descent along column j alone multiplies the error by ``1 - lr * mean(x_j^2)``, which grows as
     soon as ``lr * mean(x_j^2) > 2``; a minibatch is no more forgiving.
     """
-    if squares.size == 0 or not lr * squares.max() > 2:
-        return None
-    worst = int(squares.argmax())
-    return worst, float(squares[worst])
+    worst = max(squares, default=0.0)
+    return (squares.index(worst), worst) if lr * worst > 2 else None
 
 
-def dominating_column(squares: np.ndarray, limit: float = 1e4) -> tuple[int, float] | None:
+def dominating_column(squares: list[float], limit: float = 1e4) -> tuple[int, float] | None:
     """The column whose mean square is more than ``limit`` times the smallest, and that ratio, or None.
 
     A stable rate follows the largest column, so the weight of the smallest needs about ``ratio`` steps.
     """
-    used = [square for square in squares.tolist() if square > 0]
+    used = [square for square in squares if square > 0]
     if not used or not max(used) > limit * min(used):
         return None
-    return int(squares.argmax()), max(used) / min(used)
+    return squares.index(max(used)), max(used) / min(used)
 
 
-def mean_squares(X: np.ndarray) -> np.ndarray:
+def mean_squares(X: np.ndarray) -> list[float]:
     """Of the columns of X, over a sample of its rows."""
     rows = X[row_sample(len(X))]
     with np.errstate(over="ignore"):
-        return np.ones(len(rows)) @ np.square(rows, dtype=np.float64) / len(rows)
+        return (np.ones(len(rows)) @ np.square(rows, dtype=np.float64) / len(rows)).tolist()

@@ -44,7 +44,7 @@ class Scale:
         return out, float(b) if w.ndim == 1 else b
 
 
-def warn_of_scale(squares: np.ndarray, lr: float, curvature: float, is_auto: bool) -> None:
+def warn_of_scale(squares: list[float], lr: float, curvature: float, is_auto: bool) -> None:
     """Name a column that makes the rate unusable, or every stable rate too small for the others.
 
     squares : mean squares of the columns.

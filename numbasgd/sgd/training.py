@@ -12,15 +12,16 @@ import numpy as np
 
 from numbasgd import check
 from numbasgd.errors import DivergenceError
-from numbasgd.sgd import arguments, problem, rates, rates_outputs
+from numbasgd.sgd import arguments, problem, rates
 from numbasgd.sgd.arguments import Default, overflows, require_finite
+from numbasgd.sgd.auto import auto
 from numbasgd.sgd.checkpoint import Checkpoint
 from numbasgd.sgd.fit import Fit
 from numbasgd.sgd.losses import LOSSES
 from numbasgd.sgd.progress import Progress
 from numbasgd.sgd.resume import hand_over, require_ahead, resumable
 from numbasgd.sgd.rows import rows_of
-from numbasgd.sgd.run import QUICK, Method, Problem, Run
+from numbasgd.sgd.run import QUICK, Problem, Run
 from numbasgd.sgd.scale import Scale, warn_of_scale
 from numbasgd.sgd.state import State, data_mark, freeze, name_of, require_same_data, restore
 
@@ -213,7 +214,7 @@ def train(
     Z = X if scale is None else scale.apply(X)
 
     curvature = LOSSES[loss].curvature
-    sample = None
+    squares = None  # of the columns, if they are known
 
     def safe_lr() -> float:
         """Half of what is stable for sure; for the advice after a divergence."""
@@ -223,11 +224,11 @@ def train(
     if given is None and state is not None:
         given = state.lrs
     elif given is None:
-        sample = rates.Sample(Z, method.intercept, s)
-        if not all(map(math.isfinite, sample.size)):
+        rate, _, squares = auto(Z, y, s, w, b, loss, method, epochs)
+        if not math.isfinite(rate):
             require_finite(*whole, math.nan)
             raise ValueError(overflows(X, y, w))
-        given = np.array([_auto_lr(sample, Z, y, s, w, b, loss, method, epochs)])
+        given = np.array([rate])
     if state is not None:
         require_ahead(state, given, epochs, n)
     method = method._replace(lrs=problem.lrs_in(given, X.dtype))
@@ -283,8 +284,12 @@ def train(
             if not math.isfinite(first.loss):
                 raise ValueError(overflows(X, y, run.state[0]))
             if scale is None:
-                squares = rates.mean_squares(Z) if sample is None else sample.mean_squares(Z)
-                warn_of_scale(squares, float(given.max()), curvature, isinstance(lr, str))
+                warn_of_scale(
+                    rates.mean_squares(Z) if squares is None else squares,
+                    float(given.max()),
+                    curvature,
+                    isinstance(lr, str),
+                )
         try:
             run.train(
                 epochs,
@@ -317,21 +322,6 @@ def train(
 def _state(resume: Any) -> State | None:
     """The state to go on from; ``resumable`` has made a Fit of whatever was passed."""
     return None if resume is None else resume._state
-
-
-def _auto_lr(
-    sample: rates.Sample, X: np.ndarray, y: np.ndarray, s: np.ndarray, w: np.ndarray, b: Any, loss: str,
-    method: Method, epochs: int,
-) -> float:  # fmt: skip
-    """The rate for ``lr="auto"``, from a sample of finite rows of X."""
-    size = sample.size
-    if w.ndim == 2 and w.shape[1] > 1:
-        local, share = rates_outputs.local_model(X, y, s, w, b, loss, method.intercept, method.l2)
-        size = size._replace(curvature=size.curvature * share)
-    else:
-        y1, w1, b1 = (y, w, b) if w.ndim == 1 else (y[:, 0], w[:, 0], float(b[0]))
-        local = rates.local_model(sample, y1, w1, b1, loss, method.l2)
-    return rates.auto_lr(local, size, method, len(X), epochs, LOSSES[loss].curvature)
 
 
 def _fit(

@@ -1,0 +1,197 @@
+"""The model of ``rates.py`` for least squares on few rows and columns, in three calls of compiled code.
+
+Such a problem is trained in less time than a few dozen calls of NumPy take.  Rows are turned to columns in
+float64, along which all sums run; behind them stands the target, so that a linear map of the columns gives the
+residual as well.  The sums of products of x and r are then the Hessian and the gradient; those of the squares
+of v . x, for eigenvectors v, and of r at the optimum are the spread and the noise of ``quadratic.Local``.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from numbasgd.jit import jit
+from numbasgd.sgd.quadratic import Local
+from numbasgd.simd import dot, fill, fma, lanes_for, larger, load_all, mul, pointer, store, zeros
+
+TINY = 1e-150  # squared norms of all rows below it are scaled before they are multiplied, and numbers whose
+LARGEST = 1e120  # squares reach this are too large for products of four
+RIDGE = 1e-3, 1e-9  # shares of the largest curvature: for any loss, for the half-squared one
+MOST_COLUMNS = 24  # the intercept included; beyond them NumPy's products and eigenvectors are faster
+_BLOCK = 256  # rows that are held at once
+_Q = 16  # rows that fill whole registers, enough of them to hide how long a sum takes
+_LANES = lanes_for(_Q, 8)
+_COUNT = _Q // _LANES
+
+
+class Look(NamedTuple):
+    """What was seen.
+
+    largest : squared norm of a row.  beta, mean : the largest and the mean one, weighted.  curvature : the largest
+    eigenvalue.  squares : mean squares of the columns, where rows have no weights.
+    """
+
+    largest: float
+    beta: float
+    mean: float
+    curvature: float
+    squares: list[float] | None
+    local: Local
+
+
+@jit
+def _moments(columns, n, T, has_squares, room, A, largest):
+    """A := the mean over n rows of weight u u^T for u = T @ columns, or weight^2 u^2 u^2^T of the squares.
+
+    columns : (M + 1, S) S a multiple of Q, zeros behind n, the weights in the last.  T, A : (M, M).
+    room : (M + 1) * BLOCK entries.  largest : (3,) without squares, the largest |u|^2, weight |u|^2 and u[-1]^2,
+    the last entry not counted in |u|.
+    """
+    M = T.shape[0]
+    S = columns.shape[1]
+    c, t_, out, turned = pointer(columns, 0), pointer(T, 0), pointer(A, 0), pointer(room, 0)
+    weight = pointer(turned, M * _BLOCK)
+    none = zeros(0.0, _LANES, _COUNT)
+    one = fma(none, none, fill(1.0, _LANES))
+    most, most_weighted, most_last = none, none, none
+    for i in range(M * M):
+        out[i] = 0.0
+    for at in range(0, S, _BLOCK):
+        count = min(_BLOCK, S - at)
+        for t in range(0, count, _Q):
+            share = load_all(c, M * S + at + t, _LANES, _COUNT)
+            store(weight, t, mul(share, share) if has_squares else share)
+            size, last = none, none
+            for i in range(M):
+                size = fma(last, last, size)
+                last = none
+                for k in range(M):
+                    x = load_all(c, k * S + at + t, _LANES, _COUNT)
+                    last = fma(fill(t_[i * M + k], _LANES), x, last)
+                store(turned, i * _BLOCK + t, mul(last, last) if has_squares else last)
+            most, most_weighted = larger(size, most), larger(mul(size, share), most_weighted)
+            most_last = larger(mul(last, last), most_last)
+        for i in range(M):
+            for j in range(i + 1):
+                acc = none
+                for t in range(0, count, _Q):
+                    x = mul(
+                        load_all(weight, t, _LANES, _COUNT), load_all(turned, i * _BLOCK + t, _LANES, _COUNT)
+                    )
+                    acc = fma(x, load_all(turned, j * _BLOCK + t, _LANES, _COUNT), acc)
+                out[i * M + j] += dot(acc, one)
+    for i in range(M):
+        for j in range(i + 1):
+            out[i * M + j] /= n
+            out[j * M + i] = out[i * M + j]
+    store(turned, 0, most)
+    store(turned, _Q, most_weighted)
+    store(turned, 2 * _Q, most_last)
+    for k in range(3):
+        largest[k] = turned[k * _Q]
+        for q in range(_Q):
+            largest[k] = max(largest[k], turned[k * _Q + q])
+
+
+@jit
+def _newton(A, T, l2, ridge, curvature, error, extra):
+    """Eigenvectors of the Hessian, and Newton's step along them to the optimum.
+
+    A : (M, M) the mean of u u^T for u = (x, r), overwritten.  T : (M, M) in, the map to u at the start: ones on
+    the diagonal, weights in the last row; out, eigenvectors in rows, and the optimum.  curvature, error : (M - 1,)
+    of ``Local``.  extra : (M - 1,) what the penalty adds to the noise.  ridge : share of the largest curvature,
+    so that directions without any stay where they are.
+
+    Cyclic Jacobi rotations: Golub and Van Loan, Matrix Computations, 4th ed., section 8.5.
+    """
+    M = T.shape[0]
+    m = M - 1
+    a, v = pointer(A, 0), pointer(T, 0)
+    for _ in range(40):
+        off = 0.0
+        size = 0.0
+        for p in range(m):
+            size += a[p * M + p] * a[p * M + p]
+            for q in range(p + 1, m):
+                apq = a[p * M + q]
+                app = a[p * M + p]
+                aqq = a[q * M + q]
+                off += apq * apq
+                if apq * apq <= 1e-36 * abs(app * aqq):
+                    continue
+                theta = (aqq - app) / (2 * apq)
+                tangent = math.copysign(1.0, theta) / (abs(theta) + math.sqrt(theta * theta + 1))
+                cosine = 1 / math.sqrt(tangent * tangent + 1)
+                sine = tangent * cosine
+                for k in range(2 * m):
+                    row = a if k < m else v
+                    j = k if k < m else k - m
+                    x, y = row[p * M + j], row[q * M + j]
+                    row[p * M + j], row[q * M + j] = cosine * x - sine * y, sine * x + cosine * y
+                for k in range(m):
+                    x, y = a[k * M + p], a[k * M + q]
+                    a[k * M + p], a[k * M + q] = cosine * x - sine * y, sine * x + cosine * y
+        if off <= 1e-30 * size:
+            break
+    top = 0.0
+    for j in range(m):
+        top = max(top, a[j * M + j])
+    for j in range(m):
+        curvature[j] = max(a[j * M + j], 0.0)
+        slope, pull = 0.0, 0.0
+        for i in range(m):
+            slope += a[m * M + i] * v[j * M + i]
+            pull += l2 * v[m * M + i] * v[j * M + i]
+        along = (slope + pull) / (curvature[j] + l2 + ridge * top)
+        error[j] = along
+        slope -= curvature[j] * along  # what is left of it at the optimum
+        pull -= l2 * along
+        extra[j] = pull * (2 * slope + pull)
+    for j in range(m):
+        for i in range(m):
+            v[m * M + i] -= error[j] * v[j * M + i]
+        error[j] *= error[j]
+    return top
+
+
+def look_at(
+    X: np.ndarray, y: np.ndarray, s: np.ndarray, w: np.ndarray, b: float, intercept: bool, l2: float
+) -> Look | None:
+    """A look at all rows of X (n, d), for y and s (n,), or s of length 0, from the weights w (d,) and b on.
+
+    None where there are no columns or too many, or numbers are not finite or so large that products overflow.
+    """
+    n, d = X.shape
+    m = d + intercept
+    if not 0 < m <= MOST_COLUMNS:
+        return None
+    columns = np.empty((m + 2, -(-n // _Q) * _Q + _Q))  # some more, so that columns of 2^k rows lie apart
+    columns[:d, :n] = X.T
+    columns[d:m, :n] = 1.0
+    columns[m, :n] = y
+    columns[m + 1, :n] = s if s.size else 1.0
+    columns[:, n:] = 0.0
+    T = np.zeros((m + 1, m + 1))
+    T.reshape(-1)[:: m + 2] = 1.0
+    T[m, :d] = w
+    if intercept:
+        T[m, d] = b
+    elif b:
+        columns[m, :n] -= b
+    T[m, m] = -1.0
+    A, room = np.empty((m + 1, m + 1)), np.empty((m + 2) * _BLOCK)
+    curvature, error, extra, largest = np.empty(m), np.empty(m), np.empty(m), np.empty(3)
+    _moments(columns, n, T, False, room, A, largest)
+    *squares, of_residual = A.diagonal().tolist()
+    size, beta, residual = largest.tolist()
+    if not (TINY < size < LARGEST and residual < LARGEST and math.isfinite(of_residual)):
+        return None
+    top = _newton(A, T, l2, RIDGE[True], curvature, error, extra)
+    _moments(columns, n, T, True, room, A, largest)
+    spread = A[:m, :m].copy()
+    spread.reshape(-1)[:: m + 1] -= curvature * curvature
+    local = Local(curvature + l2, error, A[m, :m] + extra, spread)
+    return Look(size, beta, sum(squares), top, None if s.size else squares[:d], local)

@@ -90,12 +90,13 @@ class Fit:
     _state: State | None = None  # what is needed to go on
 
     def __post_init__(self) -> None:
-        for a in (*vars(self).values(), *(self._state or ())):
-            if isinstance(a, np.ndarray):
+        fields = vars(self)
+        for a in (*fields.values(), *(self._state or ())):
+            if type(a) is np.ndarray:
                 a.setflags(write=False)
         for name in ("settings", "versions"):
-            if type(given := vars(self)[name]) is not MappingProxyType:
-                vars(self)[name] = MappingProxyType(dict(given))
+            if type(given := fields[name]) is not MappingProxyType:
+                fields[name] = MappingProxyType(dict(given))
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A copy is made anew, and so is as read-only as this one; a view of a dict cannot be pickled.

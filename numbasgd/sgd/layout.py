@@ -35,7 +35,7 @@ class Layout(NamedTuple):
     def take(self, rows: np.ndarray) -> np.ndarray:
         """Weights and, behind them, intercepts without padding, of a row of the state or several; a copy."""
         before = rows.shape[:-1]
-        if self.is_many:
+        if self.outputs > 1:
             return rows.reshape(*before, self.d + 1, self.width)[..., : self.outputs].copy()
         taken = np.empty((*before, self.d + 1), rows.dtype)
         taken[..., :-1] = rows[..., : self.d]

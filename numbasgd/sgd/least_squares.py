@@ -22,7 +22,7 @@ LARGEST = 1e120  # squares reach this are too large for products of four
 RIDGE = 1e-3, 1e-9  # shares of the largest curvature: for any loss, for the half-squared one
 MOST_COLUMNS = 24  # the intercept included; beyond them NumPy's products and eigenvectors are faster
 _BLOCK = 256  # rows that are held at once
-_Q = 16  # rows that fill whole registers, enough of them to hide how long a sum takes
+_Q = 32  # rows that fill whole registers, enough of them to hide how long a sum takes
 _LANES = lanes_for(_Q, 8)
 _COUNT = _Q // _LANES
 
@@ -30,8 +30,8 @@ _COUNT = _Q // _LANES
 class Look(NamedTuple):
     """What was seen.
 
-    largest : squared norm of a row.  beta, mean : the largest and the mean one, weighted.  curvature : the largest
-    eigenvalue.  squares : mean squares of the columns, where rows have no weights.
+    largest : squared norm of a row.  beta, mean : the largest and the mean one, weighted.  curvature : the
+    largest eigenvalue.  squares : mean squares of the columns, where rows have no weights.
     """
 
     largest: float
@@ -42,23 +42,47 @@ class Look(NamedTuple):
     local: Local
 
 
-@jit
-def _moments(columns, n, T, has_squares, room, A, largest):
-    """A := the mean over n rows of weight u u^T for u = T @ columns, or weight^2 u^2 u^2^T of the squares.
+# Where things lie in ``room``, for m columns and the residual, M = m + 1: first the answers, which are sizes
+# (the largest |x|^2, weight |x|^2 and r^2, and the largest eigenvalue), M diagonal entries of the first sums (the
+# last of them where the start is passed, in order), and curvature, error, noise (m,) and spread (m, m) of
+# ``Local``; then T (M, M), the map of the columns to x or v . x and r, A (M, M), the sums, and rows of a block.
+_SIZES = 4
 
-    columns : (M + 1, S) S a multiple of Q, zeros behind n, the weights in the last.  T, A : (M, M).
-    room : (M + 1) * BLOCK entries.  largest : (3,) without squares, the largest |u|^2, weight |u|^2 and u[-1]^2,
-    the last entry not counted in |u|.
+
+def _length(m: int) -> int:
+    """Entries of ``room``."""
+    M = m + 1
+    return _SIZES + M + 3 * m + m * m + 2 * M * M + (M + 2) * _BLOCK
+
+
+@jit
+def _moments(columns, n, has_squares, room, l2):
+    """A := the mean over n rows of weight u u^T for u = T @ columns, or of weight^2 u^2 u^2^T, of the squares.
+
+    columns : (M + 1, S) with S a multiple of Q, zeros behind n, and the weights in the last one.
     """
-    M = T.shape[0]
+    M = columns.shape[0] - 1
+    m = M - 1
     S = columns.shape[1]
-    c, t_, out, turned = pointer(columns, 0), pointer(T, 0), pointer(A, 0), pointer(room, 0)
-    weight = pointer(turned, M * _BLOCK)
+    sizes, diagonal = pointer(room, 0), pointer(room, _SIZES)
+    curvature = pointer(diagonal, M)
+    noise, spread = pointer(curvature, 2 * m), pointer(curvature, 3 * m)
+    T = pointer(spread, m * m)
+    A = pointer(T, M * M)
+    weight = pointer(A, M * M)
+    weighted = pointer(weight, _BLOCK)
+    turned = pointer(weighted, _BLOCK)
+    c = pointer(columns, 0)
     none = zeros(0.0, _LANES, _COUNT)
     one = fma(none, none, fill(1.0, _LANES))
     most, most_weighted, most_last = none, none, none
-    for i in range(M * M):
-        out[i] = 0.0
+    for i in range(M):
+        for j in range(M):
+            A[i * M + j] = 0.0
+            if not has_squares:
+                T[i * M + j] = 1.0 if i == j else diagonal[j] if i == m else 0.0
+    if not has_squares:
+        T[M * M - 1] = -1.0
     for at in range(0, S, _BLOCK):
         count = min(_BLOCK, S - at)
         for t in range(0, count, _Q):
@@ -70,46 +94,58 @@ def _moments(columns, n, T, has_squares, room, A, largest):
                 last = none
                 for k in range(M):
                     x = load_all(c, k * S + at + t, _LANES, _COUNT)
-                    last = fma(fill(t_[i * M + k], _LANES), x, last)
+                    last = fma(fill(T[i * M + k], _LANES), x, last)
                 store(turned, i * _BLOCK + t, mul(last, last) if has_squares else last)
             most, most_weighted = larger(size, most), larger(mul(size, share), most_weighted)
             most_last = larger(mul(last, last), most_last)
         for i in range(M):
+            for t in range(0, count, _Q):
+                x = load_all(turned, i * _BLOCK + t, _LANES, _COUNT)
+                store(weighted, t, mul(load_all(weight, t, _LANES, _COUNT), x))
             for j in range(i + 1):
                 acc = none
                 for t in range(0, count, _Q):
-                    x = mul(
-                        load_all(weight, t, _LANES, _COUNT), load_all(turned, i * _BLOCK + t, _LANES, _COUNT)
-                    )
+                    x = load_all(weighted, t, _LANES, _COUNT)
                     acc = fma(x, load_all(turned, j * _BLOCK + t, _LANES, _COUNT), acc)
-                out[i * M + j] += dot(acc, one)
+                A[i * M + j] += dot(acc, one)
     for i in range(M):
         for j in range(i + 1):
-            out[i * M + j] /= n
-            out[j * M + i] = out[i * M + j]
+            A[i * M + j] /= n
+            A[j * M + i] = A[i * M + j]
+    if has_squares:
+        for i in range(m):
+            for j in range(m):
+                spread[i * m + j] = A[i * M + j]
+            spread[i * m + i] -= curvature[i] * curvature[i]
+            curvature[i] += l2
+            noise[i] += A[m * M + i]
+        return
     store(turned, 0, most)
     store(turned, _Q, most_weighted)
     store(turned, 2 * _Q, most_last)
     for k in range(3):
-        largest[k] = turned[k * _Q]
+        sizes[k] = 0.0
         for q in range(_Q):
-            largest[k] = max(largest[k], turned[k * _Q + q])
+            sizes[k] = max(sizes[k], turned[k * _Q + q])
+    for j in range(M):
+        diagonal[j] = A[j * M + j]
 
 
 @jit
-def _newton(A, T, l2, ridge, curvature, error, extra):
+def _newton(room, m, l2, ridge):
     """Eigenvectors of the Hessian, and Newton's step along them to the optimum.
 
-    A : (M, M) the mean of u u^T for u = (x, r), overwritten.  T : (M, M) in, the map to u at the start: ones on
-    the diagonal, weights in the last row; out, eigenvectors in rows, and the optimum.  curvature, error : (M - 1,)
-    of ``Local``.  extra : (M - 1,) what the penalty adds to the noise.  ridge : share of the largest curvature,
+    T and A are those of the start; T becomes the map to the coordinates along the eigenvectors, and to the
+    residual at the optimum.  The noise is what the penalty adds to it.  ridge : share of the largest curvature,
     so that directions without any stay where they are.
 
     Cyclic Jacobi rotations: Golub and Van Loan, Matrix Computations, 4th ed., section 8.5.
     """
-    M = T.shape[0]
-    m = M - 1
-    a, v = pointer(A, 0), pointer(T, 0)
+    M = m + 1
+    curvature = pointer(room, _SIZES + M)
+    error, noise = pointer(curvature, m), pointer(curvature, 2 * m)
+    v = pointer(curvature, 3 * m + m * m)
+    a = pointer(v, M * M)
     for _ in range(40):
         off = 0.0
         size = 0.0
@@ -139,6 +175,7 @@ def _newton(A, T, l2, ridge, curvature, error, extra):
     top = 0.0
     for j in range(m):
         top = max(top, a[j * M + j])
+    room[3] = top
     for j in range(m):
         curvature[j] = max(a[j * M + j], 0.0)
         slope, pull = 0.0, 0.0
@@ -149,12 +186,11 @@ def _newton(A, T, l2, ridge, curvature, error, extra):
         error[j] = along
         slope -= curvature[j] * along  # what is left of it at the optimum
         pull -= l2 * along
-        extra[j] = pull * (2 * slope + pull)
+        noise[j] = pull * (2 * slope + pull)
     for j in range(m):
         for i in range(m):
             v[m * M + i] -= error[j] * v[j * M + i]
         error[j] *= error[j]
-    return top
 
 
 def look_at(
@@ -174,24 +210,19 @@ def look_at(
     columns[m, :n] = y
     columns[m + 1, :n] = s if s.size else 1.0
     columns[:, n:] = 0.0
-    T = np.zeros((m + 1, m + 1))
-    T.reshape(-1)[:: m + 2] = 1.0
-    T[m, :d] = w
+    room = np.empty(_length(m))
+    room[_SIZES : _SIZES + d] = w
     if intercept:
-        T[m, d] = b
+        room[_SIZES + d] = b
     elif b:
         columns[m, :n] -= b
-    T[m, m] = -1.0
-    A, room = np.empty((m + 1, m + 1)), np.empty((m + 2) * _BLOCK)
-    curvature, error, extra, largest = np.empty(m), np.empty(m), np.empty(m), np.empty(3)
-    _moments(columns, n, T, False, room, A, largest)
-    *squares, of_residual = A.diagonal().tolist()
-    size, beta, residual = largest.tolist()
-    if not (TINY < size < LARGEST and residual < LARGEST and math.isfinite(of_residual)):
+    _moments(columns, n, False, room, l2)
+    at = _SIZES + m + 1
+    largest, beta, residual, _, *squares, of_residual = room[:at].tolist()
+    if not (TINY < largest < LARGEST and residual < LARGEST and math.isfinite(of_residual)):
         return None
-    top = _newton(A, T, l2, RIDGE[True], curvature, error, extra)
-    _moments(columns, n, T, True, room, A, largest)
-    spread = A[:m, :m].copy()
-    spread.reshape(-1)[:: m + 1] -= curvature * curvature
-    local = Local(curvature + l2, error, A[m, :m] + extra, spread)
-    return Look(size, beta, sum(squares), top, None if s.size else squares[:d], local)
+    _newton(room, m, l2, RIDGE[True])
+    _moments(columns, n, True, room, l2)
+    spread = room[at + 3 * m : at + (3 + m) * m].reshape(m, m)
+    local = Local(room[at : at + m], room[at + m : at + 2 * m], room[at + 2 * m : at + 3 * m], spread)
+    return Look(largest, beta, sum(squares), float(room[3]), None if s.size else squares[:d], local)

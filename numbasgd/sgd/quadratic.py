@@ -49,7 +49,8 @@ def best_constant(local: Local, n: int, batch_size: int, epochs: int) -> float:
     left = (n - batch_size) / max(n - 1, 1) / batch_size  # of the variance, when rows are not replaced
     M = len(local.curvature) + 1
     room = np.empty(_Q * (2 * M * M + 2 * M + 2) + M * M)
-    return _search(*map(np.ascontiguousarray, local), left, min(steps, _MOST_STEPS), room)
+    curvature, error, noise, spread = local
+    return _search(curvature, error, noise, np.ascontiguousarray(spread), left, min(steps, _MOST_STEPS), room)
 
 
 @jit

@@ -6,7 +6,7 @@ import functools
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -46,27 +46,29 @@ class Problem:
     loss: str
     outputs: int = 0
     threads: int | None = None
+    is_quick: bool = field(init=False, default=False)  # one call without room evaluates the loss
 
     def __post_init__(self) -> None:
         if self.outputs > 1:
             return
         made = kernels(self.loss, self.rows.d, self.y.dtype, self.s.size > 0, self.rows.is_gathered)
-        size = padded(self.rows.d, made.lanes)
-        layout = Layout(self.rows.d, self.outputs, made.lanes, 1, size, size + made.lanes)
-        vars(self).update(kernels=made, layout=layout)
+        n, d = self.rows.n, self.rows.d
+        size = padded(d, made.lanes)
+        layout = Layout(d, self.outputs, made.lanes, 1, size, size + made.lanes)
+        is_quick = n * (d + 8) <= _EVALUATED and parts.is_one(n, d) and not self.rows.is_gathered
+        vars(self).update(kernels=made, layout=layout, is_quick=is_quick)
 
     def mean_loss(self, row: np.ndarray) -> float:
         """The mean loss for a row of the state, in calls that do not take long."""
+        if self.is_quick:
+            return self.sum_loss(row, 0, self.rows.n, row) / self.rows.n
         n, layout = self.rows.n, self.layout
         count = max(1, _EVALUATED // (layout.breadth + 8))
         if self.is_in_parts:
             each = parts.part_rows(self.rows.d)
             count = max(1, count // each) * each
             return math.fsum(self.in_parts.loss(row, i, min(i + count, n)) for i in range(0, n, count)) / n
-        is_alone = not (layout.is_many or self.rows.is_gathered)  # needs no room, and writes to none
-        work = row if is_alone else np.empty(self.work_size, row.dtype)
-        if n <= count:
-            return self.sum_loss(row, 0, n, work) / n
+        work = np.empty(self.work_size, row.dtype)
         return math.fsum(self.sum_loss(row, i, min(i + count, n), work) for i in range(0, n, count)) / n
 
     def sum_loss(self, row: np.ndarray, start: int, stop: int, work: np.ndarray) -> float:
@@ -259,14 +261,15 @@ class Run:
 
     def compile(self) -> None:
         """Compile, or load compiled code, outside the clock."""
-        compiled = self.kernel, self.problem.kernels.sum_loss, self.window.dtype.char, self.problem.is_in_parts
-        if self.kernel is not None and not self.layout.is_many and compiled in _entries:
+        problem = self.problem
+        compiled = self.kernel, problem.kernels.sum_loss, self.window.dtype, problem.is_quick
+        if problem.is_quick and compiled in _entries and self.kernel is not None:
             self.entry_seconds = _entries[compiled]
             return
         begin = time.perf_counter()
         with uncollected:
             self._call(self.samples)
-            self.problem.compile(self.state[0], self.work)
+            problem.compile(self.state[0], self.work)
             if self.layout.is_many:
                 outputs.rehearse(self)
         self.compile_seconds = time.perf_counter() - begin

@@ -334,16 +334,18 @@ def _fit(
 ) -> Fit:
     """The run as the user gets it; ``limit`` as in ``Run.moments``."""
     w, b = run.in_user_units(run.result)
-    loss, objective, held_out, samples, seconds = zip(*run.moments(limit), strict=True)
+    table = np.array(run.moments(limit), np.float64).T.copy()
+    loss, objective, held_out, samples, seconds = table
+    table.setflags(write=False)
     return Fit(
         w=w,
         b=b,
-        loss=np.array(loss, np.float64),
-        objective=np.array(objective, np.float64),
-        validation_loss=None if run.validation is None else np.array(held_out, np.float64),
-        samples=np.array(samples, np.int64),
-        epochs=np.array(samples, np.float64) / run.n,
-        seconds=np.array(seconds, np.float64),
+        loss=loss,
+        objective=objective,
+        validation_loss=None if run.validation is None else held_out,
+        samples=samples.astype(np.int64),
+        epochs=samples / run.n,
+        seconds=seconds,
         compile_seconds=run.compile_seconds,
         data=data,
         n=run.n,

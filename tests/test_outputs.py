@@ -270,8 +270,7 @@ def test_auto_lr_is_near_the_best_constant_rate(loss, batch_size, rng):
         return np.mean([train(X, y, seed=seed, **options).loss[-1] for seed in range(5)]) - least
 
     auto = train(X, y, loss=loss, batch_size=batch_size, epochs=5, seed=0).settings["lr"]
-    limit = 1.5 if loss == "squared" else 2.0
-    assert excess("auto") < limit * min(excess(auto * 1.5**e) for e in range(-4, 5))
+    assert excess("auto") < 1.5 * min(excess(auto * 1.5**e) for e in range(-4, 5))
 
 
 @pytest.mark.filterwarnings("ignore:column")

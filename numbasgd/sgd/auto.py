@@ -1,47 +1,66 @@
-"""``lr="auto"``: a look at the data by the way that suits it, and the rate that follows."""
+"""The rate of ``lr="auto"``: the quadratic model's where the loss is squared, else what short runs find."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+import math
+from typing import Any
 
 import numpy as np
 
-from numbasgd.sgd import least_squares, rates, rates_outputs
+from numbasgd.sgd import rates, rates_outputs
+from numbasgd.sgd.least_squares import look_at
 from numbasgd.sgd.losses import LOSSES
-from numbasgd.sgd.run import Method
+from numbasgd.sgd.pilot import Pilot
+from numbasgd.sgd.quadratic import Local
+from numbasgd.sgd.run import Method, Problem
 
 
-class Auto(NamedTuple):
-    """The rate, how large the rows are, and mean squares of the columns if they are known."""
+def auto_rate(
+    problem: Problem, X: np.ndarray, y: np.ndarray, w: np.ndarray, b: Any, method: Method, epochs: int
+) -> tuple[float, list[float] | None]:
+    """The constant rate for so many epochs of ``method`` from w and b; NaN if the rows are not finite.
 
-    rate: float
-    size: rates.Size
-    squares: list[float] | None
+    And the mean squares of the columns, where they were needed on the way.
+    X, y : the rows and targets of ``problem``, as the user sees them.
 
-
-def auto(
-    X: np.ndarray, y: np.ndarray, s: np.ndarray, w: np.ndarray, b: Any, loss: str, method: Method, epochs: int
-) -> Auto:
-    """The learning rate for weights w (d,) or (d, K) and intercepts to start from.
-
-    X (n, d), y and s as they are trained on; the rate is NaN where sizes are not finite.
+    Short runs on a sample find the rate that is best for the sample.  How much longer runs over more rows
+    want another one is left to the model, which says what is best for either.
     """
+    n, loss, is_many = len(X), problem.loss, problem.outputs > 1
     curvature = LOSSES[loss].curvature
-    if w.ndim == 1 or w.shape[1] == 1:
-        y1, w1, b1 = (y, w, b) if w.ndim == 1 else (y[:, 0], w[:, 0], float(b[0]))
-        if loss == "squared" and len(X) <= rates.SAMPLE:
-            look = least_squares.look_at(X, y1, s, w1, b1, method.intercept, method.l2)
+    if not is_many:
+        y1, w1, b1 = (y, w, b) if y.ndim == 1 else (y[:, 0], w[:, 0], float(b[0]))
+        if loss == "squared" and n <= rates.SAMPLE:
+            look = look_at(X, y1, problem.s, w1, b1, method.intercept, method.l2)
             if look is not None:
                 size = rates.Size(look.beta, look.mean, look.curvature)
-                rate = rates.auto_lr(look.local, size, method, len(X), epochs, curvature)
-                return Auto(rate, size, look.squares)
-    sample = rates.Sample(X, method.intercept, s)
-    size = sample.size
-    if not np.isfinite(size).all():
-        return Auto(np.nan, size, None)
-    if w.ndim == 2 and w.shape[1] > 1:
-        local, share = rates_outputs.local_model(X, y, s, w, b, loss, method.intercept, method.l2)
-        size = size._replace(curvature=size.curvature * share)
+                return rates.auto_lr(look.local, size, method, n, epochs, curvature), look.squares
+    sample = rates.Sample(X, method.intercept, problem.s)
+    if not all(map(math.isfinite, sample.size)):
+        return math.nan, None
+
+    def of_outputs(optimum: tuple[np.ndarray, np.ndarray] | None) -> Local | None:
+        return rates_outputs.local_model(X, y, problem.s, w, b, loss, method.intercept, method.l2, optimum)
+
+    local = None
+    if is_many:
+        local = of_outputs(None) if loss == "squared" else None
     else:
         local = rates.local_model(sample, y1, w1, b1, loss, method.l2)
-    return Auto(rates.auto_lr(local, size, method, len(X), epochs, curvature), size, None)
+    rate = rates.auto_lr(local, sample.size, method, n, epochs, curvature)
+    if loss == "squared" or epochs == 0:
+        return rate, None
+    pilot = Pilot(problem, X, y, method, epochs)
+
+    def of_pilot() -> float:
+        return rates.auto_lr(local, sample.size, pilot.method, pilot.n, pilot.epochs, curvature)
+
+    first = of_pilot()
+    found, row = pilot.search(first, problem.layout.row(w, b))
+    if pilot.is_whole:
+        return found, None
+    if is_many:
+        end = problem.layout.take(row)
+        local = of_outputs((end[:-1], end[-1]))
+        rate, first = rates.auto_lr(local, sample.size, method, n, epochs, curvature), of_pilot()
+    return found * rate / first, None

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from numbasgd.jit import jit
+from numbasgd.sgd.sampling import SAMPLINGS
 from numbasgd.simd import fma, lanes_for, load_all, pointer, store, zeros
 
 _GROUPS = 24  # eigenvectors are merged to at most so many
@@ -17,7 +18,7 @@ _N_RATES = len(_COARSE)
 _Q = 16  # that many rates fill whole registers, the last ones for nothing
 _LANES = lanes_for(_Q, 8)
 _COUNT = _Q // _LANES
-_MOST_STEPS = 1 << 62  # long before so many nothing changes any more
+_RESHUFFLE, _REPLACEMENT = SAMPLINGS["reshuffle"], SAMPLINGS["replacement"]
 
 
 class Local(NamedTuple):
@@ -34,7 +35,7 @@ class Local(NamedTuple):
     spread: np.ndarray
 
 
-def best_constant(local: Local, n: int, batch_size: int, epochs: int) -> float:
+def best_constant(local: Local, n: int, batch_size: int, epochs: int, sampling: str = "reshuffle") -> float:
     """The constant rate with the least expected loss after so many epochs, to some percent.
 
     Along each eigenvector the mean squared error m of the weights follows, from one step to the next,
@@ -45,12 +46,12 @@ def best_constant(local: Local, n: int, batch_size: int, epochs: int) -> float:
     themselves.
     """
     local = grouped(local)
-    steps = max(1, epochs) * -(-n // batch_size)
-    left = (n - batch_size) / max(n - 1, 1) / batch_size  # of the variance, when rows are not replaced
+    epochs = min(max(1, epochs), (1 << 62) // n)  # as many steps as can be counted
     M = len(local.curvature) + 1
     room = np.empty(_Q * (2 * M * M + 2 * M + 2) + M * M)
     curvature, error, noise, spread = local
-    return _search(curvature, error, noise, np.ascontiguousarray(spread), left, min(steps, _MOST_STEPS), room)
+    spread = np.ascontiguousarray(spread)
+    return _search(curvature, error, noise, spread, n, batch_size, epochs, SAMPLINGS[sampling], room)
 
 
 @jit
@@ -66,12 +67,44 @@ def _product(A, B, M, columns, out):
 
 
 @jit
-def _search(curvature, error, noise, spread, left, steps, room):
-    """The rate whose expected loss is the least after so many steps; arrays as in ``Local``.
+def step_variance(moved, n, batch_size, epochs, sampling):
+    """The variance of a step's mean gradient, per variance of one row's, that acts along an eigenvector.
+
+    moved : rate times curvature, the share of the error that a step takes away.  sampling : of ``SAMPLINGS``.
+
+    With rows drawn with replacement it is 1 / b.  Rows that each come once an epoch have deviations that add
+    up to nothing, so an epoch leaves less behind than its steps alone would: with q = 1 - moved, batches t of
+    b_t rows and c_t = q^(steps still to come), the variance of sum_t c_t g_t is that of sampling without
+    replacement (Cochran, "Sampling Techniques", 1977, theorem 2.2), ``n / (n - 1) (sum_t c_t^2 / b_t - (sum_t
+    c_t)^2 / n)``.  It is spread over the steps here.  The same order in all epochs adds the same remainder
+    again and again: its amplitudes add up, not its variances.
+    """
+    if sampling == _REPLACEMENT:
+        return 1 / batch_size
+    count = (n + batch_size - 1) // batch_size
+    last = n - (count - 1) * batch_size
+    moved = max(1 - max(1 - moved, -1.0), 1e-12)
+    q = 1 - moved
+    kept = math.pow(q, count)
+    squares = count * 1.0
+    if q > -1:
+        squares = (1 - kept * kept) / (1 - q * q)
+    total = (1 - kept) / moved
+    variance = max((squares - 1) / batch_size + 1 / last - total * total / n, 0.0) / squares
+    variance *= n / max(n - 1, 1)
+    if sampling != _RESHUFFLE:
+        last_kept = math.pow(kept, epochs)
+        variance *= (1 - last_kept) * (1 + kept) / ((1 - kept) * (1 + last_kept))
+    return variance
+
+
+@jit
+def _search(curvature, error, noise, spread, n, batch_size, epochs, sampling, room):
+    """The rate whose expected loss is the least after so many epochs; arrays as in ``Local``.
 
     A step is a linear map of the errors, a 1 behind them: what each adds to the others, times the square of the
     rate, and on the diagonal what is left of it.  Its power comes from squaring it again and again, for all
-    rates at once.  left : of the variance of one row's gradient, in that of a step.
+    rates at once.
     """
     d = curvature.shape[0]
     M = d + 1
@@ -83,7 +116,7 @@ def _search(curvature, error, noise, spread, left, steps, room):
     for i in range(M):
         for j in range(M):
             each = 0.0 if i == d else noise[i] if j == d else spread[i, j]
-            added[i * M + j] = each * (left / largest) / largest
+            added[i * M + j] = each / largest / largest
     step, squared = pointer(added, M * M), pointer(added, M * M + M * M * _Q)
     state = pointer(squared, M * M * _Q)
     moved = pointer(state, M * _Q)
@@ -95,11 +128,15 @@ def _search(curvature, error, noise, spread, left, steps, room):
             excess[q] = 0.0
             for i in range(M):
                 state[i * _Q + q] = 1.0 if i == d else error[i]
-                kept = 1.0 if i == d else 1 - rates[q] * (curvature[i] / largest)
+                away = 0.0 if i == d else rates[q] * (curvature[i] / largest)
+                kept = 1 - away
+                share = rates[q] * rates[q]
+                if i < d:
+                    share *= step_variance(away, n, batch_size, epochs, sampling)
                 for j in range(M):
-                    step[(i * M + j) * _Q + q] = rates[q] * rates[q] * added[i * M + j]
+                    step[(i * M + j) * _Q + q] = share * added[i * M + j]
                 step[(i * M + i) * _Q + q] += kept * kept
-        power = steps
+        power = epochs * ((n + batch_size - 1) // batch_size)
         while True:
             if power & 1:
                 _product(step, state, M, one, moved)

@@ -244,7 +244,7 @@ def auto_lr(local: Local | None, size: Size, method: Method, n: int, epochs: int
     stable = stable_lr(size, method.batch_size, curvature, method.l2)
     rate = 0.5 * stable
     if local is not None and method.average_from is None:
-        rate = min(best_constant(local, n, method.batch_size, epochs), 1.8 * stable)
+        rate = min(best_constant(local, n, method.batch_size, epochs, method.sampling), 1.8 * stable)
     return rate * (1 - method.momentum)
 
 

@@ -10,20 +10,13 @@ trace / (K - 1), the mean eigenvalue of its first factor.
 
 from __future__ import annotations
 
-import math
-from typing import Any
-
 import numpy as np
 
-from numbasgd.sgd.losses import LOSSES
 from numbasgd.sgd.quadratic import Local, grouped
 from numbasgd.sgd.rates import MOST_COLUMNS, is_moderate, row_sample
 
-_STEPS = 100  # towards the optimum of a loss that is not squared, unless they take too long:
-_WORK = 1 << 30  # multiply-adds
 _OUTPUT_GROUPS = 4  # into so many groups the output directions are cut, and columns then into
 _GROUPS = 6
-_RIDGE = 1e-3  # of the largest curvature; separable classes do not run away
 
 
 def local_model(
@@ -31,55 +24,45 @@ def local_model(
     y: np.ndarray,
     sample_weight: np.ndarray,
     w: np.ndarray,
-    b: Any,
+    b: np.ndarray,
     loss: str,
     intercept: bool,
     l2: float,
-) -> tuple[Local | None, float]:
+    optimum: tuple[np.ndarray, np.ndarray] | None = None,
+) -> Local | None:
     """As ``rates.local_model``, for y (n, K) or classes 0 to K - 1, w (d, K) and b (K,).
 
-    And the share of its bound that the mean second derivative has, half-way from the start to the optimum (on
-    a scale of factors): slopes of the softmax loss are bounded, so a step that is too long at first is no harm.
+    optimum : (w, b) near it, of a loss that is not squared.
     """
     picked = row_sample(len(X))
-    rows, y, start = X[picked].astype(np.float64), y[picked].astype(np.float64), w.astype(np.float64)
+    rows, y = X[picked].astype(np.float64), y[picked].astype(np.float64)
+    start = _stacked(w, b, intercept)
     if intercept:
-        rows, start = np.column_stack([rows, np.ones(len(rows))]), np.vstack([start, b])
+        rows = np.column_stack([rows, np.ones(len(rows))])
     s, d = rows.shape
     if not 0 < d <= MOST_COLUMNS or not all(map(is_moderate, (rows, y, start))):
-        return None, 1.0
+        return None
     shares = (sample_weight[picked].astype(np.float64) if sample_weight.size else np.ones(s))[:, None]
-    at = rows @ start + (0.0 if intercept else b)
-    is_squared = loss == "squared"
-    # The bound of the second derivative takes part in every step: it never overshoots (Boehning, 1992).
-    values, vectors = np.linalg.eigh((rows * shares).T @ rows / s)
-    values = np.maximum(values, 0) * LOSSES[loss].curvature
-    ridge = (1e-9 if is_squared else _RIDGE) * values[-1]
-    inverse = 1 / np.maximum(values + l2 + ridge, 1e-300)
-    at_start, optimum, ahead, at_optimum = at, start, start, at
-    n_steps = 1 if is_squared else max(10, min(_STEPS, _WORK // (2 * rows.size * start.shape[1])))
-    for t in range(n_steps):  # accelerated (Nesterov, 1983)
-        slope = shares * _derivatives(at, y, loss)[0]
-        toward = vectors.T @ (rows.T @ slope / s + l2 * ahead)
-        before, at_before = optimum, at_optimum
-        optimum = ahead - vectors @ (inverse[:, None] * toward)
-        move = optimum - before
-        at_optimum = at_before + rows @ move
-        share = t / (t + 3)
-        ahead, at = optimum + share * move, at_optimum + share * (at_optimum - at_before)
-        if np.sum(move * move) <= 1e-8 * np.sum(optimum * optimum):
-            break
-    at = at_optimum
+    offset = 0.0 if intercept else b
+    if optimum is None:  # one step of Newton's method is all it takes
+        values, vectors = np.linalg.eigh((rows * shares).T @ rows / s)
+        inverse = 1 / np.maximum(np.maximum(values, 0) + l2 + 1e-9 * values[-1], 1e-300)
+        toward = rows.T @ (shares * (rows @ start + offset - y)) / s + l2 * start
+        best = start - vectors @ (inverse[:, None] * (vectors.T @ toward))
+    else:
+        best = _stacked(*optimum, intercept)
+        offset = 0.0 if intercept else optimum[1]
+    at = rows @ best + offset
     slope, weight = _derivatives(at, y, loss)
     slope = shares * slope
     weight = shares[:, 0] * weight
-    if not is_squared:
+    if optimum is not None:
         values, vectors = np.linalg.eigh((rows * weight[:, None]).T @ rows / s)
     values = np.maximum(values, 0) + l2
     turned = rows @ vectors
     squares = turned * turned
     moments = (squares * (weight * weight)[:, None]).T @ squares / s
-    away, pull = vectors.T @ (start - optimum), l2 * (vectors.T @ optimum)
+    away, pull = vectors.T @ (start - best), l2 * (vectors.T @ best)
     shares_of, turn = [1.0], [np.eye(start.shape[1])]
     if loss == "softmax":
         shares_of, turn = _directions(_softmax(at), shares)
@@ -96,17 +79,13 @@ def local_model(
                 spread=share**2 * (moments - np.diag(np.square(values - l2))),
             )
         )
-    local = parts[0] if len(parts) == 1 else _side_by_side([grouped(part, _GROUPS) for part in parts])
-    if loss != "softmax":
-        return local, 1.0
-    whole = _largest_eigenvalue(rows * np.sqrt(shares))
-    seen = [_largest_eigenvalue(rows * np.sqrt(shares[:, 0] * _steepest(z))[:, None]) for z in (at_start, at)]
-    return local, min(1.0, math.sqrt(seen[0] * seen[1]) / max(LOSSES[loss].curvature * whole, 1e-300))
+    return parts[0] if len(parts) == 1 else _side_by_side([grouped(part, _GROUPS) for part in parts])
 
 
-def _largest_eigenvalue(rows: np.ndarray) -> float:
-    """Of the mean of x x^T over the rows (s, d)."""
-    return float(np.linalg.eigvalsh(rows.T @ rows / len(rows))[-1])
+def _stacked(w: np.ndarray, b: np.ndarray, intercept: bool) -> np.ndarray:
+    """Weights with the intercepts, if any are trained, as a last row, in float64."""
+    w = w.astype(np.float64)
+    return np.vstack([w, b]) if intercept else w
 
 
 def _directions(p: np.ndarray, shares: np.ndarray) -> tuple[list[float], list[np.ndarray]]:
@@ -132,12 +111,6 @@ def _side_by_side(parts: list[Local]) -> Local:
 def _softmax(z: np.ndarray) -> np.ndarray:
     p = np.exp(z - z.max(axis=1, keepdims=True))
     return p / p.sum(axis=1, keepdims=True)
-
-
-def _steepest(z: np.ndarray) -> np.ndarray:
-    """A bound of the largest eigenvalue of diag(p) - p p^T, row by row: Gershgorin's discs, and max p."""
-    p = _softmax(z)
-    return np.minimum((2 * p * (1 - p)).max(axis=1), p.max(axis=1))
 
 
 def _derivatives(z: np.ndarray, y: np.ndarray, loss: str) -> tuple[np.ndarray, np.ndarray]:

@@ -283,6 +283,24 @@ class Run:
         self.limit = math.inf
         self.book = Book(0, 0.0, math.inf, self.result.copy(), 0, 0, 0, False)
 
+    def begin_anew(self, row: np.ndarray) -> None:
+        """As if no step had been made."""
+        self.state[:] = 0
+        self.count[:] = 0
+        self.drawn[:] = -1, 0, 0
+        self.place(row)
+
+    def use(self, method: Method) -> None:
+        """Make steps by another method from now on, of what is compiled for this one."""
+        self.method = method
+        vars(self).pop("_arguments", None)
+
+    def go_to(self, samples: int) -> None:
+        """Make steps up to so many samples, and look at nothing on the way."""
+        per_call = max(self.method.batch_size, _FIRST // (self.layout.breadth + 8))
+        while self.samples < samples:
+            self._call(self._step_end(min(samples, self.samples + per_call)))
+
     def start(self) -> None:
         """Evaluate for the first time."""
         moment = self._evaluate(self.samples)

@@ -14,7 +14,7 @@ from numbasgd import check
 from numbasgd.errors import DivergenceError
 from numbasgd.sgd import arguments, problem, rates
 from numbasgd.sgd.arguments import Default, overflows, require_finite
-from numbasgd.sgd.auto import auto
+from numbasgd.sgd.auto import auto_rate
 from numbasgd.sgd.checkpoint import Checkpoint
 from numbasgd.sgd.fit import Fit
 from numbasgd.sgd.losses import LOSSES
@@ -80,7 +80,8 @@ def train(
     lr : float, sequence of float, callable or "auto"
         Learning rate: one for all epochs, one for each, a function of the epoch (from 0 on), or the constant
         rate that curvature and noise of the data make the best for this batch size and so many epochs
-        (``numbasgd.sgd.quadratic.best_constant``, with its sources).
+        (``numbasgd.sgd.quadratic.best_constant``, with its sources); for a loss that is not squared, short
+        runs on a sample of the rows correct it (``numbasgd.sgd.pilot``).
     epochs : int
         Passes over the data.
     loss : {"squared", "huber", "logistic", "hinge", "softmax"}
@@ -212,6 +213,7 @@ def train(
         require_finite(*whole, *scale.spread)
         w, b = scale.into(w, b)
     Z = X if scale is None else scale.apply(X)
+    fitted = Problem(rows_of(Z), problem.targets_for_kernel(y), s, loss, outputs, threads)
 
     curvature = LOSSES[loss].curvature
     squares = None  # of the columns, if they are known
@@ -224,7 +226,7 @@ def train(
     if given is None and state is not None:
         given = state.lrs
     elif given is None:
-        rate, _, squares = auto(Z, y, s, w, b, loss, method, epochs)
+        rate, squares = auto_rate(fitted, Z, y, w, b, method, epochs)
         if not math.isfinite(rate):
             require_finite(*whole, math.nan)
             raise ValueError(overflows(X, y, w))
@@ -237,7 +239,6 @@ def train(
         Xv, yv, sv = held_out
         Zv = Xv if scale is None else scale.apply(Xv)
         held = Problem(rows_of(Zv), problem.targets_for_kernel(yv), sv, loss, outputs, threads)
-    fitted = Problem(rows_of(Z), problem.targets_for_kernel(y), s, loss, outputs, threads)
     run = Run(fitted, method, scale, safe_lr, held)
     settings = {
         "batch_size": method.batch_size,

@@ -1,0 +1,130 @@
+"""Tests of the learning rate that ``lr="auto"`` finds, and of what it is found with."""
+
+import math
+
+import numpy as np
+import pytest
+
+from numbasgd import train
+from numbasgd.errors import DivergenceError
+from numbasgd.sgd.pilot import least
+from numbasgd.sgd.quadratic import step_variance
+from numbasgd.sgd.sampling import SAMPLINGS
+
+slow = pytest.mark.slow
+
+
+def gaussian(n, d, rng):
+    return rng.standard_normal((n, d)), rng.standard_normal(d)
+
+
+def regression(noise, n, rng):
+    X, w = gaussian(n, 5, rng)
+    return "squared", X, X @ w + noise * rng.standard_normal(n)
+
+
+def outliers(n, rng):
+    X, w = gaussian(n, 5, rng)
+    return "huber", X, X @ w + rng.standard_t(2, n)
+
+
+def classes(width, n, rng, loss="logistic"):
+    """Classes as a logistic model has them; the wider, the better they can be told apart."""
+    X, w = gaussian(n, 5, rng)
+    return loss, X, rng.random(n) < 1 / (1 + np.exp(-width * (X @ w)))
+
+
+def blobs(distance, n, rng):
+    y = rng.integers(0, 4, n)
+    return "softmax", distance * rng.standard_normal((4, 6))[y] + rng.standard_normal((n, 6)), y
+
+
+PROBLEMS = {
+    "little noise": lambda rng: regression(0.1, 1500, rng),
+    "much noise": lambda rng: regression(10.0, 1500, rng),
+    "outliers": lambda rng: outliers(1500, rng),
+    "classes": lambda rng: classes(1.0, 1500, rng),
+    "classes hard to tell apart": lambda rng: classes(0.2, 1500, rng),
+    "classes easy to tell apart": lambda rng: classes(20.0, 1500, rng),
+    "hinge": lambda rng: classes(1.0, 1500, rng, loss="hinge"),
+    "more rows than a sample": lambda rng: classes(1.0, 9000, rng),
+    "four classes": lambda rng: blobs(1.0, 1500, rng),
+    "four classes hard to tell apart": lambda rng: blobs(0.2, 1500, rng),
+    "four classes of more rows": lambda rng: blobs(0.7, 9000, rng),
+}
+
+QUICK = {("much noise", 10), ("classes easy to tell apart", 100), ("four classes", 1000)}
+CASES = [
+    pytest.param(name, batch_size, marks=() if (name, batch_size) in QUICK else slow)
+    for name in PROBLEMS
+    for batch_size in (1, 10, 100, 1000)
+]
+
+
+def least_loss(loss, X, y):
+    """The loss at the optimum, by gradient descent with momentum."""
+    options = {"batch_size": len(X), "momentum": 0.95, "nesterov": loss != "hinge", "eval_every": None}
+    if loss == "hinge":
+        options = {"batch_size": 10, "average": 100, "eval_every": None, "seed": 0}
+    rates = [0.1, 0.03, 0.01] if loss == "hinge" else [0.1 if loss in ("squared", "huber") else 1.0]
+    return min(train(X, y, loss=loss, lr=lr, epochs=1000, **options).loss[-1] for lr in rates)
+
+
+@pytest.mark.filterwarnings("ignore:column")  # some rates of the grid are too large
+@pytest.mark.parametrize(("name", "batch_size"), CASES)
+def test_auto_is_near_the_best_of_a_grid(name, batch_size, rng):
+    loss, X, y = PROBLEMS[name](rng)
+    bottom = least_loss(loss, X, y)
+
+    def excess(lr):
+        try:
+            options = {"loss": loss, "batch_size": batch_size, "epochs": 5, "eval_every": None, "lr": lr}
+            return np.mean([train(X, y, seed=seed, **options).loss[-1] for seed in range(5)]) - bottom
+        except DivergenceError:
+            return math.inf
+
+    auto = train(X, y, loss=loss, batch_size=batch_size, epochs=5, seed=0).settings["lr"]
+    assert excess(auto) <= 1.5 * min(excess(auto * 1.5**e) for e in range(-8, 9))
+
+
+@pytest.mark.parametrize("sampling", ["reshuffle", "once", "replacement"])
+@pytest.mark.parametrize(("n", "batch_size", "moved"), [(10, 4, 0.3), (12, 3, 0.05), (10, 3, 1.7), (6, 6, 0.5)])
+def test_variance_of_steps_against_drawn_orders(sampling, n, batch_size, moved, rng):
+    epochs = 2
+    x = rng.standard_normal(n)
+    x -= x.mean()
+    ends = np.zeros(20_000)
+    order = rng.permuted(np.tile(np.arange(n), (len(ends), 1)), axis=1)
+    for _ in range(epochs):
+        if sampling == "reshuffle":
+            order = rng.permuted(order, axis=1)
+        for start in range(0, n, batch_size):
+            rows = order[:, start : start + batch_size]
+            if sampling == "replacement":
+                rows = rng.integers(0, n, (len(ends), batch_size))
+            ends = (1 - moved) * ends + x[rows].mean(axis=1)
+    steps = epochs * -(-n // batch_size)
+    squares = sum((1 - moved) ** (2 * t) for t in range(steps))
+    expected = step_variance(moved, n, batch_size, epochs, SAMPLINGS[sampling]) * squares * x.var()
+    # Its mean is that over all epochs, so a short last minibatch with replacement is not told apart.
+    np.testing.assert_allclose(expected, ends.var(), rtol=0.05, atol=1e-12)
+
+
+@pytest.mark.parametrize("best", [1e-3, 0.7, 1.0, 30.0])
+def test_search_finds_the_least_loss(best):
+    seen = []
+
+    def loss(rate):
+        seen.append(rate)
+        return math.inf if rate > 4 * best else math.log2(rate / best) ** 2
+
+    found = least(loss, 1.0)
+    if abs(math.log2(best)) < 8:
+        assert found == pytest.approx(best)
+    else:
+        assert found == pytest.approx(2.0**-9)  # as far as it goes
+    assert len(seen) == len(set(seen))
+
+
+def test_search_stays_where_nothing_is_finite():
+    assert least(lambda rate: math.inf, 0.5) == 0.5

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from numbasgd.jit import uncollected
 from numbasgd.sgd import rates, rates_outputs
 from numbasgd.sgd.least_squares import look_at
 from numbasgd.sgd.losses import LOSSES
@@ -31,10 +32,11 @@ def auto_rate(
     if not is_many:
         y1, w1, b1 = (y, w, b) if y.ndim == 1 else (y[:, 0], w[:, 0], float(b[0]))
         if loss == "squared" and n <= rates.SAMPLE:
-            look = look_at(X, y1, problem.s, w1, b1, method.intercept, method.l2)
-            if look is not None:
-                size = rates.Size(look.beta, look.mean, look.curvature)
-                return rates.auto_lr(look.local, size, method, n, epochs, curvature), look.squares
+            with uncollected:  # what is called may have to be compiled
+                look = look_at(X, y1, problem.s, w1, b1, method.intercept, method.l2)
+                if look is not None:
+                    size = rates.Size(look.beta, look.mean, look.curvature)
+                    return rates.auto_lr(look.local, size, method, n, epochs, curvature), look.squares
     sample = rates.Sample(X, method.intercept, problem.s)
     if not all(map(math.isfinite, sample.size)):
         return math.nan, None

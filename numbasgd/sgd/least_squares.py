@@ -22,7 +22,7 @@ LARGEST = 1e120  # squares reach this are too large for products of four
 RIDGE = 1e-3, 1e-9  # shares of the largest curvature: for any loss, for the half-squared one
 MOST_COLUMNS = 24  # the intercept included; beyond them NumPy's products and eigenvectors are faster
 _BLOCK = 256  # rows that are held at once
-_Q = 32  # rows that fill whole registers, enough of them to hide how long a sum takes
+_Q = 16  # rows that fill whole registers, enough of them to hide how long a sum takes
 _LANES = lanes_for(_Q, 8)
 _COUNT = _Q // _LANES
 
@@ -43,8 +43,8 @@ class Look(NamedTuple):
 
 
 # Where things lie in ``room``, for m columns and the residual, M = m + 1: first the answers, which are sizes
-# (the largest |x|^2, weight |x|^2 and r^2, and the largest eigenvalue), M diagonal entries of the first sums (the
-# last of them where the start is passed, in order), and curvature, error, noise (m,) and spread (m, m) of
+# (the largest |x|^2, weight |x|^2 and r^2, and the largest eigenvalue), the diagonal (M,) of the first sums (in
+# whose place the weights to start from are passed), and curvature, error, noise (m,) and spread (m, m) of
 # ``Local``; then T (M, M), the map of the columns to x or v . x and r, A (M, M), the sums, and rows of a block.
 _SIZES = 4
 

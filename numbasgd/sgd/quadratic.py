@@ -54,7 +54,7 @@ def best_constant(local: Local, n: int, batch_size: int, epochs: int, sampling: 
     return _search(curvature, error, noise, spread, n, batch_size, epochs, SAMPLINGS[sampling], room)
 
 
-@jit
+@jit(forceinline=True)
 def _product(A, B, M, columns, out):
     """out := A @ B for A (M, M) and B (M, columns) of Q numbers each, a product for each of the rates."""
     for i in range(M):
@@ -66,7 +66,7 @@ def _product(A, B, M, columns, out):
             store(out, (i * columns + j) * _Q, acc)
 
 
-@jit
+@jit(forceinline=True)
 def step_variance(moved, n, batch_size, epochs, sampling):
     """The variance of a step's mean gradient, per variance of one row's, that acts along an eigenvector.
 

@@ -17,7 +17,7 @@ from numbasgd.sgd import bigstep, outputs, parts
 from numbasgd.sgd.cpu import advance_kernel, kernels, padded, work_for
 from numbasgd.sgd.layout import Layout
 from numbasgd.sgd.rows import Rows, lined
-from numbasgd.sgd.sampling import SAMPLINGS, WINDOW
+from numbasgd.sgd.sampling import SAMPLINGS, WINDOW, scatter_for
 from numbasgd.sgd.scale import Scale
 from numbasgd.sgd.update import Step
 
@@ -262,7 +262,7 @@ class Run:
     def compile(self) -> None:
         """Compile, or load compiled code, outside the clock."""
         problem = self.problem
-        compiled = self.kernel, problem.kernels.sum_loss, self.window.dtype, problem.is_quick
+        compiled = self.kernel, problem.kernels.sum_loss, self.window.dtype, problem.is_quick, self.n > WINDOW
         if problem.is_quick and compiled in _entries and self.kernel is not None:
             self.entry_seconds = _entries[compiled]
             return
@@ -329,9 +329,10 @@ class Run:
         """What the kernel is told before and behind the sample number at which to end."""
         problem, method, rows = self.problem, self.method, self.problem.rows
         T = problem.y.dtype.type
+        scatter = scatter_for(self.window.dtype, self.n) if self.window.size else 0
         return (
             rows.memory, rows.d, rows.base, rows.si, rows.sj, problem.y, problem.s, self.window, self.drawn,
-            SAMPLINGS[method.sampling], method.seed,
+            SAMPLINGS[method.sampling], method.seed, scatter,
         ), (
             self.ahead, method.batch_size, method.lrs, T(method.momentum), T(method.l2), T(method.l1),
             method.intercept, method.average_from or 0, self.state, self.layout.size, self.count, self.work,

@@ -113,11 +113,11 @@ def make_scatter(dtype: str) -> Any:
 
         place, count : where it lies, and its length.
 
-        A number is split into a low part of half the bits and a high part; in turn, a hash of one part is added
-        to the other: an alternating Feistel network (Luby and Rackoff, SIAM J. Computing 17, 1988) of six rounds
-        on the smallest rectangle of such parts that holds n numbers.  Who lands at n or beyond goes on until it
-        is below (cycle walking: Black and Rogaway, CT-RSA 2002), about one in sqrt(n).  The first pass has no
-        branch and fills vector registers.
+        A number is split into a low part of half the bits and a high part; in turn, a hash of one part is
+        added to the other: an alternating Feistel network (Luby and Rackoff, SIAM J. Computing 17, 1988) of
+        six rounds on the smallest rectangle of such parts that holds n numbers.  Who lands at n or beyond goes
+        on until it is below (cycle walking: Black and Rogaway, CT-RSA 2002), about one in sqrt(n).  The first
+        pass has no branch and fills vector registers.
         """
         order = pointer_to(place, zero)
         bits = 1

@@ -94,8 +94,9 @@ class DataMark(Mapping[str, dict[str, Any]]):
     somebody asks, which for most fits nobody does.
     """
 
-    def __init__(self, **arrays: np.ndarray) -> None:
-        self._known: dict[str, dict[str, Any]] = {}
+    def __init__(self, known: dict[str, dict[str, Any]], **arrays: np.ndarray) -> None:
+        """``known`` : what was found before, for no arrays."""
+        self._known = known
         self._copies = {name: (a.shape, a.dtype, _evenly(a)) for name, a in arrays.items()}
         if sum(len(part) for *_, parts in self._copies.values() for part in parts) > _KEPT:
             self._resolved()
@@ -121,12 +122,12 @@ class DataMark(Mapping[str, dict[str, Any]]):
         return len(self._resolved())
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return dict, (self._resolved(),)
+        return DataMark, (self._resolved(),)
 
 
 def data_mark(X: np.ndarray, y: np.ndarray, s: np.ndarray) -> DataMark:
     """The mark of rows, targets and sample weights, these of length 0 if there are none."""
-    return DataMark(X=X, y=y, sample_weight=s) if s.size else DataMark(X=X, y=y)
+    return DataMark({}, X=X, y=y, sample_weight=s) if s.size else DataMark({}, X=X, y=y)
 
 
 def _evenly(a: np.ndarray) -> tuple[bytes, bytes]:

@@ -92,7 +92,8 @@ def _moments(columns, n, has_squares, room, l2):
             for i in range(M):
                 size = fma(last, last, size)
                 last = none
-                for k in range(M):
+                of_one = not has_squares and i < m  # T is one there
+                for k in range(i if of_one else 0, i + 1 if of_one else M):
                     x = load_all(c, k * S + at + t, _LANES, _COUNT)
                     last = fma(fill(T[i * M + k], _LANES), x, last)
                 store(turned, i * _BLOCK + t, mul(last, last) if has_squares else last)

@@ -247,6 +247,7 @@ class Run:
         is_far = row_bytes * rows.n > _CACHED and not rows.is_gathered
         self.ahead = max(4, min(32, 16384 // row_bytes)) if is_far else 0
         self.big = bigstep.BigSteps(self) if is_big else None
+        self._told: tuple[tuple[Any, ...], tuple[Any, ...]] | None = None
         self.compile_seconds = 0.0
         self.entry_seconds = 0.0
         self.history: list[Moment] = []
@@ -293,7 +294,7 @@ class Run:
     def use(self, method: Method) -> None:
         """Make steps by another method from now on, of what is compiled for this one."""
         self.method = method
-        vars(self).pop("_arguments", None)
+        self._told = None
 
     def go_to(self, samples: int) -> None:
         """Make steps up to so many samples, and look at nothing on the way."""
@@ -324,7 +325,6 @@ class Run:
             for loss, objective, validation, samples, seconds in history.tolist()
         ]
 
-    @functools.cached_property
     def _arguments(self) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         """What the kernel is told before and behind the sample number at which to end."""
         problem, method, rows = self.problem, self.method, self.problem.rows
@@ -343,7 +343,9 @@ class Run:
         if self.big is not None:
             self.big.advance(end)
             return
-        before, behind = self._arguments
+        if self._told is None:
+            self._told = self._arguments()
+        before, behind = self._told
         self.kernel(*before, end, *behind)
 
     def _time_entry(self) -> float:

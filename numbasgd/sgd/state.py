@@ -12,6 +12,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numbasgd.sgd.run import Run
 
+_bytes = functools.cache(lambda count: np.dtype((np.void, count)))
 name_of = functools.cache(str)  # of a dtype, which NumPy puts together anew each time
 _SAMPLED = 1000  # rows, and columns, that are hashed
 _KEPT = 1 << 16  # bytes of them that a fit may hold on to
@@ -134,7 +135,7 @@ def _evenly(a: np.ndarray) -> tuple[bytes, bytes]:
     """Evenly spaced entries of an array, and of its last row."""
     even = tuple(slice(None, None, -(-size // _SAMPLED) or 1) for size in a.shape)
     if a.ndim == 2 and 0 < a.shape[1] <= _SAMPLED and a.flags.c_contiguous:  # whole rows, each copied at once
-        rows = a.view(np.dtype((np.void, a.itemsize * a.shape[1])))[:, 0]
+        rows = a.view(_bytes(a.itemsize * a.shape[1]))[:, 0]
         return rows[even[0]].tobytes(), rows[-1:].tobytes()
     return a[even].tobytes(), a[-1:, *even[1:]].tobytes()
 

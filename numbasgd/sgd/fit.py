@@ -98,6 +98,14 @@ class Fit:
             if type(given := fields[name]) is not MappingProxyType:
                 fields[name] = MappingProxyType(dict(given))
 
+    @classmethod
+    def of_run(cls, **fields: Any) -> Fit:
+        """The Fit of these fields, which are all but the versions; a frozen class sets them one by one."""
+        fit = object.__new__(cls)
+        vars(fit).update(fields, versions=versions())
+        fit.__post_init__()
+        return fit
+
     def __reduce__(self) -> tuple[Any, ...]:
         # A copy is made anew, and so is as read-only as this one; a view of a dict cannot be pickled.
         return _made, (type(self), {n: dict(v) if isinstance(v, Mapping) else v for n, v in vars(self).items()})

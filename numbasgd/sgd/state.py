@@ -12,10 +12,9 @@ import numpy as np
 if TYPE_CHECKING:
     from numbasgd.sgd.run import Run
 
-_bytes = functools.cache(lambda count: np.dtype((np.void, count)))
 name_of = functools.cache(str)  # of a dtype, which NumPy puts together anew each time
 _SAMPLED = 1000  # rows, and columns, that are hashed
-_KEPT = 1 << 16  # bytes of them that a fit may hold on to
+_KEPT = 1 << 16  # bytes of data that a fit may hold on to
 _NO_HISTORY = np.empty((0, 5))
 _NO_SCALE = np.empty((2, 0))
 
@@ -91,26 +90,25 @@ def restore(run: Run, state: State) -> None:
 class DataMark(Mapping[str, dict[str, Any]]):
     """What tells data from other data: shape, dtype and a hash of up to 1000 evenly spaced rows and columns.
 
-    The rows are copied at once, since the caller may change them later; of few bytes the hash is taken when
-    somebody asks, which for most fits nobody does.
+    Small arrays are copied, since the caller may change them later, and hashed when somebody asks, which for
+    most fits nobody does.
     """
 
     def __init__(self, known: dict[str, dict[str, Any]], **arrays: np.ndarray) -> None:
         """``known`` : what was found before, for no arrays."""
         self._known = known
-        self._copies = {name: (a.shape, a.dtype, _evenly(a)) for name, a in arrays.items()}
-        if sum(len(part) for *_, parts in self._copies.values() for part in parts) > _KEPT:
+        self._arrays = arrays
+        if sum([a.nbytes for a in arrays.values()]) > _KEPT:
             self._resolved()
+        else:
+            self._arrays = {name: a.copy() for name, a in arrays.items()}
 
     def _resolved(self) -> dict[str, dict[str, Any]]:
-        copies = self._copies
-        if copies:
-            known = {}
-            for name, (shape, dtype, parts) in copies.items():
-                digest = hashlib.sha256(b"".join(parts)).hexdigest()
-                known[name] = {"shape": list(shape), "dtype": name_of(dtype), "sha256": digest}
-            self._known = known  # before the copies go, so that another thread always finds one of them
-            self._copies = {}
+        arrays = self._arrays
+        if arrays:
+            # Before the copies go, so that another thread always finds one or the other.
+            self._known = {name: _mark(a) for name, a in arrays.items()}
+            self._arrays = {}
         return self._known
 
     def __getitem__(self, name: str) -> dict[str, Any]:
@@ -131,13 +129,11 @@ def data_mark(X: np.ndarray, y: np.ndarray, s: np.ndarray) -> DataMark:
     return DataMark({}, X=X, y=y, sample_weight=s) if s.size else DataMark({}, X=X, y=y)
 
 
-def _evenly(a: np.ndarray) -> tuple[bytes, bytes]:
-    """Evenly spaced entries of an array, and of its last row."""
+def _mark(a: np.ndarray) -> dict[str, Any]:
     even = tuple(slice(None, None, -(-size // _SAMPLED) or 1) for size in a.shape)
-    if a.ndim == 2 and 0 < a.shape[1] <= _SAMPLED and a.flags.c_contiguous:  # whole rows, each copied at once
-        rows = a.view(_bytes(a.itemsize * a.shape[1]))[:, 0]
-        return rows[even[0]].tobytes(), rows[-1:].tobytes()
-    return a[even].tobytes(), a[-1:, *even[1:]].tobytes()
+    digest = hashlib.sha256(a[even].tobytes())
+    digest.update(a[-1:, *even[1:]].tobytes())
+    return {"shape": list(a.shape), "dtype": name_of(a.dtype), "sha256": digest.hexdigest()}
 
 
 def require_same_data(found: Mapping[str, Any], known: Mapping[str, Any], source: str) -> None:

@@ -338,7 +338,7 @@ def _fit(
     table = np.array(run.moments(limit), np.float64).T.copy()
     loss, objective, held_out, samples, seconds = table
     table.setflags(write=False)
-    return Fit(
+    return Fit.of_run(
         w=w,
         b=b,
         loss=loss,

@@ -103,12 +103,16 @@ def _moments(columns, n, has_squares, room, l2):
             for t in range(0, count, _Q):
                 x = load_all(turned, i * _BLOCK + t, _LANES, _COUNT)
                 store(weighted, t, mul(load_all(weight, t, _LANES, _COUNT), x))
-            for j in range(i + 1):
-                acc = none
+            for j in range(0, i + 1, 2):  # two at a time, so that one need not wait for the other
+                k = min(j + 1, i)
+                acc, other = none, none
                 for t in range(0, count, _Q):
                     x = load_all(weighted, t, _LANES, _COUNT)
                     acc = fma(x, load_all(turned, j * _BLOCK + t, _LANES, _COUNT), acc)
+                    other = fma(x, load_all(turned, k * _BLOCK + t, _LANES, _COUNT), other)
                 A[i * M + j] += dot(acc, one)
+                if k > j:
+                    A[i * M + k] += dot(other, one)
     for i in range(M):
         for j in range(i + 1):
             A[i * M + j] /= n

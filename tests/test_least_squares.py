@@ -72,7 +72,7 @@ def assert_agree(X, y, s, w, b, intercept, l2, n_steps):
 
 @settings(max_examples=60, deadline=None)
 @given(
-    n=st.integers(1, 300),
+    n=st.integers(0, 300),
     d=st.integers(1, MOST_COLUMNS - 1),
     dtype=st.sampled_from([np.float32, np.float64]),
     intercept=st.booleans(),
@@ -84,6 +84,7 @@ def assert_agree(X, y, s, w, b, intercept, l2, n_steps):
     seed=st.integers(0, 99),
 )
 def test_the_rate_is_that_of_numpy(n, d, dtype, intercept, is_weighted, is_moved, b, l2, epochs, seed):
+    n += 3 * (d + 1)  # where data can be fitted exactly, several rates get there, and rounding chooses
     given = problem(n, d, dtype, seed, is_weighted=is_weighted, is_moved=is_moved, b=b)
     assert_agree(*given, intercept, l2, epochs)
 

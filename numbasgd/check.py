@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import math
 import operator
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -92,7 +92,7 @@ def _as_float(value: Any, found: np.ndarray, name: str, ndim: int) -> np.ndarray
 
 def same_dtype(*arrays: np.ndarray) -> tuple[np.ndarray, ...]:
     """The arrays in the dtype that NumPy would compute with: float64 as soon as one of them is."""
-    if all(a.dtype == arrays[0].dtype for a in arrays):
+    if len({a.dtype for a in arrays}) == 1:
         return arrays
     return tuple(a.astype(np.float64, copy=False) for a in arrays)
 
@@ -172,6 +172,8 @@ def integer(value: Any, name: str, *, low: int, high: int | None = None, hint: s
 
     Kernels count in 64 bits, so that is where "or more" ends.
     """
+    if type(value) is int and low <= value <= (MOST if high is None else high):
+        return value
     expected = f"an integer of {low} or more" if high is None else f"an integer from {low} to {high}"
     try:
         if isinstance(value, bool | np.bool_):
@@ -188,6 +190,8 @@ def integer(value: Any, name: str, *, low: int, high: int | None = None, hint: s
 
 def real(value: Any, name: str, *, positive: bool = False, hint: str) -> float:
     """``value`` as a finite float, above zero where ``positive``."""
+    if type(value) is float and (0 if positive else -math.inf) < value < math.inf:
+        return value
     expected = "a finite number above 0" if positive else "a finite number"
     try:
         if isinstance(value, str | bytes | bool | np.bool_) or np.ndim(value) != 0:
@@ -220,11 +224,11 @@ def threads(value: Any) -> int:
     return number
 
 
-def choice(value: Any, name: str, choices: Iterable[str]) -> str:
+def choice(value: Any, name: str, choices: Collection[str]) -> str:
     """``value`` if it is one of ``choices``, else an error that suggests the nearest."""
-    choices = list(choices)
     if isinstance(value, str) and value in choices:
         return value
+    choices = list(choices)
     near = difflib.get_close_matches(str(value).lower(), choices, n=1, cutoff=0.5)
     hint = f" Did you mean {near[0]!r}?" if near else " Pass one of these names."
     listed = ", ".join(repr(c) for c in choices)

@@ -33,7 +33,10 @@ import llvmlite
 import numba
 from numba.core import config
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
+from numba.core.compiler import CompilerBase, DefaultPassBuilder
 from numba.core.compiler_lock import global_compiler_lock
+from numba.core.compiler_machinery import FunctionPass, register_pass
+from numba.core.typed_passes import NopythonTypeInference
 
 from numbasgd.errors import NumbaSGDError
 from numbasgd.paths import user_cache_dir
@@ -71,10 +74,37 @@ def jit(func: Callable[..., Any] | None = None, *, variant: str = "", **options:
         func.__qualname__ += f"_{variant}"
     if config.DISABLE_JIT:
         return _refusing(func)
+    if options.get("forceinline"):
+        options = {"pipeline_class": _PartCompiler, **options}
     dispatcher = numba.njit(**{**OPTIONS, **options})(func)
     if _folder() is not None:
         dispatcher._cache = _Cache(func)
     return dispatcher
+
+
+class _PartCompiler(CompilerBase):
+    """For a function that is inlined wherever it is called: LLVM optimizes it there, not once more before."""
+
+    def define_pipelines(self) -> list[Any]:
+        passes = DefaultPassBuilder.define_nopython_pipeline(self.state)
+        passes.add_pass_after(_LeaveAsItIs, NopythonTypeInference)
+        passes.finalize()
+        return [passes]
+
+
+@register_pass(mutates_CFG=False, analysis_only=True)
+class _LeaveAsItIs(FunctionPass):
+    _name = "numbasgd_leave_as_it_is"
+
+    def __init__(self) -> None:
+        FunctionPass.__init__(self)
+
+    def run_pass(self, state: Any) -> bool:
+        if state.library is None:
+            state.library = state.targetctx.codegen().create_library(state.func_id.func_qualname)
+            state.library.enable_object_caching()
+        state.library._optimize_final_module = lambda: None
+        return False
 
 
 def _refusing(func: Callable[..., Any]) -> Callable[..., Any]:

@@ -6,7 +6,7 @@ from child import run_python
 from conftest import says
 
 from numbasgd import epoch_order
-from numbasgd.sgd.sampling import SAMPLINGS, WINDOW, fill_order, scatter
+from numbasgd.sgd.sampling import SAMPLINGS, WINDOW, fill_order, make_scatter, scatter_for
 
 # above the window, where an order is computed and not shuffled: powers of two and neighbours, primes, squares
 LONG = [4097, 4099, 5000, 8191, 8192, 8193, 65535, 65536, 65537, 99_991, 100_489, 262_144, 299_993, 300_000]
@@ -24,7 +24,7 @@ def test_the_network_makes_a_permutation_of_any_length():
     for n in range(1, 700):
         order = np.empty(n, np.int32)
         for epoch in range(3):
-            scatter(order, n, 5, epoch, 0)
+            make_scatter("int32")(order.ctypes.data, n, n, 5, epoch, 0)
             assert np.array_equal(np.sort(order), np.arange(n)), n
 
 
@@ -35,7 +35,7 @@ def test_any_part_of_an_order_is_known_alone(n, sampling, dtype):
     whole = epoch_order(2**63 - 1, 7, n, sampling)
     for first, count in [(0, 1), (0, WINDOW), (1, 13), (n - WINDOW, WINDOW), (n - 1, 1), (n // 2, 100)]:
         part = np.empty(count, dtype)
-        fill_order(part, n, SAMPLINGS[sampling], 2**63 - 1, 7, first)
+        fill_order(part, n, SAMPLINGS[sampling], 2**63 - 1, 7, first, scatter_for(part.dtype, n))
         assert np.array_equal(part, whole[first : first + count])
 
 

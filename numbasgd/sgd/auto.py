@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from numbasgd.jit import uncollected
 from numbasgd.sgd import rates, rates_outputs
+from numbasgd.sgd.least_squares import look_at
 from numbasgd.sgd.losses import LOSSES
 from numbasgd.sgd.pilot import Pilot
 from numbasgd.sgd.quadratic import Local
@@ -16,9 +18,10 @@ from numbasgd.sgd.run import Method, Problem
 
 def auto_rate(
     problem: Problem, X: np.ndarray, y: np.ndarray, w: np.ndarray, b: Any, method: Method, epochs: int
-) -> float:
+) -> tuple[float, list[float] | None]:
     """The constant rate for so many epochs of ``method`` from w and b; NaN if the rows are not finite.
 
+    And the mean squares of the columns, where they were needed on the way.
     X, y : the rows and targets of ``problem``, as the user sees them.
 
     Short runs on a sample find the rate that is best for the sample.  How much longer runs over more rows
@@ -26,9 +29,17 @@ def auto_rate(
     """
     n, loss, is_many = len(X), problem.loss, problem.outputs > 1
     curvature = LOSSES[loss].curvature
+    if not is_many:
+        y1, w1, b1 = (y, w, b) if y.ndim == 1 else (y[:, 0], w[:, 0], float(b[0]))
+        if loss == "squared" and n <= rates.SAMPLE:
+            with uncollected:  # what is called may have to be compiled
+                look = look_at(X, y1, problem.s, w1, b1, method.intercept, method.l2)
+                if look is not None:
+                    size = rates.Size(look.beta, look.mean, look.curvature)
+                    return rates.auto_lr(look.local, size, method, n, epochs, curvature), look.squares
     sample = rates.Sample(X, method.intercept, problem.s)
     if not all(map(math.isfinite, sample.size)):
-        return math.nan
+        return math.nan, None
 
     def of_outputs(optimum: tuple[np.ndarray, np.ndarray] | None) -> Local | None:
         return rates_outputs.local_model(X, y, problem.s, w, b, loss, method.intercept, method.l2, optimum)
@@ -37,11 +48,10 @@ def auto_rate(
     if is_many:
         local = of_outputs(None) if loss == "squared" else None
     else:
-        y1, w1, b1 = (y, w, b) if y.ndim == 1 else (y[:, 0], w[:, 0], float(b[0]))
         local = rates.local_model(sample, y1, w1, b1, loss, method.l2)
     rate = rates.auto_lr(local, sample.size, method, n, epochs, curvature)
     if loss == "squared" or epochs == 0:
-        return rate
+        return rate, None
     pilot = Pilot(problem, X, y, method, epochs)
 
     def of_pilot() -> float:
@@ -50,9 +60,9 @@ def auto_rate(
     first = of_pilot()
     found, row = pilot.search(first, problem.layout.row(w, b))
     if pilot.is_whole:
-        return found
+        return found, None
     if is_many:
         end = problem.layout.take(row)
         local = of_outputs((end[:-1], end[-1]))
         rate, first = rates.auto_lr(local, sample.size, method, n, epochs, curvature), of_pilot()
-    return found * rate / first
+    return found * rate / first, None

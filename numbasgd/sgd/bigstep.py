@@ -15,7 +15,7 @@ import numpy as np
 from numbasgd.jit import jit
 from numbasgd.sgd import parts
 from numbasgd.sgd.rows import CHUNK
-from numbasgd.sgd.sampling import SAMPLINGS, WINDOW, fill_order
+from numbasgd.sgd.sampling import SAMPLINGS, WINDOW, fill_order, scatter_for
 from numbasgd.sgd.update import Step, make_average, make_update, make_update_intercept
 from numbasgd.simd import load, pointer, store
 
@@ -114,15 +114,16 @@ class BigSteps:
         epoch = run.samples // n
         g = np.zeros(run.layout.length)
         draw = (SAMPLINGS[method.sampling], method.seed, epoch)
+        scatter = scatter_for(window.dtype, n)
         if 0 < len(window) == n:
-            fill_order(window, n, *draw, 0)
+            fill_order(window, n, *draw, 0, scatter)
         for at in range(start, max(stop, start + 1), self._part):
             end = min(at + self._part, stop)
             if len(window) in (0, n):
                 self._add(window, at, end, state, g)
             else:
                 rows = window[: end - at]
-                fill_order(rows, n, *draw, at)
+                fill_order(rows, n, *draw, at, scatter)
                 self._add(rows, 0, end - at, state, g)
         self._finish(
             g, max(stop - start, 1), method.lrs[min(epoch, len(method.lrs) - 1)], T(method.momentum),

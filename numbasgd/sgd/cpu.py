@@ -58,6 +58,7 @@ def work_for(d: int, lanes: int, is_gathered: bool) -> int:
     return 2 * padded(d, lanes) + room_for(d, is_gathered)
 
 
+@functools.cache
 def kernels(
     loss: str, d: int, dtype: np.dtype, is_weighted: bool = False, is_gathered: bool = False
 ) -> SimpleNamespace:
@@ -71,6 +72,7 @@ def kernels(
     return _make_sums(loss, _name(dtype), lanes, registers(d, lanes), is_weighted, is_gathered)
 
 
+@functools.cache
 def advance_kernel(
     loss: str,
     d: int,
@@ -154,14 +156,15 @@ def make_advance(steps: Callable[..., Any], variant: str) -> Callable[..., Any]:
 
     @jit(variant=variant)
     def advance(
-        X, d, base, si, sj, y, s, window, drawn, sampling, seed, end, ahead, batch_size, lrs, mu, l2, l1,
-        with_b, average_from, state, size, count, work, wide, *outputs
+        X, d, base, si, sj, y, s, window, drawn, sampling, seed, scatter, end, ahead, batch_size, lrs, mu, l2,
+        l1, with_b, average_from, state, size, count, work, wide, *outputs
     ):  # fmt: skip
         """The steps up to sample number ``end``, counted over all epochs; no Python in between.
 
         window : the rows of some positions of an epoch in their order, drawn[1] <= position < drawn[2] of
         epoch drawn[0], drawn anew when others are needed; of length 0 when rows are taken as they lie, as
         for steps over all rows, which are the same in any order.
+        scatter : as in ``sampling.fill_order``.
         size : where the intercept begins in a row of the state.  outputs : nothing, or as in ``outputs.py``.
         lrs : learning rates of the epochs; the last one stays.  average_from : samples before averaging.
         ``end`` must fall between two steps.  There is one place that makes steps, so that stopping in between
@@ -185,7 +188,7 @@ def make_advance(steps: Callable[..., Any], variant: str) -> Callable[..., Any]:
                     drawn[0] = epoch
                     drawn[1] = start if window.shape[0] < n else 0
                     drawn[2] = min(n, drawn[1] + window.shape[0])
-                    fill_order(window[: drawn[2] - drawn[1]], n, sampling, seed, epoch, drawn[1])
+                    fill_order(window[: drawn[2] - drawn[1]], n, sampling, seed, epoch, drawn[1], scatter)
                 stop = min(stop, drawn[2])
                 offset = drawn[1]
             n_rows = drawn[2] - offset if window.shape[0] > 0 else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 from collections.abc import Mapping
@@ -18,17 +19,19 @@ from numbasgd.sgd import fitfile, labels
 from numbasgd.sgd.state import State
 
 
-def versions() -> dict[str, str]:
+@functools.cache
+def versions() -> Mapping[str, str]:
     """The versions that a result depends on."""
     from numbasgd import __version__
 
-    return {
+    found = {
         "numbasgd": __version__,
         "python": platform.python_version(),
         "numpy": np.__version__,
         "numba": numba.__version__,
         "llvmlite": llvmlite.__version__,
     }
+    return MappingProxyType(found)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -87,14 +90,21 @@ class Fit:
     _state: State | None = None  # what is needed to go on
 
     def __post_init__(self) -> None:
-        for a in self._state or ():
-            if isinstance(a, np.ndarray):
-                a.flags.writeable = False
-        for name, a in vars(self).items():
-            if isinstance(a, np.ndarray):
-                a.flags.writeable = False
-            elif isinstance(a, Mapping):
-                object.__setattr__(self, name, MappingProxyType(dict(a)))
+        fields = vars(self)
+        for a in (*fields.values(), *(self._state or ())):
+            if type(a) is np.ndarray:
+                a.setflags(write=False)
+        for name in ("settings", "versions"):
+            if type(given := fields[name]) is not MappingProxyType:
+                fields[name] = MappingProxyType(dict(given))
+
+    @classmethod
+    def of_run(cls, **fields: Any) -> Fit:
+        """The Fit of these fields, which are all but the versions; a frozen class sets them one by one."""
+        fit = object.__new__(cls)
+        vars(fit).update(fields, versions=versions())
+        fit.__post_init__()
+        return fit
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A copy is made anew, and so is as read-only as this one; a view of a dict cannot be pickled.

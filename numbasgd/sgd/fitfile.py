@@ -23,7 +23,7 @@ import numpy as np
 
 from numbasgd.errors import FitFileError
 from numbasgd.paths import part_of, write_whole
-from numbasgd.sgd.state import State
+from numbasgd.sgd.state import DataMark, State
 
 T = TypeVar("T")
 
@@ -136,6 +136,7 @@ def _fields(content: bytes) -> dict[str, Any]:
 
     fields = {key: value(entry) for key, entry in header["fit"].items()}
     state = State(**{key: value(entry) for key, entry in header["state"].items()})
+    state = state._replace(data=DataMark(dict(state.data)))
     if at != len(content):
         raise ValueError(f"{len(content) - at} bytes are left over")
     if fields["classes"] is not None:

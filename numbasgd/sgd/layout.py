@@ -35,14 +35,20 @@ class Layout(NamedTuple):
     def take(self, rows: np.ndarray) -> np.ndarray:
         """Weights and, behind them, intercepts without padding, of a row of the state or several; a copy."""
         before = rows.shape[:-1]
-        if self.is_many:
+        if self.outputs > 1:
             return rows.reshape(*before, self.d + 1, self.width)[..., : self.outputs].copy()
-        taken = np.append(rows[..., : self.d], rows[..., self.size : self.size + 1], axis=-1)
+        taken = np.empty((*before, self.d + 1), rows.dtype)
+        taken[..., :-1] = rows[..., : self.d]
+        taken[..., -1] = rows[..., self.size]
         return taken.reshape(*before, self.d + 1, 1) if self.outputs else taken
 
     def row(self, w: np.ndarray, b: Any) -> np.ndarray:
         """A row of the state for weights w (d,) and intercept b, or w (d, K) and b (K,)."""
         row = np.zeros(self.length, w.dtype)
+        if w.ndim == 1:
+            row[: self.d] = w
+            row[self.size] = b
+            return row
         self.put(row, np.concatenate([w, np.reshape(b, (1, *w.shape[1:]))]))
         return row
 

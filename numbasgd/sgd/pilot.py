@@ -70,9 +70,9 @@ class Pilot:
             losses = 0.0
             for seed in range(self._n_seeds):
                 run.begin_anew(start)
-                run.method = self.method._replace(lrs=np.array([rate], start.dtype), seed=seed)
+                run.use(self.method._replace(lrs=np.array([rate], start.dtype), seed=seed))
                 run.go_to(self.epochs * self.n)
-                losses += run.moment().objective
+                losses += run.moment(run.samples).objective
             ends[rate] = run.result.copy()
             return losses if math.isfinite(losses) else math.inf
 

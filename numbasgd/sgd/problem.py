@@ -84,7 +84,7 @@ def sample_weights(value: Any, n: int, dtype: np.dtype) -> np.ndarray:
 
 def is_one(lr: Any) -> bool:
     """Whether a learning rate is a number, the same for all epochs."""
-    return not callable(lr) and np.ndim(lr) == 0
+    return isinstance(lr, float | int) or (not callable(lr) and np.ndim(lr) == 0)
 
 
 def rates_of_epochs(lr: Any, epochs: int) -> np.ndarray | None:
@@ -109,6 +109,8 @@ def rates_of_epochs(lr: Any, epochs: int) -> np.ndarray | None:
 
 def lrs_in(lrs: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """The rates in the dtype of the data, where each must still be a finite number above 0."""
+    if len(lrs) == 1 and 1e-30 < lrs[0] < 1e30:
+        return lrs.astype(dtype)
     with np.errstate(over="ignore", under="ignore"):
         rounded = lrs.astype(dtype)
     if not (rounded.min() > 0 and rounded.max() < np.inf):

@@ -34,6 +34,8 @@ class Progress:
 
     def show(self, samples: int, moment: Moment | None) -> None:
         """Draw the line anew, not more often than the eye can follow; ``verbose``: a line per evaluation."""
+        if not (self._is_verbose or self._is_on):
+            return
         epoch = samples / self._n
         loss = None if moment is None else moment.loss
         if self._is_verbose and loss is not None:

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 
+from numbasgd.jit import jit
+from numbasgd.sgd.sampling import SAMPLINGS
+from numbasgd.simd import fma, lanes_for, load_all, pointer, store, zeros
+
 _GROUPS = 24  # eigenvectors are merged to at most so many
 _COARSE = np.linspace(-6, 0, 13)  # decades below twice the inverse of the largest curvature
 _FINE = np.linspace(-0.42, 0.42, 13)  # decades around the best of these
+_N_RATES = len(_COARSE)
+_Q = 16  # that many rates fill whole registers, the last ones for nothing
+_LANES = lanes_for(_Q, 8)
+_COUNT = _Q // _LANES
+_RESHUFFLE, _REPLACEMENT = SAMPLINGS["reshuffle"], SAMPLINGS["replacement"]
 
 
 class Local(NamedTuple):
@@ -36,61 +46,31 @@ def best_constant(local: Local, n: int, batch_size: int, epochs: int, sampling: 
     themselves.
     """
     local = grouped(local)
-    epochs = max(1, epochs)
-    d = len(local.curvature)
-    largest = max(float(local.curvature.max()), 1e-300)
-    curvature = np.append(local.curvature, 0.0) / largest
-    noise = np.zeros((d + 1, d + 1))
-    noise[:d, :d] = local.spread
-    noise[:d, d] = local.noise
-    start = np.append(local.error, 1.0)
-    with np.errstate(over="ignore", invalid="ignore"):
-        noise /= largest
-        noise /= largest
-
-        def best_of(decades: np.ndarray) -> float:
-            rates = 2 * 10.0**decades
-            sizes = step_variance(rates[:, None] * curvature, n, batch_size, epochs, sampling)
-            excess = _excess(rates, curvature, sizes, noise, start, epochs * -(-n // batch_size))
-            return float(decades[excess.argmin()])
-
-        best = best_of(_COARSE)
-        best = best_of(np.minimum(best + _FINE, 0.0))
-    return float(2 * 10.0**best) / largest
+    epochs = min(max(1, epochs), (1 << 62) // n)  # as many steps as can be counted
+    M = len(local.curvature) + 1
+    room = np.empty(_Q * (2 * M * M + 2 * M + 2) + M * M)
+    curvature, error, noise, spread = local
+    spread = np.ascontiguousarray(spread)
+    return _search(curvature, error, noise, spread, n, batch_size, epochs, SAMPLINGS[sampling], room)
 
 
-def _excess(
-    rates: np.ndarray,
-    curvature: np.ndarray,
-    sizes: np.ndarray,
-    noise: np.ndarray,
-    start: np.ndarray,
-    steps: int,
-) -> np.ndarray:
-    """Twice the expected loss above the minimum after so many steps, for each of the rates (q,).
-
-    A step is a linear map of the errors, a 1 behind them: ``noise`` (d + 1, d + 1) times the square of the
-    rate, and what is left of each error on the diagonal.  Its power comes from squaring it again and again,
-    for all rates at once.
-    """
-    step = (np.square(rates)[:, None] * sizes)[:, :, None] * noise
-    step.reshape(len(rates), -1)[:, :: len(start) + 1] += np.square(1 - rates[:, None] * curvature)
-    state = start[:, None]
-    while True:
-        if steps & 1:
-            state = step @ state
-        steps >>= 1
-        if steps == 0:
-            break
-        step = step @ step
-    excess = state[..., 0] @ curvature
-    return np.where(excess < np.inf, excess, np.inf)
+@jit(forceinline=True)
+def _product(A, B, M, columns, out):
+    """out := A @ B for A (M, M) and B (M, columns) of Q numbers each, a product for each of the rates."""
+    for i in range(M):
+        for j in range(columns):
+            acc = zeros(0.0, _LANES, _COUNT)
+            for k in range(M):
+                a = load_all(A, (i * M + k) * _Q, _LANES, _COUNT)
+                acc = fma(a, load_all(B, (k * columns + j) * _Q, _LANES, _COUNT), acc)
+            store(out, (i * columns + j) * _Q, acc)
 
 
-def step_variance(moved: np.ndarray, n: int, batch_size: int, epochs: int, sampling: str) -> np.ndarray:
+@jit(forceinline=True)
+def step_variance(moved, n, batch_size, epochs, sampling):
     """The variance of a step's mean gradient, per variance of one row's, that acts along an eigenvector.
 
-    moved : rate times curvature, of any shape: the share of the error that a step takes away.
+    moved : rate times curvature, the share of the error that a step takes away.  sampling : of ``SAMPLINGS``.
 
     With rows drawn with replacement it is 1 / b.  Rows that each come once an epoch have deviations that add
     up to nothing, so an epoch leaves less behind than its steps alone would: with q = 1 - moved, batches t of
@@ -99,22 +79,83 @@ def step_variance(moved: np.ndarray, n: int, batch_size: int, epochs: int, sampl
     c_t)^2 / n)``.  It is spread over the steps here.  The same order in all epochs adds the same remainder
     again and again: its amplitudes add up, not its variances.
     """
-    if sampling == "replacement":
-        return np.full_like(moved, 1 / batch_size)
-    count = -(-n // batch_size)
+    if sampling == _REPLACEMENT:
+        return 1 / batch_size
+    count = (n + batch_size - 1) // batch_size
     last = n - (count - 1) * batch_size
-    q = np.maximum(1 - moved, -1.0)
-    moved = np.maximum(1 - q, 1e-12)
+    moved = max(1 - max(1 - moved, -1.0), 1e-12)
     q = 1 - moved
-    kept = q**count
-    squares = np.where(q == -1, count, (1 - kept * kept) / ((1 - q * q) + (q == -1)))
+    kept = math.pow(q, count)
+    squares = count * 1.0
+    if q > -1:
+        squares = (1 - kept * kept) / (1 - q * q)
     total = (1 - kept) / moved
-    variance = (squares - 1) / batch_size + 1 / last - total * total / n
-    variance = np.maximum(variance, 0) * (n / max(n - 1, 1)) / squares
-    if sampling != "reshuffle":
-        last_kept = kept**epochs
+    variance = max((squares - 1) / batch_size + 1 / last - total * total / n, 0.0) / squares
+    variance *= n / max(n - 1, 1)
+    if sampling != _RESHUFFLE:
+        last_kept = math.pow(kept, epochs)
         variance *= (1 - last_kept) * (1 + kept) / ((1 - kept) * (1 + last_kept))
     return variance
+
+
+@jit
+def _search(curvature, error, noise, spread, n, batch_size, epochs, sampling, room):
+    """The rate whose expected loss is the least after so many epochs; arrays as in ``Local``.
+
+    A step is a linear map of the errors, a 1 behind them: what each adds to the others, times the square of the
+    rate, and on the diagonal what is left of it.  Its power comes from squaring it again and again, for all
+    rates at once.
+    """
+    d = curvature.shape[0]
+    M = d + 1
+    one = M - d  # no constant: that would compile the product twice
+    largest = 1e-300
+    for i in range(d):
+        largest = max(largest, curvature[i])
+    added = pointer(room, 0)
+    for i in range(M):
+        for j in range(M):
+            each = 0.0 if i == d else noise[i] if j == d else spread[i, j]
+            added[i * M + j] = each / largest / largest
+    step, squared = pointer(added, M * M), pointer(added, M * M + M * M * _Q)
+    state = pointer(squared, M * M * _Q)
+    moved = pointer(state, M * _Q)
+    rates, excess = pointer(moved, M * _Q), pointer(moved, (M + 1) * _Q)
+    decades, shifts = 0.0, pointer(_COARSE, 0)
+    for _ in range(2):
+        for q in range(_Q):
+            rates[q] = 2 * 10.0 ** min(decades + shifts[min(q, _N_RATES - 1)], 0.0)
+            excess[q] = 0.0
+            for i in range(M):
+                state[i * _Q + q] = 1.0 if i == d else error[i]
+                away = 0.0 if i == d else rates[q] * (curvature[i] / largest)
+                kept = 1 - away
+                share = rates[q] * rates[q]
+                if i < d:
+                    share *= step_variance(away, n, batch_size, epochs, sampling)
+                for j in range(M):
+                    step[(i * M + j) * _Q + q] = share * added[i * M + j]
+                step[(i * M + i) * _Q + q] += kept * kept
+        power = epochs * ((n + batch_size - 1) // batch_size)
+        while True:
+            if power & 1:
+                _product(step, state, M, one, moved)
+                state, moved = moved, state
+            power >>= 1
+            if power == 0:
+                break
+            _product(step, step, M, M, squared)
+            step, squared = squared, step
+        best = 0
+        for q in range(_N_RATES):
+            for i in range(d):
+                excess[q] += state[i * _Q + q] * curvature[i]
+            if not excess[q] < math.inf:
+                excess[q] = math.inf
+            if excess[q] < excess[best]:
+                best = q
+        decades, shifts = min(decades + shifts[best], 0.0), pointer(_FINE, 0)
+    return 2 * 10.0**decades / largest
 
 
 def grouped(local: Local, most: int = _GROUPS) -> Local:

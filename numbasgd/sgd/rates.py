@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from numbasgd.sgd.least_squares import LARGEST, RIDGE, TINY
 from numbasgd.sgd.losses import LOSSES
 from numbasgd.sgd.quadratic import Local, best_constant
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 SAMPLE = 2048  # rows that curvature and noise are estimated from
 MOST_COLUMNS = 512  # beyond so many, eigenvalues come from power iteration and the best rate from a bound
+_FEW = 32  # rows, or columns
 _BLOCK = 1 << 15  # entries whose squares are held at once
 
 
@@ -53,35 +54,35 @@ class Sample:
         n, d = X.shape
         self.intercept = intercept
         self.picked = row_sample(n)
-        rows = X[self.picked]
-        self.columns = np.ones((d + intercept, len(rows)))
-        self.columns[:d] = rows.T
+        rows = X if n <= SAMPLE else X[self.picked]
+        self.columns = columns = np.empty((d + intercept, len(rows)))
+        columns[:d] = rows.T
+        if intercept:
+            columns[d] = 1.0
         self.shares = sample_weight[self.picked].astype(np.float64) if sample_weight.size else None
+        self._eigen: tuple[np.ndarray, np.ndarray] | None = None
         with np.errstate(over="ignore", invalid="ignore"):
-            norms = _squared_norms(X)
-            if not math.isfinite(largest := norms.max()):
-                norms = np.einsum("ij,ij->i", X, X, dtype=np.float64)
-                largest = norms.max()
-            norms += intercept
-            beta = self.largest = float(largest) + intercept
+            norms = np.einsum("ij,ij->j", columns, columns) if n <= SAMPLE else _norms_of_all(X, intercept)
+            beta = self.largest = float(norms.max())
             if sample_weight.size:
                 norms *= sample_weight
                 beta = float(norms.max())
-            mean = float(norms.sum(dtype=np.float64)) / n
+            mean = float(np.add.reduce(norms, dtype=np.float64)) / n
             missed = 0.0
             if len(rows) < n:
                 missed = max(mean - float(norms[self.picked].mean(dtype=np.float64)), 0.0)
             self.size = Size(beta, mean, self._largest_eigenvalue() + missed)
 
-    @functools.cached_property
+    @property
     def eigen(self) -> tuple[np.ndarray, np.ndarray]:
         """Eigenvalues, and eigenvectors as columns, of the mean of x x^T."""
-        return np.linalg.eigh(self.hessian(self.shares))
+        if self._eigen is None:
+            self._eigen = np.linalg.eigh(self.hessian(self.shares))
+        return self._eigen
 
     def hessian(self, weight: np.ndarray | None) -> np.ndarray:
         """The mean of weight x x^T, (d, d)."""
-        columns = self.columns
-        return (columns if weight is None else columns * weight) @ columns.T / columns.shape[1]
+        return _mean_products(self.columns, weight)
 
     def _largest_eigenvalue(self) -> float:
         d, s = self.columns.shape
@@ -89,7 +90,7 @@ class Sample:
             return 0.0
         if not math.isfinite(self.largest):
             return float("nan")
-        if 1e-150 < self.largest < 1e150 and d <= MOST_COLUMNS:
+        if TINY < self.largest < 1e150 and d <= MOST_COLUMNS:
             return float(self.eigen[0][-1])
         columns = self.columns if self.shares is None else self.columns * np.sqrt(self.shares)
         largest = float(np.abs(columns).max())
@@ -107,6 +108,24 @@ class Sample:
                 return 0.0
             v /= size
         return size * largest * largest
+
+
+def _mean_products(a: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
+    """The mean of weight a a^T over the columns of a (m, s), (m, m)."""
+    if weight is not None:
+        weighted = a * weight
+    else:  # of an array and its own transpose BLAS makes half, which for few rows takes it three times as long
+        weighted = a.copy() if len(a) <= _FEW else a
+    return np.dot(weighted, a.T) / a.shape[1]
+
+
+def _norms_of_all(X: np.ndarray, intercept: bool) -> np.ndarray:
+    """|x|^2 of the rows (n,) with the intercept, in the dtype of X unless that overflows."""
+    norms = _squared_norms(X)
+    if not math.isfinite(norms.max()):
+        norms = np.einsum("ij,ij->i", X, X, dtype=np.float64)
+    norms += intercept
+    return norms
 
 
 def _squared_norms(X: np.ndarray) -> np.ndarray:
@@ -143,7 +162,7 @@ def local_model(sample: Sample, y: np.ndarray, w: np.ndarray, b: float, loss: st
     if sample.intercept:
         start = np.append(start, b)
     # Products and squares must stay far from overflow.
-    if not (0 < d <= MOST_COLUMNS and sample.largest < 1e120 and is_moderate(y) and is_moderate(start)):
+    if not (0 < d <= MOST_COLUMNS and sample.largest < LARGEST and is_moderate(y) and is_moderate(start)):
         return None
 
     def derivatives(at: np.ndarray, is_step: bool) -> tuple[np.ndarray, np.ndarray | None]:
@@ -152,7 +171,7 @@ def local_model(sample: Sample, y: np.ndarray, w: np.ndarray, b: float, loss: st
             return slope, weight
         return shares * slope, shares if weight is None else shares * weight
 
-    at = start @ columns
+    at = np.dot(start, columns)
     if not sample.intercept:
         at += b
     optimum = start
@@ -163,12 +182,12 @@ def local_model(sample: Sample, y: np.ndarray, w: np.ndarray, b: float, loss: st
             first_weight = derivatives(at, is_step=False)[1]
         values, vectors = sample.eigen if loss == "squared" else np.linalg.eigh(sample.hessian(weight))
         # Directions without curvature stay where they are, and separable classes do not run away.
-        ridge = (1e-9 if loss == "squared" else 1e-3) * values[-1]
-        gradient = columns @ slope / s + l2 * optimum
-        move = vectors @ ((gradient @ vectors) / (np.maximum(values, 0) + l2 + ridge))
+        ridge = RIDGE[loss == "squared"] * values[-1]
+        gradient = np.dot(columns, slope) / s + l2 * optimum
+        move = np.dot(vectors, np.dot(gradient, vectors) / (np.maximum(values, 0) + (l2 + ridge)))
         optimum = optimum - move
-        at -= move @ columns
-        if float(move @ move) <= 1e-6 * float(optimum @ optimum):
+        at -= np.dot(move, columns)
+        if loss != "squared" and float(move @ move) <= 1e-6 * float(optimum @ optimum):
             break
     slope, weight = derivatives(at, is_step=False)
     if loss != "squared" and weight is not None and first_weight is not None:
@@ -178,13 +197,15 @@ def local_model(sample: Sample, y: np.ndarray, w: np.ndarray, b: float, loss: st
         weight = (1 - share) * weight + share * first_weight
         values, vectors = np.linalg.eigh(sample.hessian(weight))
     values = np.maximum(values, 0)
-    turned = vectors.T @ columns
-    squares = turned * turned
-    noise = squares @ (slope * slope) / s
+    squares = turned = np.dot(vectors.T, columns)
+    if l2:
+        turned = turned.copy()
+    squares *= squares
+    noise = np.dot(squares, slope * slope) / s
     if l2:
         pull = l2 * (optimum @ vectors)
         noise += pull * (2 * (turned @ slope) / s + pull)
-    spread = (squares if weight is None else squares * (weight * weight)) @ squares.T / s
+    spread = _mean_products(squares, None if weight is None else weight * weight)
     spread.reshape(-1)[:: d + 1] -= values * values
     return Local(
         curvature=values + l2, error=np.square((start - optimum) @ vectors), noise=noise, spread=spread
@@ -227,32 +248,29 @@ def auto_lr(local: Local | None, size: Size, method: Method, n: int, epochs: int
     return rate * (1 - method.momentum)
 
 
-def overshooting_column(X: np.ndarray, lr: float) -> tuple[int, float] | None:
+def overshooting_column(squares: list[float], lr: float) -> tuple[int, float] | None:
     """The column along which a step of ``lr`` overshoots most, and its mean square; None if none does.
 
     Gradient descent along column j alone multiplies the error by ``1 - lr * mean(x_j^2)``, which grows as
     soon as ``lr * mean(x_j^2) > 2``; a minibatch is no more forgiving.
     """
-    squares = _mean_squares(X)
-    if squares.size == 0 or not lr * squares.max() > 2:
-        return None
-    worst = int(squares.argmax())
-    return worst, float(squares[worst])
+    worst = max(squares, default=0.0)
+    return (squares.index(worst), worst) if lr * worst > 2 else None
 
 
-def dominating_column(X: np.ndarray, limit: float = 1e4) -> tuple[int, float] | None:
+def dominating_column(squares: list[float], limit: float = 1e4) -> tuple[int, float] | None:
     """The column whose mean square is more than ``limit`` times the smallest, and that ratio, or None.
 
     A stable rate follows the largest column, so the weight of the smallest needs about ``ratio`` steps.
     """
-    squares = _mean_squares(X)
-    squares_used = squares[squares > 0]
-    if squares_used.size == 0 or not squares_used.max() > limit * squares_used.min():
+    used = [square for square in squares if square > 0]
+    if not used or not max(used) > limit * min(used):
         return None
-    return int(squares.argmax()), float(squares_used.max() / squares_used.min())
+    return squares.index(max(used)), max(used) / min(used)
 
 
-def _mean_squares(X: np.ndarray) -> np.ndarray:
+def mean_squares(X: np.ndarray) -> list[float]:
+    """Of the columns of X, over a sample of its rows."""
     rows = X[row_sample(len(X))]
     with np.errstate(over="ignore"):
-        return np.ones(len(rows)) @ np.square(rows, dtype=np.float64) / len(rows)
+        return (np.ones(len(rows)) @ np.square(rows, dtype=np.float64) / len(rows)).tolist()

@@ -36,6 +36,8 @@ class Rows(NamedTuple):
 def rows_of(X: np.ndarray) -> Rows:
     """The rows of X (n, d), float32 or float64; a copy only if its strides are no multiple of an entry."""
     n, d = X.shape
+    if X.flags.c_contiguous:
+        return Rows(check.for_kernel(X).reshape(-1), n, d, 0, d, 1)
     if any(stride % X.itemsize for stride in X.strides):
         X = np.ascontiguousarray(X)
     si, sj = (stride // X.itemsize for stride in X.strides)
@@ -59,7 +61,7 @@ def lined(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     """Zeros that begin at a cache line: a register that two lines hold takes twice as long to load."""
     count = math.prod(shape)
     memory = np.zeros(count + LINE // dtype.itemsize, dtype)
-    skip = -memory.ctypes.data % LINE // dtype.itemsize
+    skip = -memory.__array_interface__["data"][0] % LINE // dtype.itemsize
     return memory[skip : skip + count].reshape(shape)
 
 

@@ -6,7 +6,7 @@ import functools
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -17,7 +17,7 @@ from numbasgd.sgd import bigstep, outputs, parts
 from numbasgd.sgd.cpu import advance_kernel, kernels, padded, work_for
 from numbasgd.sgd.layout import Layout
 from numbasgd.sgd.rows import Rows, lined
-from numbasgd.sgd.sampling import SAMPLINGS, WINDOW
+from numbasgd.sgd.sampling import SAMPLINGS, WINDOW, scatter_for
 from numbasgd.sgd.scale import Scale
 from numbasgd.sgd.update import Step
 
@@ -28,7 +28,7 @@ _EVALUATED = 1 << 22  # entries of X that one call evaluates, counted alike
 QUICK = 0.05  # seconds: an evaluation that takes no longer is made for an interrupt or a checkpoint as well
 # Entering compiled code from Python takes as long as a few small steps.  That it is entered once per
 # evaluation is the evaluation's doing, so the shortest of some calls without a step is taken off.
-_ENTRIES = 8
+_ENTRIES = 20
 _CACHED = 1 << 19  # bytes of X from which on memory is asked for ahead
 
 
@@ -46,38 +46,51 @@ class Problem:
     loss: str
     outputs: int = 0
     threads: int | None = None
+    is_quick: bool = field(init=False, default=False)  # one call without room evaluates the loss
+
+    def __post_init__(self) -> None:
+        if self.outputs > 1:
+            return
+        made = kernels(self.loss, self.rows.d, self.y.dtype, self.s.size > 0, self.rows.is_gathered)
+        n, d = self.rows.n, self.rows.d
+        size = padded(d, made.lanes)
+        layout = Layout(d, self.outputs, made.lanes, 1, size, size + made.lanes)
+        is_quick = n * (d + 8) <= _EVALUATED and parts.is_one(n, d) and not self.rows.is_gathered
+        vars(self).update(kernels=made, layout=layout, is_quick=is_quick)
 
     def mean_loss(self, row: np.ndarray) -> float:
         """The mean loss for a row of the state, in calls that do not take long."""
+        if self.is_quick:
+            return self.sum_loss(row, 0, self.rows.n, row) / self.rows.n
         n, layout = self.rows.n, self.layout
-        if self._is_in_parts:
-            each = parts.part_rows(self.rows.d)
-            count = max(1, _EVALUATED // (layout.breadth + 8) // each) * each
-            return math.fsum(self.in_parts.loss(row, i, min(i + count, n)) for i in range(0, n, count)) / n
-        work = np.empty(0, row.dtype)
-        if layout.is_many or self.rows.is_gathered:
-            work = np.empty(self.work_size, row.dtype)
         count = max(1, _EVALUATED // (layout.breadth + 8))
+        if self.is_in_parts:
+            each = parts.part_rows(self.rows.d)
+            count = max(1, count // each) * each
+            return math.fsum(self.in_parts.loss(row, i, min(i + count, n)) for i in range(0, n, count)) / n
+        work = np.empty(self.work_size, row.dtype)
         return math.fsum(self.sum_loss(row, i, min(i + count, n), work) for i in range(0, n, count)) / n
 
     def sum_loss(self, row: np.ndarray, start: int, stop: int, work: np.ndarray) -> float:
         """The sum of the losses of some rows, in one call of compiled code."""
-        rows, layout = self.rows, self.layout
-        weights = (row,) if layout.is_many else (row, row[layout.size])
-        return self.kernels.sum_loss(
-            rows.memory, rows.d, rows.base, rows.si, rows.sj, self.y, self.s, *weights, start, stop, work,
-            *self.extra,
-        )  # fmt: skip
+        memory, _, d, base, si, sj = self.rows
+        if self.outputs > 1:
+            return self.kernels.sum_loss(
+                memory, d, base, si, sj, self.y, self.s, row, start, stop, work, *self.extra
+            )
+        b = row[self.layout.size]
+        return self.kernels.sum_loss(memory, d, base, si, sj, self.y, self.s, row, b, start, stop, work)
 
     def compile(self, row: np.ndarray, work: np.ndarray) -> None:
         """Compile, or load, what evaluates the loss."""
-        if self._is_in_parts:
+        if self.is_in_parts:
             self.in_parts.loss(row, 0, 0)
         else:
             self.sum_loss(row, 0, 0, work)
 
     @property
-    def _is_in_parts(self) -> bool:
+    def is_in_parts(self) -> bool:
+        """Whether the loss is summed in parts, several threads at once."""
         return not self.layout.is_many and not parts.is_one(self.rows.n, self.rows.d)
 
     @functools.cached_property
@@ -89,9 +102,7 @@ class Problem:
     @functools.cached_property
     def kernels(self) -> Any:
         """The compiled functions for this loss and these rows."""
-        if self.outputs > 1:
-            return outputs.kernels(*self._variant)
-        return kernels(self.loss, self.rows.d, self.y.dtype, self.s.size > 0, self.rows.is_gathered)
+        return outputs.kernels(*self._variant)
 
     @property
     def rows_dtype(self) -> np.dtype:
@@ -123,11 +134,7 @@ class Problem:
     @functools.cached_property
     def layout(self) -> Layout:
         """How a row of the state is laid out."""
-        if self.outputs > 1:
-            return outputs.layout(self.rows.d, self.outputs, self.y.dtype)
-        lanes = self.kernels.lanes
-        size = padded(self.rows.d, lanes)
-        return Layout(self.rows.d, self.outputs, lanes, 1, size, size + lanes)
+        return outputs.layout(self.rows.d, self.outputs, self.y.dtype)
 
     @property
     def work_size(self) -> int:
@@ -197,15 +204,7 @@ class Stops(Protocol):
         """Called between two steps."""
 
 
-_entries: dict[Any, float] = {}  # of a kernel, the shortest that was seen
-
-
-def _shortest_entry(kernel: Any, measure: Callable[[], float]) -> float:
-    """Seconds of a call without a step: measured when a kernel is new, and the shortest of later ones."""
-    known = _entries.get(kernel, math.inf)
-    seconds = min(known, *(measure() for _ in range(_ENTRIES if known == math.inf else 1)))
-    _entries[kernel] = seconds
-    return seconds
+_entries: dict[Any, float] = {}  # of what is compiled, the shortest that was seen
 
 
 class Run:
@@ -225,10 +224,13 @@ class Run:
         self.n, self.d = rows.n, rows.d
         self.layout = layout = problem.layout
         is_big = bigstep.is_big(method.batch_size, layout.breadth)
-        self.kernel: Any = None if is_big else problem.advance_kernel(method.step)
-        self.state = lined((4, layout.length), problem.y.dtype)
+        step = method.step
+        self.is_penalized = step.is_penalized
+        self.kernel: Any = None if is_big else problem.advance_kernel(step)
+        size = 4 * layout.length  # whole lines, so that the room begins at one as well
+        memory = lined((size + problem.work_size,), problem.y.dtype)
+        self.state, self.work = memory[:size].reshape(4, layout.length), memory[size:]
         self.count = np.zeros(2, np.int64)
-        self.work = lined((problem.work_size,), problem.y.dtype)
         self.wide = np.empty(layout.length)
         self.drawn = np.array([-1, 0, 0])
         batch_size = method.batch_size
@@ -245,6 +247,7 @@ class Run:
         is_far = row_bytes * rows.n > _CACHED and not rows.is_gathered
         self.ahead = max(4, min(32, 16384 // row_bytes)) if is_far else 0
         self.big = bigstep.BigSteps(self) if is_big else None
+        self._told: tuple[tuple[Any, ...], tuple[Any, ...]] | None = None
         self.compile_seconds = 0.0
         self.entry_seconds = 0.0
         self.history: list[Moment] = []
@@ -259,14 +262,20 @@ class Run:
 
     def compile(self) -> None:
         """Compile, or load compiled code, outside the clock."""
+        problem = self.problem
+        compiled = self.kernel, problem.kernels.sum_loss, self.window.dtype, problem.is_quick, self.n > WINDOW
+        if problem.is_quick and compiled in _entries and self.kernel is not None:
+            self.entry_seconds = _entries[compiled]
+            return
         begin = time.perf_counter()
         with uncollected:
             self._call(self.samples)
-            self.problem.compile(self.state[0], self.work)
+            problem.compile(self.state[0], self.work)
             if self.layout.is_many:
                 outputs.rehearse(self)
         self.compile_seconds = time.perf_counter() - begin
-        self.entry_seconds = _shortest_entry(self.kernel, self._time_entry)
+        seconds = min(self._time_entry() for _ in range(_ENTRIES))
+        self.entry_seconds = _entries[compiled] = min(seconds, _entries.get(compiled, math.inf))
 
     def place(self, row: np.ndarray) -> None:
         """Set the weights to start from, a row of the state."""
@@ -282,6 +291,11 @@ class Run:
         self.drawn[:] = -1, 0, 0
         self.place(row)
 
+    def use(self, method: Method) -> None:
+        """Make steps by another method from now on, of what is compiled for this one."""
+        self.method = method
+        self._told = None
+
     def go_to(self, samples: int) -> None:
         """Make steps up to so many samples, and look at nothing on the way."""
         per_call = max(self.method.batch_size, _FIRST // (self.layout.breadth + 8))
@@ -290,14 +304,16 @@ class Run:
 
     def start(self) -> None:
         """Evaluate for the first time."""
-        moment = self._evaluate()
+        moment = self._evaluate(self.samples)
         # Weights that happen to start at the optimum must not make rounding noise a divergence.
         loss_at_zero = moment.loss
         if self.state[0].any():
             loss_at_zero = self.problem.mean_loss(np.zeros_like(self.state[0]))
         self.limit = DIVERGED * max(moment.loss, loss_at_zero)
-        self.seen = (math.inf, self.book.best)
-        self.book = self._better(moment)._replace(n_moments=self._record(moment))
+        book = self.book
+        self.seen = (math.inf, book.best)
+        watched, best = self._better(moment, book)
+        self.book = Book(self._record(moment), book.seconds, watched, best, *book[4:])
 
     def go_on(self, history: np.ndarray, limit: float, best: np.ndarray, **book: Any) -> None:
         """Take over what is known of a run, beside its state."""
@@ -309,18 +325,28 @@ class Run:
             for loss, objective, validation, samples, seconds in history.tolist()
         ]
 
-    def _call(self, end: int) -> None:
+    def _arguments(self) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        """What the kernel is told before and behind the sample number at which to end."""
         problem, method, rows = self.problem, self.method, self.problem.rows
+        T = problem.y.dtype.type
+        scatter = scatter_for(self.window.dtype, self.n) if self.window.size else 0
+        return (
+            rows.memory, rows.d, rows.base, rows.si, rows.sj, problem.y, problem.s, self.window, self.drawn,
+            SAMPLINGS[method.sampling], method.seed, scatter,
+        ), (
+            self.ahead, method.batch_size, method.lrs, T(method.momentum), T(method.l2), T(method.l1),
+            method.intercept, method.average_from or 0, self.state, self.layout.size, self.count, self.work,
+            self.wide, *problem.extra,
+        )  # fmt: skip
+
+    def _call(self, end: int) -> None:
         if self.big is not None:
             self.big.advance(end)
             return
-        T = problem.y.dtype.type
-        self.kernel(
-            rows.memory, rows.d, rows.base, rows.si, rows.sj, problem.y, problem.s, self.window, self.drawn,
-            SAMPLINGS[method.sampling], method.seed, end, self.ahead, method.batch_size, method.lrs,
-            T(method.momentum), T(method.l2), T(method.l1), method.intercept, method.average_from or 0,
-            self.state, self.layout.size, self.count, self.work, self.wide, *problem.extra,
-        )  # fmt: skip
+        if self._told is None:
+            self._told = self._arguments()
+        before, behind = self._told
+        self.kernel(*before, end, *behind)
 
     def _time_entry(self) -> float:
         begin = time.perf_counter()
@@ -340,11 +366,12 @@ class Run:
         w, b = taken[:-1].copy(), taken[-1].copy() if taken.ndim > 1 else float(taken[-1])
         return (w, b) if self.scale is None else self.scale.back(w, b)
 
-    def _evaluate(self) -> Moment:
+    def _evaluate(self, samples: int) -> Moment:
         """Evaluate the present weights, and raise if the loss has left for infinity."""
-        self.latest = moment = self.moment()
+        self.latest = moment = self.moment(samples)
         if self.history:
-            self._watch(moment)
+            if not (moment.loss <= self.limit and moment.loss < math.inf):
+                self._raise(moment)
             watched = self._watched(moment)
             if watched < self.seen[0]:
                 self.seen = (watched, self.result.copy())
@@ -353,32 +380,31 @@ class Run:
     def _watched(self, moment: Moment) -> float:
         return moment.objective if self.validation is None else moment.validation
 
+    def _better(self, moment: Moment, book: Book) -> tuple[float, np.ndarray]:
+        """The best watched loss and its weights, the present ones if they are."""
+        watched = self._watched(moment)
+        if watched < book.best_watched:
+            return watched, self.result.copy()
+        return book.best_watched, book.best
+
     def _record(self, moment: Moment) -> int:
         """Write an evaluation behind the history, where it counts once the book has its new length."""
         n_moments = self.book.n_moments
         self.history[n_moments:] = [moment]
         return n_moments + 1
 
-    def _better(self, moment: Moment) -> Book:
-        """The book with the present weights as the best ones, if they are."""
-        watched = self._watched(moment)
-        if not watched < self.book.best_watched:
-            return self.book
-        return self.book._replace(best_watched=watched, best=self.result.copy())
-
-    def moment(self) -> Moment:
+    def moment(self, samples: int) -> Moment:
         """The losses of the present weights."""
         begin = time.perf_counter()
         row = self.result
-        loss = self.problem.mean_loss(row)
-        method = self.method
-        penalty = 0.0
-        if method.step.is_penalized:
+        loss = objective = self.problem.mean_loss(row)
+        if self.is_penalized:
+            method = self.method
             w = self.layout.take(row)[:-1].ravel().astype(np.float64)
-            penalty = 0.5 * method.l2 * float(w @ w) + method.l1 * float(np.abs(w).sum())
+            objective += 0.5 * method.l2 * float(w @ w) + method.l1 * float(np.abs(w).sum())
         held_out = math.nan if self.validation is None else self.validation.mean_loss(row)
         self.evaluation_seconds = time.perf_counter() - begin
-        return Moment(loss, loss + penalty, held_out, self.samples, self.book.seconds)
+        return Moment(loss, objective, held_out, samples, self.book.seconds)
 
     def moments(self, limit: float = math.inf) -> list[Moment]:
         """The history, its last entry for the weights that are the result.
@@ -394,7 +420,7 @@ class Run:
         if self.chosen is None and self.latest is not None and self.latest.samples == self.samples:
             return [*recorded, self.latest]
         if self.evaluation_seconds < limit:
-            return [*recorded, self.moment()]
+            return [*recorded, self.moment(self.samples)]
         return [*recorded, Moment(math.nan, math.nan, math.nan, self.samples, book.seconds)]
 
     def take_best(self) -> None:
@@ -402,9 +428,7 @@ class Run:
         if self.result.tobytes() != self.book.best.tobytes():
             self.chosen = self.book.best
 
-    def _watch(self, moment: Moment) -> None:
-        if math.isfinite(moment.loss) and moment.loss <= self.limit:
-            return
+    def _raise(self, moment: Moment) -> None:
         best_loss, best = min((self.book.best_watched, self.book.best), self.seen, key=lambda found: found[0])
         w, b = self.in_user_units(best)
         method = self.method
@@ -442,33 +466,37 @@ class Run:
         What is due between two steps follows from the state and the book alone, so a run may be interrupted
         anywhere, and goes on from there as if nothing had been.
         """
-        target = epochs * self.n
+        n, samples = self.n, self.samples
+        target = epochs * n
+        has_few_marks = every is None or every > n
         looks_at_epochs = patience is not None or at_epoch is not None
         # Samples in one call of compiled code, as many as _CALL_SECONDS take; a guess at first.
         per_call = max(self.method.batch_size, _FIRST // (self.layout.breadth + 8))
-        while self._look(target, every, patience, at_epoch, show):
+        while self._look(samples, target, every, patience, at_epoch, show):
             if stops is not None:
-                stops.at(self.samples)
-            marks = [target]
+                stops.at(samples)
+            mark = min(target, samples + per_call)
             if every is not None:
-                marks.append(self._next(every))
+                mark = min(mark, (samples // every + 1) * every)
             if looks_at_epochs:
-                marks.append(self._next(self.n))
-            elif self._has_few_marks(every):
-                marks.append(self._next_check(self.samples))
-            before = self.samples
-            if stops is not None and (next_stop := stops.next(before)) is not None:
-                marks.append(next_stop)
-            goal = self._step_end(min(*marks, before + per_call))
+                mark = min(mark, (samples // n + 1) * n)
+            elif has_few_marks:
+                mark = min(mark, self._next_check(samples))
+            if stops is not None and (next_stop := stops.next(samples)) is not None:
+                mark = min(mark, next_stop)
+            goal = self._step_end(mark)
             begin = time.perf_counter()
             self._call(goal)
             spent = time.perf_counter() - begin
-            self.book = self.book._replace(seconds=self.book.seconds + max(spent - self.entry_seconds, 0.0))
-            in_time = (self.samples - before) * _CALL_SECONDS / max(spent, 1e-9)
+            book = self.book
+            self.book = Book(book.n_moments, book.seconds + max(spent - self.entry_seconds, 0.0), *book[2:])
+            before, samples = samples, self.samples
+            in_time = (samples - before) * _CALL_SECONDS / max(spent, 1e-9)
             per_call = max(self.method.batch_size, min(int(in_time), 16 * per_call))
 
     def _look(
         self,
+        samples: int,
         target: int,
         every: int | None,
         patience: tuple[float, int] | None,
@@ -476,17 +504,16 @@ class Run:
         show: Callable[[int, Moment | None], None],
     ) -> bool:
         """Do what is due for the present state, and tell whether to go on."""
-        samples = self.samples
         is_epoch = samples > 0 and samples % self.n == 0
         if self.book.looked != samples:
             last = self.history[self.book.n_moments - 1].samples
             is_marked = every is not None and samples // every > last // every
-            moment = None
-            is_check = self._has_few_marks(every) and samples == self._next_check(samples - 1)
-            if is_marked or is_check or samples >= target or (is_epoch and patience is not None):
-                moment = self._evaluate()
+            is_due = is_marked or samples >= target or (is_epoch and patience is not None)
+            if not is_due and (every is None or every > self.n):
+                is_due = samples == self._next_check(samples - 1)
+            moment = self._evaluate(samples) if is_due else None
             show(samples, moment)
-            self.book = self._looked(moment, is_marked, is_epoch, patience)
+            self.book = self._looked(samples, moment, is_marked, is_epoch, patience, at_epoch is None)
         if is_epoch and self.book.asked != samples:
             if at_epoch is not None and at_epoch():
                 return False
@@ -494,32 +521,35 @@ class Run:
         return samples < target and not self.book.is_over
 
     def _looked(
-        self, moment: Moment | None, is_marked: bool, is_epoch: bool, patience: tuple[float, int] | None
+        self,
+        samples: int,
+        moment: Moment | None,
+        is_marked: bool,
+        is_epoch: bool,
+        patience: tuple[float, int] | None,
+        goes_on: bool,
     ) -> Book:
-        """The book after a look at the present state."""
+        """The book after a look at the present state; ``goes_on``: nobody is asked whether to."""
         book = self.book
+        n_moments, seconds, best_watched, best, stale, _, asked, is_over = book
         if moment is not None and patience is None and is_marked:
-            book = self._better(moment)
+            best_watched, best = self._better(moment, book)
         if moment is not None and patience is not None and is_epoch:
             share, epochs = patience
-            before = book.best_watched
-            book = self._better(moment)
-            is_better = book.best_watched < before - share * abs(before)
-            stale = 0 if is_better or not math.isfinite(before) else book.stale + 1
-            book = book._replace(stale=stale, is_over=stale >= epochs)
+            before = best_watched
+            best_watched, best = self._better(moment, book)
+            is_better = best_watched < before - share * abs(before)
+            stale = 0 if is_better or not math.isfinite(before) else stale + 1
+            is_over = stale >= epochs
         if moment is not None and is_marked:
-            book = book._replace(n_moments=self._record(moment))
-        return book._replace(looked=self.samples)
-
-    def _has_few_marks(self, every: int | None) -> bool:
-        return every is None or every > self.n
+            n_moments = self._record(moment)
+        if is_epoch and goes_on:
+            asked = samples
+        return Book(n_moments, seconds, best_watched, best, stale, samples, asked, is_over)
 
     def _next_check(self, samples: int) -> int:
         """Where a divergence is looked for although no evaluation is due: after 1, 2, 4, ... epochs."""
         return (1 << (samples // self.n).bit_length()) * self.n
-
-    def _next(self, every: int) -> int:
-        return (self.samples // every + 1) * every
 
     def _step_end(self, samples: int) -> int:
         """The end, in samples, of the step that holds sample number ``samples``; steps end with the epoch."""

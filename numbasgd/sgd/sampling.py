@@ -7,10 +7,15 @@ again at any time, in any process, without a generator's state, and from any pos
 
 from __future__ import annotations
 
-import numpy as np
+import functools
+from typing import Any
 
-from numbasgd import check
+import numpy as np
+from numba import types
+
+from numbasgd import check, native
 from numbasgd.jit import jit
+from numbasgd.simd import address, pointer_to
 
 # How an epoch's order is drawn; the numbers are what the compiled epochs get.
 SAMPLINGS = {"reshuffle": 0, "once": 1, "replacement": 2, "sequential": 3}
@@ -75,32 +80,6 @@ def _round(x, key):
     return ((z ^ (z >> _S31)) * _MIX2) >> _S32
 
 
-@jit
-def scatter(order, n, seed, epoch, first):
-    """order := positions first, first + 1, ... of a random permutation of 0..n-1, in time and memory of order.
-
-    A number is split into a low part of half the bits and a high part; in turn, a hash of one part is added
-    to the other: an alternating Feistel network (Luby and Rackoff, SIAM J. Computing 17, 1988) of six rounds
-    on the smallest rectangle of such parts that holds n numbers.  Who lands at n or beyond goes on until it
-    is below (cycle walking: Black and Rogaway, CT-RSA 2002), about one in sqrt(n).  The first pass has no
-    branch and fills vector registers.
-    """
-    bits = 1
-    while (1 << bits) < n:
-        bits += 1
-    shift = np.uint64(bits // 2)
-    mask = (np.uint64(1) << shift) - np.uint64(1)
-    rows = np.uint64((n + (1 << (bits // 2)) - 1) >> (bits // 2))
-    key = _key(seed, epoch)
-    k0, k1, k2, k3 = _hash(key), _hash(key + _WEYL), _hash(key ^ _MIX1), _hash(key ^ _MIX2)
-    k4, k5 = _hash(k0 + k1), _hash(k2 + k3)
-    for t in range(order.shape[0]):
-        order[t] = _network(np.uint64(first + t), shift, mask, rows, k0, k1, k2, k3, k4, k5)
-    for t in range(order.shape[0]):
-        while order[t] >= n:
-            order[t] = _network(np.uint64(order[t]), shift, mask, rows, k0, k1, k2, k3, k4, k5)
-
-
 @jit(forceinline=True)
 def _add(high, low, key, rows):
     """high plus a hash of low, modulo ``rows``."""
@@ -122,11 +101,56 @@ def _network(x, shift, mask, rows, k0, k1, k2, k3, k4, k5):
     return np.int64((high << shift) | low)
 
 
+@functools.cache
+def make_scatter(dtype: str) -> Any:
+    """``scatter`` for orders of a dtype, compiled for itself: most runs are so short that they need none."""
+    cast = getattr(np, dtype)
+    zero = cast(0)
+
+    @jit(variant=dtype)
+    def scatter(place, count, n, seed, epoch, first):
+        """order := positions first, first + 1, ... of a random permutation of 0..n-1, in time and memory of it.
+
+        place, count : where it lies, and its length.
+
+        A number is split into a low part of half the bits and a high part; in turn, a hash of one part is
+        added to the other: an alternating Feistel network (Luby and Rackoff, SIAM J. Computing 17, 1988) of
+        six rounds on the smallest rectangle of such parts that holds n numbers.  Who lands at n or beyond goes
+        on until it is below (cycle walking: Black and Rogaway, CT-RSA 2002), about one in sqrt(n).  The first
+        pass has no branch and fills vector registers.
+        """
+        order = pointer_to(place, zero)
+        bits = 1
+        while (1 << bits) < n:
+            bits += 1
+        shift = np.uint64(bits // 2)
+        mask = (np.uint64(1) << shift) - np.uint64(1)
+        rows = np.uint64((n + (1 << (bits // 2)) - 1) >> (bits // 2))
+        key = _key(seed, epoch)
+        k0, k1, k2, k3 = _hash(key), _hash(key + _WEYL), _hash(key ^ _MIX1), _hash(key ^ _MIX2)
+        k4, k5 = _hash(k0 + k1), _hash(k2 + k3)
+        for t in range(count):
+            order[t] = cast(_network(np.uint64(first + t), shift, mask, rows, k0, k1, k2, k3, k4, k5))
+        for t in range(count):
+            while order[t] >= n:
+                order[t] = cast(_network(np.uint64(order[t]), shift, mask, rows, k0, k1, k2, k3, k4, k5))
+        return 0
+
+    scatter.compile((types.intp,) * 6)
+    return scatter
+
+
+def scatter_for(dtype: np.dtype, n: int) -> int:
+    """The address of the ``scatter`` that ``fill_order`` needs, 0 if it needs none."""
+    return native.address_of_compiled(make_scatter(dtype.name)) if n > WINDOW else 0
+
+
 @jit
-def fill_order(order, n, sampling, seed, epoch, first):
+def fill_order(order, n, sampling, seed, epoch, first, scatter):
     """order := the rows at positions first, first + 1, ... of one epoch over n rows.
 
-    Up to ``WINDOW`` rows the order must be asked for whole (first = 0 and n entries).
+    Up to ``WINDOW`` rows the order must be asked for whole (first = 0 and n entries).  scatter : as
+    ``scatter_for`` gives it.
     """
     if sampling == 1:
         epoch = 0
@@ -137,7 +161,7 @@ def fill_order(order, n, sampling, seed, epoch, first):
     elif n <= WINDOW:
         shuffle(order, seed, epoch)
     else:
-        scatter(order, n, seed, epoch, first)
+        native.call(scatter, (address(order, 0), order.shape[0], n, seed, epoch, first))
 
 
 def epoch_order(seed: int, epoch: int, n: int, sampling: str = "reshuffle") -> np.ndarray:
@@ -168,5 +192,5 @@ def epoch_order(seed: int, epoch: int, n: int, sampling: str = "reshuffle") -> n
     n = check.integer(n, "n", low=1, high=2**60 - 1, hint="Pass the number of training rows.")
     check.choice(sampling, "sampling", SAMPLINGS)
     order = np.empty(n, np.int64)
-    fill_order(order, n, SAMPLINGS[sampling], seed, epoch, 0)
+    fill_order(order, n, SAMPLINGS[sampling], seed, epoch, 0, scatter_for(order.dtype, n))
     return order

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -11,8 +12,11 @@ import numpy as np
 if TYPE_CHECKING:
     from numbasgd.sgd.run import Run
 
-_name = functools.cache(str)  # of a dtype, which NumPy puts together anew each time
+name_of = functools.cache(str)  # of a dtype, which NumPy puts together anew each time
 _SAMPLED = 1000  # rows, and columns, that are hashed
+_KEPT = 1 << 16  # bytes of data that a fit may hold on to
+_NO_HISTORY = np.empty((0, 5))
+_NO_SCALE = np.empty((2, 0))
 
 
 class State(NamedTuple):
@@ -42,7 +46,7 @@ class State(NamedTuple):
     is_over: bool
     lrs: np.ndarray
     scale: np.ndarray
-    data: dict[str, Any]
+    data: Mapping[str, Any]
 
     @property
     def samples(self) -> int:
@@ -50,7 +54,7 @@ class State(NamedTuple):
         return int(self.counts[1])
 
 
-def freeze(run: Run, lrs: np.ndarray, data: dict[str, Any]) -> State:
+def freeze(run: Run, lrs: np.ndarray, data: Mapping[str, Any]) -> State:
     """The state of a run between two steps, for a file or a later call; may be called whenever Python runs."""
     book, scale = run.book, run.scale
     return State(
@@ -60,13 +64,13 @@ def freeze(run: Run, lrs: np.ndarray, data: dict[str, Any]) -> State:
         best_watched=book.best_watched,
         stale=book.stale,
         limit=run.limit,
-        history=np.array(run.history[: book.n_moments], dtype=np.float64).reshape(-1, 5),
+        history=np.array(run.history[: book.n_moments] or _NO_HISTORY, np.float64),
         seconds=book.seconds,
         looked=book.looked,
         asked=book.asked,
         is_over=book.is_over,
         lrs=lrs,
-        scale=np.empty((2, 0)) if scale is None else np.array([scale.mean, scale.spread]),
+        scale=_NO_SCALE if scale is None else np.array([scale.mean, scale.spread]),
         data=data,
     )
 
@@ -83,25 +87,56 @@ def restore(run: Run, state: State) -> None:
     )  # fmt: skip
 
 
-def data_mark(X: np.ndarray, y: np.ndarray, s: np.ndarray) -> dict[str, Any]:
+class DataMark(Mapping[str, dict[str, Any]]):
     """What tells data from other data: shape, dtype and a hash of up to 1000 evenly spaced rows and columns.
 
-    s : sample weights, or of length 0.
+    Small arrays are copied, since the caller may change them later, and hashed when somebody asks, which for
+    most fits nobody does.
     """
-    mark = {"X": _mark(X), "y": _mark(y)}
-    if s.size:
-        mark["sample_weight"] = _mark(s)
-    return mark
+
+    def __init__(self, known: dict[str, dict[str, Any]], **arrays: np.ndarray) -> None:
+        """``known`` : what was found before, for no arrays."""
+        self._known = known
+        self._arrays = arrays
+        if sum([a.nbytes for a in arrays.values()]) > _KEPT:
+            self._resolved()
+        else:
+            self._arrays = {name: a.copy() for name, a in arrays.items()}
+
+    def _resolved(self) -> dict[str, dict[str, Any]]:
+        arrays = self._arrays
+        if arrays:
+            # Before the copies go, so that another thread always finds one or the other.
+            self._known = {name: _mark(a) for name, a in arrays.items()}
+            self._arrays = {}
+        return self._known
+
+    def __getitem__(self, name: str) -> dict[str, Any]:
+        return self._resolved()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._resolved())
+
+    def __len__(self) -> int:
+        return len(self._resolved())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return DataMark, (self._resolved(),)
+
+
+def data_mark(X: np.ndarray, y: np.ndarray, s: np.ndarray) -> DataMark:
+    """The mark of rows, targets and sample weights, these of length 0 if there are none."""
+    return DataMark({}, X=X, y=y, sample_weight=s) if s.size else DataMark({}, X=X, y=y)
 
 
 def _mark(a: np.ndarray) -> dict[str, Any]:
     even = tuple(slice(None, None, -(-size // _SAMPLED) or 1) for size in a.shape)
     digest = hashlib.sha256(a[even].tobytes())
     digest.update(a[-1:, *even[1:]].tobytes())
-    return {"shape": list(a.shape), "dtype": _name(a.dtype), "sha256": digest.hexdigest()}
+    return {"shape": list(a.shape), "dtype": name_of(a.dtype), "sha256": digest.hexdigest()}
 
 
-def require_same_data(found: dict[str, Any], known: dict[str, Any], source: str) -> None:
+def require_same_data(found: Mapping[str, Any], known: Mapping[str, Any], source: str) -> None:
     """Raise ``ValueError`` if the data is not what the saved run was trained on, and say what differs.
 
     source : where the found data came from, as in ``Fit.data``.

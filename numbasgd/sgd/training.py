@@ -12,7 +12,8 @@ import numpy as np
 
 from numbasgd import check
 from numbasgd.errors import DivergenceError
-from numbasgd.sgd import problem, rates
+from numbasgd.sgd import arguments, problem, rates
+from numbasgd.sgd.arguments import Default, overflows, require_finite
 from numbasgd.sgd.auto import auto_rate
 from numbasgd.sgd.checkpoint import Checkpoint
 from numbasgd.sgd.fit import Fit
@@ -20,16 +21,9 @@ from numbasgd.sgd.losses import LOSSES
 from numbasgd.sgd.progress import Progress
 from numbasgd.sgd.resume import hand_over, require_ahead, resumable
 from numbasgd.sgd.rows import rows_of
-from numbasgd.sgd.run import QUICK, Method, Moment, Problem, Run
-from numbasgd.sgd.sampling import SAMPLINGS, epoch_order
+from numbasgd.sgd.run import QUICK, Problem, Run
 from numbasgd.sgd.scale import Scale, warn_of_scale
-from numbasgd.sgd.state import State, data_mark, freeze, require_same_data, restore
-
-_VALIDATION = 2**61  # the epoch whose order picks the validation rows; no run gets there
-
-
-class _Default(int):
-    """A batch size that nobody chose: cut to the number of rows instead of refused."""
+from numbasgd.sgd.state import State, data_mark, freeze, name_of, require_same_data, restore
 
 
 @resumable
@@ -37,7 +31,7 @@ def train(
     X: Any = None,
     y: Any = None,
     *,
-    batch_size: int = _Default(10),
+    batch_size: int = Default(10),
     lr: float | Sequence[float] | Callable[[int], float] | str = "auto",
     epochs: int = 2,
     loss: str = "squared",
@@ -175,7 +169,7 @@ def train(
     True
     """
     check.choice(loss, "loss", LOSSES)
-    X, y, classes, data = _data(X, y, loss)
+    X, y, classes, data = arguments.data(X, y, loss)
     s = problem.sample_weights(sample_weight, len(X), X.dtype)
     mark = data_mark(X, y, s)
     state = _state(resume)
@@ -185,29 +179,15 @@ def train(
         seed = secrets.randbits(63)
     seed = check.integer(seed, "seed", low=0, high=2**63 - 1, hint="Pass an integer, or leave it out.")
     whole = X, y  # what was passed, in whose numbering a NaN is named
-    X, y, s, held_out = _split(X, y, s, validation_fraction, seed)
+    X, y, s, held_out = arguments.split(X, y, s, validation_fraction, seed)
     n, d = X.shape
     outputs = len(classes or ()) if LOSSES[loss].rows else y.shape[1] if y.ndim == 2 else 0
-    if isinstance(batch_size, _Default):
-        batch_size = min(int(batch_size), n)
-    batch_size = check.integer(
-        batch_size, "batch_size", low=1, high=n, hint=f"Use 1 for SGD up to the {n} rows for gradient descent."
-    )
+    method = arguments.method(
+        n, batch_size=batch_size, sampling=sampling, seed=seed, momentum=momentum, nesterov=nesterov,
+        average=average, l2=l2, l1=l1, intercept=intercept,
+    )  # fmt: skip
     epochs = check.integer(epochs, "epochs", low=0, hint="Pass the number of passes over the data.")
     given = problem.rates_of_epochs(lr, epochs)
-    check.choice(sampling, "sampling", SAMPLINGS)
-    momentum = check.real(momentum, "momentum", hint="Pass a number from 0 to below 1, for example 0.9.")
-    if not 0 <= momentum < 1:
-        raise ValueError(f"momentum is {momentum}; expected a number from 0 to below 1. Pass for example 0.9.")
-    nesterov = check.flag(nesterov, "nesterov")
-    if nesterov and not momentum:
-        raise ValueError(
-            "nesterov is True but momentum is 0; expected more than 0. Pass for example momentum=0.9."
-        )
-    for name, penalty in (("l2", l2), ("l1", l1)):
-        if check.real(penalty, name, hint="Pass 0 or more.") < 0:
-            raise ValueError(f"{name} is {penalty}; expected 0 or more. Pass such a penalty, or none.")
-    intercept = check.flag(intercept, "intercept")
     standardize = check.flag(standardize, "standardize")
     every = problem.eval_samples(eval_every, n)
     verbose = check.flag(verbose, "verbose")
@@ -220,48 +200,36 @@ def train(
         raise TypeError(f"callback is a {type(callback).__name__}; expected a function of a Fit. Pass one.")
     saver = None
     if checkpoint is not None:
-        saver = Checkpoint(checkpoint, checkpoint_every, n, batch_size)
+        saver = Checkpoint(checkpoint, checkpoint_every, n, method.batch_size)
     elif checkpoint_every is not None:
         raise ValueError(
             f"checkpoint_every is {checkpoint_every!r} but checkpoint is None; expected both, or neither. Pass "
             "the path of a file as checkpoint."
         )
     w, b = problem.start(init, d, X.dtype, outputs)
-    method = Method(
-        batch_size=batch_size,
-        lrs=np.ones(1, X.dtype),
-        sampling=sampling,
-        seed=seed,
-        intercept=intercept,
-        momentum=momentum,
-        nesterov=nesterov,
-        average_from=problem.averaging(average, n),
-        l2=float(l2),
-        l1=float(l1),
-    )
-
     scale = None
     if standardize:
-        scale = Scale(X, intercept, None if state is None else state.scale)
-        _require_finite(*whole, scale.spread)
+        scale = Scale(X, method.intercept, None if state is None else state.scale)
+        require_finite(*whole, *scale.spread)
         w, b = scale.into(w, b)
     Z = X if scale is None else scale.apply(X)
     fitted = Problem(rows_of(Z), problem.targets_for_kernel(y), s, loss, outputs, threads)
 
     curvature = LOSSES[loss].curvature
+    squares = None  # of the columns, if they are known
 
     def safe_lr() -> float:
         """Half of what is stable for sure; for the advice after a divergence."""
-        stable = rates.stable_lr(rates.Sample(Z, intercept, s).size, batch_size, curvature, method.l2)
-        return 0.5 * stable * (1 - momentum)
+        size = rates.Sample(Z, method.intercept, s).size
+        return 0.5 * rates.stable_lr(size, method.batch_size, curvature, method.l2) * (1 - method.momentum)
 
     if given is None and state is not None:
         given = state.lrs
     elif given is None:
-        rate = auto_rate(fitted, Z, y, w, b, method, epochs)
+        rate, squares = auto_rate(fitted, Z, y, w, b, method, epochs)
         if not math.isfinite(rate):
-            _require_finite(*whole, np.array([rate]))
-            raise ValueError(_overflows(X, y, w))
+            require_finite(*whole, math.nan)
+            raise ValueError(overflows(X, y, w))
         given = np.array([rate])
     if state is not None:
         require_ahead(state, given, epochs, n)
@@ -273,25 +241,25 @@ def train(
         held = Problem(rows_of(Zv), problem.targets_for_kernel(yv), sv, loss, outputs, threads)
     run = Run(fitted, method, scale, safe_lr, held)
     settings = {
-        "batch_size": batch_size,
+        "batch_size": method.batch_size,
         "lr": float(given[0]),
         "lr_given": lr if isinstance(lr, str) else float(given[0]) if problem.is_one(lr) else given.tolist(),
         "epochs": epochs,
         "loss": loss,
         "sampling": sampling,
-        "momentum": momentum,
-        "nesterov": nesterov,
+        "momentum": method.momentum,
+        "nesterov": method.nesterov,
         "average": bool(average) if isinstance(average, bool | np.bool_) else int(average),
-        "l2": float(l2),
-        "l1": float(l1),
-        "intercept": intercept,
-        "sample_weight": bool(s.size),
+        "l2": method.l2,
+        "l1": method.l1,
+        "intercept": method.intercept,
+        "sample_weight": s.size > 0,
         "standardize": standardize,
         "eval_every": eval_every if eval_every is None or isinstance(eval_every, str) else every,
         "validation_fraction": float(validation_fraction),
         "tol": None if stopping is None else stopping[0],
         "patience": int(patience),
-        "dtype": str(X.dtype),
+        "dtype": name_of(X.dtype),
     }
 
     def result(limit: float = math.inf) -> Fit:
@@ -313,12 +281,16 @@ def train(
             run.start()
             first = run.history[0]
             held_loss = first.loss if held is None else first.validation
-            if not math.isfinite(first.loss + held_loss):
-                _require_finite(*whole, np.array([first.loss, held_loss]))
+            require_finite(*whole, first.loss, held_loss)
             if not math.isfinite(first.loss):
-                raise ValueError(_overflows(X, y, run.state[0]))
+                raise ValueError(overflows(X, y, run.state[0]))
             if scale is None:
-                warn_of_scale(Z, float(given.max()), curvature, isinstance(lr, str))
+                warn_of_scale(
+                    rates.mean_squares(Z) if squares is None else squares,
+                    float(given.max()),
+                    curvature,
+                    isinstance(lr, str),
+                )
         try:
             run.train(
                 epochs,
@@ -353,68 +325,6 @@ def _state(resume: Any) -> State | None:
     return None if resume is None else resume._state
 
 
-def _data(X: Any, y: Any, loss: str) -> tuple[np.ndarray, np.ndarray, tuple[Any, ...] | None, str]:
-    """X and y, the classes if any, and where they came from."""
-    if X is None and y is None:
-        from numbasgd.data import airfoil_twin
-
-        X, y = airfoil_twin()
-        return (*problem.rows_and_targets(X, y, loss, takes_columns=True), "embedded twin of the airfoil data")
-    if X is None or y is None:
-        missing, given = ("X", "y") if X is None else ("y", "X")
-        raise TypeError(
-            f"{missing} is missing while {given} was passed; expected both, or neither for the embedded "
-            f"twin data. Pass {missing}."
-        )
-    return (*problem.rows_and_targets(X, y, loss, takes_columns=True), "arrays")
-
-
-def _split(
-    X: np.ndarray, y: np.ndarray, s: np.ndarray, fraction: Any, seed: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, tuple[np.ndarray, np.ndarray, np.ndarray] | None]:
-    """Training rows, and the held-out rows or None."""
-    hint = "Pass the share of rows to hold out, for example 0.1."
-    fraction = check.real(fraction, "validation_fraction", hint=hint)
-    if fraction == 0:
-        return X, y, s, None
-    n = len(X)
-    count = round(fraction * n)
-    if not 0 < fraction < 1 or not 0 < count < n:
-        raise ValueError(
-            f"validation_fraction is {fraction} of {n} rows; expected a share that leaves at least one row on "
-            f"either side. {hint}"
-        )
-    order = epoch_order(seed, _VALIDATION, n)
-    parts = []
-    for rows in (np.sort(order[count:]), np.sort(order[:count])):
-        weights = s[rows] if s.size else s
-        if s.size and not weights.any():
-            raise ValueError(
-                f"sample_weight is 0 for all {len(rows)} rows on one side of validation_fraction={fraction:g}; "
-                "expected rows that count on either side. Leave rows of weight 0 out, or pass another seed."
-            )
-        weights = weights / weights.mean() if s.size else weights
-        parts.append((X[rows], y[rows], weights.astype(X.dtype)))
-    return (*parts[0], parts[1])
-
-
-def _require_finite(X: np.ndarray, y: np.ndarray, witness: np.ndarray) -> None:
-    """Look for the NaN or Inf that made a figure of the whole data non-finite; no look without such a sign."""
-    if not np.all(np.isfinite(witness)):
-        check.finite(X, "X")
-        check.finite(y, "y")
-
-
-def _overflows(X: np.ndarray, y: np.ndarray, start: np.ndarray) -> str:
-    """What to say of finite data whose loss is not."""
-    largest = {"X": X, "y": y, "init": start}
-    name = max(largest, key=lambda key: float(np.abs(largest[key]).max(initial=0.0)))
-    return (
-        f"{name} holds values up to {np.abs(largest[name]).max():.3g}, and the loss overflows {X.dtype}; "
-        "expected values whose squares can be added up. Scale them, for example by a power of 10."
-    )
-
-
 def _fit(
     run: Run,
     data: str,
@@ -425,18 +335,18 @@ def _fit(
 ) -> Fit:
     """The run as the user gets it; ``limit`` as in ``Run.moments``."""
     w, b = run.in_user_units(run.result)
-    table = np.array([tuple(moment) for moment in run.moments(limit)], dtype=np.float64)
-    names = Moment._fields
-    columns = {name: table[:, names.index(name)].copy() for name in names}
-    return Fit(
+    table = np.array(run.moments(limit), np.float64).T.copy()
+    loss, objective, held_out, samples, seconds = table
+    table.setflags(write=False)
+    return Fit.of_run(
         w=w,
         b=b,
-        loss=columns["loss"],
-        objective=columns["objective"],
-        validation_loss=None if run.validation is None else columns["validation"],
-        samples=columns["samples"].astype(np.int64),
-        epochs=columns["samples"] / run.n,
-        seconds=columns["seconds"],
+        loss=loss,
+        objective=objective,
+        validation_loss=None if run.validation is None else held_out,
+        samples=samples.astype(np.int64),
+        epochs=samples / run.n,
+        seconds=seconds,
         compile_seconds=run.compile_seconds,
         data=data,
         n=run.n,

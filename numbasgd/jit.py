@@ -34,6 +34,7 @@ import numba
 from numba.core import config
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
 from numba.core.compiler_lock import global_compiler_lock
+from numba.core.registry import CPUDispatcher
 
 from numbasgd.errors import NumbaSGDError
 from numbasgd.paths import user_cache_dir
@@ -71,10 +72,25 @@ def jit(func: Callable[..., Any] | None = None, *, variant: str = "", **options:
         func.__qualname__ += f"_{variant}"
     if config.DISABLE_JIT:
         return _refusing(func)
+    is_inlined = bool(options.get("forceinline"))
+    if is_inlined:  # into kernels: a way in from Python and one from C would take a tenth of every compile
+        options = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, **options}
     dispatcher = numba.njit(**{**OPTIONS, **options})(func)
+    if is_inlined:
+        dispatcher.__class__ = _Inlined
     if _folder() is not None:
         dispatcher._cache = _Cache(func)
     return dispatcher
+
+
+class _Inlined(CPUDispatcher):
+    """A function for kernels alone, which Python would find no code of."""
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        raise NumbaSGDError(
+            f"{self.py_func.__name__} was called from Python; expected a kernel as the caller, since it is "
+            "compiled into its callers only. Call it through a function decorated with numbasgd.jit.jit."
+        )
 
 
 def _refusing(func: Callable[..., Any]) -> Callable[..., Any]:

@@ -36,6 +36,7 @@ from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLoca
 from numba.core.compiler import CompilerBase, DefaultPassBuilder
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.compiler_machinery import FunctionPass, register_pass
+from numba.core.registry import CPUDispatcher
 from numba.core.typed_passes import NopythonTypeInference
 
 from numbasgd.errors import NumbaSGDError
@@ -74,12 +75,27 @@ def jit(func: Callable[..., Any] | None = None, *, variant: str = "", **options:
         func.__qualname__ += f"_{variant}"
     if config.DISABLE_JIT:
         return _refusing(func)
-    if options.get("forceinline"):
-        options = {"pipeline_class": _PartCompiler, **options}
+    is_inlined = bool(options.get("forceinline"))
+    if is_inlined:  # into kernels: a way in from Python and one from C would take a tenth of every compile
+        options = {
+            "no_cpython_wrapper": True, "no_cfunc_wrapper": True, "pipeline_class": _PartCompiler, **options
+        }  # fmt: skip
     dispatcher = numba.njit(**{**OPTIONS, **options})(func)
+    if is_inlined:
+        dispatcher.__class__ = _Inlined
     if _folder() is not None:
         dispatcher._cache = _Cache(func)
     return dispatcher
+
+
+class _Inlined(CPUDispatcher):
+    """A function for kernels alone, which Python would find no code of."""
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        raise NumbaSGDError(
+            f"{self.py_func.__name__} was called from Python; expected a kernel as the caller, since it is "
+            "compiled into its callers only. Call it through a function decorated with numbasgd.jit.jit."
+        )
 
 
 class _PartCompiler(CompilerBase):

@@ -105,7 +105,7 @@ def test_variance_of_steps_against_drawn_orders(sampling, n, batch_size, moved, 
             ends = (1 - moved) * ends + x[rows].mean(axis=1)
     steps = epochs * -(-n // batch_size)
     squares = sum((1 - moved) ** (2 * t) for t in range(steps))
-    expected = step_variance(moved, n, batch_size, epochs, SAMPLINGS[sampling]) * squares * x.var()
+    expected = step_variance.py_func(moved, n, batch_size, epochs, SAMPLINGS[sampling]) * squares * x.var()
     # Its mean is that over all epochs, so a short last minibatch with replacement is not told apart.
     np.testing.assert_allclose(expected, ends.var(), rtol=0.05, atol=1e-12)
 

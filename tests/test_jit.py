@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 from child import run_python
 
+from numbasgd.errors import NumbaSGDError
+from numbasgd.jit import jit
+
 # Two that compile fast: a function of a module, and a closure over intrinsics and other compiled functions.
 PROBE = """
     import numpy as np, numbasgd
@@ -187,3 +190,19 @@ def test_without_compiling_there_is_one_clear_error():
     assert first.startswith("NUMBA_DISABLE_JIT is set; expected") and "Unset NUMBA_DISABLE_JIT" in first
     assert same == [first] * 3
     assert "kernels refuse to run because NUMBA_DISABLE_JIT is set" in printed
+
+
+def test_what_is_inlined_refuses_python():
+    """It has no code that Python could enter: calling it would end the process."""
+
+    @jit(variant="refuses", forceinline=True)
+    def twice(x):
+        return 2 * x
+
+    @jit(variant="refuses")
+    def four_times(x):
+        return twice(twice(x))
+
+    assert four_times(1.5) == 6
+    with pytest.raises(NumbaSGDError, match="twice_refuses was called from Python; expected a kernel"):
+        twice(1.5)

@@ -27,7 +27,7 @@ def reference_rate(local, n, batch_size, epochs, sampling):
         rate = 2 * 10.0**decades / largest
         step = np.zeros((d + 1, d + 1))
         for i, h in enumerate(local.curvature):
-            share = rate**2 * step_variance(rate * h, n, batch_size, epochs, SAMPLINGS[sampling])
+            share = rate**2 * step_variance.py_func(rate * h, n, batch_size, epochs, SAMPLINGS[sampling])
             step[i] = share * np.append(local.spread[i], local.noise[i])
             step[i, i] += (1 - rate * h) ** 2
         step[d, d] = 1

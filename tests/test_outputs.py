@@ -75,7 +75,7 @@ def close(fit, W, b, dtype):
 SHAPES = [
     pytest.param(loss, K, dtype, id=f"{loss}-{K}-{np.dtype(dtype)}", marks=() if is_quick else slow)
     for loss in LOSSES
-    for K in (1, 2, 3, 10, 17)
+    for K in (1, 2, 3, 10, 17, 33)
     for dtype in (np.float32, np.float64)
     for is_quick in [(loss, K, dtype) in (("softmax", 3, np.float64), ("softmax", 10, np.float32),
                                           ("squared", 3, np.float64))]
@@ -118,7 +118,7 @@ def test_rows_in_any_memory_order(order, rng):
 
 def test_sums_of_many_chunks(rng):
     """More rows than a chunk has, with the last one short; in order, and taken."""
-    most = blocks.chunk_rows(33, 8)
+    most = blocks.chunk_rows(33, 8, 3)
     X, y = problem("softmax", 2 * most + 9, 33, 3, np.float64, rng)
     for batch_size, sampling in itertools.product((most + 1, len(X)), ("reshuffle", "sequential")):
         options = {"batch_size": batch_size, "sampling": sampling, "seed": 1}

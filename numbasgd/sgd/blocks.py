@@ -1,8 +1,8 @@
-"""The gradient of K outputs over some rows: X W, then the slopes in place, then X^T R.
+"""The gradient of K outputs over some rows, and their loss: X W, then the slopes in place, then X^T R.
 
-Few rows, or rows of few columns, go through plain loops, four rows at a time with lanes along the outputs, and
-are read where they lie.  More of them make it worth to call the product (``numbasgd.matmul``), which wants the
-rows of a minibatch in one piece: they are taken there first, unless they are in order.
+Few outputs go through ``turned.py``, a block of rows through both products.  More of them make it worth to call
+the product (``numbasgd.matmul``), which wants the rows of a minibatch in one piece: they are taken there first,
+unless they are in order.  Few rows, or rows of few columns, go through ``plain.py``.
 
 Shapes and roles besides those of ``cpu.py``:
 K : outputs.  width : K padded to whole registers.  d : columns.
@@ -16,51 +16,69 @@ Pointers, not arrays.  No sum may be reordered, so that a step is the same where
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 from numbasgd.jit import jit
-from numbasgd.matmul.entry import make_product
-from numbasgd.sgd.rows import LINE
-from numbasgd.simd import (
-    add,
-    address,
-    fill,
-    fma,
-    lanes_for,
-    load,
-    mul,
-    pointer,
-    pointer_to,
-    prefetch,
-    store,
-    widen,
-)
+from numbasgd.matmul.entry import make_product, products
+from numbasgd.sgd.plain import back_plain, forward_plain
+from numbasgd.sgd.rows import CHUNK, LINE
+from numbasgd.sgd.turned import MOST, back, cut, forward, turn, turn_back
+from numbasgd.simd import add, fill, lanes_for, load, pointer, pointer_to, prefetch, store, widen
 
-N_ARGUMENTS = 20  # of ``sum_rows``
-SHORT = 16  # fewer rows or columns than that go through the plain loops
-_CHUNK_BYTES = 1 << 19  # of the rows that are summed at once: they are read twice
+N_ARGUMENTS = 19  # of ``sum_rows``
+SUM, STEP, VALUE = 0, 1, 2  # what it does
+SHORT = 20  # fewer rows or columns than that are plain
+_PRODUCT_BYTES = 1 << 19  # of the rows that the product sums at once: they are read twice
+
+# Scratch memory begins with tables of addresses: rows, those that ``forward`` asks for, those that ``back``
+# asks for, up to five with each row.  The first ends in a number, the factor of ``back_plain``.
+_SPARE = 16  # entries of a table, and rows of Z, behind the last
+_TABLE = 8 * (CHUNK + _SPARE)
+_FACTOR = _TABLE - LINE
+_TABLES = 7 * _TABLE
 
 
-@jit
-def chunk_rows(d, itemsize):
+def few(outputs: int) -> int:
+    """What kernels must know of K: the number itself when they are made for it."""
+    return outputs if outputs <= MOST else 0
+
+
+@jit(inline="always")
+def chunk_rows(d, itemsize, FEW):
     """Rows that are summed in the dtype of X at once; such chunks are added up in float64."""
-    return min(256, max(32, _CHUNK_BYTES // max(1, d * itemsize) // 16 * 16))
+    return CHUNK if FEW else min(CHUNK, max(32, _PRODUCT_BYTES // max(1, d * itemsize) // 16 * 16))
+
+
+def scratch_for(d: int, width: int, itemsize: int, FEW: int) -> int:
+    """Entries of the scratch memory of ``sum_rows``: tables, Z, W^T and G^T, and a chunk of rows."""
+    most = chunk_rows.py_func(d, itemsize, FEW)
+    turned = 2 * (FEW + _SPARE) * (d + 6 * LINE) if FEW else 0
+    return _TABLES // itemsize + (most + _SPARE) * width + turned + most * d + 4 * LINE
 
 
 def make_sums(
-    slopes: Any, values: Any, T: Any, lanes: int, rows_dtype: np.dtype, variant: str
-) -> SimpleNamespace:
-    """``sum_rows`` and ``sum_values``."""
-    zero, first = T(0), rows_dtype.type(0)
-    itemsize = np.dtype(T).itemsize
-    per_line = LINE // itemsize
-    widest = lanes_for(1 << 20, itemsize)
-    product = make_product(np.dtype(T))
+    slopes: Any, values: Any, T: Any, lanes: int, FEW: int, rows_dtype: np.dtype, variant: str
+) -> Any:
+    """``sum_rows``."""
+    zero, first, nowhere = T(0), rows_dtype.type(0), np.intp(0)
+    dtype = np.dtype(T)
+    SIZE = dtype.itemsize
+    per_line = LINE // SIZE
+    widest = lanes_for(1 << 20, SIZE)
+    product = make_product(dtype)
+    tiles = products[dtype].tiles
+    LANES, HOW, BLOCK_BYTES = tiles.lanes, tiles.base, tiles.machine.l2 // 8
+    K_ = max(FEW, 2)
+    WIDTH = -(-K_ // lanes) * lanes
+    N, R, F, HIGH, NV, Q = cut(K_, WIDTH, dtype)
+    PARTS, PARTS_BACK = -(-K_ // N), -(-K_ // HIGH)
+    PADDED = PARTS * N
+    STEP_BYTES = NV * LANES * SIZE
+    ROW = WIDTH * SIZE  # of W, G and Z
     options: dict[str, Any] = {"variant": variant, "forceinline": True, "fastmath": False}
+    here: dict[str, Any] = {"variant": variant, "inline": "always"}
 
     @jit(**options)
     def fetch(X, d, at):
@@ -86,189 +104,146 @@ def make_sums(
             for j in range(whole, d):
                 room[t * d + j] = X[base + i * si + j * sj]
 
-    @jit(**options)
-    def predict_four(X, d, a0, a1, a2, a3, W, width, Z, at):
-        for c in range(0, width, lanes):
-            z0 = fill(T(0), lanes)
-            z1, z2, z3 = z0, z0, z0
-            for j in range(d):
-                w = load(W, j * width + c, lanes)
-                z0 = fma(fill(X[a0 + j], lanes), w, z0)
-                z1 = fma(fill(X[a1 + j], lanes), w, z1)
-                z2 = fma(fill(X[a2 + j], lanes), w, z2)
-                z3 = fma(fill(X[a3 + j], lanes), w, z3)
-            store(Z, at + c, z0)
-            store(Z, at + width + c, z1)
-            store(Z, at + 2 * width + c, z2)
-            store(Z, at + 3 * width + c, z3)
+    @jit(**here)
+    def plan_asking(tables, X, step, rows, n_rows, at, m, ahead):
+        """Fill the tables of what is asked for: the m rows behind these m, or this block's first, at hand."""
+        own = pointer_to(tables, nowhere)
+        asked, asked_back = pointer_to(tables + _TABLE, nowhere), pointer_to(tables + 2 * _TABLE, nowhere)
+        for u in range(m + F):
+            asked[u] = own[0]
+        for u in range(m * Q):
+            asked_back[u] = own[0]
+        left = (m + R - 1) // R * PARTS * F  # from there on it is ``back`` that asks
+        for u in range(m if ahead > 0 else 0):
+            p = at + m + u
+            i = p if n_rows == 0 else rows[min(p, n_rows - 1)]
+            asked[u] = X + i * step
+            v = (u - left) * NV
+            if 0 <= v <= m * Q - NV:
+                for q in range(NV):
+                    asked_back[v + q] = asked[u] + q * LINE
 
-    @jit(**options)
-    def predict_one(X, d, a, W, width, Z, at):
-        for c in range(0, width, lanes):
-            z0 = fill(T(0), lanes)
-            z1, z2, z3 = z0, z0, z0
-            j = 0
-            while j + 4 <= d:
-                w = j * width + c
-                z0 = fma(fill(X[a + j], lanes), load(W, w, lanes), z0)
-                z1 = fma(fill(X[a + j + 1], lanes), load(W, w + width, lanes), z1)
-                z2 = fma(fill(X[a + j + 2], lanes), load(W, w + 2 * width, lanes), z2)
-                z3 = fma(fill(X[a + j + 3], lanes), load(W, w + 3 * width, lanes), z3)
-                j += 4
-            while j < d:
-                z0 = fma(fill(X[a + j], lanes), load(W, j * width + c, lanes), z0)
-                j += 1
-            store(Z, at + c, add(add(z0, z1), add(z2, z3)))
+    @jit(**here)
+    def predict(tables, m, d, Wt, of_W, Z):
+        asked = tables + _TABLE
+        for u in range(0, m, R):
+            for k in range(0, PADDED, N):
+                z = Z + u * ROW + k * SIZE
+                forward(SIZE, LANES, HOW, R, N, F, tables + 8 * u, asked, Wt + k * of_W, of_W, z, ROW, d)
+                asked = min(asked + F * 8, tables + _TABLE + m * 8)
 
-    @jit(**options)
-    def predict(X, d, base, si, W, width, rows, n_rows, start, m, Z):
-        """Z := X W."""
-        t = 0
-        while t + 4 <= m:
-            p = start + t
-            if n_rows == 0:
-                i0, i1, i2, i3 = p, p + 1, p + 2, p + 3
-            else:
-                i0, i1, i2, i3 = rows[p], rows[p + 1], rows[p + 2], rows[p + 3]
-            a0, a1, a2, a3 = base + i0 * si, base + i1 * si, base + i2 * si, base + i3 * si
-            predict_four(X, d, a0, a1, a2, a3, W, width, Z, t * width)
-            t += 4
-        while t < m:
-            i = start + t if n_rows == 0 else rows[start + t]
-            predict_one(X, d, base + i * si, W, width, Z, t * width)
-            t += 1
+    @jit(**here)
+    def spread(tables, m, d, Z, Gt, of_G, adds):
+        for j in range(0, d, NV * LANES):
+            for k in range(0, PARTS_BACK * HIGH, HIGH):
+                back(
+                    SIZE, LANES, HOW, HIGH, NV, Q, tables, tables + 2 * _TABLE, j * SIZE, Z + k * SIZE, ROW,
+                    Gt + k * of_G, of_G, m, d - j, adds,
+                )  # fmt: skip
 
-    @jit(**options)
-    def spread(X, d, base, si, R, width, rows, n_rows, start, m, G, factor):
-        """G += factor * X^T R."""
-        scale = fill(factor, lanes)
-        t = 0
-        while t + 4 <= m:
-            p = start + t
-            if n_rows == 0:
-                i0, i1, i2, i3 = p, p + 1, p + 2, p + 3
-            else:
-                i0, i1, i2, i3 = rows[p], rows[p + 1], rows[p + 2], rows[p + 3]
-            a0, a1, a2, a3 = base + i0 * si, base + i1 * si, base + i2 * si, base + i3 * si
-            for c in range(0, width, lanes):
-                at = t * width + c
-                r0, r1 = mul(scale, load(R, at, lanes)), mul(scale, load(R, at + width, lanes))
-                r2 = mul(scale, load(R, at + 2 * width, lanes))
-                r3 = mul(scale, load(R, at + 3 * width, lanes))
-                for j in range(d):
-                    g = fma(fill(X[a0 + j], lanes), r0, load(G, j * width + c, lanes))
-                    g = fma(fill(X[a1 + j], lanes), r1, g)
-                    g = fma(fill(X[a2 + j], lanes), r2, g)
-                    store(G, j * width + c, fma(fill(X[a3 + j], lanes), r3, g))
-            t += 4
-        while t < m:
-            i = start + t if n_rows == 0 else rows[start + t]
-            a = base + i * si
-            for c in range(0, width, lanes):
-                r = mul(scale, load(R, t * width + c, lanes))
-                for j in range(d):
-                    store(G, j * width + c, fma(fill(X[a + j], lanes), r, load(G, j * width + c, lanes)))
-            t += 1
-
-    @jit(variant=f"{variant}_{rows_dtype}", fastmath=False)
+    @jit(variant=f"{variant}_{rows_dtype}", fastmath=False, no_cpython_wrapper=True)
     def sum_rows(
-        X, d, base, si, sj, y, s, rows, n_rows, start, stop, ahead, W, K, width, G, wide, Z, room, is_step
+        X, d, base, si, sj, y, s, rows, n_rows, start, stop, ahead, W, K, width, G, wide, scratch, what
     ):  # fmt: skip
         """G := sum of x_i r_i^T, and behind it the sum of r_i, over positions start <= t < stop.
 
-        is_step : instead, W += G[0] times that, for at most a few rows, whose gradient is then not needed.
+        what : SUM.  STEP: instead, W += G[0] times that, for at most a few rows, whose gradient is then not
+        needed.  VALUE: instead, wide[0] := the sum of the losses of rows start <= i < stop.
         Addresses as integers.  Called through its own address: what is compiled into each of several callers
         takes several times as long to compile.
         """
-        X, y, s, W = pointer_to(X, zero), pointer_to(y, zero), pointer_to(s, zero), pointer_to(W, zero)
-        G, Z, room = pointer_to(G, zero), pointer_to(Z, zero), pointer_to(room, zero)
-        rows, wide = pointer_to(rows, first), pointer_to(wide, 0.0)
-        most = chunk_rows(d, itemsize)
+        most = chunk_rows(d, SIZE, FEW)
+        row, step = width * SIZE, si * SIZE
+        tables = (scratch + LINE - 1) // LINE * LINE
+        Z0 = tables + _TABLES
+        Wt = (Z0 + (most + _SPARE) * row + LINE - 1) // LINE * LINE
+        of_W = (d * SIZE + LANES * SIZE - 1) // (LANES * SIZE) * (LANES * SIZE)
+        of_W += LINE if of_W % 1024 == 0 else 0  # rows a power of two apart share few lines of a cache
+        of_G = (d * SIZE + STEP_BYTES - 1) // STEP_BYTES * STEP_BYTES
+        of_G += LINE if of_G % 1024 == 0 else 0
+        Gt = Wt + PADDED * of_W
+        room = Gt + PARTS_BACK * HIGH * of_G if FEW else Wt
+        X0 = X + base * SIZE
+        Xp, Gp, Wp = pointer_to(X, zero), pointer_to(G, zero), pointer_to(W, zero)
+        yp, sp, rowsp = pointer_to(y, zero), pointer_to(s, zero), pointer_to(rows, first)
+        widep, own = pointer_to(wide, 0.0), pointer_to(tables, nowhere)
         size, length = d * width, (d + 1) * width
-        b = pointer(W, size)
-        target = W if is_step else G
-        factor = G[0] if is_step else T(1)
+        b = pointer(Wp, size)
+        factor = pointer_to(tables + _FACTOR, zero)
+        factor[0] = Gp[0] if what == STEP else T(1)
+        target = W if what == STEP else G
+        if FEW and d >= SHORT and stop - start >= SHORT:
+            turn(SIZE, LANES, PADDED, W, row, Wt, of_W, d)
         is_one = stop - start <= most
-        if not is_one:
+        loss = 0.0
+        if not is_one and what == SUM:
             for j in range(length):
-                wide[j] = 0.0
+                widep[j] = 0.0
         for c in range(start, stop, most):
-            m = min(most, stop - c)
-            is_short = d < SHORT or m < SHORT
-            P, at, along, across, n_there, there = X, base, si, sj, n_rows, c
-            if (is_short and sj != 1) or (not is_short and n_rows > 0):
-                take(X, d, base, si, sj, rows, n_rows, c, m, ahead, room)
-                P, at, along, across, n_there, there = room, 0, d, 1, 0, 0
-            elif ahead > 0 and n_rows > 0:
-                for t in range(c, c + m):
-                    fetch(X, d, base + rows[min(t + ahead, n_rows - 1)] * si)
-            if is_short:
-                predict(P, d, at, along, W, width, rows, n_there, there, m, Z)
-            else:
-                place = address(P, at + there * along)
-                product(place, along, across, address(W, 0), width, 1, address(Z, 0), width, m, K, d)
-            slopes(Z, width, K, b, y, s, rows, n_rows, c, m)
-            if is_short:
-                if not is_step:
-                    for j in range(0, size, lanes):
-                        store(G, j, fill(zero, lanes))
-                spread(P, d, at, along, Z, width, rows, n_there, there, m, target, factor)
-            else:
-                place = address(P, at + there * along)
-                product(place, across, along, address(Z, 0), width, 1, address(G, 0), width, d, K, m)
+            here = min(most, stop - c)
+            is_plain = d < SHORT or here < SHORT
+            is_product = not FEW and not is_plain
+            each = here
+            if FEW and not is_plain:  # blocks of equal length, in whole tiles
+                n_blocks = max(1, min((here * d * SIZE + BLOCK_BYTES - 1) // BLOCK_BYTES, here // SHORT))
+                each = ((here + n_blocks - 1) // n_blocks + R - 1) // R * R
+            if is_plain and what == SUM:
+                for j in range(0, size, lanes):
+                    store(Gp, j, fill(zero, lanes))
+            for t in range(0, here, each):
+                m, at = min(each, here - t), c + t
+                Z = Z0 + t * row
+                P, along, across = X0 + (at * step if n_rows == 0 else 0), step, sj
+                is_taken = n_rows > 0 if is_product else sj != 1
+                if is_taken:
+                    take(Xp, d, base, si, sj, rowsp, n_rows, at, m, ahead, pointer_to(room, zero))
+                    P, along, across = room, d * SIZE, 1
+                if not is_product:
+                    for u in range(m):
+                        own[u] = P + (u if n_rows == 0 or is_taken else rowsp[at + u]) * along
+                        if is_plain and ahead > 0 and n_rows > 0:
+                            fetch(Xp, d, base + rowsp[min(at + u + ahead, n_rows - 1)] * si)
+                    for u in range(m, m + R):
+                        own[u] = own[m - 1]
+                if is_plain:
+                    for k in range(0, row, lanes * SIZE):
+                        forward_plain(SIZE, lanes, HOW, tables, W + k, row, Z + k, row, m, d)
+                elif FEW:
+                    plan_asking(tables, X0, step, rowsp, n_rows, at, m, ahead)
+                    predict(tables, m, d, Wt, of_W, Z)
+                else:
+                    product(P, along // SIZE, across, W, width, 1, Z, width, m, K, d)
+                Zp = pointer_to(Z, zero)
+                if what == VALUE:
+                    loss += values(Zp, width, K, b, yp, sp, at, m)
+                    continue
+                slopes(Zp, width, K, b, yp, sp, rowsp, n_rows, at, m)
+                if is_plain:
+                    for k in range(0, row, lanes * SIZE):
+                        factor_at = tables + _FACTOR
+                        back_plain(SIZE, lanes, HOW, tables, Z + k, row, target + k, row, m, d, factor_at)
+                elif FEW:
+                    spread(tables, m, d, Z, Gt, of_G, t)
+                else:
+                    product(P, across, along // SIZE, Z, width, 1, G, width, d, K, m)
+            if what == VALUE:
+                continue
+            if FEW and not is_plain:
+                turn_back(SIZE, LANES, K_, WIDTH, Gt, of_G, G, row, d)
+            Zp = pointer_to(Z0, zero)
             for k in range(0, width, lanes):
                 r = fill(zero, lanes)
-                for t in range(m):
-                    r = add(r, load(Z, t * width + k, lanes))
-                store(G, size + k, r)
+                for t in range(here):
+                    r = add(r, load(Zp, t * width + k, lanes))
+                store(Gp, size + k, r)
             if not is_one:
                 for j in range(0, length, lanes):
-                    store(wide, j, add(load(wide, j, lanes), widen(load(G, j, lanes))))
-        if not is_one:
+                    store(widep, j, add(load(widep, j, lanes), widen(load(Gp, j, lanes))))
+        if what == VALUE:
+            widep[0] = loss
+        elif not is_one:
             for j in range(length):
-                G[j] = T(wide[j])
+                Gp[j] = T(widep[j])
         return 0
 
-    @jit(variant=variant, fastmath=False)
-    def sum_values(X, d, base, si, sj, y, s, start, stop, W, K, width, Z):
-        """The sum of the losses of rows start <= i < stop, in float64."""
-        acc = 0.0
-        most = chunk_rows(d, itemsize)
-        for c in range(start, stop, most):
-            m = min(most, stop - c)
-            place = address(X, base + c * si)
-            product(place, si, sj, address(W, 0), width, 1, address(Z, 0), width, m, K, d)
-            acc += values(Z, width, K, pointer(W, d * width), y, s, c, m)
-        return acc
-
-    return SimpleNamespace(sum_rows=sum_rows, sum_values=sum_values)
-
-
-def make_each(
-    value: Any, slope: Any, T: Any, lanes: int, is_weighted: bool, variant: str
-) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """``slopes`` and ``values`` of a loss of one prediction, summed over the K outputs."""
-
-    @jit(variant=variant, forceinline=True, fastmath=False)
-    def slopes(Z, width, K, b, y, s, rows, n_rows, start, m):
-        for t in range(m):
-            at = t * width
-            i = start + t if n_rows == 0 else rows[start + t]
-            for k in range(K):
-                r = T(slope(Z[at + k] + b[k], y[i * K + k]))
-                Z[at + k] = r * s[i] if is_weighted else r
-            for k in range(K, width):
-                Z[at + k] = T(0)
-
-    @jit(variant=variant, forceinline=True, fastmath=False)
-    def values(Z, width, K, b, y, s, start, m):
-        acc = 0.0
-        for t in range(m):
-            i = start + t
-            v = 0.0
-            for k in range(K):
-                v += value(np.float64(Z[t * width + k] + b[k]), np.float64(y[i * K + k]))
-            acc += v * s[i] if is_weighted else v
-        return acc
-
-    return slopes, values
+    return sum_rows

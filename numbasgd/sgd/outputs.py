@@ -20,13 +20,14 @@ from numba import types
 from numbasgd import check, native
 from numbasgd.jit import jit
 from numbasgd.sgd import blocks
-from numbasgd.sgd.blocks import chunk_rows
+from numbasgd.sgd.blocks import STEP, SUM, VALUE, chunk_rows
 from numbasgd.sgd.cpu import compiled, make_advance
+from numbasgd.sgd.each import make_each
 from numbasgd.sgd.layout import Layout
 from numbasgd.sgd.losses import LOSSES
-from numbasgd.sgd.rows import lined, rows_of
+from numbasgd.sgd.rows import LINE, lined, rows_of
 from numbasgd.sgd.update import Step, make_average, make_update
-from numbasgd.simd import address, lanes_for, load, pointer, store
+from numbasgd.simd import address, lanes_for, load, pointer, pointer_to, store
 
 if TYPE_CHECKING:
     from numbasgd.sgd.run import Problem, Run
@@ -40,47 +41,51 @@ def layout(d: int, outputs: int, dtype: np.dtype) -> Layout:
 
 
 def work_for(layout: Layout, itemsize: int) -> int:
-    """The length of work: a row of the state, and a chunk of predictions and of rows."""
-    return layout.length + chunk_rows(layout.d, itemsize) * (layout.width + layout.d)
+    """The length of work: a row of the state, and what ``sum_rows`` needs."""
+    few = blocks.few(layout.outputs)
+    return layout.length + blocks.scratch_for(layout.d, layout.width, itemsize, few)
 
 
 @functools.cache
-def kernels(loss: str, dtype: np.dtype, lanes: int, is_weighted: bool, rows_dtype: np.dtype) -> SimpleNamespace:
+def kernels(
+    loss: str, dtype: np.dtype, lanes: int, few: int, is_weighted: bool, rows_dtype: np.dtype
+) -> SimpleNamespace:
     """What needs no step: ``gradient`` and ``sum_loss``; ``address`` is that of ``sum_rows``."""
     entry = LOSSES[loss]
-    variant = f"{loss}_outputs_{dtype.name}_{lanes}" + "_weighted" * is_weighted
+    variant = f"{loss}_outputs_{dtype.name}_{lanes}_{few}" + "_weighted" * is_weighted
     value, slope = (None if f is None else compiled(f) for f in (entry.value, entry.slope))
-    slopes, values = (entry.rows or blocks.make_each)(value, slope, dtype.type, lanes, is_weighted, variant)
-    sums = blocks.make_sums(slopes, values, dtype.type, lanes, rows_dtype, variant)
-    sum_values = sums.sum_values
-    sums.sum_rows.compile((types.intp,) * blocks.N_ARGUMENTS)
+    slopes, values = (entry.rows or make_each)(value, slope, dtype.type, lanes, is_weighted, variant)
+    sum_rows = blocks.make_sums(slopes, values, dtype.type, lanes, few, rows_dtype, variant)
+    sum_rows.compile((types.intp,) * blocks.N_ARGUMENTS)
+    first = LINE // dtype.itemsize
 
     @jit(variant=variant, fastmath=False)
     def gradient(X, d, base, si, sj, y, s, state, rows, start, stop, ahead, work, wide, K, width, sum_rows):
         """work := the sum of the slopes times x over some positions, a row like those of the state."""
-        length = (d + 1) * width
-        room = length + chunk_rows(d, X.itemsize) * width
         arguments = (
             address(X, 0), d, base, si, sj, address(y, 0), address(s, 0), address(rows, 0), rows.shape[0],
             start, stop, ahead, address(state, 0), K, width, address(work, 0), address(wide, 0),
-            address(work, length), address(work, room), 0,
+            address(work, (d + 1) * width), SUM,
         )  # fmt: skip
         native.call(sum_rows, arguments)
 
     @jit(variant=variant, fastmath=False)
     def sum_loss(X, d, base, si, sj, y, s, state, start, stop, work, K, width, sum_rows):
         """Sum over rows start <= i < stop of s_i * value(x_i . W + b, y_i), in float64."""
-        return sum_values(
-            pointer(X, 0), d, base, si, sj, pointer(y, 0), pointer(s, 0), start, stop, pointer(state, 0), K,
-            width, pointer(work, 0),
+        nowhere = address(work, 0)
+        arguments = (
+            address(X, 0), d, base, si, sj, address(y, 0), address(s, 0), nowhere, 0, start, stop, 1,
+            address(state, 0), K, width, nowhere, nowhere, address(work, first), VALUE,
         )  # fmt: skip
+        native.call(sum_rows, arguments)
+        return pointer_to(nowhere, 0.0)[0]
 
     return SimpleNamespace(
         variant=variant,
         gradient=gradient,
         sum_loss=sum_loss,
-        sum_rows=sums.sum_rows,  # whose code lives as long as somebody holds it
-        address=native.address_of_compiled(sums.sum_rows),
+        sum_rows=sum_rows,  # whose code lives as long as somebody holds it
+        address=native.address_of_compiled(sum_rows),
         lanes=lanes,
         T=dtype.type,
     )
@@ -129,12 +134,12 @@ def make_move(made: SimpleNamespace, step: Step) -> tuple[Callable[..., Any], Ca
 
 @functools.cache
 def advance_kernel(
-    loss: str, dtype: np.dtype, lanes: int, is_weighted: bool, rows_dtype: np.dtype, step: Step
+    loss: str, dtype: np.dtype, lanes: int, few: int, is_weighted: bool, rows_dtype: np.dtype, step: Step
 ) -> Callable[..., Any]:
     """``advance`` of ``cpu.py`` for K outputs."""
-    made = kernels(loss, dtype, lanes, is_weighted, rows_dtype)
+    made = kernels(loss, dtype, lanes, few, is_weighted, rows_dtype)
     move, keep = make_move(made, step)
-    variant, T, itemsize = f"{made.variant}_{step}", dtype.type, dtype.itemsize
+    variant, T = f"{made.variant}_{step}", dtype.type
     is_plain, is_averaged = not (step.momentum or step.is_penalized), step.is_averaged
 
     @jit(variant=variant, forceinline=True, fastmath=False)
@@ -147,8 +152,7 @@ def advance_kernel(
         A plain step on one row needs no gradient: the row is added to the weights.
         """
         row = size + width
-        Z = address(room, width)
-        taken = address(room, width + chunk_rows(d, itemsize) * width)
+        scratch = address(room, width)
         for at in range(start, stop, batch_size):
             e = min(at + batch_size, stop)
             is_direct = is_plain and e - at == 1
@@ -156,8 +160,8 @@ def advance_kernel(
                 g[0] = -lr
             arguments = (
                 address(X, 0), d, base, si, sj, address(y, 0), address(s, 0), address(rows, 0), n_rows, at, e,
-                ahead, address(state, 0), K, width, address(g, 0), address(wide, 0), Z, taken,
-                np.intp(is_direct),
+                ahead, address(state, 0), K, width, address(g, 0), address(wide, 0), scratch,
+                STEP if is_direct else SUM,
             )  # fmt: skip
             native.call(sum_rows, arguments)
             scale = T(1) / T(e - at)
@@ -170,10 +174,10 @@ def advance_kernel(
 
 @functools.cache
 def make_big(
-    loss: str, dtype: np.dtype, lanes: int, is_weighted: bool, rows_dtype: np.dtype, step: Step
+    loss: str, dtype: np.dtype, lanes: int, few: int, is_weighted: bool, rows_dtype: np.dtype, step: Step
 ) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """``add_part`` and ``finish`` of ``bigstep.py`` for K outputs."""
-    made = kernels(loss, dtype, lanes, is_weighted, rows_dtype)
+    made = kernels(loss, dtype, lanes, few, is_weighted, rows_dtype)
     sum_part = made.gradient
     move, keep = make_move(made, step)
     is_averaged, T = step.is_averaged, dtype.type
@@ -206,7 +210,10 @@ def make_big(
 def rehearse(run: Run) -> None:
     """Have the products compiled that steps and evaluations of a run will need; changes none of it."""
     problem, layout = run.problem, run.layout
-    most = chunk_rows(layout.d, problem.y.itemsize)
+    few, itemsize = blocks.few(layout.outputs), problem.y.itemsize
+    if few:
+        return
+    most = chunk_rows(layout.d, itemsize, few)
 
     def parts(n: int) -> set[int]:
         return {min(n, most), n % most} - {0}

@@ -111,7 +111,8 @@ class Problem:
 
     @property
     def _variant(self) -> tuple[Any, ...]:
-        return self.loss, self.y.dtype, self.layout.lanes, self.s.size > 0, self.rows_dtype
+        few = outputs.blocks.few(self.outputs)
+        return self.loss, self.y.dtype, self.layout.lanes, few, self.s.size > 0, self.rows_dtype
 
     @property
     def extra(self) -> tuple[int, ...]:

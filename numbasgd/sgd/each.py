@@ -1,0 +1,40 @@
+"""Slopes and values of a loss of one prediction, taken of each of the K outputs of a row; see ``blocks.py``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from numbasgd.jit import jit
+
+
+def make_each(
+    value: Any, slope: Any, T: Any, lanes: int, is_weighted: bool, variant: str
+) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """``slopes`` and ``values`` of a loss of one prediction, summed over the K outputs."""
+
+    @jit(variant=variant, forceinline=True, fastmath=False)
+    def slopes(Z, width, K, b, y, s, rows, n_rows, start, m):
+        for t in range(m):
+            at = t * width
+            i = start + t if n_rows == 0 else rows[start + t]
+            for k in range(K):
+                r = T(slope(Z[at + k] + b[k], y[i * K + k]))
+                Z[at + k] = r * s[i] if is_weighted else r
+            for k in range(K, width):
+                Z[at + k] = T(0)
+
+    @jit(variant=variant, forceinline=True, fastmath=False)
+    def values(Z, width, K, b, y, s, start, m):
+        acc = 0.0
+        for t in range(m):
+            i = start + t
+            v = 0.0
+            for k in range(K):
+                v += value(np.float64(Z[t * width + k] + b[k]), np.float64(y[i * K + k]))
+            acc += v * s[i] if is_weighted else v
+        return acc
+
+    return slopes, values

@@ -87,6 +87,14 @@ def test_auto_is_near_the_best_of_a_grid(name, batch_size, rng):
     assert excess(auto) <= 1.5 * min(excess(auto * 1.5**e) for e in range(-8, 9))
 
 
+@pytest.mark.parametrize("name", ["outliers", "hinge", "four classes"])
+def test_auto_is_the_same_for_both_dtypes(name, rng):
+    loss, X, y = PROBLEMS[name](rng)
+    y = y.astype(np.float32) if loss == "huber" else y
+    rates = [train(X.astype(dtype), y, loss=loss, epochs=1).settings["lr"] for dtype in ("f4", "f8")]
+    assert rates[0] == pytest.approx(rates[1], rel=0.2)
+
+
 @pytest.mark.parametrize("sampling", ["reshuffle", "once", "replacement"])
 @pytest.mark.parametrize(("n", "batch_size", "moved"), [(10, 4, 0.3), (12, 3, 0.05), (10, 3, 1.7), (6, 6, 0.5)])
 def test_variance_of_steps_against_drawn_orders(sampling, n, batch_size, moved, rng):

@@ -62,7 +62,11 @@ class Pilot:
 
         start : the row of the state to start from.
         """
-        run = Run(self._problem, self.method, None, lambda: math.nan)
+
+        def with_rate(rate: float, seed: int = 0) -> Method:
+            return self.method._replace(lrs=np.array([rate], start.dtype), seed=seed)
+
+        run = Run(self._problem, with_rate(first), None, lambda: math.nan)
         run.compile()
         ends: dict[float, np.ndarray] = {}
 
@@ -70,7 +74,7 @@ class Pilot:
             losses = 0.0
             for seed in range(self._n_seeds):
                 run.begin_anew(start)
-                run.use(self.method._replace(lrs=np.array([rate], start.dtype), seed=seed))
+                run.use(with_rate(rate, seed))
                 run.go_to(self.epochs * self.n)
                 losses += run.moment(run.samples).objective
             ends[rate] = run.result.copy()

@@ -94,7 +94,7 @@ def step_variance(moved, n, batch_size, epochs, sampling):
     variance *= n / max(n - 1, 1)
     if sampling != _RESHUFFLE:
         last_kept = math.pow(kept, epochs)
-        variance *= (1 - last_kept) * (1 + kept) / ((1 - kept) * (1 + last_kept)) if kept < 1 else epochs
+        variance *= (1 - last_kept) * (1 + kept) / ((1 - kept) * (1 + last_kept)) if abs(kept) < 1 else epochs
     return variance
 
 

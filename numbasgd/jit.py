@@ -29,7 +29,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import llvmlite
+import llvmlite.binding
 import numba
 from numba.core import config
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
@@ -37,6 +37,7 @@ from numba.core.compiler import CompilerBase, DefaultPassBuilder
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.compiler_machinery import FunctionPass, register_pass
 from numba.core.registry import CPUDispatcher
+from numba.core.runtime import rtsys
 from numba.core.typed_passes import NopythonTypeInference
 
 from numbasgd.errors import NumbaSGDError
@@ -251,13 +252,27 @@ class _Impl(CompileResultCacheImpl):
         # Numba's own check warns, at the user, of each function that cannot be kept.
         return not (cres.library.has_dynamic_globals or any(not part.can_cache for part in cres.lifted))
 
+    def reduce(self, cres: Any) -> Any:
+        functions = cres.library._final_module.functions
+        outside = [f.name for f in functions if f.is_declaration and not f.name.startswith("llvm.")]
+        return outside, super().reduce(cres)
+
+    def rebuild(self, target_context: Any, payload: Any) -> Any:
+        outside, rest = payload
+        rtsys.initialize(target_context)
+        # Refreshing the context imports what compiling needs, SciPy if it is there, and takes longer than all
+        # else here.  Loaded code needs none of it unless it calls what only those modules define.
+        if any(llvmlite.binding.address_of_symbol(name) is None for name in outside):
+            target_context.refresh()
+        return super().rebuild(target_context, rest)
+
 
 class _Cache(FunctionCache):
     _impl_class = _Impl
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         try:
-            return super().load_overload(sig, target_context)
+            return self._load_overload(sig, target_context)  # without the refresh; see _Impl.rebuild
         except Exception:  # whatever a damaged file does, compiling still works
             return None
 

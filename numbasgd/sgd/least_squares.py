@@ -22,6 +22,7 @@ LARGEST = 1e120  # squares reach this are too large for products of four
 RIDGE = 1e-3, 1e-9  # shares of the largest curvature: for any loss, for the half-squared one
 MOST_COLUMNS = 24  # the intercept included; beyond them NumPy's products and eigenvectors are faster
 _BLOCK = 256  # rows that are held at once
+_FOURTHS = 320  # rows that are enough for the mean of a product of four
 _Q = 16  # rows that fill whole registers, enough of them to hide how long a sum takes
 _LANES = lanes_for(_Q, 8)
 _COUNT = _Q // _LANES
@@ -57,7 +58,7 @@ def _length(m: int) -> int:
 
 @jit
 def _moments(columns, n, has_squares, room, l2):
-    """A := the mean over n rows of weight u u^T for u = T @ columns, or of weight^2 u^2 u^2^T, of the squares.
+    """A := the mean over n rows of weight u u^T for u = T @ columns, or over some of weight^2 u^2 u^2^T.
 
     columns : (M + 1, S) with S a multiple of Q, zeros behind n, and the weights in the last one.
     """
@@ -83,9 +84,13 @@ def _moments(columns, n, has_squares, room, l2):
                 T[i * M + j] = 1.0 if i == j else diagonal[j] if i == m else 0.0
     if not has_squares:
         T[M * M - 1] = -1.0
+    # Products of four are summed over some hundreds of rows, here and there: how large they are is enough.
+    each = _Q * (4 if n >= 4 * _FOURTHS else 2 if n >= 2 * _FOURTHS else 1) if has_squares else _Q
+    rows = 0
     for at in range(0, S, _BLOCK):
         count = min(_BLOCK, S - at)
-        for t in range(0, count, _Q):
+        for t in range(0, count, each):
+            rows += max(0, min(_Q, n - at - t))
             share = load_all(c, M * S + at + t, _LANES, _COUNT)
             store(weight, t, mul(share, share) if has_squares else share)
             size, last = none, none
@@ -100,13 +105,13 @@ def _moments(columns, n, has_squares, room, l2):
             most, most_weighted = larger(size, most), larger(mul(size, share), most_weighted)
             most_last = larger(mul(last, last), most_last)
         for i in range(M):
-            for t in range(0, count, _Q):
+            for t in range(0, count, each):
                 x = load_all(turned, i * _BLOCK + t, _LANES, _COUNT)
                 store(weighted, t, mul(load_all(weight, t, _LANES, _COUNT), x))
             for j in range(0, i + 1, 2):  # two at a time, so that one need not wait for the other
                 k = min(j + 1, i)
                 acc, other = none, none
-                for t in range(0, count, _Q):
+                for t in range(0, count, each):
                     x = load_all(weighted, t, _LANES, _COUNT)
                     acc = fma(x, load_all(turned, j * _BLOCK + t, _LANES, _COUNT), acc)
                     other = fma(x, load_all(turned, k * _BLOCK + t, _LANES, _COUNT), other)
@@ -115,7 +120,7 @@ def _moments(columns, n, has_squares, room, l2):
                     A[i * M + k] += dot(other, one)
     for i in range(M):
         for j in range(i + 1):
-            A[i * M + j] /= n
+            A[i * M + j] /= rows
             A[j * M + i] = A[i * M + j]
     if has_squares:
         for i in range(m):

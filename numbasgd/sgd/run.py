@@ -25,6 +25,7 @@ DIVERGED = 1e6  # a loss so many times the first one
 _CALL_SECONDS = 0.05  # how long compiled code runs before Python looks at it: progress, Ctrl-C, divergence
 _FIRST = 1 << 22  # entries of X, its rows taken for 8 longer, in the first call that makes steps
 _EVALUATED = 1 << 22  # entries of X that one call evaluates, counted alike
+_UNCHECKED = 1 << 16  # entries of X, counted alike: a divergence is not looked for before
 QUICK = 0.05  # seconds: an evaluation that takes no longer is made for an interrupt or a checkpoint as well
 # Entering compiled code from Python takes as long as a few small steps.  That it is entered once per
 # evaluation is the evaluation's doing, so the shortest of some calls without a step is taken off.
@@ -549,8 +550,12 @@ class Run:
         return Book(n_moments, seconds, best_watched, best, stale, samples, asked, is_over)
 
     def _next_check(self, samples: int) -> int:
-        """Where a divergence is looked for although no evaluation is due: after 1, 2, 4, ... epochs."""
-        return (1 << (samples // self.n).bit_length()) * self.n
+        """Where a divergence is looked for although no evaluation is due: after 1, 2, 4, ... epochs.
+
+        Not after so few that they take no longer than to look.
+        """
+        few = _UNCHECKED // (self.n * (self.layout.breadth + 8))
+        return (1 << max(samples // self.n, few).bit_length()) * self.n
 
     def _step_end(self, samples: int) -> int:
         """The end, in samples, of the step that holds sample number ``samples``; steps end with the epoch."""

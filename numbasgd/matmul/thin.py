@@ -28,7 +28,7 @@ def make_few(SIZE: int, LANES: int, MR: int, NV: int, BASE: int) -> Path:
     def few(pa, rsa, csa, pb, rsb, csb, pc, rsc, m, n, k, acc, work, panels, x, y, z):
         # Columns before the first aligned vector go by themselves: a vector that lies in two lines is read
         # from both, and the line that two panels share is read once for each.
-        head = -pb % VECTOR // SIZE if rsb % VECTOR == 0 and n >= 8 * LANES else 0
+        head = -pb % VECTOR // SIZE if MR == 1 and rsb % VECTOR == 0 and n >= 8 * LANES else 0
         vectors = (n - head + LANES - 1) // LANES
         panels = (vectors + NV - 1) // NV
         nv = vectors // panels

@@ -253,7 +253,7 @@ def cost_across(m, n, k, apart, lanes, most, is_roomy):
     parts = (n + most - 1) // most
     width = (n + parts - 1) // parts
     halves = (2 * m + lanes - 1) // lanes
-    cycles = halves * parts * (k * max(12, 2 * width + 1) + 50) // 4
+    cycles = halves * parts * (k * max(12, 2 * width + 1) + 100) // 4
     return cycles if is_roomy else cycles + cycles // 8
 
 
@@ -276,7 +276,7 @@ def make_choose(
             if csa == SIZE and (m > 1 or n == 1):
                 along_k = m * ((k + LANES - 1) // LANES * n * 11 // 10 + 3 * n + 12)
                 half = LANES // 2 if VECTOR == 64 and n > LANES else LANES
-                along_n = m * k * ((n + half - 1) // half) * half * (15 if n <= LANES else 12) // (11 * LANES)
+                along_n = m * k * ((n + half - 1) // half) * half * (15 if n < LANES else 12) // (11 * LANES)
                 if n == 1 and rsb == SIZE and along_k < along_n:
                     return INNER + n, 0, 0, k
                 along_k += 5 * k

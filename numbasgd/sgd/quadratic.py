@@ -56,11 +56,17 @@ def best_constant(local: Local, n: int, batch_size: int, epochs: int, sampling: 
 
 @jit(forceinline=True)
 def _product(A, B, M, columns, out):
-    """out := A @ B for A (M, M) and B (M, columns) of Q numbers each, a product for each of the rates."""
-    for i in range(M):
+    """out := A @ B for A (M, M) and B (M, columns) of Q numbers each, a product for each of the rates.
+
+    The last row of both is that of a unit matrix, and so is that of out, which is left as it is.
+    """
+    d = M - 1
+    for i in range(d):
         for j in range(columns):
             acc = zeros(0.0, _LANES, _COUNT)
-            for k in range(M):
+            if j == columns - 1:
+                acc = load_all(A, (i * M + d) * _Q, _LANES, _COUNT)
+            for k in range(d):
                 a = load_all(A, (i * M + k) * _Q, _LANES, _COUNT)
                 acc = fma(a, load_all(B, (k * columns + j) * _Q, _LANES, _COUNT), acc)
             store(out, (i * columns + j) * _Q, acc)
@@ -131,7 +137,7 @@ def _search(curvature, error, noise, spread, n, batch_size, epochs, sampling, ro
                 away = 0.0 if i == d else rates[q] * (curvature[i] / largest)
                 kept = 1 - away
                 share = rates[q] * rates[q]
-                if i < d:
+                if i < d and q < _N_RATES:
                     share *= step_variance(away, n, batch_size, epochs, sampling)
                 for j in range(M):
                     step[(i * M + j) * _Q + q] = share * added[i * M + j]

@@ -84,7 +84,7 @@ def test_auto_is_near_the_best_of_a_grid(name, batch_size, rng):
             return math.inf
 
     auto = train(X, y, loss=loss, batch_size=batch_size, epochs=5, seed=0).settings["lr"]
-    assert excess(auto) <= 1.5 * min(excess(auto * 1.5**e) for e in range(-8, 9))
+    assert excess(auto) <= 1.5 * min(excess(auto * 1.5**e) for e in range(-10, 10))
 
 
 @pytest.mark.parametrize("name", ["outliers", "hinge", "four classes"])

@@ -37,6 +37,19 @@ def test_the_next_process_finds_it(warm):
     assert run_python(PROBE, NUMBASGD_CACHE_DIR=str(warm), NUMBA_CACHE_DIR=None).split() == ["2", "0"]
 
 
+@pytest.mark.parametrize("is_missing", [False, True])
+def test_loading_imports_what_only_compiling_needs_when_a_symbol_is_missing(warm, is_missing):
+    code = f"""
+        import sys, llvmlite.binding, numpy as np, numbasgd
+        if {is_missing}:
+            llvmlite.binding.address_of_symbol = lambda name: None
+        ones = np.ones((3, 3))
+        assert numbasgd.matmul(ones, ones, rung="element").sum() == 27
+        print("numba.np.arraymath" in sys.modules)
+    """
+    assert run_python(code, NUMBASGD_CACHE_DIR=str(warm), NUMBA_CACHE_DIR=None).strip() == str(is_missing)
+
+
 def test_training_in_the_next_process_compiles_nothing(tmp_path):
     code = """
         import numpy as np, numbasgd

@@ -77,7 +77,7 @@ def jit(func: Callable[..., Any] | None = None, *, variant: str = "", **options:
     if config.DISABLE_JIT:
         return _refusing(func)
     is_inlined = bool(options.get("forceinline"))
-    if is_inlined:  # into kernels: a way in from Python and one from C would take a tenth of every compile
+    if is_inlined:  # into kernels: a way in from Python and one from C would only take time to compile
         options = {
             "no_cpython_wrapper": True, "no_cfunc_wrapper": True, "pipeline_class": _PartCompiler, **options
         }  # fmt: skip

@@ -5,6 +5,9 @@ Their arguments are those described in ``packed``.
 
 from __future__ import annotations
 
+from typing import Any
+
+from numbasgd.jit import jit
 from numbasgd.matmul.across import ALONG, SIDEWAYS, SOME, across
 from numbasgd.matmul.dots import PADDED, dots, turn
 from numbasgd.matmul.microkernel import (
@@ -67,17 +70,33 @@ def make_dots(SIZE: int, LANES: int, N: int, LOW: int, HIGH: int, R: int, BASE: 
     return dot
 
 
+def _make_strip(SIZE: int, LANES: int, N: int, HOW: int) -> Any:
+    """A tile across up to LANES rows; few rows take half of a vector."""
+    PART = HOW | SOME
+    HALF = LANES // 2 if LANES * SIZE > 16 else LANES
+
+    @jit(variant=f"{SIZE}_{LANES}_{N}_{HOW}", forceinline=True, fastmath=False)
+    def strip(a, rsa, b, rsb, c, rsc, rows, k, acc):
+        if rows == LANES:
+            across(SIZE, LANES, N, HOW, a, rsa, b, rsb, c, rsc, rows, k, acc)
+        elif rows > HALF:
+            across(SIZE, LANES, N, PART, a, rsa, b, rsb, c, rsc, rows, k, acc)
+        else:
+            across(SIZE, HALF, N, PART, a, rsa, b, rsb, c, rsc, rows, k, acc)
+
+    return strip
+
+
 def make_across(SIZE: int, LANES: int, N: int, LOW: int, HIGH: int, HOW: int) -> Path:
     """N columns, known beforehand: vectors lie along m, and rows of A are transposed as they are loaded.
 
-    N is cut into parts of HIGH and then LOW columns.  A last tile of few rows takes half of a vector.
-    z: steps of k before the next tile.  With ALONG, B's columns are contiguous.  With SIDEWAYS as well, it is
-    B.T and A.T that are A and B here: N rows, and vectors along n.
+    N is cut into parts of HIGH and then LOW columns.  z: steps of k before the next tile.  With ALONG, B's
+    columns are contiguous.  With SIDEWAYS as well, it is B.T and A.T that are A and B here: N rows, and vectors
+    along n.
     """
     PARTS = -(-N // HIGH)
     WIDER = N - LOW * PARTS if LOW < HIGH else PARTS
-    PART = HOW | SOME
-    HALF = LANES // 2 if LANES * SIZE > 16 else LANES
+    wider, narrower = _make_strip(SIZE, LANES, HIGH, HOW), _make_strip(SIZE, LANES, LOW, HOW)
 
     def across_rows(pa, rsa, csa, pb, rsb, csb, pc, rsc, m, n, k, acc, work, panels, x, y, z):
         if HOW & SIDEWAYS:
@@ -101,20 +120,10 @@ def make_across(SIZE: int, LANES: int, N: int, LOW: int, HIGH: int, HOW: int) ->
                     b = other + p * step + j * apart
                     c = pc + i * down + j * right
                     if part < WIDER:
-                        if rows == LANES:
-                            across(SIZE, LANES, HIGH, HOW, a, each, b, stride, c, rsc, rows, kc, acc)
-                        elif rows > HALF:
-                            across(SIZE, LANES, HIGH, PART, a, each, b, stride, c, rsc, rows, kc, acc)
-                        else:
-                            across(SIZE, HALF, HIGH, PART, a, each, b, stride, c, rsc, rows, kc, acc)
+                        wider(a, each, b, stride, c, rsc, rows, kc, acc)
                         j += HIGH
                     else:
-                        if rows == LANES:
-                            across(SIZE, LANES, LOW, HOW, a, each, b, stride, c, rsc, rows, kc, acc)
-                        elif rows > HALF:
-                            across(SIZE, LANES, LOW, PART, a, each, b, stride, c, rsc, rows, kc, acc)
-                        else:
-                            across(SIZE, HALF, LOW, PART, a, each, b, stride, c, rsc, rows, kc, acc)
+                        narrower(a, each, b, stride, c, rsc, rows, kc, acc)
                         j += LOW
             acc = 1
 

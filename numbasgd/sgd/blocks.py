@@ -23,9 +23,9 @@ import numpy as np
 from numbasgd.jit import jit
 from numbasgd.matmul.entry import make_product, products
 from numbasgd.sgd.plain import back_plain, forward_plain
-from numbasgd.sgd.rows import CHUNK, LINE
+from numbasgd.sgd.rows import CHUNK, LINE, SOON
 from numbasgd.sgd.turned import MOST, back, cut, forward, turn, turn_back
-from numbasgd.simd import add, fill, lanes_for, load, pointer, pointer_to, prefetch, store, widen
+from numbasgd.simd import add, fill, lanes_for, load, pointer, pointer_to, prefetch, prefetch_near, store, widen
 
 N_ARGUMENTS = 19  # of ``sum_rows``
 SUM, STEP, VALUE = 0, 1, 2  # what it does
@@ -81,9 +81,17 @@ def make_sums(
     here: dict[str, Any] = {"variant": variant, "inline": "always"}
 
     @jit(**options)
-    def fetch(X, d, at):
+    def fetch(X, d, si, rows, n_rows, t, ahead):
+        """Ask for the row taken ``ahead`` rows after position t, and for one soon; see ``rows.SOON``."""
+        later, soon = rows[min(t + ahead, n_rows - 1)] * si, rows[min(t + SOON, n_rows - 1)] * si
+        behind = (d - 1) // lanes * lanes + lanes - 1  # read or masked out, it may lie in a line of its own
         for j in range(0, d, per_line):
-            prefetch(X, at + j)
+            prefetch_near(X, later + j)
+        prefetch_near(X, later + behind)
+        if ahead > SOON:
+            for j in range(0, d, per_line):
+                prefetch(X, soon + j)
+            prefetch(X, soon + behind)
 
     @jit(**options)
     def take(X, d, base, si, sj, rows, n_rows, start, m, ahead, room):
@@ -98,14 +106,14 @@ def make_sums(
         for t in range(m):
             i = start + t if n_rows == 0 else rows[start + t]
             if ahead > 0 and n_rows > 0:
-                fetch(X, d, base + rows[min(start + t + ahead, n_rows - 1)] * si)
+                fetch(pointer(X, base), d, si, rows, n_rows, start + t, ahead)
             for j in range(0, whole, widest):
                 store(room, t * d + j, load(X, base + i * si + j, widest))
             for j in range(whole, d):
                 room[t * d + j] = X[base + i * si + j * sj]
 
     @jit(**here)
-    def plan_asking(tables, X, step, rows, n_rows, at, m, ahead):
+    def plan_asking(tables, X, d, step, rows, n_rows, at, m, ahead):
         """Fill the tables of what is asked for: the m rows behind these m, or this block's first, at hand."""
         own = pointer_to(tables, nowhere)
         asked, asked_back = pointer_to(tables + _TABLE, nowhere), pointer_to(tables + 2 * _TABLE, nowhere)
@@ -118,6 +126,7 @@ def make_sums(
             p = at + m + u
             i = p if n_rows == 0 else rows[min(p, n_rows - 1)]
             asked[u] = X + i * step
+            prefetch(pointer_to(asked[u], zero), (d - 1) // LANES * LANES + LANES - 1)
             v = (u - left) * NV
             if 0 <= v <= m * Q - NV:
                 for q in range(NV):
@@ -202,14 +211,14 @@ def make_sums(
                     for u in range(m):
                         own[u] = P + (u if n_rows == 0 or is_taken else rowsp[at + u]) * along
                         if is_plain and ahead > 0 and n_rows > 0:
-                            fetch(Xp, d, base + rowsp[min(at + u + ahead, n_rows - 1)] * si)
+                            fetch(pointer(Xp, base), d, si, rowsp, n_rows, at + u, ahead)
                     for u in range(m, m + R):
                         own[u] = own[m - 1]
                 if is_plain:
                     for k in range(0, row, lanes * SIZE):
                         forward_plain(SIZE, lanes, HOW, tables, W + k, row, Z + k, row, m, d)
                 elif FEW:
-                    plan_asking(tables, X0, step, rowsp, n_rows, at, m, ahead)
+                    plan_asking(tables, X0, d, step, rowsp, n_rows, at, m, ahead)
                     predict(tables, m, d, Wt, of_W, Z)
                 else:
                     product(P, along // SIZE, across, W, width, 1, Z, width, m, K, d)

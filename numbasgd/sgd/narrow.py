@@ -10,7 +10,7 @@ import numpy as np
 
 from numbasgd import simd
 from numbasgd.jit import jit
-from numbasgd.sgd.rows import CHUNK, LINE, gather
+from numbasgd.sgd.rows import CHUNK, LINE, SOON, gather
 from numbasgd.sgd.update import Step, make_average, make_update, make_update_intercept
 from numbasgd.simd import (
     add,
@@ -21,6 +21,7 @@ from numbasgd.simd import (
     load_all,
     load_row,
     pointer,
+    prefetch,
     prefetch_near,
     store,
     widen,
@@ -33,6 +34,7 @@ def make_sums(
 ) -> SimpleNamespace:
     """``dot`` and ``sum_rows`` for rows of ``count`` registers, and what ``make_steps`` needs."""
     FULL = (count - 1) * lanes + 1  # columns that a row has at least, known to the compiler
+    LAST = count * lanes - 1  # the last element that is read of a row, or masked out behind it
     per_line = LINE // np.dtype(T).itemsize
 
     @jit(variant=variant, forceinline=True)
@@ -40,14 +42,22 @@ def make_sums(
         return simd.dot(load_row(X, at, lanes, count, d), load_all(w, 0, lanes, count))
 
     @jit(variant=variant, forceinline=True)
-    def ask(X, d, stride, y, rows, n_rows, t, ahead):
-        """Ask for the row that is taken ``ahead`` rows after position t, and its target."""
+    def ask(X, d, stride, y, s, rows, n_rows, t, ahead):
+        """Ask for the row that is taken ``ahead`` rows after position t, and its target; see ``rows.SOON``."""
         if ahead > 0:
             later = t + ahead if n_rows == 0 else rows[min(t + ahead, n_rows - 1)]
             for j in range(0, FULL, per_line):
                 prefetch_near(X, later * stride + j)
-            prefetch_near(X, later * stride + d - 1)
+            prefetch_near(X, later * stride + LAST)
             prefetch_near(y, later)
+            if is_weighted:
+                prefetch_near(s, later)
+            if n_rows > 0:
+                soon = rows[min(t + SOON, n_rows - 1)]
+                for j in range(0, FULL, per_line):
+                    prefetch(X, soon * stride + j)
+                prefetch(X, soon * stride + LAST)
+                prefetch(y, soon)
 
     @jit(variant=variant, forceinline=True)
     def sum_chunk(X, d, stride, y, s, rows, n_rows, start, stop, ahead, w, b):
@@ -56,7 +66,7 @@ def make_sums(
         gb = T(0)
         for t in range(start, stop):
             i = t if n_rows == 0 else rows[t]
-            ask(X, d, stride, y, rows, n_rows, t, ahead)
+            ask(X, d, stride, y, s, rows, n_rows, t, ahead)
             x = load_row(X, i * stride, lanes, count, d)
             r = T(slope(simd.dot(x, w) + b, y[i]))
             if is_weighted:
@@ -74,7 +84,7 @@ def make_sums(
         """
         for t in range(start, stop):
             i = t if n_rows == 0 else rows[t]
-            ask(X, d, stride, y, rows, n_rows, t, ahead)
+            ask(X, d, stride, y, s, rows, n_rows, t, ahead)
             x = load_row(X, i * stride, lanes, count, d)
             r = T(slope(simd.dot(x, w) + b, y[i]))
             if is_weighted:

@@ -11,6 +11,10 @@ from numbasgd import check
 from numbasgd.jit import jit
 
 LINE = 64  # bytes of a cache line
+# Drawn rows are asked for twice: some dozen rows ahead into the second level of cache, which can wait for many
+# lines at once, and SOON rows ahead from there into the first.  Without the second time a row that is there
+# has to wait behind all that was asked for since.  What a masked register touches behind a row counts as read.
+SOON = 8
 CHUNK = 256  # rows that are summed in the dtype of X, and gathered at once; chunks are added up in float64
 
 

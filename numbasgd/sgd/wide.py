@@ -23,6 +23,7 @@ from numbasgd.simd import (
     load_first,
     mul,
     pointer,
+    prefetch,
     prefetch_near,
     store,
     total,
@@ -75,11 +76,13 @@ def make_sums(
         return dot_ahead(X, at, d, w, 0, 0, 0)
 
     @jit(variant=variant, forceinline=True)
-    def add_row(X, at, d, r, g):
-        """g += r * x."""
+    def add_row(X, at, d, r, g, ahead, p):
+        """g += r * x; meanwhile asks for the row at p."""
         whole = d // lanes * lanes
         rv = fill(r, lanes)
         for j in range(0, whole, lanes):
+            if ahead > 0 and (has_two_lines or j % per_line == 0):
+                prefetch_near(X, p + j)
             store(g, j, fma(rv, load(X, at + j, lanes), load(g, j, lanes)))
         if whole < d:
             store(g, whole, fma(rv, load_first(X, at + whole, lanes, d - whole), load(g, whole, lanes)))
@@ -118,10 +121,25 @@ def make_sums(
             store(g, whole, add(load(g, whole, lanes), add(one, two)))
 
     @jit(variant=variant, forceinline=True)
-    def fetch(X, d, at):
-        """Ask for a row's cache lines."""
-        for j in range(0, d, per_line):
-            prefetch_near(X, at + j)
+    def ask(X, d, stride, y, s, rows, n_rows, t, ahead):
+        """Ask for the end of the row that is taken ``ahead`` rows after position t; returns that row.
+
+        What computes meanwhile asks for the rest of it.  See ``rows.SOON`` for the other row, of which there
+        is none where a row fills many lines.
+        """
+        later = rows[min(t + ahead, n_rows - 1)]
+        behind = (d - 1) // lanes * lanes
+        prefetch_near(X, later * stride + behind)
+        prefetch_near(X, later * stride + behind + lanes - 1)
+        prefetch_near(y, later)
+        if is_weighted:
+            prefetch_near(s, later)
+        if ahead >= 2 * BLOCK:
+            soon = rows[min(t + BLOCK, n_rows - 1)] * stride
+            for j in range(0, d, per_line):
+                prefetch(X, soon + j)
+            prefetch(X, soon + behind + lanes - 1)
+        return later
 
     @jit(variant=variant, forceinline=True)
     def sum_chunk(X, d, stride, y, s, rows, n_rows, start, stop, ahead, w, b, g):
@@ -133,7 +151,6 @@ def make_sums(
         which it sees nothing new, for the rows that come next.
         """
         gb = T(0)
-        last = n_rows - 1
         is_ordered = n_rows == 0
         half = d // 2
         t = start
@@ -149,15 +166,13 @@ def make_sums(
                 q0, q1 = (t + BLOCK) * stride, (t + BLOCK + 1) * stride
             else:
                 shift = 1
-                l0, l1 = rows[min(t + BLOCK, last)], rows[min(t + BLOCK + 1, last)]
-                l2, l3 = rows[min(t + BLOCK + 2, last)], rows[min(t + BLOCK + 3, last)]
-                p0, p2, q0, q1 = l0 * stride, l1 * stride, l2 * stride, l3 * stride
-                p1, p3 = p0 + half, p2 + half
+                p0, p2, q0, q1 = 0, 0, 0, 0
                 if ahead > 0:
-                    prefetch_near(y, l0)
-                    prefetch_near(y, l1)
-                    prefetch_near(y, l2)
-                    prefetch_near(y, l3)
+                    p0 = ask(X, d, stride, y, s, rows, n_rows, t, ahead) * stride
+                    p2 = ask(X, d, stride, y, s, rows, n_rows, t + 1, ahead) * stride
+                    q0 = ask(X, d, stride, y, s, rows, n_rows, t + 2, ahead) * stride
+                    q1 = ask(X, d, stride, y, s, rows, n_rows, t + 3, ahead) * stride
+                p1, p3 = p0 + half, p2 + half
             z0, z1 = dot_ahead(X, a0, d, w, ahead, p0, shift), dot_ahead(X, a1, d, w, ahead, p1, shift)
             z2, z3 = dot_ahead(X, a2, d, w, ahead, p2, shift), dot_ahead(X, a3, d, w, ahead, p3, shift)
             r0, r1 = T(slope(z0 + b, y[i0])), T(slope(z1 + b, y[i1]))
@@ -172,14 +187,13 @@ def make_sums(
             t += BLOCK
         while t < stop:
             i = t if is_ordered else rows[t]
+            later = 0
             if ahead > 0 and not is_ordered:
-                later = rows[min(t + BLOCK, last)]
-                fetch(X, d, later * stride)
-                prefetch_near(y, later)
+                later = ask(X, d, stride, y, s, rows, n_rows, t, ahead)
             r = T(slope(dot(X, i * stride, d, w) + b, y[i]))
             if is_weighted:
                 r *= s[i]
-            add_row(X, i * stride, d, r, g)
+            add_row(X, i * stride, d, r, g, 0 if is_ordered else ahead, later * stride)
             gb += r
             t += 1
         return gb
@@ -214,7 +228,7 @@ def make_sums(
         dot=dot,
         sum_rows=sum_rows,
         add_row=add_row,
-        fetch=fetch,
+        ask=ask,
         slope=slope,
         is_weighted=is_weighted,
         is_gathered=is_gathered,
@@ -225,7 +239,7 @@ def make_steps(
     sums: SimpleNamespace, T: Any, lanes: int, count: int, step: Step, variant: str
 ) -> Callable[..., Any]:
     """``steps`` on the sums of ``make_sums``."""
-    dot, sum_rows, add_row, fetch = sums.dot, sums.sum_rows, sums.add_row, sums.fetch
+    dot, sum_rows, add_row, ask = sums.dot, sums.sum_rows, sums.add_row, sums.ask
     slope, is_weighted, is_gathered = sums.slope, sums.is_weighted, sums.is_gathered
     update, update_b, average = make_update(step, lanes), make_update_intercept(step), make_average(lanes)
     has_momentum, is_averaged = step.momentum != "", step.is_averaged
@@ -247,21 +261,19 @@ def make_steps(
             pointer(state, 2 * row),
             pointer(state, 3 * row),
         )
-        last = n_rows - 1
         for at in range(start, stop, batch_size):
             e = min(at + batch_size, stop)
             scale = T(1) / T(e - at)
             b = w[size]
             if is_plain and e - at == 1:
                 i = at if n_rows == 0 else rows[at]
+                later = 0
                 if ahead > 0 and n_rows > 0:
-                    later = rows[min(at + ahead, last)]
-                    fetch(X, d, later * si)
-                    prefetch_near(y, later)
+                    later = ask(X, d, si, y, s, rows, n_rows, at, ahead)
                 gb = T(slope(dot(X, i * si, d, w) + b, y[i]))
                 if is_weighted:
                     gb *= s[i]
-                add_row(X, i * si, d, -lr * gb, w)
+                add_row(X, i * si, d, -lr * gb, w, ahead if n_rows > 0 else 0, later * si)
             else:
                 gb = sum_rows(
                     X, d, base, si, sj, y, s, rows, n_rows, at, e, ahead, w, b, g, wide, room

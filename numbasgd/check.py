@@ -53,7 +53,7 @@ def array(value: Any, name: str, ndim: int) -> np.ndarray:
     if result.ndim != ndim:
         raise ValueError(
             f"{name} has {result.ndim} dimension{'s' * (result.ndim != 1)}, shape {result.shape}; expected "
-            f"{_dimensions(ndim)}. {_reshape_hint(value, result, name, ndim)}"
+            f"{_dimensions(ndim)}. {reshape_hint(value, result, name, ndim)}"
         )
     return np.require(result, requirements="A")
 
@@ -62,7 +62,8 @@ def _dimensions(ndim: int) -> str:
     return {0: "one number", 1: "a 1-D array", 2: "a 2-D array"}[ndim]
 
 
-def _reshape_hint(value: Any, found: np.ndarray, name: str, ndim: int) -> str:
+def reshape_hint(value: Any, found: np.ndarray, name: str, ndim: int) -> str:
+    """How to get ``ndim`` dimensions out of a value that NumPy reads as ``found``."""
     given = name if hasattr(value, "reshape") else f"np.asarray({name})"  # lists and DataFrames
     if ndim == 2 and found.ndim == 1:
         return f"Use {given}.reshape(-1, 1) for one column or {given}.reshape(1, -1) for one row."

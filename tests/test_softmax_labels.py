@@ -55,7 +55,9 @@ def test_classes_of_any_name(kind, data):
         ([0, 1, 2], ("X has 4 rows", "y has 3 entries", "expected one target per row")),
         (None, ("y", "expected", "Pass")),
         ([1j, 2, 3, 4], ("y has dtype complex128", "expected")),
-        (np.array([0, 1, "a", None], object), ("y holds", "expected")),
+        (np.array([0, 1, "a", None], object), ("y holds 0 at row 0", "expected labels of one kind", "drop")),
+        (["a", "b", None, "a"], ("y holds None at row 2", "expected labels of one kind", "drop")),
+        (np.zeros((4, 1)), ("y has 2 dimensions", "expected a 1-D array of labels", "y.ravel()")),
     ],
     ids=str,
 )

@@ -11,23 +11,49 @@ from numbasgd import check
 _NAMES = {"b": "booleans", "i": "integers", "u": "integers", "f": "numbers", "U": "text"}
 
 
-def signs(y: np.ndarray, loss: str) -> tuple[np.ndarray, tuple[float, float]]:
-    """Two values as -1 and 1; and which two they were."""
-    found = np.unique(y)
-    if not np.all(np.isfinite(found)):
-        check.finite(y, "y")
+def named(y: Any, loss: str) -> np.ndarray:
+    """y as a 1-D array of numbers, booleans or text."""
+    if y is None:
+        raise TypeError("y is None; expected a 1-D array of labels. Pass y.")
+    labels = np.asarray(y)
+    if labels.dtype.kind == "O" and any(isinstance(label, str) for label in labels.flat):
+        at = next((i for i, label in enumerate(labels.flat) if not isinstance(label, str)), None)
+        if at is not None:
+            raise TypeError(
+                f"y holds {labels.flat[at]!r} at row {at} and text elsewhere; expected labels of one kind. "
+                "Name all classes by text, and drop rows without a label."
+            )
+        labels = labels.astype(str)
+    if labels.dtype.kind not in _NAMES:
+        labels = check.array(y, "y", 1)  # numbers, or an error
+    if labels.ndim != 1:
+        hint = "Pass one label for each row, for example y.argmax(axis=1) of columns of 0 and 1."
+        if labels.ndim == 2 and labels.shape[1] == 1:
+            hint = check.reshape_hint(y, labels, "y", 1)
+        raise ValueError(
+            f"y has {labels.ndim} dimensions, shape {labels.shape}; expected a 1-D array of labels for "
+            f"loss={loss!r}. {hint}"
+        )
+    if labels.dtype.kind == "f":
+        check.finite(labels, "y")
+    return labels
+
+
+def signs(labels: np.ndarray, loss: str) -> tuple[np.ndarray, tuple[Any, ...]]:
+    """Two labels as -1 and 1, in the order of ``np.unique``; and which two they were."""
+    found = np.unique(labels)
     if len(found) == 1:
         raise ValueError(
-            f"y holds only {found[0]:g}; expected two classes for loss={loss!r}, since one class leaves "
+            f"y holds only {found[0].item()!r}; expected two classes for loss={loss!r}, since one class leaves "
             "nothing to tell apart. Pass rows of both classes."
         )
     if len(found) > 2:
-        shown = ", ".join(f"{v:g}" for v in found[:4])
+        shown = ", ".join(f"{v!r}" for v in found[:4].tolist())
         raise ValueError(
             f"y holds {len(found)} different values ({shown}, ...); expected two classes for loss={loss!r}. "
             'Pass 0 and 1, use loss="softmax" for more classes, or loss="squared" for real numbers.'
         )
-    return np.where(y == found[1], 1, -1), (float(found[0]), float(found[1]))
+    return np.where(labels == found[1], 1, -1), tuple(found.tolist())
 
 
 def numbered(y: Any, loss: str, *, is_whole: bool = True) -> tuple[np.ndarray, tuple[Any, ...] | None]:
@@ -35,20 +61,7 @@ def numbered(y: Any, loss: str, *, is_whole: bool = True) -> tuple[np.ndarray, t
 
     Where they are not those of the whole problem, they have to be such numbers already.
     """
-    if y is None:
-        raise TypeError("y is None; expected a 1-D array of labels. Pass y.")
-    labels = np.asarray(y)
-    if labels.dtype.kind == "O" and all(isinstance(label, str) for label in labels.flat):
-        labels = labels.astype(str)
-    if labels.dtype.kind not in _NAMES:
-        labels = check.array(y, "y", 1)  # numbers, or an error
-    if labels.ndim != 1:
-        raise ValueError(
-            f"y has {labels.ndim} dimensions, shape {labels.shape}; expected a 1-D array of labels for "
-            f"loss={loss!r}. Pass one label for each row, for example y.argmax(axis=1) of columns of 0 and 1."
-        )
-    if labels.dtype.kind == "f":
-        check.finite(labels, "y")
+    labels = named(y, loss)
     if not is_whole:
         is_wrong = labels.dtype.kind == "U" or (labels < 0) | (labels != np.floor(labels))
         if np.any(is_wrong):

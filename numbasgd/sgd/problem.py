@@ -26,6 +26,8 @@ def rows_and_targets(
     classes: tuple[Any, ...] | None = None
     if targets == "classes":
         y, classes = labels.numbered(y, loss, is_whole=is_whole)
+    elif targets == "signs":
+        y = labels.named(y, loss)
     else:
         has_columns = takes_columns and targets == "real" and _n_dimensions(y) == 2
         y = check.array(y, "y", 2 if has_columns else 1)
@@ -43,7 +45,7 @@ def rows_and_targets(
         return X, y, None
     if targets == "classes":
         return X, y.astype(X.dtype), classes
-    if not is_whole and np.all(np.abs(y) == 1):
+    if not is_whole and y.dtype.kind in "if" and np.all(np.abs(y) == 1):
         return X, y.astype(X.dtype, copy=False), (-1.0, 1.0)
     signs, classes = labels.signs(y, loss)
     return X, signs.astype(X.dtype), classes

@@ -71,8 +71,8 @@ def train(
         taken without a copy; rows that lie together are fastest.  Left out together with y, the embedded
         twin of the airfoil data is used, and the result says so.
     y : array_like, shape (n,) or (n, K)
-        Targets: numbers for "squared" and "huber"; two classes for "logistic" and "hinge"; for "softmax" K
-        classes, at least two, of any name (numbers or text).  With K columns of numbers there are K outputs,
+        Targets: numbers for "squared" and "huber"; for "logistic" and "hinge" two classes and for "softmax" K,
+        at least two, of any name (numbers, booleans or text).  With K columns of numbers there are K outputs,
         ``w`` is (d, K) and ``b`` (K,), and the loss of a row is the sum over them.
     batch_size : int
         Rows a step, 1 to n: 1 is SGD, n is gradient descent.  A last minibatch that is shorter is averaged

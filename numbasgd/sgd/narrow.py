@@ -98,7 +98,9 @@ def make_sums(
     def sum_registers(X, d, base, si, sj, y, s, rows, n_rows, start, stop, ahead, w, b, room):
         """The same over any number of rows, chunk by chunk."""
         if not is_gathered and stop - start <= CHUNK:
-            return sum_chunk(X, d, si, y, s, rows, n_rows, start, stop, ahead, w, b)
+            if ahead > 0:
+                return sum_chunk(X, d, si, y, s, rows, n_rows, start, stop, ahead, w, b)
+            return sum_chunk(X, d, si, y, s, rows, n_rows, start, stop, 0, w, b)  # without what asks
         wide_g = widen(zeros(T(0), lanes, count))
         wide_gb = 0.0
         for c in range(start, stop, CHUNK):

@@ -205,7 +205,9 @@ def make_sums(
         for j in range(0, size, lanes):
             store(g, j, fill(T(0), lanes))
         if not is_gathered and stop - start <= CHUNK:
-            return sum_chunk(X, d, si, y, s, rows, n_rows, start, stop, ahead, w, b, g)
+            if ahead > 0:
+                return sum_chunk(X, d, si, y, s, rows, n_rows, start, stop, ahead, w, b, g)
+            return sum_chunk(X, d, si, y, s, rows, n_rows, start, stop, 0, w, b, g)  # without what asks
         for j in range(size):
             wide[j] = 0.0
         wide_gb = 0.0

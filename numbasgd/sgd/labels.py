@@ -34,14 +34,14 @@ def named(y: Any, loss: str) -> np.ndarray:
             f"y has {labels.ndim} dimensions, shape {labels.shape}; expected a 1-D array of labels for "
             f"loss={loss!r}. {hint}"
         )
-    if labels.dtype.kind == "f":
-        check.finite(labels, "y")
     return labels
 
 
 def signs(labels: np.ndarray, loss: str) -> tuple[np.ndarray, tuple[Any, ...]]:
     """Two labels as -1 and 1, in the order of ``np.unique``; and which two they were."""
     found = np.unique(labels)
+    if found.dtype.kind == "f" and not np.all(np.isfinite(found)):
+        check.finite(labels, "y")
     if len(found) == 1:
         raise ValueError(
             f"y holds only {found[0].item()!r}; expected two classes for loss={loss!r}, since one class leaves "
@@ -62,6 +62,8 @@ def numbered(y: Any, loss: str, *, is_whole: bool = True) -> tuple[np.ndarray, t
     Where they are not those of the whole problem, they have to be such numbers already.
     """
     labels = named(y, loss)
+    if labels.dtype.kind == "f":
+        check.finite(labels, "y")
     if not is_whole:
         is_wrong = labels.dtype.kind == "U" or (labels < 0) | (labels != np.floor(labels))
         if np.any(is_wrong):

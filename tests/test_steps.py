@@ -176,3 +176,35 @@ def test_a_mean_over_many_steps_keeps_its_digits(rng):
     single, double = train(X, y, **options), train(X.astype(float), y.astype(float), **options)
     np.testing.assert_allclose(single.w, double.w, rtol=0, atol=2e-6)
     assert single.b == pytest.approx(double.b, abs=2e-6)
+
+
+@pytest.mark.parametrize("sampling", ["reshuffle", "sequential"])
+@pytest.mark.parametrize(
+    ("loss", "d", "K", "batch_size"),
+    [
+        ("squared", 5, 1, 1),
+        ("squared", 5, 1, 10),
+        ("squared", 300, 1, 1),
+        ("squared", 300, 1, 10),
+        ("softmax", 200, 10, 300),
+        pytest.param("squared", 70, 1, 10, marks=slow),
+        pytest.param("squared", 2000, 1, 7, marks=slow),
+        pytest.param("softmax", 30, 3, 10, marks=slow),
+        pytest.param("softmax", 30, 40, 64, marks=slow),
+    ],
+)
+def test_asking_for_memory_ahead_changes_no_bits(loss, d, K, batch_size, sampling, rng, monkeypatch):
+    """Far rows, with short last batches, as though they were in a cache."""
+    from numbasgd.sgd import run
+
+    X = rng.standard_normal((701, d)).astype(np.float32)
+    y = X[:, 0] if K == 1 else rng.integers(0, K, 701)
+    options = {
+        "loss": loss, "batch_size": batch_size, "lr": 1e-4, "epochs": 3, "seed": 1, "sampling": sampling,
+        "sample_weight": 1 + rng.random(701),
+    }  # fmt: skip
+    monkeypatch.setattr(run, "_CACHED", 0)
+    far = train(X, y, **options)
+    monkeypatch.setattr(run, "_CACHED", 1 << 30)
+    near = train(X, y, **options)
+    assert far.w.tobytes() == near.w.tobytes() and far.loss.tobytes() == near.loss.tobytes()

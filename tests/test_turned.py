@@ -73,20 +73,6 @@ def test_every_cut_fits(dtype, lanes):
         assert blocks.few(K) == K
 
 
-@pytest.mark.parametrize("sampling", ["reshuffle", "sequential"])
-def test_asking_for_memory_ahead_changes_no_bits(sampling, rng, monkeypatch):
-    """Far rows, in blocks and with a short last batch, as though they were in a cache."""
-    from numbasgd.sgd import run
-
-    X = rng.standard_normal((700, 200)).astype(np.float32)
-    y = rng.integers(0, 10, 700)
-    options = {"loss": "softmax", "batch_size": 300, "lr": 0.1, "epochs": 3, "seed": 1, "sampling": sampling}
-    far = train(X, y, **options)
-    monkeypatch.setattr(run, "_CACHED", 1 << 30)
-    near = train(X, y, **options)
-    assert far.w.tobytes() == near.w.tobytes() and far.loss.tobytes() == near.loss.tobytes()
-
-
 def test_blocks_of_a_step_do_not_depend_on_where_a_call_ends(rng):
     X = rng.standard_normal((400, 784)).astype(np.float32)
     y = rng.integers(0, 10, 400)

@@ -59,7 +59,7 @@ def make_sums(
                 prefetch(X, soon * stride + LAST)
                 prefetch(y, soon)
 
-    @jit(variant=variant, forceinline=True)
+    @jit(variant=variant, forceinline=True, fastmath=False)  # for the same bits wherever it is inlined
     def sum_chunk(X, d, stride, y, s, rows, n_rows, start, stop, ahead, w, b):
         """Sums of slope_i * x_i and of slope_i over at most CHUNK rows, in registers."""
         g = zeros(T(0), lanes, count)

@@ -124,8 +124,8 @@ def make_sums(
     def ask(X, d, stride, y, s, rows, n_rows, t, ahead):
         """Ask for the end of the row that is taken ``ahead`` rows after position t; returns that row.
 
-        What computes meanwhile asks for the rest of it.  See ``rows.SOON`` for the other row, of which there
-        is none where a row fills many lines.
+        What computes meanwhile asks for the rest of it.  As ``rows.SOON`` says, a row is asked for again soon
+        before it is taken, here a block before, but not where a row fills many lines.
         """
         later = rows[min(t + ahead, n_rows - 1)]
         behind = (d - 1) // lanes * lanes
@@ -141,7 +141,7 @@ def make_sums(
             prefetch(X, soon + behind + lanes - 1)
         return later
 
-    @jit(variant=variant, forceinline=True)
+    @jit(variant=variant, forceinline=True, fastmath=False)  # for the same bits wherever it is inlined
     def sum_chunk(X, d, stride, y, s, rows, n_rows, start, stop, ahead, w, b, g):
         """g += sum of slope_i * x_i over at most CHUNK rows; returns the sum of slope_i.
 

@@ -6,8 +6,11 @@ from conftest import says
 
 from numbasgd import gradient, train
 
+LARGE = np.uint64(1), np.uint64(2**63 + 5)
+PAIRS = [(0, 1), (-1, 1), (False, True), (2, 5.5), (-7, -3), ("ham", "spam"), LARGE]
 
-@pytest.mark.parametrize("pair", [(0, 1), (-1, 1), (False, True), (2, 5.5), (-7, -3), ("ham", "spam")], ids=str)
+
+@pytest.mark.parametrize("pair", PAIRS, ids=str)
 @pytest.mark.parametrize("loss", ["logistic", "hinge"])
 def test_two_classes_of_any_name(loss, pair, rng):
     X = rng.standard_normal((60, 5))
@@ -76,3 +79,11 @@ def test_gradient_takes_the_labels_that_train_takes(rng):
     for named in (signs > 0, np.where(signs > 0, 7, 3), np.where(signs > 0, "yes", "no")):
         again, again_b = gradient(X, named, w, loss="logistic")
         assert (again.tobytes(), again_b) == (g.tobytes(), gb)
+
+
+@pytest.mark.parametrize("dtype", [float, int, np.uint8, bool])
+def test_rows_of_one_sign_are_a_minibatch(dtype, rng):
+    X, w = rng.standard_normal((30, 5)), rng.standard_normal(5)
+    g, gb = gradient(X, np.ones(30, dtype), w, loss="hinge")
+    again, again_b = gradient(X, np.ones(30), w, loss="hinge")
+    assert (again.tobytes(), again_b) == (g.tobytes(), gb)

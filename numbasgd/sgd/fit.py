@@ -147,9 +147,8 @@ class Fit:
         scores = self.scores(X)
         if self.classes is None:
             return scores
-        if scores.ndim == 2:
-            return labels.array_of(self.classes)[scores.argmax(axis=1)]
-        return np.where(scores < 0, *self.classes)
+        number = scores.argmax(axis=1) if scores.ndim == 2 else np.where(scores < 0, 0, 1)
+        return labels.array_of(self.classes)[number]
 
     def probability(self, X: Any) -> np.ndarray:
         """The probability of the second class, ``1 / (1 + exp(-scores))``, for a logistic fit.

@@ -8,7 +8,7 @@ import numpy as np
 
 from numbasgd import check
 
-_NAMES = {"b": "booleans", "i": "integers", "u": "integers", "f": "numbers", "U": "text"}
+_KINDS = "biufU"  # of the dtypes that labels may have: booleans, numbers, text
 
 
 def named(y: Any, loss: str) -> np.ndarray:
@@ -24,7 +24,7 @@ def named(y: Any, loss: str) -> np.ndarray:
                 "Name all classes by text, and drop rows without a label."
             )
         labels = labels.astype(str)
-    if labels.dtype.kind not in _NAMES:
+    if labels.dtype.kind not in _KINDS:
         labels = check.array(y, "y", 1)  # numbers, or an error
     if labels.ndim != 1:
         hint = "Pass one label for each row, for example y.argmax(axis=1) of columns of 0 and 1."
@@ -37,16 +37,22 @@ def named(y: Any, loss: str) -> np.ndarray:
     return labels
 
 
-def signs(labels: np.ndarray, loss: str) -> tuple[np.ndarray, tuple[Any, ...]]:
-    """Two labels as -1 and 1, in the order of ``np.unique``; and which two they were."""
+def _distinct(labels: np.ndarray, loss: str, count: str, which: str) -> np.ndarray:
+    """The values among the labels, in order; at least two, all finite."""
     found = np.unique(labels)
     if found.dtype.kind == "f" and not np.all(np.isfinite(found)):
         check.finite(labels, "y")
-    if len(found) == 1:
+    if len(found) < 2:
         raise ValueError(
-            f"y holds only {found[0].item()!r}; expected two classes for loss={loss!r}, since one class leaves "
-            "nothing to tell apart. Pass rows of both classes."
+            f"y holds only {found[0].item()!r}; expected {count} classes for loss={loss!r}, since one class "
+            f"leaves nothing to tell apart. Pass rows of {which} classes."
         )
+    return found
+
+
+def signs(labels: np.ndarray, loss: str) -> tuple[np.ndarray, tuple[Any, ...]]:
+    """Two labels as -1 and 1, in order; and which two they were."""
+    found = _distinct(labels, loss, "two", "both")
     if len(found) > 2:
         shown = ", ".join(f"{v!r}" for v in found[:4].tolist())
         raise ValueError(
@@ -56,34 +62,26 @@ def signs(labels: np.ndarray, loss: str) -> tuple[np.ndarray, tuple[Any, ...]]:
     return np.where(labels == found[1], 1, -1), tuple(found.tolist())
 
 
-def numbered(y: Any, loss: str, *, is_whole: bool = True) -> tuple[np.ndarray, tuple[Any, ...] | None]:
-    """Labels as 0 to K - 1, in the order of ``np.unique``; and which they were.
+def numbers(labels: np.ndarray, loss: str) -> tuple[np.ndarray, tuple[Any, ...]]:
+    """Labels as 0 to K - 1, in order; and which they were."""
+    found = _distinct(labels, loss, "two or more", "all")
+    return np.searchsorted(found, labels), tuple(found.tolist())
 
-    Where they are not those of the whole problem, they have to be such numbers already.
-    """
-    labels = named(y, loss)
+
+def require_numbers(labels: np.ndarray) -> None:
+    """Labels must be 0 to K - 1 already, where not all of the problem is seen."""
     if labels.dtype.kind == "f":
         check.finite(labels, "y")
-    if not is_whole:
-        is_wrong = labels.dtype.kind == "U" or (labels < 0) | (labels != np.floor(labels))
-        if np.any(is_wrong):
-            found = labels[is_wrong][0].item() if labels.dtype.kind != "U" else str(labels[0])
-            raise ValueError(
-                f"y holds labels such as {found!r}; expected the numbers 0 to K - 1 of the classes here, since "
-                "rows need not show all of them. Number the classes as in Fit.classes."
-            )
-        return labels.astype(np.float64), None
-    found, numbers = np.unique(labels, return_inverse=True)
-    if len(found) < 2:
-        shown = f"only {found[0].item()!r}" if len(found) else "no label"
+    is_wrong = labels.dtype.kind == "U" or (labels < 0) | (labels != np.floor(labels))
+    if np.any(is_wrong):
+        found = labels[is_wrong][0].item() if labels.dtype.kind != "U" else str(labels[0])
         raise ValueError(
-            f"y holds {shown}; expected two or more classes for loss={loss!r}, since one class leaves nothing "
-            "to tell apart. Pass rows of all classes."
+            f"y holds labels such as {found!r}; expected the numbers 0 to K - 1 of the classes here, since "
+            "rows need not show all of them. Number the classes as in Fit.classes."
         )
-    return numbers.astype(np.float64), tuple(found.tolist())
 
 
 def array_of(classes: tuple[Any, ...]) -> np.ndarray:
-    """The classes that ``numbered`` found, as an array that keeps each of them."""
+    """The classes that ``signs`` or ``numbers`` found, as an array that keeps each of them."""
     is_huge = isinstance(classes[-1], int) and classes[-1] >= 2**63  # beside smaller ones NumPy would round it
     return np.array(classes, np.uint64 if is_huge else None)

@@ -23,14 +23,10 @@ def rows_and_targets(
     """
     X = check.array(X, "X", 2)
     targets = LOSSES[loss].targets
-    classes: tuple[Any, ...] | None = None
-    if targets == "classes":
-        y, classes = labels.numbered(y, loss, is_whole=is_whole)
-    elif targets == "signs":
-        y = labels.named(y, loss)
+    if targets == "real":
+        y = check.array(y, "y", 2 if takes_columns and _n_dimensions(y) == 2 else 1)
     else:
-        has_columns = takes_columns and targets == "real" and _n_dimensions(y) == 2
-        y = check.array(y, "y", 2 if has_columns else 1)
+        y = labels.named(y, loss)
     if len(X) != len(y):
         raise ValueError(
             f"X has {len(X)} rows and y has {len(y)} entries; expected one target per row. "
@@ -43,12 +39,16 @@ def rows_and_targets(
     if targets == "real":
         X, y = check.same_dtype(X, y)
         return X, y, None
-    if targets == "classes":
-        return X, y.astype(X.dtype), classes
-    if not is_whole and y.dtype.kind in "if" and np.all(np.abs(y) == 1):
-        return X, y.astype(X.dtype, copy=False), (-1.0, 1.0)
-    signs, classes = labels.signs(y, loss)
-    return X, signs.astype(X.dtype), classes
+    classes: tuple[Any, ...] | None = None
+    if targets == "classes" and is_whole:
+        y, classes = labels.numbers(y, loss)
+    elif targets == "classes":
+        labels.require_numbers(y)
+    elif not is_whole and y.dtype.kind != "U" and np.all(np.abs(y) == 1):
+        classes = (-1.0, 1.0)
+    else:
+        y, classes = labels.signs(y, loss)
+    return X, y.astype(X.dtype, copy=False), classes
 
 
 def targets_for_kernel(y: np.ndarray) -> np.ndarray:

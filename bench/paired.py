@@ -6,8 +6,7 @@ On a machine that others share, a median of one side and then of the other says 
 both take turns in one process, each pair of blocks gives one ratio, and the median of these is printed with
 its quartiles.  Every result is checked (``numbasgd.matmul.verify``) before it is timed.  ``--threads 1``
 limits both sides to one thread; without it each uses what it likes, in longer blocks whose beginning is not
-counted, since threads of the other side spin for a while after its last call: OpenBLAS's for 2^26 ticks of the
-time-stamp counter, and they were seen to slow down what came after them for 0.1 s.
+counted, since threads of the other side spin for a while after its last call (see ``SPIN``).
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-SPIN = 0.15  # seconds in which threads that wait for the next call have given up
+SPIN = 0.15  # seconds of calls that are not counted, more than OpenBLAS's threads were seen to spin for
 SQUARES = (16, 24, 32, 48, 64, 96, 100, 128, 192, 200, 256, 384, 500, 512, 768, 1000, 1024, 1536, 2048, 3000)
 # (m, k, n, layout): "A" or "B" stand for operands that are transposes of C-ordered arrays.
 MINIBATCH = (

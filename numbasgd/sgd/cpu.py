@@ -8,7 +8,7 @@ Shapes and roles, the same everywhere:
 X : 1-D view of the memory that holds the rows, float32 or float64, in; see ``rows.Rows`` for base, si and sj.
 y : (n,) targets, same dtype, in.  s : (n,) sample weights with mean 1, or of length 0, in.
 rows : integers, the order in which rows are taken; of length 0 when that is 0, 1, 2, ...
-ahead : how many rows ahead memory is asked for, 0 for not at all; wide rows in blocks have their own distance.
+ahead : how many rows ahead memory is asked for, 0 for none; wide rows as they lie have their own distance.
 w : weights, padded with zeros to whole registers (``padded(d, lanes)``), in and out.  g : like w.
 state : (4, padded(d, lanes) + lanes) in and out; row 0 the weights and behind the padding the intercept, row 1
 their velocities (momentum), row 2 their means over the steps (averaging), row 3 what rounding took from these.

@@ -6,12 +6,14 @@ that was compiled on its own.  All addresses are integers and trusted.
 
 from __future__ import annotations
 
+import functools
 import platform
 from typing import Any
 
 import llvmlite.binding
 from llvmlite import ir
 from numba import types
+from numba.core.compiler_lock import global_compiler_lock
 from numba.extending import intrinsic
 
 _I64 = ir.IntType(64)
@@ -136,7 +138,13 @@ def define(symbol: str, address: int) -> None:
     llvmlite.binding.add_symbol(symbol, address)
 
 
+@functools.cache
 def address_of_compiled(dispatcher: Any) -> int:
-    """The address of a compiled function's only version, which takes and returns C integers."""
+    """The address of a compiled function's only version, which takes and returns C integers.
+
+    llvmlite has a lock of its own, and a child must not be forked while another thread holds it: whoever forks
+    waits for the compiler's (see ``jit.py``).
+    """
     (compiled,) = dispatcher.overloads.values()
-    return compiled.library.get_pointer_to_function(compiled.fndesc.llvm_cfunc_wrapper_name)
+    with global_compiler_lock:
+        return compiled.library.get_pointer_to_function(compiled.fndesc.llvm_cfunc_wrapper_name)

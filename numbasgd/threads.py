@@ -3,6 +3,7 @@
 A piece of work is a compiled function ``f(arguments, unit, work) -> int`` and a number of units.  The
 caller and the workers take units one by one until none is left; what a unit computes must not depend on
 who takes it, so results are the same for any number of threads.  ``work`` is the thread's own workspace.
+``begin_beside`` is for work that one worker does while the caller does something else.
 
 Why our own.  Numba's workqueue layer aborts when two Python threads run parallel code at once, its OpenMP
 layer breaks after a fork, and a queue between Python threads costs more than a middle-sized product.  Here
@@ -108,19 +109,8 @@ def _take_units(state, work):
 
 
 @jit
-def run(function, arguments, units, threads, is_large, work):
-    """f(arguments, unit, work) for every unit, by the caller and at most ``threads - 1`` workers.
-
-    is_large : whether the work is worth waking a worker that sleeps.
-    """
-    state = _address()
-    wanted = min(threads, units, MAX_THREADS) - 1
-    if wanted < 1 or native.swap(state + _TAKEN, 1) != 0:
-        for unit in range(units):
-            native.call(function, (arguments, unit, work))
-        return
-    if native.read(state + _WORKERS) < wanted:
-        native.call(native.read(state + _START), (wanted,))
+def _open(state, function, arguments, units, wanted, is_large):
+    """Offer a job to as many workers, and wake those that sleep if it is worth it."""
     job = native.read(state + _LAST) + 1
     native.write(state + _LAST, job)
     native.write(state + _FUNCTION, function)
@@ -137,7 +127,11 @@ def run(function, arguments, units, threads, is_large, work):
                 native.call(native.read(state + _POST), (state + _SEMAPHORE,))
             calls = 0
         native.write(state + _CALLS, calls)
-    _take_units(state, work)
+
+
+@jit
+def _close(state):
+    """End the job: nobody joins any more, and whoever has is waited for."""
     native.write(state + _JOB, 0)
     rounds = 0
     while native.read(state + _ACTIVE) > 0:  # seen after _JOB is 0: whoever joins now leaves at once
@@ -146,6 +140,46 @@ def run(function, arguments, units, threads, is_large, work):
         if rounds % 1024 == 0:
             native.call(native.read(state + _YIELD), (0,))
     native.write(state + _TAKEN, 0)
+
+
+@jit
+def run(function, arguments, units, threads, is_large, work):
+    """f(arguments, unit, work) for every unit, by the caller and at most ``threads - 1`` workers.
+
+    is_large : whether the work is worth waking a worker that sleeps.
+    """
+    state = _address()
+    wanted = min(threads, units, MAX_THREADS) - 1
+    if wanted < 1 or native.swap(state + _TAKEN, 1) != 0:
+        for unit in range(units):
+            native.call(function, (arguments, unit, work))
+        return
+    if native.read(state + _WORKERS) < wanted:
+        native.call(native.read(state + _START), (wanted,))
+    _open(state, function, arguments, units, wanted, is_large)
+    _take_units(state, work)
+    _close(state)
+
+
+@jit
+def begin_beside(function, arguments):
+    """Have one worker do f(arguments, 0, work) while the caller goes on; 0 if there is none to be had, else 1.
+
+    It may begin late or never.  Before ``end_beside``, it must be told to come to an end.
+    """
+    state = _address()
+    if native.swap(state + _TAKEN, 1) != 0:
+        return 0
+    if native.read(state + _WORKERS) < 1:
+        native.call(native.read(state + _START), (1,))
+    _open(state, function, arguments, 1, 1, 1)
+    return 1
+
+
+@jit
+def end_beside():
+    """Wait for the worker of ``begin_beside`` if it has begun, and let others have the pool."""
+    _close(_address())
 
 
 @jit
@@ -217,8 +251,7 @@ class _Pool:
         if not self.has_semaphores:
             _word(_WORKERS).value = MAX_THREADS  # as far as callers ask: there are none to wait for
             return 0
-        if not _worker.signatures:
-            _worker.compile((types.intp,))
+        prepare()
         while len(self.threads) < min(wanted, MAX_THREADS):
             slot = _base + _SLOTS + 16 * (N_SLOTS + len(self.threads))
             if ctypes.c_int64.from_address(slot + 8).value == 0:
@@ -260,6 +293,12 @@ if hasattr(os, "register_at_fork"):
 def need_workspace(n_bytes: int) -> None:
     """Have every workspace made from now on hold at least ``n_bytes``; before the first is made."""
     _pool.work_bytes = max(_pool.work_bytes, n_bytes)
+
+
+def prepare() -> None:
+    """Compile what workers do, which would else be compiled when the first of them is wanted."""
+    if not _worker.signatures:
+        _worker.compile((types.intp,))
 
 
 def units_by_workers() -> int:

@@ -95,17 +95,18 @@ class BigSteps:
             self._add_part, self._finish = problem.big_kernels(step)
             return
         n_threads = parts.workers(problem.threads, run.method.batch_size, rows.d)
-        self._sums = parts.Parts(problem.loss, rows, problem.y, problem.s, run.window.dtype, n_threads)
+        self._sums = parts.Parts(problem.loss, rows, problem.y, problem.s, run.windows.rows.dtype, n_threads)
         self._finish = make_finish(problem.y.dtype, run.layout.lanes, step)
 
     def advance(self, end: int) -> None:
         """The steps up to sample number ``end``; none, but everything compiled, where that is now."""
         run = self.run
         if end == run.samples:
-            self._step(run.window, 0, 0, run.state.copy(), run.count.copy())
+            self._step(run.windows.rows[0], 0, 0, run.state.copy(), run.count.copy())
         while run.samples < end:
             start = run.samples % run.n
-            self._step(run.window, start, min(start + run.method.batch_size, run.n), run.state, run.count)
+            stop = min(start + run.method.batch_size, run.n)
+            self._step(run.windows.rows[0], start, stop, run.state, run.count)
 
     def _step(self, window: np.ndarray, start: int, stop: int, state: np.ndarray, count: np.ndarray) -> None:
         """One step over the positions start <= t < stop of an epoch."""

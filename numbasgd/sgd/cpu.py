@@ -7,6 +7,7 @@ stay in registers for a whole epoch and a step touches no memory but its rows.  
 Shapes and roles, the same everywhere:
 X : 1-D view of the memory that holds the rows, float32 or float64, in; see ``rows.Rows`` for base, si and sj.
 y : (n,) targets, same dtype, in.  s : (n,) sample weights with mean 1, or of length 0, in.
+by_position : whether y and s are those of the positions in ``rows``, and not of the rows themselves.
 rows : integers, the order in which rows are taken; of length 0 when that is 0, 1, 2, ...
 ahead : how many rows ahead memory is asked for, 0 for none; wide rows as they lie have their own distance.
 w : weights, padded with zeros to whole registers (``padded(d, lanes)``), in and out.  g : like w.
@@ -30,13 +31,15 @@ from typing import Any
 
 import numpy as np
 
+from numbasgd import native
 from numbasgd.jit import jit
 from numbasgd.sgd import narrow, wide
 from numbasgd.sgd.losses import LOSSES
 from numbasgd.sgd.rows import CHUNK, gather, room_for
 from numbasgd.sgd.sampling import fill_order
 from numbasgd.sgd.update import PLAIN, Step
-from numbasgd.simd import lanes_for, most_registers, pointer
+from numbasgd.sgd.windows import DISMISS, NEXT
+from numbasgd.simd import address, lanes_for, most_registers, pointer
 
 _name = functools.cache(str)  # of a dtype, which NumPy puts together anew each time
 _IN_ORDER = np.empty(0, np.int64)
@@ -156,21 +159,20 @@ def make_advance(steps: Callable[..., Any], variant: str) -> Callable[..., Any]:
 
     @jit(variant=variant)
     def advance(
-        X, d, base, si, sj, y, s, window, drawn, sampling, seed, scatter, end, ahead, batch_size, lrs, mu, l2,
-        l1, with_b, average_from, state, size, count, work, wide, *outputs
+        X, d, base, si, sj, y, s, window, targets, drawn, job, sampling, seed, end, ahead, batch_size, lrs,
+        mu, l2, l1, with_b, average_from, state, size, count, work, wide, *outputs
     ):  # fmt: skip
         """The steps up to sample number ``end``, counted over all epochs; no Python in between.
 
-        window : the rows of some positions of an epoch in their order, drawn[1] <= position < drawn[2] of
-        epoch drawn[0], drawn anew when others are needed; of length 0 when rows are taken as they lie, as
-        for steps over all rows, which are the same in any order.
-        scatter : as in ``sampling.fill_order``.
+        window, targets, drawn, job : as in ``windows.py``.
         size : where the intercept begins in a row of the state.  outputs : nothing, or as in ``outputs.py``.
         lrs : learning rates of the epochs; the last one stays.  average_from : samples before averaging.
         ``end`` must fall between two steps.  There is one place that makes steps, so that stopping in between
         cannot change how sums are rounded.
         """
         n = y.shape[0]
+        length = window.shape[1]
+        number = 0
         while count[1] < end:
             begin = count[1]
             epoch = begin // n
@@ -182,18 +184,24 @@ def make_advance(steps: Callable[..., Any], variant: str) -> Callable[..., Any]:
             if is_early:
                 steps_before = (average_from - begin + batch_size - 1) // batch_size
                 stop = min(stop, start + steps_before * batch_size)
-            offset = 0
-            if window.shape[0] > 0:
+            offset, n_rows, slot = 0, 0, 0
+            if length > 0:
                 if drawn[0] != epoch or start < drawn[1] or start >= drawn[2]:
-                    drawn[0] = epoch
-                    drawn[1] = start if window.shape[0] < n else 0
-                    drawn[2] = min(n, drawn[1] + window.shape[0])
-                    fill_order(window[: drawn[2] - drawn[1]], n, sampling, seed, epoch, drawn[1], scatter)
+                    if job.shape[0] > 0:
+                        told = address(job, 0)
+                        number = native.call(job[NEXT // 8], (told, epoch, start, end, number))
+                    else:
+                        fill_order(window[0], n, sampling, seed, epoch, 0, 0)
+                        drawn[0], drawn[1], drawn[2] = epoch, 0, n
                 stop = min(stop, drawn[2])
-                offset = drawn[1]
-            n_rows = drawn[2] - offset if window.shape[0] > 0 else 0
+                offset, slot = drawn[1], drawn[3]
+                n_rows = drawn[2] - offset
+            yp, sp = pointer(y, 0), pointer(s, 0)
+            if slot > 0:
+                yp = pointer(targets, slot * targets.shape[1])
+                sp = pointer(targets, slot * targets.shape[1] + length)
             steps(
-                pointer(X, 0), d, base, si, sj, pointer(y, 0), pointer(s, 0), pointer(window, 0), n_rows,
+                pointer(X, 0), d, base, si, sj, yp, sp, slot > 0, pointer(window, slot * length), n_rows,
                 start - offset, stop - offset, ahead, batch_size, lr, mu, l2, l1, with_b, pointer(state, 0),
                 size, pointer(count, 0), pointer(work, 0), pointer(wide, 0), pointer(work, size),
                 *outputs,
@@ -204,5 +212,7 @@ def make_advance(steps: Callable[..., Any], variant: str) -> Callable[..., Any]:
                     state[2, j] = state[0, j]
                     state[3, j] = 0
             count[1] = first + stop
+        if number > 0:
+            native.call(job[DISMISS // 8], (address(job, 0),))
 
     return advance

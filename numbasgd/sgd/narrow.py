@@ -42,41 +42,44 @@ def make_sums(
         return simd.dot(load_row(X, at, lanes, count, d), load_all(w, 0, lanes, count))
 
     @jit(variant=variant, forceinline=True)
-    def ask(X, d, stride, y, s, rows, n_rows, t, ahead):
+    def ask(X, d, stride, y, s, by_position, rows, n_rows, t, ahead):
         """Ask for the row that is taken ``ahead`` rows after position t, and its target; see ``rows.SOON``."""
         if ahead > 0:
             later = t + ahead if n_rows == 0 else rows[min(t + ahead, n_rows - 1)]
             for j in range(0, FULL, per_line):
                 prefetch_near(X, later * stride + j)
             prefetch_near(X, later * stride + LAST)
-            prefetch_near(y, later)
-            if is_weighted:
-                prefetch_near(s, later)
+            if not by_position:
+                prefetch_near(y, later)
+                if is_weighted:
+                    prefetch_near(s, later)
             if n_rows > 0:
                 soon = rows[min(t + SOON, n_rows - 1)]
                 for j in range(0, FULL, per_line):
                     prefetch(X, soon * stride + j)
                 prefetch(X, soon * stride + LAST)
-                prefetch(y, soon)
+                if not by_position:
+                    prefetch(y, soon)
 
     @jit(variant=variant, forceinline=True, fastmath=False)  # for the same bits wherever it is inlined
-    def sum_chunk(X, d, stride, y, s, rows, n_rows, start, stop, ahead, w, b):
+    def sum_chunk(X, d, stride, y, s, by_position, rows, n_rows, start, stop, ahead, w, b):
         """Sums of slope_i * x_i and of slope_i over at most CHUNK rows, in registers."""
         g = zeros(T(0), lanes, count)
         gb = T(0)
         for t in range(start, stop):
             i = t if n_rows == 0 else rows[t]
-            ask(X, d, stride, y, s, rows, n_rows, t, ahead)
+            k = t if by_position else i
+            ask(X, d, stride, y, s, by_position, rows, n_rows, t, ahead)
             x = load_row(X, i * stride, lanes, count, d)
-            r = T(slope(simd.dot(x, w) + b, y[i]))
+            r = T(slope(simd.dot(x, w) + b, y[k]))
             if is_weighted:
-                r *= s[i]
+                r *= s[k]
             g = fma(fill(r, lanes), x, g)
             gb += r
         return g, gb
 
     @jit(variant=variant, forceinline=True)
-    def steps_of_one(X, d, stride, y, s, rows, n_rows, start, stop, ahead, lr, with_b, w, b):
+    def steps_of_one(X, d, stride, y, s, by_position, rows, n_rows, start, stop, ahead, lr, with_b, w, b):
         """Plain steps on one row each, which need no g: w -= lr * slope * x; returns (w, b).
 
         They are as slow as the way from one w to the next, and shuffled rows of a large X as the memory that
@@ -84,23 +87,24 @@ def make_sums(
         """
         for t in range(start, stop):
             i = t if n_rows == 0 else rows[t]
-            ask(X, d, stride, y, s, rows, n_rows, t, ahead)
+            k = t if by_position else i
+            ask(X, d, stride, y, s, by_position, rows, n_rows, t, ahead)
             x = load_row(X, i * stride, lanes, count, d)
-            r = T(slope(simd.dot(x, w) + b, y[i]))
+            r = T(slope(simd.dot(x, w) + b, y[k]))
             if is_weighted:
-                r *= s[i]
+                r *= s[k]
             w = fma(fill(-lr * r, lanes), x, w)
             if with_b:
                 b -= lr * r
         return w, b
 
     @jit(variant=variant, forceinline=True)
-    def sum_registers(X, d, base, si, sj, y, s, rows, n_rows, start, stop, ahead, w, b, room):
+    def sum_registers(X, d, base, si, sj, y, s, by_position, rows, n_rows, start, stop, ahead, w, b, room):
         """The same over any number of rows, chunk by chunk."""
         if not is_gathered and stop - start <= CHUNK:
             if ahead > 0:
-                return sum_chunk(X, d, si, y, s, rows, n_rows, start, stop, ahead, w, b)
-            return sum_chunk(X, d, si, y, s, rows, n_rows, start, stop, 0, w, b)  # without what asks
+                return sum_chunk(X, d, si, y, s, by_position, rows, n_rows, start, stop, ahead, w, b)
+            return sum_chunk(X, d, si, y, s, False, rows, n_rows, start, stop, 0, w, b)  # without what asks
         wide_g = widen(zeros(T(0), lanes, count))
         wide_gb = 0.0
         for c in range(start, stop, CHUNK):
@@ -108,9 +112,9 @@ def make_sums(
             if is_gathered:
                 gather(X, d, base, si, sj, y, s, is_weighted, rows, n_rows, c, e, room)
                 yr, sr = pointer(room, CHUNK * d), pointer(room, CHUNK * (d + 1))
-                g, gb = sum_chunk(room, d, d, yr, sr, rows, 0, 0, e - c, 0, w, b)
+                g, gb = sum_chunk(room, d, d, yr, sr, False, rows, 0, 0, e - c, 0, w, b)
             else:
-                g, gb = sum_chunk(X, d, si, y, s, rows, n_rows, c, e, ahead, w, b)
+                g, gb = sum_chunk(X, d, si, y, s, by_position, rows, n_rows, c, e, ahead, w, b)
             wide_g = add(wide_g, widen(g))
             wide_gb += gb
         return like(wide_g, w), T(wide_gb)
@@ -119,7 +123,7 @@ def make_sums(
     def sum_rows(X, d, base, si, sj, y, s, rows, n_rows, start, stop, ahead, w, b, g, wide, room):
         """g := sum of slope_i * x_i; returns the sum of slope_i."""
         wv = load_all(w, 0, lanes, count)
-        gv, gb = sum_registers(X, d, base, si, sj, y, s, rows, n_rows, start, stop, ahead, wv, b, room)
+        gv, gb = sum_registers(X, d, base, si, sj, y, s, False, rows, n_rows, start, stop, ahead, wv, b, room)
         store(g, 0, gv)
         return gb
 
@@ -144,15 +148,15 @@ def make_steps(
 
     @jit(variant=variant, forceinline=True)
     def steps(
-        X, d, base, si, sj, y, s, rows, n_rows, start, stop, ahead, batch_size, lr, mu, l2, l1, with_b, state,
-        size, count, g, wide, room,
+        X, d, base, si, sj, y, s, by_position, rows, n_rows, start, stop, ahead, batch_size, lr, mu, l2, l1,
+        with_b, state, size, count, g, wide, room,
     ):  # fmt: skip
         """One step for each minibatch of the positions start <= t < stop of ``rows``."""
         row = size + lanes
         w, b = load_all(state, 0, lanes, n_regs), state[size]
         if is_plain and batch_size == 1:
             w, b = steps_of_one(
-                X, d, si, y, s, rows, n_rows, start, stop, ahead, lr, with_b, w, b
+                X, d, si, y, s, by_position, rows, n_rows, start, stop, ahead, lr, with_b, w, b
             )  # fmt: skip
             store(state, 0, w)
             state[size] = b
@@ -162,7 +166,9 @@ def make_steps(
         lost, lost_b = load_all(state, 3 * row, lanes, n_regs), load(state, 3 * row + size, lanes)
         for at in range(start, stop, batch_size):
             e = min(at + batch_size, stop)
-            g_sum, gb = sum_registers(X, d, base, si, sj, y, s, rows, n_rows, at, e, ahead, w, b, room)
+            g_sum, gb = sum_registers(
+                X, d, base, si, sj, y, s, by_position, rows, n_rows, at, e, ahead, w, b, room
+            )  # fmt: skip
             scale = T(1) / T(e - at)
             w, v = update(w, v, g_sum, scale, lr, mu, l2, l1)
             if with_b:

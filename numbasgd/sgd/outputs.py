@@ -144,8 +144,8 @@ def advance_kernel(
 
     @jit(variant=variant, forceinline=True, fastmath=False)
     def steps(
-        X, d, base, si, sj, y, s, rows, n_rows, start, stop, ahead, batch_size, lr, mu, l2, l1, with_b, state,
-        size, count, g, wide, room, K, width, sum_rows,
+        X, d, base, si, sj, y, s, by_position, rows, n_rows, start, stop, ahead, batch_size, lr, mu, l2, l1,
+        with_b, state, size, count, g, wide, room, K, width, sum_rows,
     ):  # fmt: skip
         """One step for each minibatch of the positions start <= t < stop of ``rows``.
 
@@ -218,7 +218,7 @@ def rehearse(run: Run) -> None:
     def parts(n: int) -> set[int]:
         return {min(n, most), n % most} - {0}
 
-    order = np.zeros(most if run.window.size else 0, run.window.dtype)
+    order = np.zeros(most if run.windows.rows.size else 0, run.windows.rows.dtype)
     for m in parts(run.method.batch_size) | parts(run.n % run.method.batch_size):
         gradient_sum(problem, run.state, order[:m], m, run.work, run.wide)
     for each in filter(None, (problem, run.validation)):

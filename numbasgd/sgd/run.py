@@ -11,15 +11,17 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from numbasgd import threads
 from numbasgd.errors import DivergenceError
 from numbasgd.jit import uncollected
 from numbasgd.sgd import bigstep, outputs, parts
 from numbasgd.sgd.cpu import advance_kernel, kernels, padded, work_for
 from numbasgd.sgd.layout import Layout
 from numbasgd.sgd.rows import Rows, lined
-from numbasgd.sgd.sampling import SAMPLINGS, WINDOW, scatter_for
+from numbasgd.sgd.sampling import WINDOW
 from numbasgd.sgd.scale import Scale
 from numbasgd.sgd.update import Step
+from numbasgd.sgd.windows import ROW_BYTES, Windows
 
 DIVERGED = 1e6  # a loss so many times the first one
 _CALL_SECONDS = 0.05  # how long compiled code runs before Python looks at it: progress, Ctrl-C, divergence
@@ -30,6 +32,7 @@ QUICK = 0.05  # seconds: an evaluation that takes no longer is made for an inter
 # Entering compiled code from Python takes as long as a few small steps.  That it is entered once per
 # evaluation is the evaluation's doing, so the shortest of some calls without a step is taken off.
 _ENTRIES = 20
+_SHORT = 0.02  # seconds of steps before a second thread is prepared, which may have to be compiled
 _CACHED = 1 << 19  # bytes of X from which on memory is asked for ahead
 
 
@@ -234,7 +237,6 @@ class Run:
         self.state, self.work = memory[:size].reshape(4, layout.length), memory[size:]
         self.count = np.zeros(2, np.int64)
         self.wide = np.empty(layout.length)
-        self.drawn = np.array([-1, 0, 0])
         batch_size = method.batch_size
         # A step over all rows needs no order, nor do rows as they lie.
         in_order = method.sampling == "sequential" or (
@@ -244,10 +246,14 @@ class Run:
         if is_big:
             length = bigstep.window_rows(self.n, layout.breadth)
         length = 0 if in_order else length
-        self.window = np.empty(length, problem.rows_dtype)
         row_bytes = max(1, rows.d * problem.y.itemsize)
         is_far = row_bytes * rows.n > _CACHED and not rows.is_gathered
-        self.ahead = max(4, min(32, 16384 // row_bytes)) if is_far else 0
+        self.ahead = max(4, min(48, 16384 // row_bytes)) if is_far else 0
+        may_help = (
+            is_far and self.n > length > 0 and row_bytes <= ROW_BYTES and not layout.is_many and not is_big
+            and (problem.threads or threads.default()) > 1
+        )  # fmt: skip
+        self.windows = Windows(self.n, length, problem.rows_dtype, problem.y, problem.s, may_help)
         self.big = bigstep.BigSteps(self) if is_big else None
         self._told: tuple[tuple[Any, ...], tuple[Any, ...]] | None = None
         self.compile_seconds = 0.0
@@ -265,7 +271,8 @@ class Run:
     def compile(self) -> None:
         """Compile, or load compiled code, outside the clock."""
         problem = self.problem
-        compiled = self.kernel, problem.kernels.sum_loss, self.window.dtype, problem.is_quick, self.n > WINDOW
+        order_dtype = self.windows.rows.dtype
+        compiled = self.kernel, problem.kernels.sum_loss, order_dtype, problem.is_quick, self.n > WINDOW
         if problem.is_quick and compiled in _entries and self.kernel is not None:
             self.entry_seconds = _entries[compiled]
             return
@@ -290,7 +297,7 @@ class Run:
         """As if no step had been made."""
         self.state[:] = 0
         self.count[:] = 0
-        self.drawn[:] = -1, 0, 0
+        self.windows.forget()
         self.place(row)
 
     def use(self, method: Method) -> None:
@@ -331,15 +338,22 @@ class Run:
         """What the kernel is told before and behind the sample number at which to end."""
         problem, method, rows = self.problem, self.method, self.problem.rows
         T = problem.y.dtype.type
-        scatter = scatter_for(self.window.dtype, self.n) if self.window.size else 0
         return (
-            rows.memory, rows.d, rows.base, rows.si, rows.sj, problem.y, problem.s, self.window, self.drawn,
-            SAMPLINGS[method.sampling], method.seed, scatter,
+            rows.memory, rows.d, rows.base, rows.si, rows.sj, problem.y, problem.s,
+            *self.windows.told(method.sampling, method.seed),
         ), (
             self.ahead, method.batch_size, method.lrs, T(method.momentum), T(method.l2), T(method.l1),
             method.intercept, method.average_from or 0, self.state, self.layout.size, self.count, self.work,
             self.wide, *problem.extra,
         )  # fmt: skip
+
+    def _get_help(self) -> None:
+        """Have another thread draw the order of rows; what that needs is compiled outside the clock."""
+        begin = time.perf_counter()
+        with uncollected:
+            self.windows.get_help()
+        self._told = None
+        self.compile_seconds += time.perf_counter() - begin
 
     def _call(self, end: int) -> None:
         if self.big is not None:
@@ -493,6 +507,8 @@ class Run:
             book = self.book
             self.book = Book(book.n_moments, book.seconds + max(spent - self.entry_seconds, 0.0), *book[2:])
             before, samples = samples, self.samples
+            if self.windows.may_help and self.book.seconds > _SHORT:
+                self._get_help()
             in_time = (samples - before) * _CALL_SECONDS / max(spent, 1e-9)
             per_call = max(self.method.batch_size, min(int(in_time), 16 * per_call))
 

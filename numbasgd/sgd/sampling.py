@@ -140,6 +140,34 @@ def make_scatter(dtype: str) -> Any:
     return scatter
 
 
+@functools.cache
+def make_replace(dtype: str) -> Any:
+    """``replace`` for orders of a dtype."""
+    cast = getattr(np, dtype)
+    zero = cast(0)
+
+    @jit(variant=dtype)
+    def replace(place, count, n, seed, epoch, first):
+        """order := positions first, first + 1, ... of rows drawn with replacement; arguments as ``scatter``."""
+        order = pointer_to(place, zero)
+        key = _key(seed, epoch)
+        for t in range(count):
+            order[t] = cast(_below(key, first + t, n))
+        return 0
+
+    replace.compile((types.intp,) * 6)
+    return replace
+
+
+def draw_for(dtype: np.dtype, sampling: str) -> int:
+    """The address of a function that draws any part of an order of more than ``WINDOW`` rows, as ``scatter``.
+
+    For ``"once"`` it must be told that the epoch is 0.
+    """
+    make = make_replace if sampling == "replacement" else make_scatter
+    return native.address_of_compiled(make(dtype.name))
+
+
 def scatter_for(dtype: np.dtype, n: int) -> int:
     """The address of the ``scatter`` that ``fill_order`` needs, 0 if it needs none."""
     return native.address_of_compiled(make_scatter(dtype.name)) if n > WINDOW else 0

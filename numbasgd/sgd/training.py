@@ -138,8 +138,9 @@ def train(
     verbose : bool
         A line on stderr for each evaluation.
     threads : int, optional
-        The most threads that may work on large steps and on the loss over all rows; by default as many as
-        pay, at most one a core or ``NUMBASGD_NUM_THREADS``.  The result is the same to the last bit.
+        The most threads that may work on large steps, on the loss over all rows, and on drawing the order of
+        rows that are beyond the caches; by default as many as pay, at most one a core or
+        ``NUMBASGD_NUM_THREADS``.  The result is the same to the last bit.
 
     Returns
     -------

@@ -121,7 +121,7 @@ def make_sums(
             store(g, whole, add(load(g, whole, lanes), add(one, two)))
 
     @jit(variant=variant, forceinline=True)
-    def ask(X, d, stride, y, s, rows, n_rows, t, ahead):
+    def ask(X, d, stride, y, s, by_position, rows, n_rows, t, ahead):
         """Ask for the end of the row that is taken ``ahead`` rows after position t; returns that row.
 
         What computes meanwhile asks for the rest of it.  As ``rows.SOON`` says, a row is asked for again soon
@@ -131,9 +131,10 @@ def make_sums(
         behind = (d - 1) // lanes * lanes
         prefetch_near(X, later * stride + behind)
         prefetch_near(X, later * stride + behind + lanes - 1)
-        prefetch_near(y, later)
-        if is_weighted:
-            prefetch_near(s, later)
+        if not by_position:
+            prefetch_near(y, later)
+            if is_weighted:
+                prefetch_near(s, later)
         if ahead >= 2 * BLOCK:
             soon = rows[min(t + BLOCK, n_rows - 1)] * stride
             for j in range(0, d, per_line):
@@ -142,7 +143,7 @@ def make_sums(
         return later
 
     @jit(variant=variant, forceinline=True, fastmath=False)  # for the same bits wherever it is inlined
-    def sum_chunk(X, d, stride, y, s, rows, n_rows, start, stop, ahead, w, b, g):
+    def sum_chunk(X, d, stride, y, s, by_position, rows, n_rows, start, stop, ahead, w, b, g):
         """g += sum of slope_i * x_i over at most CHUNK rows; returns the sum of slope_i.
 
         What is asked for ahead is spread evenly over both passes over a block, or memory would idle during the
@@ -168,13 +169,15 @@ def make_sums(
                 shift = 1
                 p0, p2, q0, q1 = 0, 0, 0, 0
                 if ahead > 0:
-                    p0 = ask(X, d, stride, y, s, rows, n_rows, t, ahead) * stride
-                    p2 = ask(X, d, stride, y, s, rows, n_rows, t + 1, ahead) * stride
-                    q0 = ask(X, d, stride, y, s, rows, n_rows, t + 2, ahead) * stride
-                    q1 = ask(X, d, stride, y, s, rows, n_rows, t + 3, ahead) * stride
+                    p0 = ask(X, d, stride, y, s, by_position, rows, n_rows, t, ahead) * stride
+                    p2 = ask(X, d, stride, y, s, by_position, rows, n_rows, t + 1, ahead) * stride
+                    q0 = ask(X, d, stride, y, s, by_position, rows, n_rows, t + 2, ahead) * stride
+                    q1 = ask(X, d, stride, y, s, by_position, rows, n_rows, t + 3, ahead) * stride
                 p1, p3 = p0 + half, p2 + half
             z0, z1 = dot_ahead(X, a0, d, w, ahead, p0, shift), dot_ahead(X, a1, d, w, ahead, p1, shift)
             z2, z3 = dot_ahead(X, a2, d, w, ahead, p2, shift), dot_ahead(X, a3, d, w, ahead, p3, shift)
+            if by_position:
+                i0, i1, i2, i3 = t, t + 1, t + 2, t + 3
             r0, r1 = T(slope(z0 + b, y[i0])), T(slope(z1 + b, y[i1]))
             r2, r3 = T(slope(z2 + b, y[i2])), T(slope(z3 + b, y[i3]))
             if is_weighted:
@@ -189,25 +192,28 @@ def make_sums(
             i = t if is_ordered else rows[t]
             later = 0
             if ahead > 0 and not is_ordered:
-                later = ask(X, d, stride, y, s, rows, n_rows, t, ahead)
-            r = T(slope(dot(X, i * stride, d, w) + b, y[i]))
+                later = ask(X, d, stride, y, s, by_position, rows, n_rows, t, ahead)
+            k = t if by_position else i
+            r = T(slope(dot(X, i * stride, d, w) + b, y[k]))
             if is_weighted:
-                r *= s[i]
+                r *= s[k]
             add_row(X, i * stride, d, r, g, 0 if is_ordered else ahead, later * stride)
             gb += r
             t += 1
         return gb
 
     @jit(variant=variant, forceinline=True)
-    def sum_rows(X, d, base, si, sj, y, s, rows, n_rows, start, stop, ahead, w, b, g, wide, room):
+    def sum_placed(
+        X, d, base, si, sj, y, s, by_position, rows, n_rows, start, stop, ahead, w, b, g, wide, room
+    ):  # fmt: skip
         """g := sum of slope_i * x_i, chunk by chunk; returns the sum of slope_i."""
         size = (d + lanes - 1) // lanes * lanes
         for j in range(0, size, lanes):
             store(g, j, fill(T(0), lanes))
         if not is_gathered and stop - start <= CHUNK:
             if ahead > 0:
-                return sum_chunk(X, d, si, y, s, rows, n_rows, start, stop, ahead, w, b, g)
-            return sum_chunk(X, d, si, y, s, rows, n_rows, start, stop, 0, w, b, g)  # without what asks
+                return sum_chunk(X, d, si, y, s, by_position, rows, n_rows, start, stop, ahead, w, b, g)
+            return sum_chunk(X, d, si, y, s, False, rows, n_rows, start, stop, 0, w, b, g)  # without what asks
         for j in range(size):
             wide[j] = 0.0
         wide_gb = 0.0
@@ -216,9 +222,9 @@ def make_sums(
             if is_gathered:
                 gather(X, d, base, si, sj, y, s, is_weighted, rows, n_rows, c, e, room)
                 yr, sr = pointer(room, CHUNK * d), pointer(room, CHUNK * (d + 1))
-                wide_gb += sum_chunk(room, d, d, yr, sr, rows, 0, 0, e - c, 0, w, b, g)
+                wide_gb += sum_chunk(room, d, d, yr, sr, False, rows, 0, 0, e - c, 0, w, b, g)
             else:
-                wide_gb += sum_chunk(X, d, si, y, s, rows, n_rows, c, e, ahead, w, b, g)
+                wide_gb += sum_chunk(X, d, si, y, s, by_position, rows, n_rows, c, e, ahead, w, b, g)
             for j in range(size):
                 wide[j] += g[j]
                 g[j] = T(0)
@@ -226,9 +232,16 @@ def make_sums(
             g[j] = T(wide[j])
         return T(wide_gb)
 
+    @jit(variant=variant, forceinline=True)
+    def sum_rows(X, d, base, si, sj, y, s, rows, n_rows, start, stop, ahead, w, b, g, wide, room):
+        return sum_placed(
+            X, d, base, si, sj, y, s, False, rows, n_rows, start, stop, ahead, w, b, g, wide, room
+        )  # fmt: skip
+
     return SimpleNamespace(
         dot=dot,
         sum_rows=sum_rows,
+        sum_placed=sum_placed,
         add_row=add_row,
         ask=ask,
         slope=slope,
@@ -241,7 +254,7 @@ def make_steps(
     sums: SimpleNamespace, T: Any, lanes: int, count: int, step: Step, variant: str
 ) -> Callable[..., Any]:
     """``steps`` on the sums of ``make_sums``."""
-    dot, sum_rows, add_row, ask = sums.dot, sums.sum_rows, sums.add_row, sums.ask
+    dot, sum_placed, add_row, ask = sums.dot, sums.sum_placed, sums.add_row, sums.ask
     slope, is_weighted, is_gathered = sums.slope, sums.is_weighted, sums.is_gathered
     update, update_b, average = make_update(step, lanes), make_update_intercept(step), make_average(lanes)
     has_momentum, is_averaged = step.momentum != "", step.is_averaged
@@ -249,8 +262,8 @@ def make_steps(
 
     @jit(variant=variant, forceinline=True)
     def steps(
-        X, d, base, si, sj, y, s, rows, n_rows, start, stop, ahead, batch_size, lr, mu, l2, l1, with_b, state,
-        size, count, g, wide, room,
+        X, d, base, si, sj, y, s, by_position, rows, n_rows, start, stop, ahead, batch_size, lr, mu, l2, l1,
+        with_b, state, size, count, g, wide, room,
     ):  # fmt: skip
         """One step for each minibatch of the positions start <= t < stop of ``rows``.
 
@@ -271,14 +284,15 @@ def make_steps(
                 i = at if n_rows == 0 else rows[at]
                 later = 0
                 if ahead > 0 and n_rows > 0:
-                    later = ask(X, d, si, y, s, rows, n_rows, at, ahead)
-                gb = T(slope(dot(X, i * si, d, w) + b, y[i]))
+                    later = ask(X, d, si, y, s, by_position, rows, n_rows, at, ahead)
+                k = at if by_position else i
+                gb = T(slope(dot(X, i * si, d, w) + b, y[k]))
                 if is_weighted:
-                    gb *= s[i]
+                    gb *= s[k]
                 add_row(X, i * si, d, -lr * gb, w, ahead if n_rows > 0 else 0, later * si)
             else:
-                gb = sum_rows(
-                    X, d, base, si, sj, y, s, rows, n_rows, at, e, ahead, w, b, g, wide, room
+                gb = sum_placed(
+                    X, d, base, si, sj, y, s, by_position, rows, n_rows, at, e, ahead, w, b, g, wide, room
                 )  # fmt: skip
                 for j in range(0, size, lanes):
                     wv, vv, gv = load(w, j, lanes), load(v, j, lanes), load(g, j, lanes)

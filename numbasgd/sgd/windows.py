@@ -1,0 +1,223 @@
+"""The order of rows in windows: some thousand positions of an epoch, drawn together.
+
+Where rows are far (beyond the caches) and a second thread is free, that thread draws the windows that come
+next, and collects their targets, while steps are made on the present one.  To draw them takes a quarter of the
+time of such steps, and a target, alone on its cache line, costs as much as half a short row.  A window that is
+not ready is drawn by whoever needs it, so nobody is waited for, and steps are the same whoever drew their rows.
+
+Shapes and roles besides those of ``cpu.py``:
+window : (1 or 1 + SLOTS, length) rows of some positions in their order; the first is the caller's own, the rest
+another thread's.  Of length 0 when rows are taken as they lie, as for steps over all rows, which are the same
+in any order.
+targets : as many y, and behind them s, of the rows of those windows of another thread; else of length 0.
+drawn : (4,) epoch, first position, and the one behind the last, of the window at hand, and where it lies.
+job : what is told to ``next_window`` and to the other thread, in 64-bit words; of length 0 for so few rows that
+a window holds an epoch.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+from numba import types
+
+from numbasgd import native, threads
+from numbasgd.jit import jit
+from numbasgd.sgd.rows import SOON, lined
+from numbasgd.sgd.sampling import SAMPLINGS, WINDOW, draw_for
+from numbasgd.simd import pointer_to, prefetch, prefetch_near
+
+SLOTS = 4  # windows that lie ready at most, and one that is in use
+ROW_BYTES = 256  # longer rows take so much longer than their targets that a second thread would mostly wait
+_AHEAD = 64  # targets that are asked for ahead
+_PATIENCE = 500  # rounds of waiting for a window that is nearly ready: less than it takes to draw one
+_LEAST = 4  # windows in a call from which on another thread is asked
+
+# Words of a job, as byte offsets; what different threads write lies on different cache lines.
+_AT = 0  # the number of the window that steps are made on
+_QUIT = 8
+_READY = 64  # + 8 * slot: the number of the window there
+NEXT = 128  # address of ``next_window``; without another thread the addresses in the next line are 0
+_ASK, _HELP, DISMISS = 136, 144, 152  # of ``ask``, ``draw_ahead`` and ``dismiss``
+_END, _EPOCH, _FIRST = 160, 168, 176  # where ``draw_ahead`` stops and begins
+_N, _LENGTH, _SEED = 184, 192, 200
+_DRAW, _IS_NEW = 208, 216  # address of what draws an order; 0 where all epochs have the same, else 1
+_WINDOW, _TARGETS, _DRAWN, _Y, _S = 224, 232, 240, 248, 256  # addresses; _S: 0 without weights
+_WORDS = 40
+
+
+@jit(forceinline=True)
+def _draw(job, place, first, count, epoch):
+    """The order of the positions first, first + 1, ... at ``place``."""
+    drawn_for = epoch * native.read(job + _IS_NEW)
+    native.call(
+        native.read(job + _DRAW),
+        (place, count, native.read(job + _N), native.read(job + _SEED), drawn_for, first),
+    )
+
+
+@functools.cache
+def make_draw_ahead(rows_dtype: str, dtype: str) -> Any:
+    """``draw_ahead`` for rows and targets of these dtypes."""
+    row, target = getattr(np, rows_dtype)(0), getattr(np, dtype)(0)
+    ROW, TARGET = row.itemsize, target.itemsize
+
+    @jit(variant=f"{rows_dtype}_{dtype}", forceinline=True)
+    def collect(place, order, count, values):
+        """The values of some rows, in their order; each is a random access to memory."""
+        rows, collected, given = pointer_to(order, row), pointer_to(place, target), pointer_to(values, target)
+        for t in range(count):
+            prefetch_near(given, rows[min(t + _AHEAD, count - 1)])
+            prefetch(given, rows[min(t + SOON, count - 1)])
+            collected[t] = given[rows[t]]
+
+    @jit(variant=f"{rows_dtype}_{dtype}")
+    def draw_ahead(job, unit, work):
+        """Draw windows, a few ahead of the one that steps are made on, as the job says."""
+        n, length = native.read(job + _N), native.read(job + _LENGTH)
+        y, s, end = native.read(job + _Y), native.read(job + _S), native.read(job + _END)
+        epoch, first = native.read(job + _EPOCH), native.read(job + _FIRST)
+        number = 1
+        while native.read(job + _QUIT) == 0 and epoch * n + first < end:
+            at = native.read(job + _AT)
+            if number >= at + SLOTS:
+                native.pause()
+                continue
+            count = min(length, n - first)
+            if number > at:  # else it came too late
+                slot = number % SLOTS
+                order = native.read(job + _WINDOW) + (1 + slot) * length * ROW
+                room = native.read(job + _TARGETS) + (1 + slot) * length * TARGET * (2 if s else 1)
+                _draw(job, order, first, count, epoch)
+                collect(room, order, count, y)
+                if s:
+                    collect(room + length * TARGET, order, count, s)
+                native.write(job + _READY + 8 * slot, number)
+            number += 1
+            first += count
+            if first == n:
+                epoch, first = epoch + 1, 0
+        return 0
+
+    draw_ahead.compile((types.intp,) * 3)
+    return draw_ahead
+
+
+@functools.cache
+def make_next_window() -> Any:
+    """``next_window``, compiled."""
+
+    @jit
+    def next_window(job, epoch, start, end, number):
+        """Have ``drawn`` say where the rows from position ``start`` of an epoch on are, up to a window of them.
+
+        end : samples up to which steps are made, over all epochs.  number : the window that another thread was
+        to draw for now, 0 without one; returns that of the next.
+        """
+        n, length = native.read(job + _N), native.read(job + _LENGTH)
+        drawn = native.read(job + _DRAWN)
+        first = start if length < n else 0
+        stop = min(n, first + length)
+        slot = 0
+        if number > 0:
+            ready = job + _READY + 8 * (number % SLOTS)
+            native.write(job + _AT, number)
+            for _ in range(_PATIENCE):
+                if native.read(ready) == number:
+                    slot = 1 + number % SLOTS
+                    break
+                native.pause()
+            number += 1
+        if slot == 0:
+            _draw(job, native.read(job + _WINDOW), first, stop - first, epoch)
+            ask = native.read(job + _ASK)
+            if number == 0 and ask != 0 and end - (epoch * n + start) > _LEAST * length:
+                is_last = stop == n
+                number = native.call(ask, (job, epoch + 1 if is_last else epoch, 0 if is_last else stop, end))
+        native.put(drawn, epoch)
+        native.put(drawn + 8, first)
+        native.put(drawn + 16, stop)
+        native.put(drawn + 24, slot)
+        return number
+
+    next_window.compile((types.intp,) * 5)
+    return next_window
+
+
+@functools.cache
+def make_help() -> tuple[Any, Any]:
+    """``ask`` and ``dismiss``, compiled."""
+
+    @jit
+    def ask(job, epoch, first, end):
+        """Have another thread draw the windows from a position on; 1, or 0 if there is none to be had."""
+        native.put(job + _AT, 0)
+        native.put(job + _QUIT, 0)
+        for slot in range(SLOTS):
+            native.put(job + _READY + 8 * slot, 0)
+        native.put(job + _EPOCH, epoch)
+        native.put(job + _FIRST, first)
+        native.put(job + _END, end)
+        return threads.begin_beside(native.read(job + _HELP), job)
+
+    @jit
+    def dismiss(job):
+        """Send it away."""
+        native.write(job + _QUIT, 1)
+        threads.end_beside()
+        return 0
+
+    ask.compile((types.intp,) * 4)
+    dismiss.compile((types.intp,))
+    return ask, dismiss
+
+
+class Windows:
+    """The windows of one run: what its kernels are told of the order of rows.
+
+    may_help : whether another thread may draw, once the run turns out to be long (``get_help``).
+    """
+
+    def __init__(
+        self, n: int, length: int, rows_dtype: np.dtype, y: np.ndarray, s: np.ndarray, may_help: bool
+    ) -> None:
+        self.n, self.y, self.s, self.may_help = n, y, s, may_help
+        self.rows = np.empty((1, length), rows_dtype)
+        self.targets = np.empty((1, 0), y.dtype)
+        self.drawn = np.array([-1, 0, 0, 0])
+        self.job = lined((_WORDS * (length > 0 and n > WINDOW),), np.dtype(np.int64))
+
+    def forget(self) -> None:
+        """As if nothing had been drawn."""
+        self.drawn[:] = -1, 0, 0, 0
+
+    def get_help(self) -> None:
+        """Have another thread draw from the next call of ``advance`` on, whose arguments change."""
+        threads.prepare()
+        length = self.rows.shape[1]
+        rows = np.empty((1 + SLOTS, length), self.rows.dtype)
+        rows[0] = self.rows[0]
+        draw_ahead = make_draw_ahead(rows.dtype.name, self.y.dtype.name)
+        ask, dismiss = make_help()
+        for offset, function in ((_HELP, draw_ahead), (_ASK, ask), (DISMISS, dismiss)):
+            self.job[offset // 8] = native.address_of_compiled(function)
+        self.targets = np.empty((1 + SLOTS, length * (1 + (self.s.size > 0))), self.y.dtype)
+        self.rows = rows
+        self.may_help = False
+
+    def told(self, sampling: str, seed: int) -> tuple[Any, ...]:
+        """The arguments of ``advance`` that say which rows to take, everything compiled that they need."""
+        rows, job = self.rows, self.job
+        if job.size:
+            words = {
+                NEXT: native.address_of_compiled(make_next_window()),
+                _DRAW: draw_for(rows.dtype, sampling), _IS_NEW: int(sampling != "once"),
+                _N: self.n, _LENGTH: rows.shape[1], _SEED: seed, _WINDOW: rows.ctypes.data,
+                _TARGETS: self.targets.ctypes.data, _DRAWN: self.drawn.ctypes.data,
+                _Y: self.y.ctypes.data, _S: self.s.ctypes.data if self.s.size else 0,
+            }  # fmt: skip
+            for offset, word in words.items():
+                job[offset // 8] = word
+        return rows, self.targets, self.drawn, job, SAMPLINGS[sampling], seed

@@ -98,3 +98,30 @@ def test_a_fork_while_another_thread_compiles(tmp_path):
         NUMBASGD_CACHE_DIR=str(tmp_path),
         NUMBA_CACHE_DIR=None,
     )
+
+
+@needs_fork
+def test_a_fork_while_another_thread_prepares_a_run():
+    run_python(
+        WORK
+        + """
+    from numbasgd.sgd import run
+    X, y = np.random.default_rng(0).standard_normal((2, 200_000, 1))
+    fit = numbasgd.train(X, y[:, 0], lr=0.1, seed=1)
+    held, done, made = threading.Event(), threading.Event(), run.parts.Parts
+
+    def make(*args):
+        held.set()
+        done.wait(10)
+        return made(*args)
+
+    run.parts.Parts = make
+    thread = threading.Thread(target=lambda: numbasgd.train(X, y[:, 0], lr=0.1, seed=1))
+    thread.start()
+    assert held.wait(10)
+    run.parts.Parts = made
+    assert in_child(lambda: numbasgd.train(X, y[:, 0], lr=0.1, seed=1).w == fit.w) == 0
+    done.set()
+    thread.join()
+    """
+    )

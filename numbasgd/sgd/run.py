@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 import time
 from collections.abc import Callable
@@ -34,6 +33,22 @@ QUICK = 0.05  # seconds: an evaluation that takes no longer is made for an inter
 _ENTRIES = 20
 _SHORT = 0.02  # seconds of steps before a second thread is prepared, which may have to be compiled
 _CACHED = 1 << 19  # bytes of X from which on memory is asked for ahead
+
+
+class _Kept:
+    """A property that is kept.
+
+    That of ``functools`` has a lock until Python 3.12, which a child that is forked while another thread
+    holds it would wait for.
+    """
+
+    def __init__(self, make: Callable[[Any], Any]) -> None:
+        self.make = make
+        self.__doc__ = make.__doc__
+
+    def __get__(self, owner: Any, kind: Any) -> Any:
+        kept = vars(owner)[self.make.__name__] = self.make(owner)
+        return kept
 
 
 @dataclass(frozen=True)
@@ -97,13 +112,13 @@ class Problem:
         """Whether the loss is summed in parts, several threads at once."""
         return not self.layout.is_many and not parts.is_one(self.rows.n, self.rows.d)
 
-    @functools.cached_property
+    @_Kept
     def in_parts(self) -> parts.Parts:
         """How the rows are evaluated when they are many."""
         n_threads = parts.workers(self.threads, self.rows.n, self.rows.d)
         return parts.Parts(self.loss, self.rows, self.y, self.s, np.dtype(np.int32), n_threads)
 
-    @functools.cached_property
+    @_Kept
     def kernels(self) -> Any:
         """The compiled functions for this loss and these rows."""
         return outputs.kernels(*self._variant)
@@ -136,7 +151,7 @@ class Problem:
             self.loss, self.rows.d, self.y.dtype, self.s.size > 0, self.rows.is_gathered, step
         )
 
-    @functools.cached_property
+    @_Kept
     def layout(self) -> Layout:
         """How a row of the state is laid out."""
         return outputs.layout(self.rows.d, self.outputs, self.y.dtype)

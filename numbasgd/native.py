@@ -26,10 +26,13 @@ intp = types.intp
 
 @intrinsic
 def read(typingctx, address):
-    """The 64-bit integer at ``address``; what another thread wrote before it is visible after."""
+    """The 64-bit integer at ``address``; what another thread wrote before it is visible after.
+
+    No earlier ``write`` or ``add`` of this thread comes after it either, which "acquire" alone would allow.
+    """
 
     def codegen(context: Any, b: Any, sig: Any, args: Any) -> Any:
-        return b.load_atomic(b.inttoptr(args[0], _WORD), "acquire", 8)
+        return b.load_atomic(b.inttoptr(args[0], _WORD), "seq_cst", 8)
 
     return intp(intp), codegen
 

@@ -22,6 +22,7 @@ from __future__ import annotations
 import atexit
 import ctypes
 import functools
+import itertools
 import os
 import threading
 from typing import Any
@@ -35,13 +36,14 @@ from numbasgd.machine.cpu import n_cores
 
 # Words of the state, as byte offsets; what different threads write lies on different cache lines.
 _TAKEN = 0  # 1 while a caller has the pool
-_WORKERS = 8  # threads that were started
+_WORKERS = 8  # threads that were started, or as many as anybody asks for where none can be
 _START, _POST, _WAIT, _YIELD = 16, 24, 32, 40  # addresses: start workers, sem_post, sem_wait, sched_yield
 _QUIT = 48
 _CALLS = 56  # calls since workers were last woken
 _JOB = 64  # number of the job that is open, else 0
 _LAST = 72  # number of the last job
 _FUNCTION, _ARGUMENTS, _UNITS, _MOST = 80, 88, 96, 104  # the job; most workers that may join
+_ALIVE = 112  # threads that run
 _NEXT = 128  # next unit
 _ACTIVE = 192  # workers inside the job
 _SLEEPERS = 256
@@ -165,13 +167,12 @@ def run(function, arguments, units, threads, is_large, work):
 def begin_beside(function, arguments):
     """Have one worker do f(arguments, 0, work) while the caller goes on; 0 if there is none to be had, else 1.
 
-    It may begin late or never.  Before ``end_beside``, it must be told to come to an end.
+    It may begin late or never, and must be told to come to an end before ``end_beside``; until then the pool
+    is taken.  No worker is started for it: see ``prepare``.
     """
     state = _address()
-    if native.swap(state + _TAKEN, 1) != 0:
+    if native.read(state + _ALIVE) < 1 or native.swap(state + _TAKEN, 1) != 0:
         return 0
-    if native.read(state + _WORKERS) < 1:
-        native.call(native.read(state + _START), (1,))
     _open(state, function, arguments, 1, 1, 1)
     return 1
 
@@ -179,7 +180,9 @@ def begin_beside(function, arguments):
 @jit
 def end_beside():
     """Wait for the worker of ``begin_beside`` if it has begun, and let others have the pool."""
-    _close(_address())
+    state = _address()
+    native.add(state + _NEXT, 1)  # whoever comes now finds no unit
+    _close(state)
 
 
 @jit
@@ -227,9 +230,10 @@ class _Pool:
         """No threads, nothing taken; workspaces that were made stay."""
         for slot in range(N_SLOTS):
             _word(_SLOTS + 16 * slot).value = 0
-        for offset in (_TAKEN, _WORKERS, _QUIT, _CALLS, _JOB, _NEXT, _ACTIVE, _SLEEPERS):
+        for offset in (_TAKEN, _WORKERS, _QUIT, _CALLS, _JOB, _ALIVE, _NEXT, _ACTIVE, _SLEEPERS):
             _word(offset).value = 0
         self.threads = []
+        self.numbers = itertools.count()
         _word(_START).value = _pointer(self.start_callback)
         _word(_GET_WORK).value = _pointer(self.work_callback)
         _word(_YIELD).value = _pointer(self.libc.sched_yield)
@@ -247,13 +251,22 @@ class _Pool:
         return 0
 
     def start(self, wanted: int) -> int:
-        """Start workers until there are ``wanted``, if the system lets us."""
+        """Start workers until there are ``wanted``, if the system lets us.
+
+        An interrupt may come anywhere, and several threads at once: each worker has its own number, and so its
+        own workspace, before it is started.
+        """
         if not self.has_semaphores:
-            _word(_WORKERS).value = MAX_THREADS  # as far as callers ask: there are none to wait for
+            _word(_WORKERS).value = MAX_THREADS  # there are none to wait for
             return 0
-        prepare()
-        while len(self.threads) < min(wanted, MAX_THREADS):
-            slot = _base + _SLOTS + 16 * (N_SLOTS + len(self.threads))
+        if not _worker.signatures:
+            _worker.compile((types.intp,))
+        while _word(_WORKERS).value < min(wanted, MAX_THREADS):
+            number = next(self.numbers)
+            if number >= MAX_THREADS:
+                _word(_WORKERS).value = MAX_THREADS
+                break
+            slot = _base + _SLOTS + 16 * (N_SLOTS + number)
             if ctypes.c_int64.from_address(slot + 8).value == 0:
                 self.make_workspace(slot)
             work = ctypes.c_int64.from_address(slot + 8).value
@@ -264,7 +277,7 @@ class _Pool:
                 _word(_WORKERS).value = MAX_THREADS
                 break
             self.threads.append(thread)
-            _word(_WORKERS).value = len(self.threads)
+            _word(_WORKERS).value = _word(_ALIVE).value = len(self.threads)
         return 0
 
     def stop(self) -> None:
@@ -295,10 +308,10 @@ def need_workspace(n_bytes: int) -> None:
     _pool.work_bytes = max(_pool.work_bytes, n_bytes)
 
 
-def prepare() -> None:
-    """Compile what workers do, which would else be compiled when the first of them is wanted."""
-    if not _worker.signatures:
-        _worker.compile((types.intp,))
+def prepare(wanted: int) -> None:
+    """Start so many workers from Python, where an interrupt is told: compiled code would swallow it."""
+    if _word(_WORKERS).value < wanted:
+        _pool.start(wanted)
 
 
 def units_by_workers() -> int:

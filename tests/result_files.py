@@ -56,12 +56,13 @@ def matmul(case, median, n=256, **more):
     return entry(name, stats(median, **more), extra, f"bench/test_matmul.py::test_{name}", ladder)
 
 
-def train(case, median, batch_size=10, **more):
-    ladder = f"train-f32-b{batch_size}"
-    name = f"train[{case}-f32-b{batch_size}]"
+def train(case, median, batch_size=10, n=1500, threads="one", **more):
+    where = f"b{batch_size}" if n == 1500 else f"{n}-b{batch_size}-{threads}"
+    ladder = f"train-f32-{where}"
+    name = f"train[{case}-f32-{where}]"
     extra = {
         "schema": 1, "kind": "train", "case": case, "ladder": ladder, "reference": "numpy-loop",
-        "dtype": "float32", "n": 1500, "d": 5, "batch_size": batch_size, "device": "cpu", "threads": "one",
+        "dtype": "float32", "n": n, "d": 5, "batch_size": batch_size, "device": "cpu", "threads": threads,
         "n_threads": 1,
     }  # fmt: skip
     return entry(name, stats(median, **more), extra, f"bench/test_train.py::test_{name}", ladder)

@@ -75,6 +75,20 @@ def test_a_file_with_limits_gives_the_share_of_the_peak_beside_that_of_the_blas(
     assert f"cache | {number(rate)} | 42.9 | {number(100 * rate / 200)} |" in text
 
 
+def test_each_number_of_rows_has_its_own_training_table(project):
+    cases = [train("numbasgd", 1e-5), train("numpy-loop", 6e-4)]
+    cases += [train("numbasgd", 8e-3, 100, 1_000_000), train("numpy-loop", 0.16, 100, 1_000_000)]
+    cases += [train("numbasgd", 4e-3, 100, 1_000_000, "all")]
+    save(Path("bench/results"), "one.json", document(cases))
+    project()
+    near, far = Path("README.md").read_text().split("**An epoch of training on ")[1:]
+    assert near.startswith("1,500 x 5, float32, one thread**") and "| 10 | 10.0 | 60.0 x |" in near
+    assert "all threads" not in near
+    assert far.startswith("1,000,000 x 5, float32, one thread**")
+    assert "| the NumPy loop takes | numbasgd on all threads takes |" in far
+    assert "| 100 | 8000 | 20.0 x | 0.500 x |" in far
+
+
 def test_check_writes_nothing_and_says_what_disagrees(project):
     code, out, err = project("--check")
     assert code == 1 and "README.md" in err and "one.png" in err and "Traceback" not in err

@@ -64,6 +64,33 @@ def test_workers_do_work(rng):
     assert sum(t.name == "numbasgd" for t in threading.enumerate()) >= 2
 
 
+def test_an_interrupt_while_a_worker_starts():
+    """It is told, and the worker that began nevertheless shares its workspace with no other."""
+    run_python(
+        """
+        import threading, numpy as np, numbasgd
+        start = threading.Thread.start
+
+        def interrupted(thread):
+            threading.Thread.start = start
+            thread.start()
+            raise KeyboardInterrupt
+
+        threading.Thread.start = interrupted
+        try:
+            numbasgd.threads.prepare(1)
+        except KeyboardInterrupt:
+            pass
+        else:
+            raise AssertionError
+        A = np.random.default_rng(0).random((700, 700))
+        expected = numbasgd.matmul(A, A, threads=1)
+        for _ in range(100):
+            assert (numbasgd.matmul(A, A, threads=3) == expected).all()
+        """
+    )
+
+
 def test_small_products_start_no_thread():
     run_python(
         """

@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 
 from numbasgd import Fit, epoch_order, gradient, threads, train
+from numbasgd.machine.cpu import n_cores
 from numbasgd.sgd import run, windows
 from numbasgd.sgd.sampling import WINDOW
 
 N = 9 * WINDOW + 1234
 slow = pytest.mark.slow
 has_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
+several = pytest.mark.skipif(n_cores() < 2, reason="one core: nobody is asked for help")
 has_timer = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this platform has no setitimer")
 
 
@@ -28,7 +30,7 @@ def rows():
 @pytest.fixture
 def eager(monkeypatch):
     """Help from the first call on."""
-    monkeypatch.setattr(run, "_SHORT", -1.0)
+    monkeypatch.setattr(run, "_HELP_AFTER", -1.0)
 
 
 def bits(fit):
@@ -79,6 +81,34 @@ def test_what_is_drawn_ahead(dtype, rows_dtype, has_weights, sampling):
             assert it.targets[slot, length:][: stop - start].tolist() == (-order).tolist()
 
 
+@pytest.mark.parametrize("n", [WINDOW + 1, 2 * WINDOW + 7])
+@pytest.mark.parametrize("length", [WINDOW, WINDOW + 9])
+def test_nothing_is_written_outside_the_slots(n, length):
+    """Of windows within larger memory, whose rest stays as it is; the caller's own as well."""
+    it = made(n, length, np.float64, True)
+    memory = np.full(it.rows.size + 2 * length, -7, np.int32)
+    it.rows = memory[length:-length].reshape(it.rows.shape)
+    numbers = np.full(it.targets.size + 4 * length, -7.0)
+    it.targets = numbers[2 * length : -2 * length].reshape(it.targets.shape)
+    it.told("reshuffle", 1)
+    for at in (0, 2, 9):
+        begin(it, 0, 0, 40 * n, at)
+        it.job[windows._AT // 8] = at
+        helper = threading.Thread(
+            target=windows.make_draw_ahead("int32", "float64"), args=(it.job.ctypes.data, 0, 0)
+        )
+        helper.start()
+        for number in range(at + 1, at + 12):
+            while ready(it)[number % windows.SLOTS] != number:
+                pass
+            it.job[windows._AT // 8] = number
+        it.job[windows._QUIT // 8] = 1
+        helper.join()
+    assert (memory[: 2 * length] == -7).all() and (memory[-length:] == -7).all()
+    assert (numbers[: 4 * length] == -7).all() and (numbers[-2 * length :] == -7).all()
+    assert it.rows[1:].max() < n
+
+
 def test_who_comes_late_leaves_out_what_is_past():
     it = made(8 * WINDOW, WINDOW)
     it.told("reshuffle", 0)
@@ -109,6 +139,7 @@ def test_a_window_that_is_not_ready_is_drawn_by_who_needs_it():
     assert it.rows[0].tolist() == epoch_order(7, 0, it.n)[3 * WINDOW : 4 * WINDOW].tolist()
 
 
+@several
 @pytest.mark.parametrize(
     "settings",
     [
@@ -134,6 +165,7 @@ def test_the_same_bits_with_help(settings, has_weights, rows, eager):
     assert threads.units_by_workers() > before
 
 
+@several
 @pytest.mark.parametrize("batch_size", [1, 9])
 @pytest.mark.parametrize(
     ("d", "dtype"),
@@ -171,19 +203,22 @@ def test_steps_with_help_are_those_of_the_order(rows, eager):
     np.testing.assert_allclose(fit.w, w, rtol=1e-4, atol=1e-5)
 
 
+@several
 def test_short_runs_get_no_help(rows, monkeypatch):
     calls = []
     monkeypatch.setattr(windows.Windows, "get_help", lambda self: calls.append(self))
     X, y, _ = rows
     train(X, y, batch_size=10, lr=1e-3, epochs=1, threads=2)
     assert not calls
-    monkeypatch.setattr(run, "_SHORT", -1.0)
+    monkeypatch.setattr(run, "_HELP_AFTER", -1.0)
     train(X, y, batch_size=10, lr=1e-3, epochs=1, threads=1)  # nobody to ask
     train(X, y, batch_size=10, lr=1e-3, epochs=1, threads=2, sampling="sequential")
     train(X, y, batch_size=N, lr=1e-3, epochs=1, threads=2)
     train(X[:WINDOW], y[:WINDOW], batch_size=10, lr=1e-3, epochs=1, threads=2)
     assert not calls
-    train(X, y, batch_size=10, lr=1e-3, epochs=1, threads=2)
+    train(X, y, batch_size=10, lr=1e-3, epochs=1, threads=2)  # over when it could begin
+    assert not calls
+    train(X, y, batch_size=10, lr=1e-3, epochs=2, threads=2)
     assert calls
 
 
@@ -196,6 +231,31 @@ def test_stopped_and_resumed_with_help(rows, eager, tmp_path):
     assert bits(train(X, y, epochs=6, threads=2, resume=tmp_path / "part.fit")) == bits(whole)
 
 
+def test_nothing_is_compiled_within_the_clock(rows, monkeypatch):
+    """Nor loaded, whatever was used before of the same kernel."""
+    X, y, _ = rows
+    X, y = X[:6000], y[:6000]
+    options = {"batch_size": 10, "lr": 1e-3, "epochs": 1, "threads": 1}
+    train(X, y, **options, sampling="sequential")
+    compiled = []
+
+    def timed(self, end):
+        before = len(compiled)
+        call(self, end)
+        assert len(compiled) == before or end == 0
+
+    call = run.Run._call
+    monkeypatch.setattr(run.Run, "_call", timed)
+    for name in ("make_next_window", "draw_for"):
+        make = getattr(windows, name)
+        monkeypatch.setattr(windows, name, lambda *args, make=make: (compiled.append(args), make(*args))[1])
+    for sampling in ("reshuffle", "replacement", "once"):
+        before = len(compiled)
+        train(X, y, **options, sampling=sampling)
+        assert len(compiled) == before + 2
+
+
+@several
 @has_timer
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_interrupts_with_help(rows, eager):
@@ -235,7 +295,7 @@ def test_several_python_threads_want_help(rows, eager):
     X, y, _ = rows
     options = {"batch_size": 10, "lr": 1e-3, "epochs": 8}
     expected = [bits(train(X, y, seed=seed, threads=1, **options)) for seed in range(3)]
-    found = [None] * 6
+    found, before = [None] * 6, threads.units_by_workers()
 
     def work(i):
         found[i] = [bits(train(X, y, seed=i % 3, threads=2, **options)) for _ in range(4)]
@@ -247,6 +307,7 @@ def test_several_python_threads_want_help(rows, eager):
         caller.join()
     for i in range(6):
         assert found[i] == [expected[i % 3]] * 4
+    assert n_cores() < 2 or threads.units_by_workers() > before
 
 
 @has_fork

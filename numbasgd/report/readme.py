@@ -62,9 +62,7 @@ def section(file: ResultFile, picture: str | None) -> str:
         parts.append(render(_ladder_table(ladder), "md"))
     if found and picture:
         parts.append(f"![GFLOP/s of each rung]({picture})\n")
-    epochs = _epoch_table(file)
-    if epochs:
-        parts.append(render(epochs, "md"))
+    parts += [render(epochs, "md") for epochs in _epoch_tables(file)]
     if len(parts) == 1:
         raise ResultFileError(
             f"{file.name}: it has neither products in float32 nor training epochs, so nothing for a README. "
@@ -175,13 +173,24 @@ def _ladder_table(ladder: Ladder) -> Table:
     return Table(tuple(columns), tuple(rows), f"The ladder, float32, {where}{peak}")
 
 
-def _epoch_table(file: ResultFile) -> Table | None:
-    """Training epochs: ours in microseconds, the others as how many times that they take."""
-    cases = [c for c in file.cases if c.kind == "train" and "batch_size" in c.sizes and c.device == "cpu"]
-    cases = [c for c in cases if c.dtype in ("float32", None)]
-    by_place = {(c.sizes["batch_size"], c.case): c.median for c in cases}
-    others = [m for m in dict.fromkeys([*_METHODS, *sorted({c.case for c in cases})]) if m != "numbasgd"]
-    others = [m for m in others if any(c.case == m for c in cases)]
+def _epoch_tables(file: ResultFile) -> list[Table]:
+    """Epochs over each number of rows: ours in microseconds, others as how many times that they take."""
+    cases = [c for c in file.cases if c.kind == "train" and {"n", "d", "batch_size"} <= c.sizes.keys()]
+    cases = [c for c in cases if c.dtype in ("float32", None) and c.device == "cpu"]
+    shapes = sorted({(c.sizes["n"], c.sizes["d"]) for c in cases})
+    tables = (
+        _epoch_table(n, d, [c for c in cases if (c.sizes["n"], c.sizes["d"]) == (n, d)]) for n, d in shapes
+    )
+    return [table for table in tables if table is not None]
+
+
+def _epoch_table(n: int, d: int, cases: list[Case]) -> Table | None:
+    by_place = {
+        (c.sizes["batch_size"], f"{c.case} on all threads" if c.threads == "all" else c.case): c.median
+        for c in cases
+    }
+    found = sorted({method for _, method in by_place})
+    others = [m for m in dict.fromkeys([*_METHODS, *found]) if m in found and m != "numbasgd"]
     rows = []
     for batch in sorted({batch for batch, _ in by_place}):
         ours = by_place.get((batch, "numbasgd"))
@@ -191,7 +200,7 @@ def _epoch_table(file: ResultFile) -> Table | None:
     if not rows:
         return None
     columns = ("batch size", "numbasgd, us an epoch", *(f"{_METHODS.get(m, m)} takes" for m in others))
-    return Table(columns, tuple(rows), "An epoch of training, float32, one thread")
+    return Table(columns, tuple(rows), f"An epoch of training on {n:,} x {d}, float32, one thread")
 
 
 def _rate(case: Case | None) -> float | None:

@@ -7,7 +7,8 @@ stay in registers for a whole epoch and a step touches no memory but its rows.  
 Shapes and roles, the same everywhere:
 X : 1-D view of the memory that holds the rows, float32 or float64, in; see ``rows.Rows`` for base, si and sj.
 y : (n,) targets, same dtype, in.  s : (n,) sample weights with mean 1, or of length 0, in.
-by_position : whether y and s are those of the positions in ``rows``, and not of the rows themselves.
+by_position : whether y and s are those of the positions in ``rows``, and not of the rows themselves; only where
+memory is asked for ahead.
 rows : integers, the order in which rows are taken; of length 0 when that is 0, 1, 2, ...
 ahead : how many rows ahead memory is asked for, 0 for none; wide rows as they lie have their own distance.
 w : weights, padded with zeros to whole registers (``padded(d, lanes)``), in and out.  g : like w.

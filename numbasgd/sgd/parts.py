@@ -176,6 +176,7 @@ class Parts:
         self.stride = _lines((self.size + 1) * y.itemsize)
         count = part_rows(rows.d)
         self.n_kept = min(ROUND, max(1, -(-rows.n // count)))
+        threads.prepare(min(n_threads, self.n_kept) - 1)
         room = _lines(LINE + 8 * self.size + room_for(rows.d, rows.is_gathered) * y.itemsize)
         # The description, the weights, a room for each thread, and the sums, from a cache line on.
         rooms = _BLOCK + self.stride

@@ -13,6 +13,7 @@ import numpy as np
 from numbasgd import threads
 from numbasgd.errors import DivergenceError
 from numbasgd.jit import uncollected
+from numbasgd.machine.cpu import n_cores
 from numbasgd.sgd import bigstep, outputs, parts
 from numbasgd.sgd.cpu import advance_kernel, kernels, padded, work_for
 from numbasgd.sgd.layout import Layout
@@ -31,7 +32,7 @@ QUICK = 0.05  # seconds: an evaluation that takes no longer is made for an inter
 # Entering compiled code from Python takes as long as a few small steps.  That it is entered once per
 # evaluation is the evaluation's doing, so the shortest of some calls without a step is taken off.
 _ENTRIES = 20
-_SHORT = 0.02  # seconds of steps before a second thread is prepared, which may have to be compiled
+_HELP_AFTER = 0.02  # seconds of steps before a second thread is prepared, which may have to be compiled
 _CACHED = 1 << 19  # bytes of X from which on memory is asked for ahead
 
 
@@ -47,6 +48,8 @@ class _Kept:
         self.__doc__ = make.__doc__
 
     def __get__(self, owner: Any, kind: Any) -> Any:
+        if owner is None:
+            return self
         kept = vars(owner)[self.make.__name__] = self.make(owner)
         return kept
 
@@ -266,7 +269,7 @@ class Run:
         self.ahead = max(4, min(48, 16384 // row_bytes)) if is_far else 0
         may_help = (
             is_far and self.n > length > 0 and row_bytes <= ROW_BYTES and not layout.is_many and not is_big
-            and (problem.threads or threads.default()) > 1
+            and min(problem.threads or threads.default(), n_cores()) > 1
         )  # fmt: skip
         self.windows = Windows(self.n, length, problem.rows_dtype, problem.y, problem.s, may_help)
         self.big = bigstep.BigSteps(self) if is_big else None
@@ -286,12 +289,15 @@ class Run:
     def compile(self) -> None:
         """Compile, or load compiled code, outside the clock."""
         problem = self.problem
+        begin = time.perf_counter()
+        if self.big is None:
+            self._told = self._arguments()
         order_dtype = self.windows.rows.dtype
         compiled = self.kernel, problem.kernels.sum_loss, order_dtype, problem.is_quick, self.n > WINDOW
         if problem.is_quick and compiled in _entries and self.kernel is not None:
             self.entry_seconds = _entries[compiled]
+            self.compile_seconds = time.perf_counter() - begin
             return
-        begin = time.perf_counter()
         with uncollected:
             self._call(self.samples)
             problem.compile(self.state[0], self.work)
@@ -365,9 +371,10 @@ class Run:
     def _get_help(self) -> None:
         """Have another thread draw the order of rows; what that needs is compiled outside the clock."""
         begin = time.perf_counter()
+        self._told = None
         with uncollected:
             self.windows.get_help()
-        self._told = None
+            self._told = self._arguments()
         self.compile_seconds += time.perf_counter() - begin
 
     def _call(self, end: int) -> None:
@@ -522,7 +529,7 @@ class Run:
             book = self.book
             self.book = Book(book.n_moments, book.seconds + max(spent - self.entry_seconds, 0.0), *book[2:])
             before, samples = samples, self.samples
-            if self.windows.may_help and self.book.seconds > _SHORT:
+            if self.windows.may_help and samples < target and self.book.seconds > _HELP_AFTER:
                 self._get_help()
             in_time = (samples - before) * _CALL_SECONDS / max(spent, 1e-9)
             per_call = max(self.method.batch_size, min(int(in_time), 16 * per_call))

@@ -203,7 +203,7 @@ def make_sums(
         return gb
 
     @jit(variant=variant, forceinline=True)
-    def sum_placed(
+    def sum_positions(
         X, d, base, si, sj, y, s, by_position, rows, n_rows, start, stop, ahead, w, b, g, wide, room
     ):  # fmt: skip
         """g := sum of slope_i * x_i, chunk by chunk; returns the sum of slope_i."""
@@ -234,14 +234,15 @@ def make_sums(
 
     @jit(variant=variant, forceinline=True)
     def sum_rows(X, d, base, si, sj, y, s, rows, n_rows, start, stop, ahead, w, b, g, wide, room):
-        return sum_placed(
+        """The same, y and s those of rows."""
+        return sum_positions(
             X, d, base, si, sj, y, s, False, rows, n_rows, start, stop, ahead, w, b, g, wide, room
         )  # fmt: skip
 
     return SimpleNamespace(
         dot=dot,
         sum_rows=sum_rows,
-        sum_placed=sum_placed,
+        sum_positions=sum_positions,
         add_row=add_row,
         ask=ask,
         slope=slope,
@@ -254,7 +255,7 @@ def make_steps(
     sums: SimpleNamespace, T: Any, lanes: int, count: int, step: Step, variant: str
 ) -> Callable[..., Any]:
     """``steps`` on the sums of ``make_sums``."""
-    dot, sum_placed, add_row, ask = sums.dot, sums.sum_placed, sums.add_row, sums.ask
+    dot, sum_positions, add_row, ask = sums.dot, sums.sum_positions, sums.add_row, sums.ask
     slope, is_weighted, is_gathered = sums.slope, sums.is_weighted, sums.is_gathered
     update, update_b, average = make_update(step, lanes), make_update_intercept(step), make_average(lanes)
     has_momentum, is_averaged = step.momentum != "", step.is_averaged
@@ -291,7 +292,7 @@ def make_steps(
                     gb *= s[k]
                 add_row(X, i * si, d, -lr * gb, w, ahead if n_rows > 0 else 0, later * si)
             else:
-                gb = sum_placed(
+                gb = sum_positions(
                     X, d, base, si, sj, y, s, by_position, rows, n_rows, at, e, ahead, w, b, g, wide, room
                 )  # fmt: skip
                 for j in range(0, size, lanes):

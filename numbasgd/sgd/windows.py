@@ -3,16 +3,20 @@
 Where rows are far (beyond the caches) and a second thread is free, that thread draws the windows that come
 next, and collects their targets, while steps are made on the present one.  To draw them takes a quarter of the
 time of such steps, and a target, alone on its cache line, costs as much as half a short row.  A window that is
-not ready is drawn by whoever needs it, so nobody is waited for, and steps are the same whoever drew their rows.
+not ready is drawn by whoever needs it, so nobody is waited for long, and steps are the same whoever drew their
+rows.
 
 Shapes and roles besides those of ``cpu.py``:
 window : (1 or 1 + SLOTS, length) rows of some positions in their order; the first is the caller's own, the rest
 another thread's.  Of length 0 when rows are taken as they lie, as for steps over all rows, which are the same
 in any order.
 targets : as many y, and behind them s, of the rows of those windows of another thread; else of length 0.
-drawn : (4,) epoch, first position, and the one behind the last, of the window at hand, and where it lies.
-job : what is told to ``next_window`` and to the other thread, in 64-bit words; of length 0 for so few rows that
-a window holds an epoch.
+drawn : (4,) epoch, first position, and the one behind the last, of the window at hand; its row of ``window``.
+job : what is told to ``next_window`` and to the other thread, in 64-bit words; of length 0 for up to ``WINDOW``
+rows, and for rows as they lie.
+
+The other thread numbers its windows from where it was asked to begin, and so does the caller, who takes each
+once: both go on where a window ends, and with the next epoch behind the last.
 """
 
 from __future__ import annotations
@@ -41,7 +45,7 @@ _QUIT = 8
 _READY = 64  # + 8 * slot: the number of the window there
 NEXT = 128  # address of ``next_window``; without another thread the addresses in the next line are 0
 _ASK, _HELP, DISMISS = 136, 144, 152  # of ``ask``, ``draw_ahead`` and ``dismiss``
-_END, _EPOCH, _FIRST = 160, 168, 176  # where ``draw_ahead`` stops and begins
+_END, _EPOCH, _FIRST = 160, 168, 176  # where ``draw_ahead`` stops and begins, as ``ask`` says
 _N, _LENGTH, _SEED = 184, 192, 200
 _DRAW, _IS_NEW = 208, 216  # address of what draws an order; 0 where all epochs have the same, else 1
 _WINDOW, _TARGETS, _DRAWN, _Y, _S = 224, 232, 240, 248, 256  # addresses; _S: 0 without weights
@@ -91,6 +95,8 @@ def make_draw_ahead(rows_dtype: str, dtype: str) -> Any:
                 order = native.read(job + _WINDOW) + (1 + slot) * length * ROW
                 room = native.read(job + _TARGETS) + (1 + slot) * length * TARGET * (2 if s else 1)
                 _draw(job, order, first, count, epoch)
+                if native.read(job + _QUIT) != 0:
+                    return 0
                 collect(room, order, count, y)
                 if s:
                     collect(room + length * TARGET, order, count, s)
@@ -124,7 +130,8 @@ def make_next_window() -> Any:
         if number > 0:
             ready = job + _READY + 8 * (number % SLOTS)
             native.write(job + _AT, number)
-            for _ in range(_PATIENCE):
+            is_alive = number == 1 or native.read(drawn + 24) > 0  # the window before was its work
+            for _ in range(_PATIENCE if is_alive else 1):
                 if native.read(ready) == number:
                     slot = 1 + number % SLOTS
                     break
@@ -195,17 +202,13 @@ class Windows:
 
     def get_help(self) -> None:
         """Have another thread draw from the next call of ``advance`` on, whose arguments change."""
-        threads.prepare()
-        length = self.rows.shape[1]
-        rows = np.empty((1 + SLOTS, length), self.rows.dtype)
-        rows[0] = self.rows[0]
-        draw_ahead = make_draw_ahead(rows.dtype.name, self.y.dtype.name)
-        ask, dismiss = make_help()
-        for offset, function in ((_HELP, draw_ahead), (_ASK, ask), (DISMISS, dismiss)):
-            self.job[offset // 8] = native.address_of_compiled(function)
-        self.targets = np.empty((1 + SLOTS, length * (1 + (self.s.size > 0))), self.y.dtype)
-        self.rows = rows
         self.may_help = False
+        threads.prepare(1)
+        length = self.rows.shape[1]
+        make_draw_ahead(self.rows.dtype.name, self.y.dtype.name)
+        make_help()
+        self.targets = np.empty((1 + SLOTS, length * (1 + (self.s.size > 0))), self.y.dtype)
+        self.rows = np.concatenate([self.rows, np.empty((SLOTS, length), self.rows.dtype)])
 
     def told(self, sampling: str, seed: int) -> tuple[Any, ...]:
         """The arguments of ``advance`` that say which rows to take, everything compiled that they need."""
@@ -218,6 +221,10 @@ class Windows:
                 _TARGETS: self.targets.ctypes.data, _DRAWN: self.drawn.ctypes.data,
                 _Y: self.y.ctypes.data, _S: self.s.ctypes.data if self.s.size else 0,
             }  # fmt: skip
+            if len(rows) > 1:
+                draw_ahead = make_draw_ahead(rows.dtype.name, self.y.dtype.name)
+                for offset, function in zip((_HELP, _ASK, DISMISS), (draw_ahead, *make_help()), strict=True):
+                    words[offset] = native.address_of_compiled(function)
             for offset, word in words.items():
                 job[offset // 8] = word
         return rows, self.targets, self.drawn, job, SAMPLINGS[sampling], seed

@@ -78,7 +78,7 @@ def make_sums(
             gb += r
         return g, gb
 
-    @jit(variant=variant, forceinline=True, fastmath=False)
+    @jit(variant=variant, forceinline=True)
     def steps_of_one(X, d, stride, y, s, by_position, rows, n_rows, start, stop, ahead, lr, with_b, w, b):
         """Plain steps on one row each, which need no g: w -= lr * slope * x; returns (w, b).
 

@@ -1,10 +1,9 @@
 """The order of rows in windows: some thousand positions of an epoch, drawn together.
 
 Where rows are far (beyond the caches) and a second thread is free, that thread draws the windows that come
-next, and collects their targets, while steps are made on the present one.  To draw them takes a quarter of the
-time of such steps, and a target, alone on its cache line, costs as much as half a short row.  A window that is
-not ready is drawn by whoever needs it, so nobody is waited for long, and steps are the same whoever drew their
-rows.
+next, and collects their targets, while steps are made on the present one: to draw them takes a good part of the
+time of such steps, and a target is alone on its cache line.  A window that is not ready is drawn by whoever
+needs it, so nobody is waited for long, and steps are the same whoever drew their rows.
 
 Shapes and roles besides those of ``cpu.py``:
 window : (1 or 1 + SLOTS, length) rows of some positions in their order; the first is the caller's own, the rest
@@ -33,10 +32,10 @@ from numbasgd.sgd.rows import SOON, lined
 from numbasgd.sgd.sampling import SAMPLINGS, WINDOW, draw_for
 from numbasgd.simd import pointer_to, prefetch, prefetch_near
 
-SLOTS = 4  # windows that lie ready at most, and one that is in use
+SLOTS = 4  # windows of another thread: the one that steps are made on, and those that lie ready
 ROW_BYTES = 256  # longer rows take so much longer than their targets that a second thread would mostly wait
 _AHEAD = 64  # targets that are asked for ahead
-_PATIENCE = 500  # rounds of waiting for a window that is nearly ready: less than it takes to draw one
+_PATIENCE = 500  # rounds of waiting for a window that may be nearly ready, before it is drawn here
 _LEAST = 4  # windows in a call from which on another thread is asked
 
 # Words of a job, as byte offsets; what different threads write lies on different cache lines.
@@ -50,6 +49,7 @@ _N, _LENGTH, _SEED = 184, 192, 200
 _DRAW, _IS_NEW = 208, 216  # address of what draws an order; 0 where all epochs have the same, else 1
 _WINDOW, _TARGETS, _DRAWN, _Y, _S = 224, 232, 240, 248, 256  # addresses; _S: 0 without weights
 _WORDS = 40
+_NO_JOB = np.empty(0, np.int64)
 
 
 @jit(forceinline=True)
@@ -194,7 +194,7 @@ class Windows:
         self.rows = np.empty((1, length), rows_dtype)
         self.targets = np.empty((1, 0), y.dtype)
         self.drawn = np.array([-1, 0, 0, 0])
-        self.job = lined((_WORDS * (length > 0 and n > WINDOW),), np.dtype(np.int64))
+        self.job = lined((_WORDS,), np.dtype(np.int64)) if length > 0 and n > WINDOW else _NO_JOB
 
     def forget(self) -> None:
         """As if nothing had been drawn."""

@@ -6,7 +6,7 @@ from child import run_python
 from conftest import says
 
 from numbasgd import epoch_order
-from numbasgd.sgd.sampling import SAMPLINGS, WINDOW, fill_order, make_scatter, scatter_for
+from numbasgd.sgd.sampling import MOST_ROWS, SAMPLINGS, WINDOW, fill_order, make_scatter, scatter_for
 
 # above the window, where an order is computed and not shuffled: powers of two and neighbours, primes, squares
 LONG = [4097, 4099, 5000, 8191, 8192, 8193, 65535, 65536, 65537, 99_991, 100_489, 262_144, 299_993, 300_000]
@@ -37,6 +37,27 @@ def test_any_part_of_an_order_is_known_alone(n, sampling, dtype):
         part = np.empty(count, dtype)
         fill_order(part, n, SAMPLINGS[sampling], 2**63 - 1, 7, first, scatter_for(part.dtype, n))
         assert np.array_equal(part, whole[first : first + count])
+
+
+def part_of(n, first, count, dtype=np.int64):
+    part = np.empty(count, dtype)
+    fill_order(part, n, SAMPLINGS["reshuffle"], 3, 1, first, scatter_for(part.dtype, n))
+    return part
+
+
+@pytest.mark.parametrize("n", [2**31 - 1, 2**31, 2**31 + 1, 3 * 2**32 + 5, 2**47 + 1, MOST_ROWS])
+def test_orders_of_more_rows_than_memory_holds(n):
+    """No row twice, none that does not exist; all parts of 0..n-1 as often, and of steps between rows."""
+    count, k = 1_000_000, 1000
+    order = np.concatenate([part_of(n, first, count // 2) for first in (0, n - count // 2)])
+    assert order.min() >= 0
+    assert order.max() < n
+    assert len(np.unique(order)) == count
+    for found in (order, np.diff(order) % n):
+        cells = (found // (n / k)).astype(int).clip(max=k - 1)
+        assert chi_squared(np.bincount(cells, minlength=k)) < limit(k - 1)
+    if n < 2**31:
+        assert np.array_equal(part_of(n, 0, count // 2, np.int32), order[: count // 2])
 
 
 def test_seeds_and_epochs_give_other_orders():

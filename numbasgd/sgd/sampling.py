@@ -15,7 +15,7 @@ from numba import types
 
 from numbasgd import check, native
 from numbasgd.jit import jit
-from numbasgd.simd import address, pointer_to
+from numbasgd.simd import address, pointer_to, shift_right
 
 # How an epoch's order is drawn; the numbers are what the compiled epochs get.
 SAMPLINGS = {"reshuffle": 0, "once": 1, "replacement": 2, "sequential": 3}
@@ -24,10 +24,15 @@ _WEYL = np.uint64(0x9E3779B97F4A7C15)
 _MIX1 = np.uint64(0xBF58476D1CE4E5B9)
 _MIX2 = np.uint64(0x94D049BB133111EB)
 _S30, _S27, _S31, _S32, _S11 = (np.uint64(b) for b in (30, 27, 31, 32, 11))
+_MIX3 = np.uint32(0x7FEB352D)
+_MIX4 = np.uint32(0x846CA68B)
+_S8, _S15 = np.uint32(8), np.uint32(15)
 _CHUNK = 512
+_PASS = 64  # positions that ``scatter`` draws before it looks whether one has to be drawn again
 # Rows of an epoch that are drawn ahead.  Up to so many an order is shuffled in memory: the network of
 # ``scatter`` needs none, but mixes short orders less well, and pairs are visibly uneven below some hundred.
 WINDOW = 4096
+MOST_ROWS = 2**48  # a part of the network then has 24 bits, as a float32 has
 
 
 @jit(forceinline=True)
@@ -74,66 +79,80 @@ def shuffle(order, seed, epoch):
 
 
 @jit(forceinline=True)
-def _round(x, key):
-    """A hash of x and a key, for one round of the network below."""
-    z = (np.uint64(x) ^ key) * _MIX1
-    return ((z ^ (z >> _S31)) * _MIX2) >> _S32
+def _mix(x, key):
+    """A hash of x and a key, all of 32 bits, whose high bits are the good ones.
+
+    The finalizer "lowbias32" (Wellons, "Prospecting for hash functions", 2018) up to its last shift.
+    """
+    z = np.uint32(np.uint32(x ^ key) * _MIX3)
+    return np.uint32(np.uint32(z ^ np.uint32(z >> _S15)) * _MIX4)
 
 
 @jit(forceinline=True)
-def _add(high, low, key, rows):
-    """high plus a hash of low, modulo ``rows``."""
-    high = high + ((_round(low, key) * rows) >> _S32)
-    return high - rows if high >= rows else high
-
-
-@jit(forceinline=True)
-def _network(x, shift, mask, rows, k0, k1, k2, k3, k4, k5):
-    """Six rounds on a number below rows * (mask + 1)."""
-    low = x & mask
-    high = x >> shift
-    high = _add(high, low, k0, rows)
-    low = low ^ (_round(high, k1) & mask)
-    high = _add(high, low, k2, rows)
-    low = low ^ (_round(high, k3) & mask)
-    high = _add(high, low, k4, rows)
-    low = low ^ (_round(high, k5) & mask)
-    return np.int64((high << shift) | low)
+def _add(high, low, key, rows, scale):
+    """high plus a hash of low, modulo ``rows``; ``scale`` is rows / 2^24."""
+    mixed = np.uint32(_mix(low, key) >> _S8)
+    high = np.uint32(high + np.uint32(np.int32(np.float32(np.int32(mixed)) * scale)))  # at most rows more
+    return min(high, np.uint32(high - rows))  # which is large where it would be negative
 
 
 @functools.cache
 def make_scatter(dtype: str) -> Any:
     """``scatter`` for orders of a dtype, compiled for itself: most runs are so short that they need none."""
     cast = getattr(np, dtype)
+    word = getattr(np, f"u{dtype}")
     zero = cast(0)
+
+    @jit(variant=dtype, forceinline=True)
+    def network(x, shift, rows, scale, keys):
+        """Six rounds on a number below rows * 2^shift."""
+        mask, unused = np.uint32((1 << shift) - 1), np.uint32(32 - shift)
+        low, high = np.uint32(x & mask), np.uint32(shift_right(x, word(shift)))
+        high = _add(high, low, keys[0], rows, scale)
+        low = np.uint32(low ^ shift_right(_mix(high, keys[1]), unused))
+        high = _add(high, low, keys[2], rows, scale)
+        low = np.uint32(low ^ shift_right(_mix(high, keys[3]), unused))
+        high = _add(high, low, keys[4], rows, scale)
+        low = np.uint32(low ^ shift_right(_mix(high, keys[5]), unused))
+        return word(word(word(high) << word(shift)) | word(low))
 
     @jit(variant=dtype)
     def scatter(place, count, n, seed, epoch, first):
         """order := positions first, first + 1, ... of a random permutation of 0..n-1, in time and memory of it.
 
-        place, count : where it lies, and its length.
+        place, count : where it lies, and its length.  n : at most ``MOST_ROWS``.
 
         A number is split into a low part of half the bits and a high part; in turn, a hash of one part is
         added to the other: an alternating Feistel network (Luby and Rackoff, SIAM J. Computing 17, 1988) of
         six rounds on the smallest rectangle of such parts that holds n numbers.  Who lands at n or beyond goes
         on until it is below (cycle walking: Black and Rogaway, CT-RSA 2002), about one in sqrt(n).  The first
-        pass has no branch and fills vector registers.
+        pass over a few positions has no branch and fills vector registers.
         """
         order = pointer_to(place, zero)
-        bits = 1
+        bits = 2
         while (1 << bits) < n:
             bits += 1
-        shift = np.uint64(bits // 2)
-        mask = (np.uint64(1) << shift) - np.uint64(1)
-        rows = np.uint64((n + (1 << (bits // 2)) - 1) >> (bits // 2))
+        shift = bits // 2
+        high = (n + (1 << shift) - 1) >> shift
+        rows, scale = np.uint32(high), np.float32(high) * np.float32(2.0**-24)
         key = _key(seed, epoch)
-        k0, k1, k2, k3 = _hash(key), _hash(key + _WEYL), _hash(key ^ _MIX1), _hash(key ^ _MIX2)
-        k4, k5 = _hash(k0 + k1), _hash(k2 + k3)
-        for t in range(count):
-            order[t] = cast(_network(np.uint64(first + t), shift, mask, rows, k0, k1, k2, k3, k4, k5))
-        for t in range(count):
-            while order[t] >= n:
-                order[t] = cast(_network(np.uint64(order[t]), shift, mask, rows, k0, k1, k2, k3, k4, k5))
+        a, b, c = _hash(key), _hash(key + _WEYL), _hash(key ^ _MIX1)
+        keys = (
+            np.uint32(a), np.uint32(a >> _S32), np.uint32(b), np.uint32(b >> _S32),
+            np.uint32(c), np.uint32(c >> _S32),
+        )  # fmt: skip
+        behind = word(n)
+        for start in range(0, count, _PASS):
+            stop = min(start + _PASS, count)
+            most = word(0)
+            for t in range(start, stop):
+                row = network(word(first + t), shift, rows, scale, keys)
+                order[t] = cast(row)
+                most = max(most, row)
+            if most >= behind:
+                for t in range(start, stop):
+                    while word(order[t]) >= behind:
+                        order[t] = cast(network(word(order[t]), shift, rows, scale, keys))
         return 0
 
     scatter.compile((types.intp,) * 6)
@@ -216,8 +235,7 @@ def epoch_order(seed: int, epoch: int, n: int, sampling: str = "reshuffle") -> n
     """
     seed = check.integer(seed, "seed", low=0, high=2**63 - 1, hint="Pass the seed of a Fit.")
     epoch = check.integer(epoch, "epoch", low=0, high=2**63 - 1, hint="Epochs are counted from 0.")
-    # No array holds more than 2^63 bytes.
-    n = check.integer(n, "n", low=1, high=2**60 - 1, hint="Pass the number of training rows.")
+    n = check.integer(n, "n", low=1, high=MOST_ROWS, hint="Pass the number of training rows.")
     check.choice(sampling, "sampling", SAMPLINGS)
     order = np.empty(n, np.int64)
     fill_order(order, n, SAMPLINGS[sampling], seed, epoch, 0, scatter_for(order.dtype, n))

@@ -13,6 +13,7 @@ from numbasgd.sgd import run, windows
 from numbasgd.sgd.sampling import WINDOW
 
 N = 9 * WINDOW + 1234
+TAIL = 16
 slow = pytest.mark.slow
 has_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
 several = pytest.mark.skipif(n_cores() < 2, reason="one core: nobody is asked for help")
@@ -41,7 +42,7 @@ def made(n, length, dtype=np.float32, has_weights=False, rows_dtype=np.int32):
     """Windows with help over numbers that tell their row, and the same numbers."""
     y = np.arange(n).astype(dtype)
     s = -y if has_weights else y[:0]
-    it = windows.Windows(n, length, np.dtype(rows_dtype), y, s, True)
+    it = windows.Windows(n, length, TAIL, np.dtype(rows_dtype), y, s, True)
     it.get_help()
     return it
 
@@ -74,8 +75,9 @@ def test_what_is_drawn_ahead(dtype, rows_dtype, has_weights, sampling):
     assert sorted(ready(it).tolist()) == [0, 1, 2, 3]
     for number, (epoch, start, stop) in enumerate(wanted, 1):
         slot = 1 + number % windows.SLOTS
-        order = epoch_order(11, epoch, n, sampling)[start:stop]
-        assert it.rows[slot, : stop - start].tolist() == order.tolist()
+        order = epoch_order(11, epoch, n, sampling)[start : stop + TAIL]
+        assert it.rows[slot, : len(order)].tolist() == order.tolist()
+        order = order[: stop - start]
         assert it.targets[slot, : stop - start].tolist() == order.tolist()
         if has_weights:
             assert it.targets[slot, length:][: stop - start].tolist() == (-order).tolist()
@@ -87,6 +89,7 @@ def test_nothing_is_written_outside_the_slots(n, length):
     """Of windows within larger memory, whose rest stays as it is; the caller's own as well."""
     it = made(n, length, np.float64, True)
     memory = np.full(it.rows.size + 2 * length, -7, np.int32)
+    stride = it.rows.shape[1]
     it.rows = memory[length:-length].reshape(it.rows.shape)
     numbers = np.full(it.targets.size + 4 * length, -7.0)
     it.targets = numbers[2 * length : -2 * length].reshape(it.targets.shape)
@@ -104,7 +107,7 @@ def test_nothing_is_written_outside_the_slots(n, length):
             it.job[windows._AT // 8] = number
         it.job[windows._QUIT // 8] = 1
         helper.join()
-    assert (memory[: 2 * length] == -7).all() and (memory[-length:] == -7).all()
+    assert (memory[: length + stride] == -7).all() and (memory[-length:] == -7).all()
     assert (numbers[: 4 * length] == -7).all() and (numbers[-2 * length :] == -7).all()
     assert it.rows[1:].max() < n
 
@@ -115,7 +118,8 @@ def test_who_comes_late_leaves_out_what_is_past():
     begin(it, 0, WINDOW, 8 * WINDOW, at=4)  # of seven windows, steps are made on the fourth
     windows.make_draw_ahead("int32", "float32")(it.job.ctypes.data, 0, 0)
     assert sorted(ready(it).tolist()) == [0, 5, 6, 7]
-    assert it.rows[1 + 5 % windows.SLOTS].tolist() == epoch_order(0, 0, it.n)[5 * WINDOW :][:WINDOW].tolist()
+    wanted = epoch_order(0, 0, it.n)[5 * WINDOW :][: WINDOW + TAIL]
+    assert it.rows[1 + 5 % windows.SLOTS].tolist() == wanted.tolist()
 
 
 def test_who_is_told_to_quit_draws_nothing():
@@ -133,10 +137,10 @@ def test_a_window_that_is_not_ready_is_drawn_by_who_needs_it():
     next_window = windows.make_next_window()
     ready(it)[2] = 2
     assert next_window(it.job.ctypes.data, 0, 2 * WINDOW, 8 * WINDOW, 2) == 3
-    assert it.drawn.tolist() == [0, 2 * WINDOW, 3 * WINDOW, 1 + 2]
+    assert it.drawn.tolist() == [0, 2 * WINDOW, 3 * WINDOW, 1 + 2, 3 * WINDOW + TAIL]
     assert next_window(it.job.ctypes.data, 0, 3 * WINDOW, 8 * WINDOW, 3) == 4
-    assert it.drawn.tolist() == [0, 3 * WINDOW, 4 * WINDOW, 0]
-    assert it.rows[0].tolist() == epoch_order(7, 0, it.n)[3 * WINDOW : 4 * WINDOW].tolist()
+    assert it.drawn.tolist() == [0, 3 * WINDOW, 4 * WINDOW, 0, 4 * WINDOW + TAIL]
+    assert it.rows[0].tolist() == epoch_order(7, 0, it.n)[3 * WINDOW : 4 * WINDOW + TAIL].tolist()
 
 
 @several

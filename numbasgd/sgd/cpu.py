@@ -39,7 +39,7 @@ from numbasgd.sgd.losses import LOSSES
 from numbasgd.sgd.rows import CHUNK, gather, room_for
 from numbasgd.sgd.sampling import fill_order
 from numbasgd.sgd.update import PLAIN, Step
-from numbasgd.sgd.windows import DISMISS, NEXT
+from numbasgd.sgd.windows import DISMISS, LENGTH, NEXT
 from numbasgd.simd import address, lanes_for, most_registers, pointer
 
 _name = functools.cache(str)  # of a dtype, which NumPy puts together anew each time
@@ -172,7 +172,7 @@ def make_advance(steps: Callable[..., Any], variant: str) -> Callable[..., Any]:
         cannot change how sums are rounded.
         """
         n = y.shape[0]
-        length = window.shape[1]
+        room = window.shape[1]
         number = 0
         while count[1] < end:
             begin = count[1]
@@ -186,23 +186,23 @@ def make_advance(steps: Callable[..., Any], variant: str) -> Callable[..., Any]:
                 steps_before = (average_from - begin + batch_size - 1) // batch_size
                 stop = min(stop, start + steps_before * batch_size)
             offset, n_rows, slot = 0, 0, 0
-            if length > 0:
+            if room > 0:
                 if drawn[0] != epoch or start < drawn[1] or start >= drawn[2]:
                     if job.shape[0] > 0:
                         told = address(job, 0)
                         number = native.call(job[NEXT // 8], (told, epoch, start, end, number))
                     else:
                         fill_order(window[0], n, sampling, seed, epoch, 0, 0)
-                        drawn[0], drawn[1], drawn[2] = epoch, 0, n
+                        drawn[0], drawn[1], drawn[2], drawn[4] = epoch, 0, n, n
                 stop = min(stop, drawn[2])
                 offset, slot = drawn[1], drawn[3]
-                n_rows = drawn[2] - offset
+                n_rows = drawn[4] - offset
             yp, sp = pointer(y, 0), pointer(s, 0)
             if slot > 0:
                 yp = pointer(targets, slot * targets.shape[1])
-                sp = pointer(targets, slot * targets.shape[1] + length)
+                sp = pointer(targets, slot * targets.shape[1] + job[LENGTH // 8])
             steps(
-                pointer(X, 0), d, base, si, sj, yp, sp, slot > 0, pointer(window, slot * length), n_rows,
+                pointer(X, 0), d, base, si, sj, yp, sp, slot > 0, pointer(window, slot * room), n_rows,
                 start - offset, stop - offset, ahead, batch_size, lr, mu, l2, l1, with_b, pointer(state, 0),
                 size, pointer(count, 0), pointer(work, 0), pointer(wide, 0), pointer(work, size),
                 *outputs,

@@ -271,7 +271,9 @@ class Run:
             is_far and self.n > length > 0 and row_bytes <= ROW_BYTES and not layout.is_many and not is_big
             and min(problem.threads or threads.default(), n_cores()) > 1
         )  # fmt: skip
-        self.windows = Windows(self.n, length, problem.rows_dtype, problem.y, problem.s, may_help)
+        self.windows = Windows(
+            self.n, length, 0 if is_big else self.ahead, problem.rows_dtype, problem.y, problem.s, may_help
+        )
         self.big = bigstep.BigSteps(self) if is_big else None
         self._told: tuple[tuple[Any, ...], tuple[Any, ...]] | None = None
         self.compile_seconds = 0.0

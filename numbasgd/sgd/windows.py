@@ -6,11 +6,12 @@ time of such steps, and a target is alone on its cache line.  A window that is n
 needs it, so nobody is waited for long, and steps are the same whoever drew their rows.
 
 Shapes and roles besides those of ``cpu.py``:
-window : (1 or 1 + SLOTS, length) rows of some positions in their order; the first is the caller's own, the rest
-another thread's.  Of length 0 when rows are taken as they lie, as for steps over all rows, which are the same
-in any order.
+window : (1 or 1 + SLOTS, length + tail) rows of some positions in their order, and behind them some that follow
+in the epoch, which are asked for meanwhile; the first is the caller's own, the rest another thread's.  Of
+length 0 when rows are taken as they lie, as for steps over all rows, which are the same in any order.
 targets : as many y, and behind them s, of the rows of those windows of another thread; else of length 0.
-drawn : (4,) epoch, first position, and the one behind the last, of the window at hand; its row of ``window``.
+drawn : (5,) epoch, first position, and the one behind the last, of the window at hand; its row of ``window``;
+the position behind the last whose row is known.
 job : what is told to ``next_window`` and to the other thread, in 64-bit words; of length 0 for up to ``WINDOW``
 rows, and for rows as they lie.
 
@@ -45,7 +46,7 @@ _READY = 64  # + 8 * slot: the number of the window there
 NEXT = 128  # address of ``next_window``; without another thread the addresses in the next line are 0
 _ASK, _HELP, DISMISS = 136, 144, 152  # of ``ask``, ``draw_ahead`` and ``dismiss``
 _END, _EPOCH, _FIRST = 160, 168, 176  # where ``draw_ahead`` stops and begins, as ``ask`` says
-_N, _LENGTH, _SEED = 184, 192, 200
+_N, LENGTH, _TAIL, _SEED = 184, 192, 200, 264
 _DRAW, _IS_NEW = 208, 216  # address of what draws an order; 0 where all epochs have the same, else 1
 _WINDOW, _TARGETS, _DRAWN, _Y, _S = 224, 232, 240, 248, 256  # addresses; _S: 0 without weights
 _WORDS = 40
@@ -80,7 +81,7 @@ def make_draw_ahead(rows_dtype: str, dtype: str) -> Any:
     @jit(variant=f"{rows_dtype}_{dtype}")
     def draw_ahead(job, unit, work):
         """Draw windows, a few ahead of the one that steps are made on, as the job says."""
-        n, length = native.read(job + _N), native.read(job + _LENGTH)
+        n, length, tail = native.read(job + _N), native.read(job + LENGTH), native.read(job + _TAIL)
         y, s, end = native.read(job + _Y), native.read(job + _S), native.read(job + _END)
         epoch, first = native.read(job + _EPOCH), native.read(job + _FIRST)
         number = 1
@@ -92,9 +93,9 @@ def make_draw_ahead(rows_dtype: str, dtype: str) -> Any:
             count = min(length, n - first)
             if number > at:  # else it came too late
                 slot = number % SLOTS
-                order = native.read(job + _WINDOW) + (1 + slot) * length * ROW
+                order = native.read(job + _WINDOW) + (1 + slot) * (length + tail) * ROW
                 room = native.read(job + _TARGETS) + (1 + slot) * length * TARGET * (2 if s else 1)
-                _draw(job, order, first, count, epoch)
+                _draw(job, order, first, min(length + tail, n - first), epoch)
                 if native.read(job + _QUIT) != 0:
                     return 0
                 collect(room, order, count, y)
@@ -122,10 +123,11 @@ def make_next_window() -> Any:
         end : samples up to which steps are made, over all epochs.  number : the window that another thread was
         to draw for now, 0 without one; returns that of the next.
         """
-        n, length = native.read(job + _N), native.read(job + _LENGTH)
+        n, length = native.read(job + _N), native.read(job + LENGTH)
         drawn = native.read(job + _DRAWN)
         first = start if length < n else 0
         stop = min(n, first + length)
+        known = min(n, stop + native.read(job + _TAIL))
         slot = 0
         if number > 0:
             ready = job + _READY + 8 * (number % SLOTS)
@@ -138,7 +140,7 @@ def make_next_window() -> Any:
                 native.pause()
             number += 1
         if slot == 0:
-            _draw(job, native.read(job + _WINDOW), first, stop - first, epoch)
+            _draw(job, native.read(job + _WINDOW), first, known - first, epoch)
             ask = native.read(job + _ASK)
             if number == 0 and ask != 0 and end - (epoch * n + start) > _LEAST * length:
                 is_last = stop == n
@@ -147,6 +149,7 @@ def make_next_window() -> Any:
         native.put(drawn + 8, first)
         native.put(drawn + 16, stop)
         native.put(drawn + 24, slot)
+        native.put(drawn + 32, known)
         return number
 
     next_window.compile((types.intp,) * 5)
@@ -184,31 +187,31 @@ def make_help() -> tuple[Any, Any]:
 class Windows:
     """The windows of one run: what its kernels are told of the order of rows.
 
+    tail : rows behind a window that are known with it, as many as memory is asked for ahead.
     may_help : whether another thread may draw, once the run turns out to be long (``get_help``).
     """
 
     def __init__(
-        self, n: int, length: int, rows_dtype: np.dtype, y: np.ndarray, s: np.ndarray, may_help: bool
+        self, n: int, length: int, tail: int, rows_dtype: np.dtype, y: np.ndarray, s: np.ndarray, may_help: bool
     ) -> None:
-        self.n, self.y, self.s, self.may_help = n, y, s, may_help
-        self.rows = np.empty((1, length), rows_dtype)
+        self.n, self.length, self.y, self.s, self.may_help = n, length, y, s, may_help
+        self.rows = np.empty((1, length + (tail if 0 < length < n else 0)), rows_dtype)
         self.targets = np.empty((1, 0), y.dtype)
-        self.drawn = np.array([-1, 0, 0, 0])
+        self.drawn = np.array([-1, 0, 0, 0, 0])
         self.job = lined((_WORDS,), np.dtype(np.int64)) if length > 0 and n > WINDOW else _NO_JOB
 
     def forget(self) -> None:
         """As if nothing had been drawn."""
-        self.drawn[:] = -1, 0, 0, 0
+        self.drawn[:] = -1, 0, 0, 0, 0
 
     def get_help(self) -> None:
         """Have another thread draw from the next call of ``advance`` on, whose arguments change."""
         self.may_help = False
         threads.prepare(1)
-        length = self.rows.shape[1]
         make_draw_ahead(self.rows.dtype.name, self.y.dtype.name)
         make_help()
-        self.targets = np.empty((1 + SLOTS, length * (1 + (self.s.size > 0))), self.y.dtype)
-        self.rows = np.concatenate([self.rows, np.empty((SLOTS, length), self.rows.dtype)])
+        self.targets = np.empty((1 + SLOTS, self.length * (1 + (self.s.size > 0))), self.y.dtype)
+        self.rows = np.concatenate([self.rows, np.empty((SLOTS, self.rows.shape[1]), self.rows.dtype)])
 
     def told(self, sampling: str, seed: int) -> tuple[Any, ...]:
         """The arguments of ``advance`` that say which rows to take, everything compiled that they need."""
@@ -217,7 +220,8 @@ class Windows:
             words = {
                 NEXT: native.address_of_compiled(make_next_window()),
                 _DRAW: draw_for(rows.dtype, sampling), _IS_NEW: int(sampling != "once"),
-                _N: self.n, _LENGTH: rows.shape[1], _SEED: seed, _WINDOW: rows.ctypes.data,
+                _N: self.n, LENGTH: self.length, _TAIL: rows.shape[1] - self.length, _SEED: seed,
+                _WINDOW: rows.ctypes.data,
                 _TARGETS: self.targets.ctypes.data, _DRAWN: self.drawn.ctypes.data,
                 _Y: self.y.ctypes.data, _S: self.s.ctypes.data if self.s.size else 0,
             }  # fmt: skip

@@ -10,7 +10,7 @@ import numpy as np
 
 from numbasgd import simd
 from numbasgd.jit import jit
-from numbasgd.sgd.rows import CHUNK, LINE, SOON, gather
+from numbasgd.sgd.rows import CHUNK, LINE, SOON, STAGGER, gather
 from numbasgd.sgd.update import Step, make_average, make_update, make_update_intercept
 from numbasgd.simd import (
     add,
@@ -48,7 +48,9 @@ def make_sums(
             later = t + ahead if n_rows == 0 else rows[min(t + ahead, n_rows - 1)]
             for j in range(0, FULL, per_line):
                 prefetch_near(X, later * stride + j)
-            prefetch_near(X, later * stride + LAST)
+            nearer = t + max(ahead - STAGGER, ahead // 2)
+            nearer = nearer if n_rows == 0 else rows[min(nearer, n_rows - 1)]
+            prefetch_near(X, nearer * stride + LAST)
             if not by_position:
                 prefetch_near(y, later)
                 if is_weighted:

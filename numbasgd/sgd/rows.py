@@ -15,6 +15,9 @@ LINE = 64  # bytes of a cache line
 # lines at once, and SOON rows ahead from there into the first.  Without the second time a row that is there
 # has to wait behind all that was asked for since.  What a masked register touches behind a row counts as read.
 SOON = 8
+# The last line of a short row is asked for so many rows later than its others, at half the distance at most: by
+# then its page is known, for which each would look otherwise.
+STAGGER = 24
 CHUNK = 256  # rows that are summed in the dtype of X, and gathered at once; chunks are added up in float64
 
 

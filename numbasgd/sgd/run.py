@@ -266,7 +266,7 @@ class Run:
         length = 0 if in_order else length
         row_bytes = max(1, rows.d * problem.y.itemsize)
         is_far = row_bytes * rows.n > _CACHED and not rows.is_gathered
-        self.ahead = max(4, min(48, 16384 // row_bytes)) if is_far else 0
+        self.ahead = max(4, min(72, 16384 // row_bytes)) if is_far else 0
         may_help = (
             is_far and self.n > length > 0 and row_bytes <= ROW_BYTES and not layout.is_many and not is_big
             and min(problem.threads or threads.default(), n_cores()) > 1

@@ -195,7 +195,7 @@ def test_a_mean_over_many_steps_keeps_its_digits(rng):
 )
 def test_asking_for_memory_ahead_changes_no_bits(loss, d, K, batch_size, sampling, rng, monkeypatch):
     """Far rows, with short last batches, as though they were in a cache."""
-    from numbasgd.sgd import run
+    from numbasgd.sgd import rows
 
     X = rng.standard_normal((701, d)).astype(np.float32)
     y = X[:, 0] if K == 1 else rng.integers(0, K, 701)
@@ -203,8 +203,8 @@ def test_asking_for_memory_ahead_changes_no_bits(loss, d, K, batch_size, samplin
         "loss": loss, "batch_size": batch_size, "lr": 1e-4, "epochs": 3, "seed": 1, "sampling": sampling,
         "sample_weight": 1 + rng.random(701),
     }  # fmt: skip
-    monkeypatch.setattr(run, "_CACHED", 0)
+    monkeypatch.setattr(rows, "FAR", 0)
     far = train(X, y, **options)
-    monkeypatch.setattr(run, "_CACHED", 1 << 30)
+    monkeypatch.setattr(rows, "FAR", 1 << 30)
     near = train(X, y, **options)
     assert far.w.tobytes() == near.w.tobytes() and far.loss.tobytes() == near.loss.tobytes()

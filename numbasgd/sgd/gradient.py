@@ -13,10 +13,9 @@ from numbasgd.sgd.cpu import kernels, padded, work_for
 from numbasgd.sgd.losses import LOSSES
 from numbasgd.sgd.outputs import gradient_of_outputs
 from numbasgd.sgd.problem import intercepts, rows_and_targets
-from numbasgd.sgd.rows import Rows, lined, rows_of
+from numbasgd.sgd.rows import Rows, lined, rows_ahead, rows_of
 
 _EVERY_ROW = np.empty(0, np.int64)
-_FAR = 1 << 19  # bytes of X from which on memory is asked for ahead
 
 
 def gradient(
@@ -98,17 +97,17 @@ def gradient(
         _gradient_cuda(check.for_kernel(X), y, w, b, index, out, loss)
         return out[:-1].copy(), float(out[-1])
     lies = rows_of(X)
-    far = 8 if X.nbytes > _FAR else 0
+    ahead = rows_ahead(lies, in_order=len(index) == 0)
     if not parts.is_one(len(index) or len(y), lies.d):
-        _gradient_in_parts(lies, y, w, b, index, far, out, loss, threads)
+        _gradient_in_parts(lies, y, w, b, index, ahead, out, loss, threads)
         return out[:-1].copy(), float(out[-1])
     compiled = kernels(loss, lies.d, X.dtype, is_gathered=lies.is_gathered)
     T = X.dtype.type
     room = (work_for(lies.d, compiled.lanes, lies.is_gathered),)
-    work = lined(room, X.dtype) if far else np.empty(room, X.dtype)
+    work = lined(room, X.dtype) if ahead else np.empty(room, X.dtype)
     wide = np.empty(padded(lies.d, compiled.lanes))
     compiled.gradient(
-        lies.memory, lies.d, lies.base, lies.si, lies.sj, y, y[:0], w, T(b), index, far, out, work, wide
+        lies.memory, lies.d, lies.base, lies.si, lies.sj, y, y[:0], w, T(b), index, ahead, out, work, wide
     )
     return out[:-1].copy(), float(out[-1])
 
@@ -119,7 +118,7 @@ def _gradient_in_parts(
     w: np.ndarray,
     b: float,
     index: np.ndarray,
-    far: int,
+    ahead: int,
     out: np.ndarray,
     loss: str,
     threads: int | None,
@@ -130,7 +129,7 @@ def _gradient_in_parts(
     padded_w[:d] = w
     padded_w[sums.size] = b
     g = np.zeros(sums.size + 1)
-    sums.add(padded_w, index, 0, n, far, g)
+    sums.add(padded_w, index, 0, n, ahead, g)
     g /= n
     out[:d], out[d] = g[:d], g[sums.size]
 

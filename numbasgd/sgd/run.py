@@ -17,7 +17,7 @@ from numbasgd.machine.cpu import n_cores
 from numbasgd.sgd import bigstep, outputs, parts
 from numbasgd.sgd.cpu import advance_kernel, kernels, padded, work_for
 from numbasgd.sgd.layout import Layout
-from numbasgd.sgd.rows import Rows, lined
+from numbasgd.sgd.rows import Rows, lined, rows_ahead
 from numbasgd.sgd.sampling import WINDOW
 from numbasgd.sgd.scale import Scale
 from numbasgd.sgd.update import Step
@@ -33,7 +33,6 @@ QUICK = 0.05  # seconds: an evaluation that takes no longer is made for an inter
 # evaluation is the evaluation's doing, so the shortest of some calls without a step is taken off.
 _ENTRIES = 20
 _HELP_AFTER = 0.02  # seconds of steps before a second thread is prepared, which may have to be compiled
-_CACHED = 1 << 19  # bytes of X from which on memory is asked for ahead
 
 
 class _Kept:
@@ -265,10 +264,10 @@ class Run:
             length = bigstep.window_rows(self.n, layout.breadth)
         length = 0 if in_order else length
         row_bytes = max(1, rows.d * problem.y.itemsize)
-        is_far = row_bytes * rows.n > _CACHED and not rows.is_gathered
-        self.ahead = max(4, min(72, 16384 // row_bytes)) if is_far else 0
+        self.ahead = rows_ahead(rows, in_order)
         may_help = (
-            is_far and self.n > length > 0 and row_bytes <= ROW_BYTES and not layout.is_many and not is_big
+            self.ahead > 0 and self.n > length > 0 and row_bytes <= ROW_BYTES
+            and not layout.is_many and not is_big
             and min(problem.threads or threads.default(), n_cores()) > 1
         )  # fmt: skip
         self.windows = Windows(

@@ -1,10 +1,12 @@
-"""Held-out rows, early stopping, callbacks, verbose."""
+"""Held-out rows, early stopping, callbacks, verbose, and divergence in large data."""
 
 import numpy as np
 import pytest
 from conftest import held_out
 
-from numbasgd import train
+from numbasgd import DivergenceError, train
+from numbasgd.sgd import run
+from numbasgd.sgd.rows import rows_of
 
 
 def half_squared(X, y, fit):
@@ -167,3 +169,66 @@ def test_verbose_is_a_line_for_each_evaluation(data, capsys):
     assert "validation" in capsys.readouterr().err
     train(*data, lr=0.05, epochs=3, seed=0)
     assert capsys.readouterr().err == ""
+
+
+# Divergence in large data
+
+
+@pytest.fixture
+def glances(monkeypatch):
+    """Any data is large; returns the losses of parts of the rows that were asked for."""
+    found = []
+    some = run.Problem.mean_loss_of_some
+    monkeypatch.setattr(run, "_LARGE", 0)
+    monkeypatch.setattr(run, "_UNCHECKED", 0)
+    monkeypatch.setattr(
+        run.Problem, "mean_loss_of_some", lambda *args: (found.append(some(*args)), found[-1])[1]
+    )
+    return found
+
+
+@pytest.mark.parametrize(("loss", "n"), [("squared", 1), ("squared", 700), ("softmax", 5), ("softmax", 700)])
+def test_a_divergence_is_looked_for_in_some_rows_of_large_data(loss, n, rng, glances, monkeypatch):
+    X = rng.standard_normal((n, 4))
+    y = X[:, 0] if loss == "squared" else np.arange(n) % 3
+    options = {"loss": loss, "epochs": 9, "lr": 0.01, "seed": 0, "eval_every": None}
+    sparing = train(X, y, **options)
+    assert len(glances) == 4  # after epochs 1, 2, 4 and 8
+    assert np.all(np.isfinite(glances))
+    monkeypatch.setattr(run, "_LARGE", 1 << 60)
+    whole = train(X, y, **options)
+    assert sparing.w.tobytes() == whole.w.tobytes() and sparing.loss.tobytes() == whole.loss.tobytes()
+    assert len(glances) == 4
+
+
+def test_some_rows_of_large_data_tell_of_a_divergence(data, glances):
+    X, y = data
+    with pytest.raises(DivergenceError) as caught:
+        train(X, y, lr=1.5, batch_size=1, epochs=100, seed=0, eval_every=None)
+    assert len(glances) < 4
+    assert "after 100 epochs" not in str(caught.value)
+    assert np.all(np.isfinite(caught.value.w))
+
+
+def test_what_some_rows_tell_of_is_looked_for_in_all(data, monkeypatch):
+    """Some rows alone end no run."""
+    X, y = data
+    options = {"lr": 0.1, "epochs": 5, "seed": 0, "eval_every": None}
+    expected = train(X, y, **options)
+    monkeypatch.setattr(run, "_LARGE", 0)
+    monkeypatch.setattr(run.Problem, "mean_loss_of_some", lambda *args: np.nan)
+    assert train(X, y, **options).w.tobytes() == expected.w.tobytes()
+
+
+@pytest.mark.parametrize("n", [1, 15, 16, 17, 1000])
+def test_some_rows_are_evenly_spread(n, rng, monkeypatch):
+    monkeypatch.setattr(run, "_GLANCED", 16 * 10 * 11)
+    blocks = []
+    monkeypatch.setattr(run.Problem, "_sum_blocks", lambda self, row, found: (blocks.extend(found), 0.0)[1])
+    problem = run.Problem(rows_of(rng.standard_normal((n, 3))), np.zeros(n), np.zeros(0), "squared")
+    problem.mean_loss_of_some(np.zeros(8))
+    assert len(blocks) == 16
+    assert {stop - start for start, stop in blocks} == {min(n, 10)}
+    assert blocks[0][0] == 0 and blocks[-1][1] == n
+    steps = np.diff([start for start, _ in blocks])
+    assert np.ptp(steps) <= 1

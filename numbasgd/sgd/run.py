@@ -27,6 +27,9 @@ DIVERGED = 1e6  # a loss so many times the first one
 _CALL_SECONDS = 0.05  # how long compiled code runs before Python looks at it: progress, Ctrl-C, divergence
 _FIRST = 1 << 22  # entries of X, its rows taken for 8 longer, in the first call that makes steps
 _EVALUATED = 1 << 22  # entries of X that one call evaluates, counted alike
+# Entries of X, counted alike, beyond which a divergence is looked for in a part of the rows: in so many entries
+# of so many blocks.
+_LARGE, _GLANCED, _BLOCKS = 1 << 25, 1 << 20, 16
 _UNCHECKED = 1 << 16  # entries of X, counted alike: a divergence is not looked for before
 QUICK = 0.05  # seconds: an evaluation that takes no longer is made for an interrupt or a checkpoint as well
 # Entering compiled code from Python takes as long as a few small steps.  That it is entered once per
@@ -83,14 +86,31 @@ class Problem:
         """The mean loss for a row of the state, in calls that do not take long."""
         if self.is_quick:
             return self.sum_loss(row, 0, self.rows.n, row) / self.rows.n
-        n, layout = self.rows.n, self.layout
-        count = max(1, _EVALUATED // (layout.breadth + 8))
+        n = self.rows.n
+        count = max(1, _EVALUATED // (self.layout.breadth + 8))
         if self.is_in_parts:
             each = parts.part_rows(self.rows.d)
             count = max(1, count // each) * each
-            return math.fsum(self.in_parts.loss(row, i, min(i + count, n)) for i in range(0, n, count)) / n
+        return self._sum_blocks(row, [(i, min(i + count, n)) for i in range(0, n, count)]) / n
+
+    @property
+    def is_large(self) -> bool:
+        """Whether to evaluate the loss takes so long that a part of the rows has to do where any will."""
+        return self.rows.n * (self.layout.breadth + 8) > _LARGE
+
+    def mean_loss_of_some(self, row: np.ndarray) -> float:
+        """The mean loss of some blocks of rows, evenly spread."""
+        n = self.rows.n
+        count = min(n, max(1, _GLANCED // (_BLOCKS * (self.layout.breadth + 8))))
+        starts = [i * (n - count) // (_BLOCKS - 1) for i in range(_BLOCKS)]
+        return self._sum_blocks(row, [(i, i + count) for i in starts]) / (_BLOCKS * count)
+
+    def _sum_blocks(self, row: np.ndarray, blocks: list[tuple[int, int]]) -> float:
+        """The sum of the losses of the rows of some blocks."""
+        if self.is_in_parts:
+            return math.fsum(self.in_parts.loss(row, *block) for block in blocks)
         work = np.empty(self.work_size, row.dtype)
-        return math.fsum(self.sum_loss(row, i, min(i + count, n), work) for i in range(0, n, count)) / n
+        return math.fsum(self.sum_loss(row, *block, work) for block in blocks)
 
     def sum_loss(self, row: np.ndarray, start: int, stop: int, work: np.ndarray) -> float:
         """The sum of the losses of some rows, in one call of compiled code."""
@@ -550,8 +570,9 @@ class Run:
             last = self.history[self.book.n_moments - 1].samples
             is_marked = every is not None and samples // every > last // every
             is_due = is_marked or samples >= target or (is_epoch and patience is not None)
-            if not is_due and (every is None or every > self.n):
-                is_due = samples == self._next_check(samples - 1)
+            if not is_due and (every is None or every > self.n) and samples == self._next_check(samples - 1):
+                problem = self.problem
+                is_due = not (problem.is_large and problem.mean_loss_of_some(self.result) <= self.limit)
             moment = self._evaluate(samples) if is_due else None
             show(samples, moment)
             self.book = self._looked(samples, moment, is_marked, is_epoch, patience, at_epoch is None)

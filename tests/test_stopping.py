@@ -210,14 +210,33 @@ def test_some_rows_of_large_data_tell_of_a_divergence(data, glances):
     assert np.all(np.isfinite(caught.value.w))
 
 
+@pytest.mark.parametrize("fraction", [0.0, 0.25])
+def test_the_best_weights_so_far_are_found_again(data, glances, monkeypatch, fraction):
+    """With their loss over all rows, though only some were looked at."""
+    X, y = data
+    options = {"lr": [0.02] * 4 + [1.5] * 4, "batch_size": 1, "epochs": 8, "seed": 0, "eval_every": None}
+    options["validation_fraction"] = fraction
+    with pytest.raises(DivergenceError) as sparing:
+        train(X, y, **options)
+    assert len(glances) >= 3
+    monkeypatch.setattr(run, "_LARGE", 1 << 60)
+    with pytest.raises(DivergenceError) as whole:
+        train(X, y, **options)
+    assert sparing.value.w.tobytes() == whole.value.w.tobytes()
+    assert str(sparing.value) == str(whole.value)
+
+
 def test_what_some_rows_tell_of_is_looked_for_in_all(data, monkeypatch):
     """Some rows alone end no run."""
     X, y = data
     options = {"lr": 0.1, "epochs": 5, "seed": 0, "eval_every": None}
     expected = train(X, y, **options)
+    asked = []
     monkeypatch.setattr(run, "_LARGE", 0)
-    monkeypatch.setattr(run.Problem, "mean_loss_of_some", lambda *args: np.nan)
+    monkeypatch.setattr(run, "_UNCHECKED", 0)
+    monkeypatch.setattr(run.Problem, "mean_loss_of_some", lambda *args: (asked.append(1), np.nan)[1])
     assert train(X, y, **options).w.tobytes() == expected.w.tobytes()
+    assert len(asked) == 3  # after epochs 1, 2 and 4
 
 
 @pytest.mark.parametrize("n", [1, 15, 16, 17, 1000])
@@ -227,8 +246,8 @@ def test_some_rows_are_evenly_spread(n, rng, monkeypatch):
     monkeypatch.setattr(run.Problem, "_sum_blocks", lambda self, row, found: (blocks.extend(found), 0.0)[1])
     problem = run.Problem(rows_of(rng.standard_normal((n, 3))), np.zeros(n), np.zeros(0), "squared")
     problem.mean_loss_of_some(np.zeros(8))
-    assert len(blocks) == 16
+    assert len(blocks) == min(n, 16)
     assert {stop - start for start, stop in blocks} == {min(n, 10)}
     assert blocks[0][0] == 0 and blocks[-1][1] == n
     steps = np.diff([start for start, _ in blocks])
-    assert np.ptp(steps) <= 1
+    assert n == 1 or np.ptp(steps) <= 1

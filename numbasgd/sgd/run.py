@@ -99,11 +99,12 @@ class Problem:
         return self.rows.n * (self.layout.breadth + 8) > _LARGE
 
     def mean_loss_of_some(self, row: np.ndarray) -> float:
-        """The mean loss of some blocks of rows, evenly spread."""
+        """The mean loss of some blocks of rows, evenly spread; it does not see what only others show."""
         n = self.rows.n
+        blocks = min(n, _BLOCKS)
         count = min(n, max(1, _GLANCED // (_BLOCKS * (self.layout.breadth + 8))))
-        starts = [i * (n - count) // (_BLOCKS - 1) for i in range(_BLOCKS)]
-        return self._sum_blocks(row, [(i, i + count) for i in starts]) / (_BLOCKS * count)
+        starts = [i * (n - count) // max(1, blocks - 1) for i in range(blocks)]
+        return self._sum_blocks(row, [(i, i + count) for i in starts]) / (blocks * count)
 
     def _sum_blocks(self, row: np.ndarray, blocks: list[tuple[int, int]]) -> float:
         """The sum of the losses of the rows of some blocks."""
@@ -362,7 +363,7 @@ class Run:
             loss_at_zero = self.problem.mean_loss(np.zeros_like(self.state[0]))
         self.limit = DIVERGED * max(moment.loss, loss_at_zero)
         book = self.book
-        self.seen = (math.inf, book.best)
+        self.seen = self.glanced = (math.inf, book.best)
         watched, best = self._better(moment, book)
         self.book = Book(self._record(moment), book.seconds, watched, best, *book[4:])
 
@@ -371,6 +372,7 @@ class Run:
         self.limit = limit
         self.book = Book(n_moments=len(history), best=best, **book)
         self.seen = (self.book.best_watched, best)
+        self.glanced = (math.inf, best)
         self.history = [
             Moment(loss, objective, validation, int(samples), seconds)
             for loss, objective, validation, samples, seconds in history.tolist()
@@ -436,6 +438,14 @@ class Run:
                 self.seen = (watched, self.result.copy())
         return moment
 
+    def _is_sound(self) -> bool:
+        """Whether some rows tell of no divergence; the best weights that they tell of are kept."""
+        loss = self.problem.mean_loss_of_some(self.result)
+        watched = loss if self.validation is None else self.validation.mean_loss_of_some(self.result)
+        if watched < self.glanced[0]:
+            self.glanced = (watched, self.result.copy())
+        return loss <= self.limit
+
     def _watched(self, moment: Moment) -> float:
         return moment.objective if self.validation is None else moment.validation
 
@@ -452,10 +462,10 @@ class Run:
         self.history[n_moments:] = [moment]
         return n_moments + 1
 
-    def moment(self, samples: int) -> Moment:
-        """The losses of the present weights."""
+    def moment(self, samples: int, row: np.ndarray | None = None) -> Moment:
+        """The losses of a row of the state, that of the present weights if none is given."""
         begin = time.perf_counter()
-        row = self.result
+        row = self.result if row is None else row
         loss = objective = self.problem.mean_loss(row)
         if self.is_penalized:
             method = self.method
@@ -488,7 +498,11 @@ class Run:
             self.chosen = self.book.best
 
     def _raise(self, moment: Moment) -> None:
-        best_loss, best = min((self.book.best_watched, self.book.best), self.seen, key=lambda found: found[0])
+        candidates = [(self.book.best_watched, self.book.best), self.seen]
+        if self.glanced[0] < math.inf:  # of some rows only
+            row = self.glanced[1]
+            candidates.append((self._watched(self.moment(moment.samples, row)), row))
+        best_loss, best = min(candidates, key=lambda found: found[0])
         w, b = self.in_user_units(best)
         method = self.method
         epoch = moment.samples / self.n
@@ -571,8 +585,7 @@ class Run:
             is_marked = every is not None and samples // every > last // every
             is_due = is_marked or samples >= target or (is_epoch and patience is not None)
             if not is_due and (every is None or every > self.n) and samples == self._next_check(samples - 1):
-                problem = self.problem
-                is_due = not (problem.is_large and problem.mean_loss_of_some(self.result) <= self.limit)
+                is_due = not (self.problem.is_large and self._is_sound())
             moment = self._evaluate(samples) if is_due else None
             show(samples, moment)
             self.book = self._looked(samples, moment, is_marked, is_epoch, patience, at_epoch is None)

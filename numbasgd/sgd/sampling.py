@@ -82,7 +82,7 @@ def shuffle(order, seed, epoch):
 def _mix(x, key):
     """A hash of x and a key, all of 32 bits, whose high bits are the good ones.
 
-    The finalizer "lowbias32" (Wellons, "Prospecting for hash functions", 2018) up to its last shift.
+    "lowbias32" (Wellons, "Prospecting for hash functions", 2018) without its first and its last shift.
     """
     z = np.uint32(np.uint32(x ^ key) * _MIX3)
     return np.uint32(np.uint32(z ^ np.uint32(z >> _S15)) * _MIX4)

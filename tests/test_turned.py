@@ -27,7 +27,7 @@ def test_nothing_is_read_or_written_outside_the_arrays(K, dtype):
         from guard import guarded
         from numbasgd.sgd.outputs import gradient_sum
         from numbasgd.sgd.rows import rows_of
-        from numbasgd.sgd.run import Problem
+        from numbasgd.sgd.risk import Problem
         rng = np.random.default_rng(0)
         for n, d in ((20, 20), (45, 33), (300, 64), (37, 103), (5, 40), (40, 7)):
             for at_end in (True, False):

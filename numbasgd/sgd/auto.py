@@ -13,7 +13,8 @@ from numbasgd.sgd.least_squares import look_at
 from numbasgd.sgd.losses import LOSSES
 from numbasgd.sgd.pilot import Pilot
 from numbasgd.sgd.quadratic import Local
-from numbasgd.sgd.run import Method, Problem
+from numbasgd.sgd.risk import Problem
+from numbasgd.sgd.run import Method
 
 
 def auto_rate(

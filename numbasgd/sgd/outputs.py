@@ -30,7 +30,8 @@ from numbasgd.sgd.update import Step, make_average, make_update
 from numbasgd.simd import address, lanes_for, load, pointer, pointer_to, store
 
 if TYPE_CHECKING:
-    from numbasgd.sgd.run import Problem, Run
+    from numbasgd.sgd.risk import Problem
+    from numbasgd.sgd.run import Run
 
 
 def layout(d: int, outputs: int, dtype: np.dtype) -> Layout:
@@ -242,7 +243,7 @@ def gradient_of_outputs(
     X: np.ndarray, y: np.ndarray, w: np.ndarray, b: np.ndarray, loss: str, index: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """The mean gradients for w (d, K) and b (K,) over the rows of ``index``, or over all if it is empty."""
-    from numbasgd.sgd.run import Problem
+    from numbasgd.sgd.risk import Problem
 
     K = w.shape[1]
     if K == 1:  # has kernels of its own

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -14,10 +13,9 @@ from numbasgd import threads
 from numbasgd.errors import DivergenceError
 from numbasgd.jit import uncollected
 from numbasgd.machine.cpu import n_cores
-from numbasgd.sgd import bigstep, outputs, parts
-from numbasgd.sgd.cpu import advance_kernel, kernels, padded, work_for
-from numbasgd.sgd.layout import Layout
-from numbasgd.sgd.rows import Rows, lined, rows_ahead
+from numbasgd.sgd import bigstep, outputs
+from numbasgd.sgd.risk import EVALUATED, Problem
+from numbasgd.sgd.rows import lined, rows_ahead
 from numbasgd.sgd.sampling import WINDOW
 from numbasgd.sgd.scale import Scale
 from numbasgd.sgd.update import Step
@@ -26,165 +24,12 @@ from numbasgd.sgd.windows import ROW_BYTES, Windows
 DIVERGED = 1e6  # a loss so many times the first one
 _CALL_SECONDS = 0.05  # how long compiled code runs before Python looks at it: progress, Ctrl-C, divergence
 _FIRST = 1 << 22  # entries of X, its rows taken for 8 longer, in the first call that makes steps
-_EVALUATED = 1 << 22  # entries of X that one call evaluates, counted alike
-# Entries of X, counted alike, beyond which a divergence is looked for in a part of the rows: in so many entries
-# of so many blocks.
-_LARGE, _GLANCED, _BLOCKS = 1 << 25, 1 << 20, 16
 _UNCHECKED = 1 << 16  # entries of X, counted alike: a divergence is not looked for before
 QUICK = 0.05  # seconds: an evaluation that takes no longer is made for an interrupt or a checkpoint as well
 # Entering compiled code from Python takes as long as a few small steps.  That it is entered once per
 # evaluation is the evaluation's doing, so the shortest of some calls without a step is taken off.
 _ENTRIES = 20
 _HELP_AFTER = 0.02  # seconds of steps before a second thread is prepared, which may have to be compiled
-
-
-class _Kept:
-    """A property that is kept.
-
-    That of ``functools`` has a lock until Python 3.12, which a child that is forked while another thread
-    holds it would wait for.
-    """
-
-    def __init__(self, make: Callable[[Any], Any]) -> None:
-        self.make = make
-        self.__doc__ = make.__doc__
-
-    def __get__(self, owner: Any, kind: Any) -> Any:
-        if owner is None:
-            return self
-        kept = vars(owner)[self.make.__name__] = self.make(owner)
-        return kept
-
-
-@dataclass(frozen=True)
-class Problem:
-    """The rows to fit: y and s (sample weights of mean 1, or of length 0) in the dtype of the rows.
-
-    outputs : columns of the weights, or 0 for a vector of weights.
-    threads : the most that may work on them; None for as many as pay.
-    """
-
-    rows: Rows
-    y: np.ndarray
-    s: np.ndarray
-    loss: str
-    outputs: int = 0
-    threads: int | None = None
-    is_quick: bool = field(init=False, default=False)  # one call without room evaluates the loss
-
-    def __post_init__(self) -> None:
-        if self.outputs > 1:
-            return
-        made = kernels(self.loss, self.rows.d, self.y.dtype, self.s.size > 0, self.rows.is_gathered)
-        n, d = self.rows.n, self.rows.d
-        size = padded(d, made.lanes)
-        layout = Layout(d, self.outputs, made.lanes, 1, size, size + made.lanes)
-        is_quick = n * (d + 8) <= _EVALUATED and parts.is_one(n, d) and not self.rows.is_gathered
-        vars(self).update(kernels=made, layout=layout, is_quick=is_quick)
-
-    def mean_loss(self, row: np.ndarray) -> float:
-        """The mean loss for a row of the state, in calls that do not take long."""
-        if self.is_quick:
-            return self.sum_loss(row, 0, self.rows.n, row) / self.rows.n
-        n = self.rows.n
-        count = max(1, _EVALUATED // (self.layout.breadth + 8))
-        if self.is_in_parts:
-            each = parts.part_rows(self.rows.d)
-            count = max(1, count // each) * each
-        return self._sum_blocks(row, [(i, min(i + count, n)) for i in range(0, n, count)]) / n
-
-    @property
-    def is_large(self) -> bool:
-        """Whether to evaluate the loss takes so long that a part of the rows has to do where any will."""
-        return self.rows.n * (self.layout.breadth + 8) > _LARGE
-
-    def mean_loss_of_some(self, row: np.ndarray) -> float:
-        """The mean loss of some blocks of rows, evenly spread; it does not see what only others show."""
-        n = self.rows.n
-        blocks = min(n, _BLOCKS)
-        count = min(n, max(1, _GLANCED // (_BLOCKS * (self.layout.breadth + 8))))
-        starts = [i * (n - count) // max(1, blocks - 1) for i in range(blocks)]
-        return self._sum_blocks(row, [(i, i + count) for i in starts]) / (blocks * count)
-
-    def _sum_blocks(self, row: np.ndarray, blocks: list[tuple[int, int]]) -> float:
-        """The sum of the losses of the rows of some blocks."""
-        if self.is_in_parts:
-            return math.fsum(self.in_parts.loss(row, *block) for block in blocks)
-        work = np.empty(self.work_size, row.dtype)
-        return math.fsum(self.sum_loss(row, *block, work) for block in blocks)
-
-    def sum_loss(self, row: np.ndarray, start: int, stop: int, work: np.ndarray) -> float:
-        """The sum of the losses of some rows, in one call of compiled code."""
-        memory, _, d, base, si, sj = self.rows
-        if self.outputs > 1:
-            return self.kernels.sum_loss(
-                memory, d, base, si, sj, self.y, self.s, row, start, stop, work, *self.extra
-            )
-        b = row[self.layout.size]
-        return self.kernels.sum_loss(memory, d, base, si, sj, self.y, self.s, row, b, start, stop, work)
-
-    def compile(self, row: np.ndarray, work: np.ndarray) -> None:
-        """Compile, or load, what evaluates the loss."""
-        if self.is_in_parts:
-            self.in_parts.loss(row, 0, 0)
-        else:
-            self.sum_loss(row, 0, 0, work)
-
-    @property
-    def is_in_parts(self) -> bool:
-        """Whether the loss is summed in parts, several threads at once."""
-        return not self.layout.is_many and not parts.is_one(self.rows.n, self.rows.d)
-
-    @_Kept
-    def in_parts(self) -> parts.Parts:
-        """How the rows are evaluated when they are many."""
-        n_threads = parts.workers(self.threads, self.rows.n, self.rows.d)
-        return parts.Parts(self.loss, self.rows, self.y, self.s, np.dtype(np.int32), n_threads)
-
-    @_Kept
-    def kernels(self) -> Any:
-        """The compiled functions for this loss and these rows."""
-        return outputs.kernels(*self._variant)
-
-    @property
-    def rows_dtype(self) -> np.dtype:
-        """Of the numbers of rows."""
-        return np.dtype(np.int32 if self.rows.n < 2**30 else np.int64)
-
-    @property
-    def _variant(self) -> tuple[Any, ...]:
-        few = outputs.blocks.few(self.outputs)
-        return self.loss, self.y.dtype, self.layout.lanes, few, self.s.size > 0, self.rows_dtype
-
-    @property
-    def extra(self) -> tuple[int, ...]:
-        """What the kernels for K outputs are told besides."""
-        layout = self.layout
-        return (layout.outputs, layout.width, self.kernels.address) if layout.is_many else ()
-
-    def big_kernels(self, step: Step) -> tuple[Any, Any]:
-        """The compiled functions that make a step of K outputs in parts."""
-        return outputs.make_big(*self._variant, step)
-
-    def advance_kernel(self, step: Step) -> Any:
-        """The compiled function that makes steps."""
-        if self.outputs > 1:
-            return outputs.advance_kernel(*self._variant, step)
-        return advance_kernel(
-            self.loss, self.rows.d, self.y.dtype, self.s.size > 0, self.rows.is_gathered, step
-        )
-
-    @_Kept
-    def layout(self) -> Layout:
-        """How a row of the state is laid out."""
-        return outputs.layout(self.rows.d, self.outputs, self.y.dtype)
-
-    @property
-    def work_size(self) -> int:
-        """Entries of room that kernels need."""
-        if self.outputs > 1:
-            return outputs.work_for(self.layout, self.y.itemsize)
-        return work_for(self.rows.d, self.layout.lanes, self.rows.is_gathered)
 
 
 class Method(NamedTuple):
@@ -300,7 +145,7 @@ class Run:
         self.entry_seconds = 0.0
         self.history: list[Moment] = []
         self.latest: Moment | None = None  # the last evaluation, recorded or not
-        self.evaluation_seconds = 1e-9 if self.n * (layout.breadth + 8) <= _EVALUATED else 1e9
+        self.evaluation_seconds = 1e-9 if self.n * (layout.breadth + 8) <= EVALUATED else 1e9
         self.chosen: np.ndarray | None = None
 
     @property

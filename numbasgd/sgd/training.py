@@ -20,8 +20,9 @@ from numbasgd.sgd.fit import Fit
 from numbasgd.sgd.losses import LOSSES
 from numbasgd.sgd.progress import Progress
 from numbasgd.sgd.resume import hand_over, require_ahead, resumable
+from numbasgd.sgd.risk import Problem
 from numbasgd.sgd.rows import rows_of
-from numbasgd.sgd.run import QUICK, Problem, Run
+from numbasgd.sgd.run import QUICK, Run
 from numbasgd.sgd.scale import Scale, warn_of_scale
 from numbasgd.sgd.state import State, data_mark, freeze, name_of, require_same_data, restore
 

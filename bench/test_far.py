@@ -1,7 +1,7 @@
 """Epochs of minibatch SGD over shuffled rows that no cache holds, beside a NumPy loop.
 
 The figure is what one more epoch takes, shuffling included and evaluation off.  A run looks for a divergence
-after 1, 2, 4, ... epochs, which reads all rows once more, so our two fits look equally often.
+after 1, 2, 4, ... epochs, which reads rows once more, so our two fits look equally often.
 """
 
 import functools

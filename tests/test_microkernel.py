@@ -106,6 +106,8 @@ class TestTile:
         L = lanes_of(dtype)
         both = microkernel.PACKED_A | microkernel.PACKED_B
         run_tile(dtype, 6, 2, both | microkernel.SPREAD, 6, 2 * L, 11, acc, rng)
+        run_tile(dtype, 6, 2, both | microkernel.SPREAD | microkernel.COMING, 6, 2 * L, 11, acc, rng)
+        run_tile(dtype, 6, 2, both | microkernel.COMING, 6, 2 * L, 0, acc, rng)
         for mr, nr in [(1, 1), (6, 1), (5, L + 1), (6, 2 * L)]:
             run_tile(dtype, 6, 2, both | microkernel.EDGE, mr, nr, 11, acc, rng)
 

@@ -35,7 +35,7 @@ from numbasgd.matmul.vectors import (
     unrelated,
 )
 
-PACKED_A = 1  # A is a panel: MR numbers a step, one step after the other; rsa and csa are not looked at
+PACKED_A = 1  # A is a panel: MR numbers a step, one step after the other; rsa and csa are not strides
 PACKED_B = 2  # B is a panel, aligned, NV * LANES numbers a step, padded; rsb is not looked at
 HEIGHTS = 4  # mr may be anything from 1 to MR, with a kernel for each; without, it is MR
 MASKED = 8  # nr may end inside the last vector, which is loaded and stored under a mask
@@ -49,6 +49,7 @@ AHEAD = 1024  # the columns of B to the right of this tile are prefetched
 WIDTHS = 2048  # nr may be anything from 1 to NV * LANES, with a kernel for each number of vectors; MASKED
 NO_FMA = 4096  # the machine has no fused multiply-add
 HALF = 8192  # the last vector has LANES / 2 lanes, which cost half where vectors are computed in two halves
+COMING = 16384  # with PACKED_A: a line at rsa is prefetched, csa bytes further at every step of p; any address
 
 _ROWS_A_BASE = 3  # rows of A reached from one address register: p, p + rsa, p + 2 rsa
 
@@ -73,6 +74,7 @@ class _Tile:
         )
         self.b = b = ir.IRBuilder(self.function.append_basic_block("entry"))
         self.a, self.B, self.c = (b.inttoptr(address, BYTES) for address in (a, b_, c))
+        self.coming, self.coming_step = self.rsa, self.csa
         if how & PACKED_A:
             self.rsa, self.csa = i64(size), i64(MR * size)
         if how & PACKED_B:
@@ -116,7 +118,10 @@ class _Tile:
         left, pb = b.phi(I64), b.phi(BYTES)
         pas = [b.phi(BYTES) for _ in bases]
         acc = [[b.phi(V.type) for V in self.vectors] for _ in range(self.MR * steps)]
+        coming = b.phi(I64) if self.how & COMING else None
         ahead = self._spread_prefetch(entry) if self.how & SPREAD else None
+        if coming is not None:
+            prefetch(b, b.inttoptr(coming, BYTES))
         new = [list(row) for row in acc]
         for step in range(steps):
             row_of_B = at(b, pb, b.mul(self.rsb, i64(step)))
@@ -130,6 +135,9 @@ class _Tile:
         after = b.sub(left, i64(steps))
         next_pas = [at(b, p, b.mul(self.csa, i64(steps))) for p in pas]
         next_pb = at(b, pb, b.mul(self.rsb, i64(steps)))
+        if coming is not None:
+            coming.add_incoming(self.coming, entry)
+            coming.add_incoming(b.add(coming, self.coming_step), loop)
         b.cbranch(b.icmp_signed(">", after, i64(0)), loop, done)
 
         for phi, start, following in [(left, self.k, after), (pb, self.B, next_pb)] + list(

@@ -23,6 +23,7 @@ Each is made by a function that closes over integers, so it is compiled for this
 from __future__ import annotations
 
 from numbasgd.matmul.microkernel import (
+    COMING,
     EDGE,
     HALF,
     HEIGHTS,
@@ -127,12 +128,16 @@ def make_packed(SIZE: int, LANES: int, MR: int, NV: int, BASE: int, A_BYTES: int
     3rd loop  ic: MC rows of A and C, so that the packed block of A stays in L2
     2nd loop  jr: one panel of B      1st loop  ir: one panel of A, and the micro-kernel
 
+    A panel of B would come from L3 while the first tile of C on it is computed.  So the tiles on the one before
+    ask for it, a line every step of p, until all of it is asked for (Van Zee and van de Geijn 2015, b_next).
+
     x, y, z: KC, MC, NC.  The panels of A lie at ``work``, those of B A_BYTES further on.  With ``panels``,
     where several threads share one packed B, k is at most KC and n at most NC.
     """
     NR = NV * LANES
     panel = make_panel(SIZE, LANES, NR)
-    FULL = BASE | PACKED_A | PACKED_B | SPREAD
+    LINES = NR * SIZE // 64  # of 64 bytes, in a panel of B for each step of p
+    FULL = BASE | PACKED_A | PACKED_B | SPREAD | COMING
     PART = BASE | PACKED_A | PACKED_B | EDGE
     THIN = BASE | PACKED_A | EDGE
 
@@ -154,21 +159,22 @@ def make_packed(SIZE: int, LANES: int, MR: int, NV: int, BASE: int, A_BYTES: int
                             pack_copy(SIZE, LANES, MR, a, csa, to, mr, kc)
                         else:
                             pack_gather(SIZE, MR, a, rsa, csa, to, mr, kc)
+                    first_panel = panels if panels != 0 else work + A_BYTES
+                    asking = LINES * MR if panels != 0 or ic > 0 else 0  # else the next is not packed yet
                     for jr in range(0, nc, NR):
                         nr = min(NR, nc - jr)
-                        if panels != 0:
-                            b = panels + jr * kc * SIZE
-                        else:
-                            b = work + A_BYTES + jr * kc * SIZE
-                            if ic == 0:
-                                source = pb + (jc + jr) * csb + p * rsb
-                                panel(source, rsb, csb, b, nr, kc)
+                        b = first_panel + jr * kc * SIZE
+                        if panels == 0 and ic == 0:
+                            panel(pb + (jc + jr) * csb + p * rsb, rsb, csb, b, nr, kc)
+                        ahead = b + NR * kc * SIZE if jr + NR < nc else first_panel
                         for ir in range(0, mc, MR):
                             mr = min(MR, mc - ir)
                             a = work + ir * kc * SIZE
                             c = pc + (ic + ir) * rsc + (jc + jr) * SIZE
                             if mr == MR and nr == NR:
-                                tile(SIZE, LANES, MR, NV, FULL, a, 0, 0, b, 0, c, rsc, kc, mr, nr, adds)
+                                by = 64 if ir < asking else 0
+                                tile(SIZE, LANES, MR, NV, FULL, a, ahead, by, b, 0, c, rsc, kc, mr, nr, adds)
+                                ahead += kc * by
                             elif nr <= LANES:
                                 tile(SIZE, LANES, MR, 1, THIN, a, 0, 0, b, NR * SIZE, c, rsc, kc, mr, nr, adds)
                             else:

@@ -17,7 +17,8 @@ A that are transposed in registers as they are loaded cost about 6 multiply-adds
 That is as fast as it gets while B takes no more than twice L2, or half of L3 where A has few rows, which
 packing would not pay for.  Beyond, B and A are packed (``packed``): a
 panel of B stays close for a whole block of A; the block of A, MC x KC, takes a quarter of L2, since the
-panels of B and the tiles of C pass through the same cache.  KC is long, so that C is seldom read again.
+panels of B and the tiles of C pass through the same cache.  KC is long, so that C is seldom read again: 768
+with vectors of 64 bytes, where a panel of B comes from L2, and else as long as it takes three quarters of L1.
 
 *L3.*  The packed block of B, KC x NC, takes at most a quarter of L3.
 
@@ -263,7 +264,7 @@ def make_choose(
     """``choose(m, n, k, rsa, csa, rsb, csb, pc, rsc) -> (path, x, y, z)``, which is also compiled."""
     VECTOR = SIZE * LANES
     ROOMY = REGISTERS == 32
-    KC = 768 if VECTOR == 64 else 1024 // SIZE
+    KC = 768 if VECTOR == 64 else min(768, L1 * 3 // 4 // (2 * VECTOR))
     IN_PLACE = 2 * L2 if ROOMY else L2 // 4 - 1  # bytes of B; narrow panels read it too often from L2
     MOST = REGISTERS - 16 // SIZE - 3  # accumulators of a tile across rows
 

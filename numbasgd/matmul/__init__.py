@@ -9,11 +9,10 @@ from numba.core.errors import NumbaError
 
 from numbasgd import check
 from numbasgd.errors import WrongResultError
-from numbasgd.matmul.entry import DONE, checked, learn, multiply
+from numbasgd.matmul.entry import DEFAULT_THREADS, DONE, checked, learn, multiply
 from numbasgd.matmul.plan import Plan, matmul_plan
 from numbasgd.matmul.rungs import DEFAULT, RUNGS, Rung, fastest
 from numbasgd.threads import MAX_THREADS
-from numbasgd.threads import default as default_threads
 
 __all__ = ["RUNGS", "Plan", "Rung", "matmul", "matmul_plan"]
 
@@ -80,10 +79,17 @@ def matmul(
         # All that can be wrong is looked at in compiled code; it refuses what it is not sure of.
         try:
             result = _empty((A.shape[0], B.shape[1]), A.dtype) if out is None else out
-            if checked(A, B, result, threads or default_threads()) == DONE:
+            if checked(A, B, result, threads or DEFAULT_THREADS) == DONE:
                 return result
         except _NOT_AT_ONCE:
             pass
+    return _matmul(A, B, rung, out, threads, device)  # apart, since a call takes longer the more names it knows
+
+
+def _matmul(
+    A: Any, B: Any, rung: str | None, out: np.ndarray | None, threads: int | None, device: str
+) -> np.ndarray:
+    """``matmul`` for whatever it was given."""
     A = check.array(A, "A", 2)
     B = check.array(B, "B", 2)
     A, B = check.same_dtype(A, B)
@@ -104,7 +110,7 @@ def matmul(
         )
     if device == "cuda":
         return _matmul_cuda(chosen, A, B, out)
-    n_threads = default_threads() if threads is None else check.threads(threads)
+    n_threads = DEFAULT_THREADS if threads is None else check.threads(threads)
     if chosen.any_layout:
         return _matmul_packed(A, B, out, n_threads)
     A, B = check.for_kernel(A), check.for_kernel(B)

@@ -30,8 +30,10 @@ from numbasgd.matmul.shared import HEADER, UNIT
 
 # Words of a table, as byte offsets.
 _DISPATCH, _NEED = 0, 8  # addresses: of dispatch, of the callback that compiles a path; UNIT is next
+_MOST = 24  # the number of threads that ``DEFAULT_THREADS`` stands for
 _PATHS = 64  # path p: _PATHS + 8 * p
 
+DEFAULT_THREADS = 0  # as a number of threads: what ``threads.default`` said when the first product came
 DONE, NOT_THIS_WAY = 0, 1  # what the compiled functions return; nothing was written unless DONE
 
 
@@ -78,6 +80,8 @@ def _make_dispatch(SIZE: int, LANES: int, table: Any, choose: Any) -> Any:
         function = function_of(path)
         if function == 0:
             return NOT_THIS_WAY
+        if threads_ == DEFAULT_THREADS:
+            threads_ = native.read(table() + _MOST)
         is_shared = threads_ > 1 and m * n * k // LANES >= shared.WORTH_SHARING
         if is_shared or shared.pieces_of_k(m, n, k, SIZE) > 1:
             share = function_of(SHARE)
@@ -132,6 +136,7 @@ class Product:
         dispatch = _make_dispatch(size, lanes, self.table, choose)
         dispatch.compile((types.intp,) * 13)
         self.dispatch = dispatch
+        self._set(_MOST, threads.default())
         self._set(_DISPATCH, native.address_of_compiled(dispatch))
         self.is_ready = True
 

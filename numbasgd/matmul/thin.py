@@ -20,7 +20,7 @@ def make_few(SIZE: int, LANES: int, MR: int, NV: int, BASE: int) -> Path:
     """MR rows, known beforehand: B passes once, in panels as wide as the registers allow.
 
     There is little to compute for every number of B, so the time is that of reading B: z rows of it at a
-    time, the next panel prefetched while one is used.
+    time, the next panel prefetched while one is used.  x: at most so many vectors a panel, 0: NV.
     """
     HOW = BASE | MASKED | WIDTHS | (AHEAD if MR > 1 else 0)
     VECTOR = SIZE * LANES
@@ -30,7 +30,8 @@ def make_few(SIZE: int, LANES: int, MR: int, NV: int, BASE: int) -> Path:
         # from both, and the line that two panels share is read once for each.
         head = -pb % VECTOR // SIZE if MR == 1 and rsb % VECTOR == 0 and n >= 8 * LANES else 0
         vectors = (n - head + LANES - 1) // LANES
-        panels = (vectors + NV - 1) // NV
+        most = x if x > 0 else NV
+        panels = (vectors + most - 1) // most
         nv = vectors // panels
         wider = vectors - nv * panels
         for p in range(0, k, z):

@@ -295,7 +295,10 @@ def make_choose(
                 if n <= LANES and m >= 8 and rsa % COLLIDE == 0 and ROOMY:
                     return NARROW, 0, 0, 0
             if m == 1:
-                return FEW + 1, 0, 0, 64 if k * n * SIZE <= 2 * L2 else 16
+                if k * n * SIZE <= 2 * L2:
+                    return FEW + 1, 0, 0, 64
+                # From further away short pieces of few rows, fewer yet where these share the lines of L1.
+                return FEW + 1, 8, 0, 12 if rsb % COLLIDE == 0 else 16
             if m <= 8 and k * n * SIZE > L2 // 4:
                 return FEW + m, 0, 0, 512
             if k <= 128 and m * n * SIZE > L3 // 4 and rsc % VECTOR == 0 and pc % SIZE == 0 and m >= 8:

@@ -64,6 +64,24 @@ def test_workers_do_work(rng):
     assert sum(t.name == "numbasgd" for t in threading.enumerate()) >= 2
 
 
+@pytest.mark.parametrize("number", ["1", "3"])
+def test_without_a_number_of_threads_the_default_counts(number):
+    """Compiled code and the slower way, for arrays that are only read, know the same default."""
+    code = """
+import numpy as np
+from numbasgd import matmul, threads
+A, out = np.ones((800, 800)), np.empty((800, 800))
+fixed = A.view()
+fixed.flags.writeable = False
+for left, right in [(A, A), (fixed, fixed)]:
+    before = threads.units_by_workers()
+    for _ in range(50):
+        matmul(left, right, out=out)
+    print(threads.units_by_workers() > before)
+"""
+    assert run_python(code, NUMBASGD_NUM_THREADS=number).split() == [str(number == "3")] * 2
+
+
 def test_an_interrupt_while_a_worker_starts():
     """It is told, and the worker that began nevertheless shares its workspace with no other."""
     run_python(

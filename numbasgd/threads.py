@@ -24,6 +24,7 @@ import ctypes
 import functools
 import itertools
 import os
+import sys
 import threading
 from typing import Any
 
@@ -49,9 +50,10 @@ _ACTIVE = 192  # workers inside the job
 _SLEEPERS = 256
 _JOINED = 320  # units that workers did, over all jobs
 _SEMAPHORE = 384
-_GET_WORK = 448  # address: make a workspace for a slot
+_MALLOC, _ADVISE, _WORK_BYTES = 448, 456, 464  # addresses of malloc and madvise; bytes of a workspace
 _SLOTS = 512  # slot s: [taken, address] at _SLOTS + 16 * s
 N_SLOTS = 64
+PAGE, HUGE_PAGES = 4096, 14  # bytes; MADV_HUGEPAGE
 MAX_THREADS = 64
 
 _SPINS = 20_000  # rounds of waiting before a worker sleeps: a fraction of a millisecond
@@ -70,16 +72,32 @@ def _word(offset: int) -> ctypes.c_int64:
 
 
 @jit
+def _new_workspace(state, n_bytes):
+    """The address of new memory: whole pages, huge ones if the system likes; 0 if there is none."""
+    found = native.call(native.read(state + _MALLOC), (n_bytes + PAGE,))
+    work = (found + PAGE - 1) // PAGE * PAGE
+    if work != 0 and native.read(state + _ADVISE) != 0:
+        native.call(native.read(state + _ADVISE), (work, n_bytes, HUGE_PAGES))
+    return work
+
+
+@jit
 def take_workspace():
-    """Take a workspace that nobody else uses; returns the address of its slot."""
+    """Take a workspace that nobody else uses; returns the address of its slot.
+
+    No step of this needs the interpreter, which the caller may hold while it waits for a slot.  Where there is
+    no memory for one more, it waits for one of those that are; ``have_workspace`` made the first.
+    """
     state = _address()
     while True:
         for s in range(N_SLOTS):
             slot = state + _SLOTS + 16 * s
             if native.read(slot) == 0 and native.swap(slot, 1) == 0:
                 if native.read(slot + 8) == 0:
-                    native.call(native.read(state + _GET_WORK), (slot,))
-                return slot
+                    native.write(slot + 8, _new_workspace(state, native.read(state + _WORK_BYTES)))
+                if native.read(slot + 8) != 0:
+                    return slot
+                native.write(slot, 0)
         native.call(native.read(state + _YIELD), (0,))
 
 
@@ -215,15 +233,13 @@ class _Pool:
     """What of the pool needs Python: starting threads, making workspaces, noticing a fork."""
 
     def __init__(self) -> None:
-        self.work_bytes = 0
-        self.buffers: list[np.ndarray] = []
         self.threads: list[threading.Thread] = []
         libc = ctypes.CDLL(None)
+        libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
         self.libc = libc
         self.has_semaphores = all(hasattr(libc, name) for name in ("sem_init", "sem_post", "sem_wait"))
         # Callbacks from compiled code; kept here, since nothing else keeps them alive.
         self.start_callback = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(self.start)
-        self.work_callback = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(self.make_workspace)
         self.reset()
 
     def reset(self) -> None:
@@ -235,7 +251,8 @@ class _Pool:
         self.threads = []
         self.numbers = itertools.count()
         _word(_START).value = _pointer(self.start_callback)
-        _word(_GET_WORK).value = _pointer(self.work_callback)
+        _word(_MALLOC).value = _pointer(self.libc.malloc)
+        _word(_ADVISE).value = _pointer(self.libc.madvise) if sys.platform == "linux" else 0
         _word(_YIELD).value = _pointer(self.libc.sched_yield)
         if self.has_semaphores:
             _word(_POST).value = _pointer(self.libc.sem_post)
@@ -243,12 +260,21 @@ class _Pool:
             if self.libc.sem_init(ctypes.c_void_p(_base + _SEMAPHORE), 0, 0) != 0:
                 self.has_semaphores = False
 
-    def make_workspace(self, slot: int) -> int:
-        """Give the slot at this address a workspace that starts on a page."""
-        buffer = np.empty(self.work_bytes + 4096, np.uint8)
-        self.buffers.append(buffer)
-        ctypes.c_int64.from_address(slot + 8).value = -(-buffer.ctypes.data // 4096) * 4096
-        return 0
+    def workspace(self, number: int) -> int:
+        """The workspace of a slot, which is made if it never was: ``_new_workspace``, from Python."""
+        place = _word(_SLOTS + 16 * number + 8)
+        if place.value == 0:
+            n_bytes = _word(_WORK_BYTES).value
+            found = self.libc.malloc(n_bytes + PAGE)
+            if not found:
+                raise MemoryError(
+                    f"no memory for a workspace of {n_bytes} bytes; expected that much for each thread that "
+                    "multiplies. Free some memory, or raise the limit of this process."
+                )
+            place.value = -(-found // PAGE) * PAGE
+            if _word(_ADVISE).value:
+                self.libc.madvise(ctypes.c_void_p(place.value), ctypes.c_size_t(n_bytes), HUGE_PAGES)
+        return place.value
 
     def start(self, wanted: int) -> int:
         """Start workers until there are ``wanted``, if the system lets us.
@@ -266,14 +292,11 @@ class _Pool:
             if number >= MAX_THREADS:
                 _word(_WORKERS).value = MAX_THREADS
                 break
-            slot = _base + _SLOTS + 16 * (N_SLOTS + number)
-            if ctypes.c_int64.from_address(slot + 8).value == 0:
-                self.make_workspace(slot)
-            work = ctypes.c_int64.from_address(slot + 8).value
-            thread = threading.Thread(target=_worker, args=(work,), name="numbasgd", daemon=True)
             try:
+                work = self.workspace(N_SLOTS + number)
+                thread = threading.Thread(target=_worker, args=(work,), name="numbasgd", daemon=True)
                 thread.start()
-            except RuntimeError:  # no more threads, or the interpreter is shutting down: go on without
+            except (MemoryError, RuntimeError):  # no more of either, or the interpreter is shutting down
                 _word(_WORKERS).value = MAX_THREADS
                 break
             self.threads.append(thread)
@@ -305,7 +328,12 @@ if hasattr(os, "register_at_fork"):
 
 def need_workspace(n_bytes: int) -> None:
     """Have every workspace made from now on hold at least ``n_bytes``; before the first is made."""
-    _pool.work_bytes = max(_pool.work_bytes, n_bytes)
+    _word(_WORK_BYTES).value = max(_word(_WORK_BYTES).value, n_bytes)
+
+
+def have_workspace() -> None:
+    """Make the first workspace if there is none; a MemoryError says that there is no room for it."""
+    _pool.workspace(0)
 
 
 def prepare(wanted: int) -> None:

@@ -38,6 +38,16 @@ def read(typingctx, address):
 
 
 @intrinsic
+def get(typingctx, address):
+    """The 64-bit integer at ``address``, which no other thread writes meanwhile."""
+
+    def codegen(context: Any, b: Any, sig: Any, args: Any) -> Any:
+        return b.load(b.inttoptr(args[0], _WORD))
+
+    return intp(intp), codegen
+
+
+@intrinsic
 def write(typingctx, address, value):
     """Write a 64-bit integer; whoever sees it sees all that was written before."""
 

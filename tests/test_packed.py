@@ -229,12 +229,13 @@ def test_compiled_code_can_call_it(dtypes, tmp_path):
 def test_the_next_process_compiles_nothing(tmp_path):
     code = """
         import numpy as np, numbasgd
-        from numbasgd.matmul import entry
+        from numbasgd.matmul import entry, gate
         for n in (16, 70, 700):
             A = np.ones((n, n), np.float32)
             numbasgd.matmul(A, A, threads=2)
             numbasgd.matmul(A, A)
-        seen = [entry.checked, entry.products[A.dtype].dispatch, *entry.products[A.dtype].compiled.values()]
+        product = entry.products[A.dtype]
+        seen = [gate._gate.function, product.dispatch, *product.compiled.values()]
         for counts in ("cache_hits", "cache_misses"):
             print(sum(sum(getattr(f.stats, counts).values()) for f in seen))
     """

@@ -5,23 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba.core.errors import NumbaError
 
 from numbasgd import check
 from numbasgd.errors import WrongResultError
-from numbasgd.matmul.entry import DEFAULT_THREADS, DONE, checked, learn, multiply
+from numbasgd.matmul.entry import DEFAULT_THREADS, DONE, multiply
+from numbasgd.matmul.gate import before, open_gate
 from numbasgd.matmul.plan import Plan, matmul_plan
-from numbasgd.matmul.rungs import DEFAULT, RUNGS, Rung, fastest
-from numbasgd.threads import MAX_THREADS
+from numbasgd.matmul.rungs import RUNGS, Rung, fastest
 
 __all__ = ["RUNGS", "Plan", "Rung", "matmul", "matmul_plan"]
 
-_ndarray, _empty = np.ndarray, np.empty  # a call on small arrays takes less time than finding these names twice
 
-# What a call raises that cannot be served at once: other arguments, or layouts that were not met before.
-_NOT_AT_ONCE = (TypeError, AttributeError, IndexError, NumbaError)
-
-
+@before
 def matmul(
     A: Any,
     B: Any,
@@ -70,26 +65,6 @@ def matmul(
     the bound for any order of summation (Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed.,
     eq. 3.13), as long as ``|A| |B|`` does not overflow.
     """
-    if (
-        (rung is None or rung == DEFAULT)
-        and type(A) is type(B) is _ndarray
-        and (threads is None or type(threads) is int and 0 < threads <= MAX_THREADS)
-        and device == "cpu"
-    ):
-        # All that can be wrong is looked at in compiled code; it refuses what it is not sure of.
-        try:
-            result = _empty((A.shape[0], B.shape[1]), A.dtype) if out is None else out
-            if checked(A, B, result, threads or DEFAULT_THREADS) == DONE:
-                return result
-        except _NOT_AT_ONCE:
-            pass
-    return _matmul(A, B, rung, out, threads, device)  # apart, since a call takes longer the more names it knows
-
-
-def _matmul(
-    A: Any, B: Any, rung: str | None, out: np.ndarray | None, threads: int | None, device: str
-) -> np.ndarray:
-    """``matmul`` for whatever it was given."""
     A = check.array(A, "A", 2)
     B = check.array(B, "B", 2)
     A, B = check.same_dtype(A, B)
@@ -125,8 +100,9 @@ def _matmul(
 
 def _matmul_packed(A: np.ndarray, B: np.ndarray, out: np.ndarray | None, threads: int) -> np.ndarray:
     result = np.empty((A.shape[0], B.shape[1]), A.dtype) if out is None else out
-    learn(A, B, result)
-    if result.flags.aligned and multiply(A, B, result, threads) == DONE:
+    is_done = result.flags.aligned and multiply(A, B, result, threads) == DONE
+    open_gate()
+    if is_done:
         return result
     whole = np.empty(result.shape, A.dtype)  # neither rows nor columns of out are contiguous
     if multiply(A, B, whole, threads) != DONE:

@@ -16,8 +16,7 @@ import threading
 from typing import Any
 
 import numpy as np
-from numba import typeof, types
-from numba.core.errors import NumbaError
+from numba import types
 from numba.extending import intrinsic
 from numba.np.numpy_support import as_dtype
 
@@ -29,7 +28,7 @@ from numbasgd.matmul.path import compiled
 from numbasgd.matmul.shared import HEADER, UNIT
 
 # Words of a table, as byte offsets.
-_DISPATCH, _NEED = 0, 8  # addresses: of dispatch, of the callback that compiles a path; UNIT is next
+DISPATCH, _NEED = 0, 8  # addresses: of dispatch, of the callback that compiles a path; UNIT is next
 _MOST = 24  # the number of threads that ``DEFAULT_THREADS`` stands for
 _PATHS = 64  # path p: _PATHS + 8 * p
 
@@ -131,13 +130,14 @@ class Product:
                 self._prepare()
 
     def _prepare(self) -> None:
+        threads.have_workspace()
         size, lanes = self.tiles.size, self.tiles.lanes
         choose = compiled(self.tiles.make_choose(), *self.tiles.numbers)
         dispatch = _make_dispatch(size, lanes, self.table, choose)
         dispatch.compile((types.intp,) * 13)
         self.dispatch = dispatch
         self._set(_MOST, threads.default())
-        self._set(_DISPATCH, native.address_of_compiled(dispatch))
+        self._set(DISPATCH, native.address_of_compiled(dispatch))
         self.is_ready = True
 
     def _compile(self, path: int) -> int:
@@ -195,13 +195,13 @@ def table_of(typingctx, A, B, out):
 def trusted(A, B, out, threads_):
     """out := A @ B for arrays that fit together, in any layout; DONE, or NOT_THIS_WAY for a strided out."""
     table = table_of(A, B, out)
-    if native.read(table + _DISPATCH) == 0:
+    if native.read(table + DISPATCH) == 0:
         native.call(native.read(table + _NEED), (-1,))
     arguments = (
         A.ctypes.data, A.strides[0], A.strides[1], B.ctypes.data, B.strides[0], B.strides[1],
         out.ctypes.data, out.strides[0], out.strides[1], A.shape[0], B.shape[1], A.shape[1], threads_,
     )  # fmt: skip
-    return native.call(native.read(table + _DISPATCH), arguments)
+    return native.call(native.read(table + DISPATCH), arguments)
 
 
 @functools.cache
@@ -215,89 +215,31 @@ def make_product(dtype: np.dtype) -> Any:
     @jit(variant=dtype.name, fastmath=False)
     def product(pa, ia, ja, pb, ib, jb, pc, ic, m, n, k):
         table = table_address()
-        if native.read(table + _DISPATCH) == 0:
+        if native.read(table + DISPATCH) == 0:
             native.call(native.read(table + _NEED), (-1,))
         places = (pa, ia * SIZE, ja * SIZE, pb, ib * SIZE, jb * SIZE, pc, ic * SIZE, SIZE, m, n, k, 1)
-        native.call(native.read(table + _DISPATCH), places)
+        native.call(native.read(table + DISPATCH), places)
 
     return product
 
 
-@jit
-def _low(A):
-    return A.ctypes.data + min(0, (A.shape[0] - 1) * A.strides[0]) + min(0, (A.shape[1] - 1) * A.strides[1])
-
-
-@jit
-def _high(A):
-    return A.ctypes.data + max(0, (A.shape[0] - 1) * A.strides[0]) + max(0, (A.shape[1] - 1) * A.strides[1])
-
-
-@jit
-def checked(A, B, out, threads_):
-    """``trusted`` if the shapes fit and nothing of A and B lies between the first and last entry of out."""
-    if A.shape[1] != B.shape[0] or out.shape[0] != A.shape[0] or out.shape[1] != B.shape[1]:
-        return NOT_THIS_WAY
-    low = _low(out)
-    high = _high(out)
-    if low <= _high(A) and _low(A) <= high or low <= _high(B) and _low(B) <= high:
-        return NOT_THIS_WAY
-    return trusted(A, B, out, threads_)
-
-
-# From Python, ``checked`` runs for the types it was asked to learn and raises for all others.
-checked._can_compile = False  # what disable_compile() sets; it refuses as long as nothing was compiled
-
-
-def learn(A: np.ndarray, B: np.ndarray, out: np.ndarray) -> None:
-    """Compile ``checked`` for writeable arrays like these; for strided ones, once they come often.
-
-    What was learned is remembered here: asking Numba takes its compiler lock, which a process that forks
-    meanwhile would hand to its child locked.
-    """
-    if not (A.flags.writeable and B.flags.writeable and out.flags.aligned):
-        return
-    layout = A.dtype, *(a.flags.c_contiguous - a.flags.f_contiguous for a in (A, B, out))
-    _seen[layout] = _seen.get(layout, 0) + 1
-    if layout in _learned or (_seen[layout] < _OFTEN and not all(a.flags.forc for a in (A, B, out))):
-        return
-    products[A.dtype].prepare()
-    with _learning:
-        _learned.add(layout)
-        checked.disable_compile(False)
-        try:
-            checked.compile((typeof(A), typeof(B), typeof(out), types.intp))
-        finally:
-            checked.disable_compile()
+def compiling() -> threading.RLock:
+    """The lock under which all of this is compiled."""
+    return _compiling
 
 
 def _new_lock() -> None:
-    global _learning, _compiling
-    _learning = threading.Lock()
+    global _compiling
     _compiling = threading.RLock()
 
 
-_learning = threading.Lock()
-if hasattr(os, "register_at_fork"):  # a child of a process that was learning starts with a free lock
+if hasattr(os, "register_at_fork"):  # a child of a process that was compiling starts with a free lock
     os.register_at_fork(after_in_child=_new_lock)
-_learned: set[Any] = set()
-_seen: dict[Any, int] = {}  # how often a layout came
-_OFTEN = 20
 
 
 def multiply(A: np.ndarray, B: np.ndarray, out: np.ndarray, threads_: int) -> int:
-    """``trusted`` without compiling anything for these arrays' layouts, read-only ones included."""
+    """``trusted`` from Python, for arrays of any layout, read-only ones included."""
     product = products[A.dtype]
     product.prepare()
     places = (A.ctypes.data, *A.strides, B.ctypes.data, *B.strides, out.ctypes.data, *out.strides)
     return product.dispatch(*places, A.shape[0], B.shape[1], A.shape[1], threads_)
-
-
-def packed(A: np.ndarray, B: np.ndarray, out: np.ndarray) -> None:
-    """out := A @ B in one thread: the rung of that name, with the contract of the kernels in ``cpu``."""
-    try:
-        if checked(A, B, out, 1) == DONE:
-            return
-    except (TypeError, NumbaError):
-        learn(A, B, out)
-    multiply(A, B, out, 1)

@@ -4,8 +4,9 @@ A call of a function that Numba compiled takes several hundred nanoseconds befor
 argument's type is looked up, each array is unpacked into a struct and counted.  A built-in function gets the
 addresses of its arguments and nothing else.  What it looks at it reads where the interpreter keeps it: the
 first fields of ``PyObject``, ``PyArrayObject`` and ``PyArray_Descr``, which are part of CPython's and NumPy's
-binary interface and have not changed in a decade, and a tuple's items.  ``layout`` compares them with what
-Python says of a few objects, once a process; an interpreter that keeps them elsewhere gets no such function.
+binary interface and have not changed in a decade, and a tuple's items, which moved once.  ``layout`` compares
+them with what Python says of a few objects, once a process; an interpreter that keeps them elsewhere gets no
+such function.
 """
 
 from __future__ import annotations
@@ -129,8 +130,8 @@ class Builtin:
 
     As long as there is no code for it, and whenever its code does not know what to do, the one of Python is
     called with the same arguments.  Its code is a C function of four addresses and counts, ``(self, arguments,
-    n, names)``: ``n`` arguments by position, then those by name, whose names are a tuple or 0.  It returns a
-    new reference.
+    n, names)``: ``n`` arguments by position, then those by name, whose names are a tuple or 0.  They belong to
+    the caller, and stay until it returns; what it returns is a new reference, and no error is left behind.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -148,16 +149,13 @@ class Builtin:
         )
         prototype = ctypes.PYFUNCTYPE(ctypes.py_object, ctypes.c_void_p, ctypes.py_object, ctypes.py_object)
         make = prototype(("PyCFunction_NewEx", ctypes.pythonapi))
+        self.has_code = False
         self.callable = make(ctypes.addressof(self._definition), _Behind(function), function.__module__)
         # The interpreter keeps their addresses for as long as somebody has the function.
         for kept in (self._definition, function):
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(kept))
 
-    @property
-    def has_code(self) -> bool:
-        """Whether ``lead_to`` was called."""
-        return bool(self._definition.function != address_of("PyObject_Vectorcall"))
-
     def lead_to(self, address: int) -> None:
         """From now on run the code at this address."""
-        self._definition.function = address
+        self._definition.function = address  # which the interpreter reads at each call
+        self.has_code = True

@@ -134,6 +134,7 @@ def _refusing(func: Callable[..., Any]) -> Callable[..., Any]:
             "registers that Python has none of. Unset NUMBA_DISABLE_JIT, or set it to 0."
         )
 
+    refuse.compile = refuse  # type: ignore[attr-defined]
     return refuse
 
 

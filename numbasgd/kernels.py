@@ -32,9 +32,11 @@ def matmul(A, B, out, threads=1):
     """out := A @ B by ``packed``, with at most ``threads`` threads.
 
     A : (m, k), B : (k, n), out : (m, n), all float32 or all float64.  A and B in any layout; out with rows
-    or columns that are contiguous, overlapping neither A nor B.  What out held does not matter.
+    or columns that are contiguous, overlapping neither A nor B; a ValueError says if neither are.  What out
+    held does not matter.
     """
-    entry.trusted(A, B, out, threads)
+    if entry.trusted(A, B, out, threads) != entry.DONE:
+        raise ValueError("out has neither rows nor columns that are contiguous; expected one of them")
 
 
 def prepare(dtype: Any = np.float32) -> None:

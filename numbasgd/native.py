@@ -6,13 +6,16 @@ that was compiled on its own.  All addresses are integers and trusted.
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import platform
+from collections.abc import Callable
 from typing import Any
 
 import llvmlite.binding
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.core.compiler_lock import global_compiler_lock
 from numba.extending import intrinsic
 
@@ -39,7 +42,7 @@ def read(typingctx, address):
 
 @intrinsic
 def get(typingctx, address):
-    """The 64-bit integer at ``address``, which no other thread writes meanwhile."""
+    """The 64-bit integer at ``address``, which no other thread writes without the interpreter's lock."""
 
     def codegen(context: Any, b: Any, sig: Any, args: Any) -> Any:
         return b.load(b.inttoptr(args[0], _WORD))
@@ -121,6 +124,64 @@ def call(typingctx, address, arguments):
         return b.call(b.inttoptr(args[0], function.as_pointer()), values)
 
     return intp(intp, types.UniTuple(intp, len(arguments))), codegen
+
+
+_FAILED, _DONE, _INTERRUPTED = 0, 1, 2  # how a callback ended
+
+
+def callback(function: Callable[[int], None]) -> Any:
+    """A C function for ``ask``: calls ``function`` from compiled code, which cannot raise.
+
+    After an interrupt ``function`` is called once more, to be done, and must stand that.  Other errors are
+    printed.  Whoever keeps the address must keep this, too.
+    """
+
+    def called(argument: int, place: int) -> None:
+        how = _DONE
+        while True:
+            try:
+                function(argument)
+            except KeyboardInterrupt:
+                how = _INTERRUPTED
+            else:
+                break
+        ctypes.c_int64.from_address(place).value = how
+
+    return ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64)(called)
+
+
+@intrinsic
+def ask(typingctx, address, argument):
+    """Call the C function of a ``callback``; an interrupt that comes meanwhile is raised when Python is back.
+
+    One that is older, or comes before ``called`` can catch it, is printed, and is raised all the same.
+    """
+
+    def codegen(context: Any, b: Any, sig: Any, args: Any) -> Any:
+        nothing = ir.VoidType()
+        function = b.inttoptr(args[0], ir.FunctionType(nothing, [_I64, _I64]).as_pointer())
+        place = cgutils.alloca_once(b, _I64)
+
+        def call_it() -> ir.Value:
+            b.store(_I64(_FAILED), place)
+            b.call(function, [args[1], b.ptrtoint(place, _I64)])
+            return b.load(place)
+
+        first = call_it()
+        asked = b.block
+        with b.if_then(b.icmp_signed("==", first, _I64(_FAILED)), likely=False):
+            has_failed = b.icmp_signed("==", call_it(), _I64(_FAILED))
+            second = b.select(has_failed, _I64(_FAILED), _I64(_INTERRUPTED))
+            asked_again = b.block
+        how = b.phi(_I64)
+        how.add_incoming(first, asked)
+        how.add_incoming(second, asked_again)
+        with b.if_then(b.icmp_signed("==", how, _I64(_INTERRUPTED)), likely=False):
+            name = "PyErr_SetInterrupt"
+            b.call(b.module.globals.get(name) or ir.Function(b.module, ir.FunctionType(nothing, []), name), [])
+        return context.get_dummy_value()
+
+    return types.void(intp, intp), codegen
 
 
 def emit_address_of(b: Any, symbol: str) -> Any:

@@ -82,23 +82,32 @@ def _new_workspace(state, n_bytes):
 
 
 @jit
-def take_workspace():
-    """Take a workspace that nobody else uses; returns the address of its slot.
-
-    No step of this needs the interpreter, which the caller may hold while it waits for a slot.  Where there is
-    no memory for one more, it waits for one of those that are; ``have_workspace`` made the first.
-    """
+def try_workspace():
+    """Take a workspace that nobody else uses, and return the address of its slot; 0 if there is none left."""
     state = _address()
-    while True:
-        for s in range(N_SLOTS):
-            slot = state + _SLOTS + 16 * s
-            if native.read(slot) == 0 and native.swap(slot, 1) == 0:
-                if native.read(slot + 8) == 0:
-                    native.write(slot + 8, _new_workspace(state, native.read(state + _WORK_BYTES)))
-                if native.read(slot + 8) != 0:
-                    return slot
-                native.write(slot, 0)
-        native.call(native.read(state + _YIELD), (0,))
+    for s in range(N_SLOTS):
+        slot = state + _SLOTS + 16 * s
+        if native.read(slot) == 0 and native.swap(slot, 1) == 0:
+            if native.read(slot + 8) == 0:
+                native.write(slot + 8, _new_workspace(state, native.read(state + _WORK_BYTES)))
+            if native.read(slot + 8) != 0:
+                return slot
+            native.write(slot, 0)
+    return 0
+
+
+@jit
+def take_workspace():
+    """Wait for a workspace, and return the address of its slot.
+
+    Whoever has one may need the interpreter, so who waits must not hold its lock.  Where there is no memory for
+    one more, those that there are must do; ``have_workspace`` made the first.
+    """
+    slot = try_workspace()
+    while slot == 0:
+        native.call(native.read(_address() + _YIELD), (0,))
+        slot = try_workspace()
+    return slot
 
 
 @jit
@@ -175,7 +184,7 @@ def run(function, arguments, units, threads, is_large, work):
             native.call(function, (arguments, unit, work))
         return
     if native.read(state + _WORKERS) < wanted:
-        native.call(native.read(state + _START), (wanted,))
+        native.ask(native.read(state + _START), wanted)
     _open(state, function, arguments, units, wanted, is_large)
     _take_units(state, work)
     _close(state)
@@ -238,8 +247,7 @@ class _Pool:
         libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
         self.libc = libc
         self.has_semaphores = all(hasattr(libc, name) for name in ("sem_init", "sem_post", "sem_wait"))
-        # Callbacks from compiled code; kept here, since nothing else keeps them alive.
-        self.start_callback = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(self.start)
+        self.start_callback = native.callback(self.start)
         self.reset()
 
     def reset(self) -> None:
@@ -276,7 +284,7 @@ class _Pool:
                 self.libc.madvise(ctypes.c_void_p(place.value), ctypes.c_size_t(n_bytes), HUGE_PAGES)
         return place.value
 
-    def start(self, wanted: int) -> int:
+    def start(self, wanted: int) -> None:
         """Start workers until there are ``wanted``, if the system lets us.
 
         An interrupt may come anywhere, and several threads at once: each worker has its own number, and so its
@@ -284,7 +292,7 @@ class _Pool:
         """
         if not self.has_semaphores:
             _word(_WORKERS).value = MAX_THREADS  # there are none to wait for
-            return 0
+            return
         if not _worker.signatures:
             _worker.compile((types.intp,))
         while _word(_WORKERS).value < min(wanted, MAX_THREADS):
@@ -301,7 +309,6 @@ class _Pool:
                 break
             self.threads.append(thread)
             _word(_WORKERS).value = _word(_ALIVE).value = len(self.threads)
-        return 0
 
     def stop(self) -> None:
         """Tell the workers to quit, and wait for them a moment."""

@@ -1,5 +1,6 @@
 """``packed``: every path is the product, inside its arrays, and takes any layout without a copy."""
 
+import numba
 import numpy as np
 import path_cases
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from test_matmul import assert_product
 
 import numbasgd
-from numbasgd import matmul
+from numbasgd import kernels, matmul
 from numbasgd.matmul import entry, tiles
 
 DTYPES = ("float32", "float64")
@@ -223,6 +224,19 @@ def test_compiled_code_can_call_it(dtypes, tmp_path):
         for _ in range(2)
     ]
     assert [c.strip() for c in counts] == ["0", "1"]
+
+
+def test_compiled_code_is_told_of_an_out_that_cannot_be_written():
+    @numba.njit
+    def product(A, out):
+        kernels.matmul(A, A, out)
+
+    A, out = np.ones((4, 4)), np.full((8, 8), 7.0)
+    with pytest.raises(ValueError, match="out has neither rows nor columns that are contiguous; expected"):
+        product(A, out[::2, ::2])
+    assert (out == 7).all()
+    product(A, out[::2, :4])
+    assert (out[::2, :4] == 4).all()
 
 
 @pytest.mark.slow

@@ -32,8 +32,10 @@ DISPATCH, _NEED = 0, 8  # addresses: of dispatch, of the callback that compiles 
 _MOST = 24  # the number of threads that ``DEFAULT_THREADS`` stands for
 _PATHS = 64  # path p: _PATHS + 8 * p
 
-DEFAULT_THREADS = 0  # as a number of threads: what ``threads.default`` said when the first product came
-DONE, NOT_THIS_WAY = 0, 1  # what the compiled functions return; nothing was written unless DONE
+# As a number of threads: what ``threads.default`` said when the first product came; one, and no waiting.
+DEFAULT_THREADS, AT_ONCE = 0, -1
+# What the compiled functions return.  Nothing was written unless DONE; BUSY is for AT_ONCE alone.
+DONE, NOT_THIS_WAY, BUSY = 0, 1, 2
 
 
 def _make_function_of(SIZE: int, table: Any) -> Any:
@@ -42,7 +44,7 @@ def _make_function_of(SIZE: int, table: Any) -> Any:
     def function_of(path):
         function = native.read(table() + _PATHS + 8 * path)
         if function == 0:
-            native.call(native.read(table() + _NEED), (path,))
+            native.ask(native.read(table() + _NEED), path)
             function = native.read(table() + _PATHS + 8 * path)
         return function
 
@@ -51,7 +53,7 @@ def _make_function_of(SIZE: int, table: Any) -> Any:
 
 def _make_dispatch(SIZE: int, LANES: int, table: Any, choose: Any) -> Any:
     """dispatch(pa, rsa, csa, pb, rsb, csb, pc, rsc, csc, m, n, k, threads) for one dtype."""
-    PACKED, DOTS, TURNED, SHARE = tiles.PACKED, tiles.DOTS, tiles.TURNED, tiles.SHARE
+    PACKED, PANELS, DOTS, TURNED, SHARE = tiles.PACKED, tiles.PANELS, tiles.DOTS, tiles.TURNED, tiles.SHARE
     function_of = _make_function_of(SIZE, table)
     zero = shared.make_zero(SIZE, LANES)
 
@@ -82,15 +84,23 @@ def _make_dispatch(SIZE: int, LANES: int, table: Any, choose: Any) -> Any:
         if threads_ == DEFAULT_THREADS:
             threads_ = native.read(table() + _MOST)
         is_shared = threads_ > 1 and m * n * k // LANES >= shared.WORTH_SHARING
-        if is_shared or shared.pieces_of_k(m, n, k, SIZE) > 1:
+        is_packed = path == PACKED or path == PACKED + 1
+        is_cut = shared.pieces_of_k(m, n, k, SIZE) > 1
+        if is_shared or is_cut:
+            if threads_ == AT_ONCE:
+                return BUSY
             share = function_of(SHARE)
+            if share == 0 or is_packed and not is_cut and function_of(path - PACKED + PANELS) == 0:
+                return NOT_THIS_WAY
             most = threads_ if is_shared else 1
             native.call(share, (path, most, pa, rsa, csa, pb, rsb, csb, pc, rsc, m, n, k, x, y, z))
             return DONE
         slot = 0
         work = 0
-        if path == PACKED or path == PACKED + 1 or DOTS < path <= TURNED:
-            slot = threads.take_workspace()
+        if is_packed or DOTS < path <= TURNED:
+            slot = threads.try_workspace() if threads_ == AT_ONCE else threads.take_workspace()
+            if slot == 0:
+                return BUSY
             work = threads.workspace_of(slot) + HEADER
         native.call(function, (pa, rsa, csa, pb, rsb, csb, pc, rsc, m, n, k, 0, work, 0, x, y, z))
         if slot != 0:
@@ -113,7 +123,7 @@ class Product:
         self.symbol = f"numbasgd_{self.dtype.name}"
         native.define(self.symbol, self.words.ctypes.data)
         self.table = native.make_address_of(self.symbol)
-        self._need = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(self._compile)
+        self._need = native.callback(self._compile)
         self._set(_NEED, ctypes.cast(self._need, ctypes.c_void_p).value or 0)
         self.is_ready = False
         threads.need_workspace(self.tiles.work_bytes + HEADER)
@@ -130,7 +140,6 @@ class Product:
                 self._prepare()
 
     def _prepare(self) -> None:
-        threads.have_workspace()
         size, lanes = self.tiles.size, self.tiles.lanes
         choose = compiled(self.tiles.make_choose(), *self.tiles.numbers)
         dispatch = _make_dispatch(size, lanes, self.table, choose)
@@ -140,15 +149,14 @@ class Product:
         self._set(DISPATCH, native.address_of_compiled(dispatch))
         self.is_ready = True
 
-    def _compile(self, path: int) -> int:
+    def _compile(self, path: int) -> None:
         """Called from compiled code for a path whose address is still 0; -1 asks for dispatch."""
         if path < 0:
             self.prepare()
-            return 0
+            return
         with _compiling:  # whoever waited here finds the address in the table
             if path not in self.compiled:
                 self._add(path)
-        return 0
 
     def _add(self, path: int) -> None:
         if path == tiles.SHARE:
@@ -173,6 +181,7 @@ class Product:
 
 _compiling = threading.RLock()
 products = {dtype: Product(dtype) for dtype in (np.dtype(np.float32), np.dtype(np.float64))}
+threads.have_workspace()  # addresses alone, until a product writes to it
 
 
 @intrinsic
@@ -196,7 +205,9 @@ def trusted(A, B, out, threads_):
     """out := A @ B for arrays that fit together, in any layout; DONE, or NOT_THIS_WAY for a strided out."""
     table = table_of(A, B, out)
     if native.read(table + DISPATCH) == 0:
-        native.call(native.read(table + _NEED), (-1,))
+        native.ask(native.read(table + _NEED), -1)
+    if native.read(table + DISPATCH) == 0:
+        return NOT_THIS_WAY
     arguments = (
         A.ctypes.data, A.strides[0], A.strides[1], B.ctypes.data, B.strides[0], B.strides[1],
         out.ctypes.data, out.strides[0], out.strides[1], A.shape[0], B.shape[1], A.shape[1], threads_,
@@ -216,7 +227,7 @@ def make_product(dtype: np.dtype) -> Any:
     def product(pa, ia, ja, pb, ib, jb, pc, ic, m, n, k):
         table = table_address()
         if native.read(table + DISPATCH) == 0:
-            native.call(native.read(table + _NEED), (-1,))
+            native.ask(native.read(table + _NEED), -1)  # which comes back when it is compiled
         places = (pa, ia * SIZE, ja * SIZE, pb, ib * SIZE, jb * SIZE, pc, ic * SIZE, SIZE, m, n, k, 1)
         native.call(native.read(table + DISPATCH), places)
 

@@ -2,11 +2,11 @@
 
 A product of 16 x 16 takes less time than Numba takes to call a function, so the gate is a function that the
 interpreter calls itself (``numbasgd.builtin``).  It knows the usual call: two aligned 2-D arrays of one
-dtype, in any layout, ``out`` that overlaps neither, ``threads``.  For all else, errors included, it calls
-the function of Python that it stands before, and it never writes before it is sure.
+dtype, in any layout, ``out`` that overlaps neither them nor itself, ``threads``.  For all else, errors
+included, it calls the function of Python that it stands before, and it never writes before it is sure.
 
-Everything is read before the interpreter's lock is given away, which is for products that take longer than
-giving it away.
+Everything is read before the interpreter's lock is given away.  Brief products keep the lock, so they must not
+wait for anything that another thread has.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from numba.extending import intrinsic
 
 from numbasgd import builtin, native
 from numbasgd.jit import jit
-from numbasgd.matmul.entry import DEFAULT_THREADS, DISPATCH, DONE, compiling, products
+from numbasgd.matmul.entry import AT_ONCE, BUSY, DEFAULT_THREADS, DISPATCH, DONE, compiling, products
 from numbasgd.matmul.rungs import DEFAULT
 from numbasgd.threads import MAX_THREADS
 
@@ -33,8 +33,8 @@ _ARRAY, _INT, _NONE, _BEHIND = 0, 8, 16, 24
 _CALL, _NEW_REFERENCE, _DROP, _NEW_ARRAY, _AS_NUMBER, _FORGET_ERROR = 32, 40, 48, 56, 64, 72
 _LEAVE, _RETURN = 80, 88  # give the interpreter's lock away, and take it again
 _OUT, _THREADS, _RUNG, _DEVICE, _DEFAULT_RUNG, _CPU = 96, 104, 112, 120, 128, 136
-_KIND_32, _KIND_64, _DTYPE_32, _DTYPE_64 = 144, 152, 160, 168
-_N_WORDS = 22
+_KIND_32, _KIND_64 = 144, 152
+_N_WORDS = 20
 
 _BRIEF = 40_000  # multiply-adds that are over sooner than another thread would have taken the lock
 
@@ -86,15 +86,14 @@ def _steps(array):
 
 @_inlined
 def _ends(data, sizes, steps):
-    """The addresses of the first and the last byte of entries that an array may have."""
+    """The addresses of the first and the last entry in memory, each aligned to its size."""
     down, along = (sizes[0] - 1) * steps[0], (sizes[1] - 1) * steps[1]
     return data + min(0, down) + min(0, along), data + max(0, down) + max(0, along)
 
 
 @_inlined
-def _new_out(table, is_32, m, n):
+def _new_out(table, dtype, m, n):
     """A new C-ordered array; 0 if there is no memory, which whoever is asked next will say."""
-    dtype = _get(table + (_DTYPE_32 if is_32 else _DTYPE_64))
     native.call(_get(table + _NEW_REFERENCE), (dtype,))
     out = native.call(_get(table + _NEW_ARRAY), (_get(table + _ARRAY), dtype, 2, _pair(m, n), 0, 0, 0, 0))
     if out == 0:
@@ -116,15 +115,41 @@ def _number(table, threads_):
     return -1
 
 
+@_inlined
+def _is_spread(sizes, steps, SIZE):
+    """Whether no two entries share memory, told from whether one axis lies within a step of the other."""
+    down, along = abs(steps[0]), abs(steps[1])
+    if sizes[0] == 0 or sizes[1] == 0:
+        return True
+    if down >= along:
+        return (sizes[1] <= 1 or along >= SIZE) and (sizes[0] <= 1 or down >= SIZE + (sizes[1] - 1) * along)
+    return (sizes[0] <= 1 or down >= SIZE) and (sizes[1] <= 1 or along >= SIZE + (sizes[0] - 1) * down)
+
+
+@_inlined
+def _may_write(table, A, B, out, kind, SIZE, m, k, n):
+    """Whether ``out`` is a matrix to write the product into, of that size and dtype, and memory of its own."""
+    if not _is_matrix(table, out) or _get(out + builtin.FLAGS) & _FLAGS_OF_OUT != _FULL:
+        return False
+    sizes, steps = _sizes(out), _steps(out)
+    if _get(_get(out + builtin.DTYPE) + _KIND) != kind or sizes != (m, n) or not _is_spread(sizes, steps, SIZE):
+        return False
+    low, high = _ends(_get(out + _DATA), sizes, steps)
+    a_low, a_high = _ends(_get(A + _DATA), (m, k), _steps(A))
+    b_low, b_high = _ends(_get(B + _DATA), (k, n), _steps(B))
+    return (high < a_low or a_high < low) and (high < b_low or b_high < low)
+
+
 def _make_gate(ITEMS: int, table_address: Any, table_32: Any, table_64: Any) -> Any:
     """gate(self, arguments, n, names), as ``Builtin`` has it."""
 
     @_inlined
     def product(table, A, B, out, threads_):
-        """A new reference to the product, or 0, and then nothing was written."""
+        """A new reference to the product; or 0, and then nothing was written and no error is set."""
         if not (_is_matrix(table, A) and _is_matrix(table, B)):
             return 0
-        kind = _get(_get(A + builtin.DTYPE) + _KIND)
+        dtype = _get(A + builtin.DTYPE)
+        kind = _get(dtype + _KIND)
         is_32 = kind == _get(table + _KIND_32)
         if kind != _get(_get(B + builtin.DTYPE) + _KIND) or not (is_32 or kind == _get(table + _KIND_64)):
             return 0
@@ -134,28 +159,21 @@ def _make_gate(ITEMS: int, table_address: Any, table_32: Any, table_64: Any) -> 
         number = _number(table, threads_)
         if rows != k or dispatch == 0 or number < 0:
             return 0
-        a, b = _get(A + _DATA), _get(B + _DATA)
         if out == _get(table + _NONE):
-            C = _new_out(table, is_32, m, n)
-            if C == 0:
-                return 0
+            C = _new_out(table, dtype, m, n)
         else:
-            C = out
-            if not _is_matrix(table, C) or _get(C + builtin.FLAGS) & _FLAGS_OF_OUT != _FULL:
-                return 0
-            if _get(_get(C + builtin.DTYPE) + _KIND) != kind or _sizes(C) != (m, n):
-                return 0
-            low, high = _ends(_get(C + _DATA), (m, n), _steps(C))
-            a_low, a_high = _ends(a, (m, k), _steps(A))
-            b_low, b_high = _ends(b, (k, n), _steps(B))
-            if low <= a_high and a_low <= high or low <= b_high and b_low <= high:
-                return 0
-        places = (a, *_steps(A), b, *_steps(B), _get(C + _DATA), *_steps(C), m, n, k, number)
-        if m * n * k < _BRIEF:
-            how = native.call(dispatch, places)
-        else:
+            C = out if _may_write(table, A, B, out, kind, 4 if is_32 else 8, m, k, n) else 0
+        if C == 0:
+            return 0
+        places = (
+            _get(A + _DATA), *_steps(A), _get(B + _DATA), *_steps(B), _get(C + _DATA), *_steps(C), m, n, k
+        )  # fmt: skip
+        how = BUSY
+        if m * n * max(k, 1) < _BRIEF:
+            how = native.call(dispatch, (*places, AT_ONCE))
+        if how == BUSY:
             state = native.call(_get(table + _LEAVE), (0,))
-            how = native.call(dispatch, places)
+            how = native.call(dispatch, (*places, number))
             native.call(_get(table + _RETURN), (state,))
         if how == DONE:
             if C == out:
@@ -199,7 +217,7 @@ class Gate:
         dtypes: list[Any] = [np.dtype(t) for t in (np.float32, np.float64)]
         functions = ("PyObject_Vectorcall", "Py_NewRef", "Py_DecRef")
         more = ("PyLong_AsSsize_t", "PyErr_Clear", "PyEval_SaveThread", "PyEval_RestoreThread")
-        self._kept = names, dtypes, function
+        self._kept = names, function
         self.words = np.array(
             [
                 *map(id, (np.ndarray, int, None, function)),
@@ -208,7 +226,6 @@ class Gate:
                 *map(builtin.address_of, more),
                 *map(id, names),
                 *(builtin.word(id(dtype) + _KIND) for dtype in dtypes),
-                *map(id, dtypes),
             ],
             np.int64,
         )
@@ -221,8 +238,6 @@ class Gate:
 
     def open(self) -> None:
         """Compile its code, or load it, and lead calls to it."""
-        if self.builtin.has_code:
-            return
         with compiling():
             if not self.builtin.has_code:
                 self.function.compile((types.intp,) * 4)
@@ -244,7 +259,7 @@ def before(function: F) -> F:
 
 def open_gate() -> None:
     """From the next call on ``matmul`` goes through the gate, if there is one."""
-    if _gate is not None:
+    if _gate is not None and not _gate.builtin.has_code:
         _gate.open()
 
 

@@ -55,7 +55,7 @@ def cases(dtype: str, most: int = 2**26) -> dict[int, tuple[int, int, int, str]]
         for m, n, k in shapes:
             if m * n * k > most:
                 break
-            if m == 1 < n and "B" in layout:  # computed the other way round
+            if (m == 1 < n and "B" in layout) or (n == 1 < m and "A" in layout):  # computed the other way round
                 continue
             path, *_ = choose(m, n, k, *strides(m, n, k, layout, of.size), 0, n * of.size)
             found.setdefault(path, (m, n, k, layout))

@@ -70,6 +70,9 @@ def _make_dispatch(SIZE: int, LANES: int, table: Any, choose: Any) -> Any:
             pa, rsa, csa, pb, rsb, csb = pb, csb, rsb, pa, csa, rsa
             m, n = n, m
             rsc = SIZE
+        elif n == 1 and csa != SIZE and rsa == SIZE and m > 1 and rsc == SIZE:  # a row times the rows of A.T
+            pa, rsa, csa, pb, rsb, csb = pb, csb, rsb, pa, csa, rsa
+            m, n = n, m
         if k == 0:
             zero(pc, rsc, m, n)
             return DONE

@@ -73,7 +73,8 @@ def plan_of(of: tiles.Tiles, m: int, n: int, k: int, transposed: tuple[bool, boo
     size = of.size
     rsa, csa = (size, m * size) if transposed[0] else (k * size, size)
     rsb, csb = (size, k * size) if transposed[1] else (n * size, size)
-    if m == 1 < n and transposed[1]:  # computed as the product of both transposes
+    if (m == 1 < n and transposed[1]) or (n == 1 < m and transposed[0] and k > 1):
+        # computed as the product of both transposes
         m, n, rsa, csa, rsb, csb = n, m, csb, rsb, csa, rsa
     csa = size if k == 1 else csa
     csb = size if n == 1 else csb

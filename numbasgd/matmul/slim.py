@@ -11,6 +11,7 @@ from numbasgd.jit import jit
 from numbasgd.matmul.across import ALONG, SIDEWAYS, SOME, across
 from numbasgd.matmul.dots import PADDED, dots, turn
 from numbasgd.matmul.microkernel import (
+    AHEAD,
     MASKED,
     TURNED,
     WIDTHS,
@@ -134,28 +135,35 @@ def make_turned(SIZE: int, LANES: int, N: int, LOW: int, HIGH: int, NV: int, BAS
     """N columns, known beforehand, and A the transpose of a C-ordered array: vectors lie along m.
 
     What the micro-kernel calls B is A here, and the tile is transposed in registers before it is stored.
-    N is cut into parts of HIGH and then LOW columns.  z: steps of k before the next tile.
+    N is cut into parts of HIGH and then LOW columns, which take turns at the same columns of A while these are
+    near.  The columns behind are asked for; with few columns of B that costs more than it gains unless A is far
+    away, which y says.  z: steps of k before the next tile.
     """
     PARTS = -(-N // HIGH)
     WIDER = N - LOW * PARTS if LOW < HIGH else PARTS
-    HOW = BASE | TURNED | MASKED | WIDTHS
+    HOW = BASE | TURNED | MASKED | WIDTHS | (AHEAD if HIGH > 4 else 0)
+    FAR = HOW | AHEAD
     NR = NV * LANES
 
     def turned(pa, rsa, csa, pb, rsb, csb, pc, rsc, m, n, k, acc, work, panels, x, y, z):
         for p in range(0, k, z):
             kc = min(z, k - p)
-            j = 0
-            for part in range(PARTS):
-                b = pb + p * rsb + j * csb
-                for i in range(0, m, NR):
-                    mr = min(NR, m - i)
-                    a = pa + i * SIZE + p * csa
-                    c = pc + i * rsc + j * SIZE
-                    if part < WIDER:
+            for i in range(0, m, NR):
+                mr = min(NR, m - i)
+                a = pa + i * SIZE + p * csa
+                b = pb + p * rsb
+                c = pc + i * rsc
+                for part in range(PARTS):
+                    if HIGH <= 4 and y > 0:  # and there is one part
+                        tile(SIZE, LANES, HIGH, NV, FAR, b, csb, rsb, a, csa, c, rsc, kc, HIGH, mr, acc)
+                    elif part < WIDER:
                         tile(SIZE, LANES, HIGH, NV, HOW, b, csb, rsb, a, csa, c, rsc, kc, HIGH, mr, acc)
+                        b += HIGH * csb
+                        c += HIGH * SIZE
                     else:
                         tile(SIZE, LANES, LOW, NV, HOW, b, csb, rsb, a, csa, c, rsc, kc, LOW, mr, acc)
-                j += HIGH if part < WIDER else LOW
+                        b += LOW * csb
+                        c += LOW * SIZE
             acc = 1
 
     return turned

@@ -179,11 +179,9 @@ class Tiles:
             return m, R // 2 if m == 1 else max(1, (R - 1) // (m + 1))
         if name in ("across", "sideways"):  # with the registers that transpose a group of steps
             return self.parts(path)[1] + 16 // self.size, 1
-        accumulators = 28 if R == 32 else 12
-        high = self.parts(path)[1]
-        if name in ("dots", "inner"):
-            return max(1, min(6, accumulators // high)), 1
-        return high, max(1, min(5, (accumulators - 3) // high))
+        if name == "turned":
+            return turned_tile(self.columns(path), self.lanes, R)
+        return max(1, min(6, accumulators(R) // self.parts(path)[1])), 1
 
     def columns(self, path: int) -> int:
         """The number of columns, or of rows, that the path is made for."""
@@ -243,6 +241,17 @@ class Tiles:
         return make_choose(*self.numbers)
 
 
+def accumulators(registers: int) -> int:
+    """How many sums a tile that is transposed or summed at its end may keep."""
+    return 28 if registers == 32 else 12
+
+
+def turned_tile(n: int, lanes: int, registers: int) -> tuple[int, int]:
+    """Columns, and vectors of rows, of the largest tile of ``turned`` with n columns."""
+    high = -(-n // -(-n // lanes))
+    return high, max(1, min(5, (accumulators(registers) - 3) // high))
+
+
 @jit
 def cost_across(m, n, k, apart, lanes, most, is_roomy):
     """Cycles, roughly, of n columns as vectors along m; ``TOO_MUCH`` if that is no way.
@@ -267,13 +276,18 @@ def make_choose(
     KC = 768 if VECTOR == 64 else min(768, L1 * 3 // 4 // (2 * VECTOR))
     IN_PLACE = 2 * L2 if ROOMY else L2 // 4 - 1  # bytes of B; narrow panels read it too often from L2
     MOST = REGISTERS - 16 // SIZE - 3  # accumulators of a tile across rows
+    # Steps of k for which the columns of A under a tile of ``turned``, and B beside it, take a quarter of L2.
+    wide = [n + turned_tile(n, LANES, REGISTERS)[1] * LANES for n in range(1, 17)]
+    STEPS = (1, *(L2 // 4 // (numbers * SIZE) for numbers in wide))
 
     def choose(m, n, k, rsa, csa, rsb, csb, pc, rsc):
         if csb == SIZE:
             turned = (m + LANES - 1) // LANES * n
             if csa != SIZE and rsa == SIZE and n <= 16 and turned <= m * ((n + LANES - 1) // LANES):
-                z = k if m * k * SIZE <= L2 else max(64, L2 // 2 // (m * SIZE))
-                return TURNED + n, 0, 0, z
+                y = 1 if m * k * SIZE > L3 // 4 else 0
+                most = STEPS[n] // 2 if y > 0 else STEPS[n]
+                pieces = (k + most - 1) // most
+                return TURNED + n, 0, y, (k + pieces - 1) // pieces
             if csa == SIZE and (m > 1 or n == 1):
                 along_k = m * ((k + LANES - 1) // LANES * n * 11 // 10 + 3 * n + 12)
                 half = LANES // 2 if VECTOR == 64 and n > LANES else LANES
@@ -297,8 +311,10 @@ def make_choose(
             if m == 1:
                 if k * n * SIZE <= 2 * L2:
                     return FEW + 1, 0, 0, 64
-                # From further away short pieces of few rows, fewer yet where these share the lines of L1.
-                return FEW + 1, 8, 0, 12 if rsb % COLLIDE == 0 else 16
+                # From further away short pieces of few rows, fewer yet where these share the lines of L1; from
+                # memory as many as the hardware asks for by itself.
+                far = k * n * SIZE > L3 // 2
+                return FEW + 1, 8, 0, 8 if far else 12 if rsb % COLLIDE == 0 else 16
             if m <= 8 and k * n * SIZE > L2 // 4:
                 return FEW + m, 0, 0, 512
             if k <= 128 and m * n * SIZE > L3 // 4 and rsc % VECTOR == 0 and pc % SIZE == 0 and m >= 8:

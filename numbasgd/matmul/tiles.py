@@ -308,15 +308,15 @@ def make_choose(
                     return DOTS + n, 0, y, z
                 if n <= LANES and m >= 8 and rsa % COLLIDE == 0 and ROOMY:
                     return NARROW, 0, 0, 0
+            is_far = k * n * SIZE > L3 // 2
             if m == 1:
                 if k * n * SIZE <= 2 * L2:
                     return FEW + 1, 0, 0, 64
                 # From further away short pieces of few rows, fewer yet where these share the lines of L1; from
                 # memory as many as the hardware asks for by itself.
-                far = k * n * SIZE > L3 // 2
-                return FEW + 1, 8, 0, 8 if far else 12 if rsb % COLLIDE == 0 else 16
+                return FEW + 1, 8, 0, 8 if is_far else 12 if rsb % COLLIDE == 0 else 16
             if m <= 8 and k * n * SIZE > L2 // 4:
-                return FEW + m, 0, 0, 512
+                return FEW + m, 0, 0, 16 if is_far else 512
             if k <= 128 and m * n * SIZE > L3 // 4 and rsc % VECTOR == 0 and pc % SIZE == 0 and m >= 8:
                 unit = 12 * LANES
                 x = max(8 * LANES, L2 * 3 // 8 // (k * SIZE) // unit * unit)

@@ -97,6 +97,17 @@ def _even(total, parts, multiple):
 
 
 @jit
+def _balanced(total, parts, threads_):
+    """Likewise, of a multiple of four, or less if that would leave somebody little to do."""
+    for multiple in (4, 2):
+        size = _even(total, parts, multiple)
+        units = (total + size - 1) // size
+        if (units + threads_ - 1) // threads_ * size * threads_ <= total + total // 32:
+            return size
+    return _even(total, parts, 1)
+
+
+@jit
 def _is_uneven(vectors, is_wide):
     """Whether so many vectors of columns are no whole number of panels of ``direct``."""
     return vectors == 1 or (is_wide and (vectors == 2 or vectors == 5))
@@ -138,7 +149,7 @@ def make_share_out(SIZE: int, LANES: int) -> Any:
                 rows += 8
         else:
             is_long = TURNED < path <= TURNED + 16 or tiles.ACROSS < path <= tiles.SIDEWAYS
-            rows = _even(m, parts, 2 * LANES if is_long else 4)
+            rows = _even(m, parts, 2 * LANES) if is_long else _balanced(m, parts, threads_)
         across = (n + columns - 1) // columns
         units = across * ((m + rows - 1) // rows)
         _describe(work, job, SIZE, across, rows, columns, k, 0)

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from numbasgd.machine import probes
-from numbasgd.simd import register_bytes
+from numbasgd.simd.vector import register_bytes
 
 
 def two_pass_gradient(X, y, w, b):

@@ -21,8 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from numbasgd.jit import jit
-from numbasgd.matmul import entry
+from numbasgd.compile.options import jit
+from numbasgd.matmul.gemm import dispatch
 
 __all__ = ["matmul", "prepare"]
 
@@ -35,10 +35,10 @@ def matmul(A, B, out, threads=1):
     or columns that are contiguous, overlapping neither A nor B; a ValueError says if neither are.  What out
     held does not matter.
     """
-    if entry.trusted(A, B, out, threads) != entry.DONE:
+    if dispatch.trusted(A, B, out, threads) != dispatch.DONE:
         raise ValueError("out has neither rows nor columns that are contiguous; expected one of them")
 
 
 def prepare(dtype: Any = np.float32) -> None:
     """Compile, or load from the cache, every path for float32 or for float64."""
-    entry.products[np.dtype(dtype)].prepare_all()
+    dispatch.products[np.dtype(dtype)].prepare_all()

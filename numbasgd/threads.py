@@ -31,8 +31,8 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from numbasgd import native
-from numbasgd.jit import jit
+from numbasgd import rawmem
+from numbasgd.compile.options import jit
 from numbasgd.machine.cpu import n_cores
 
 # Words of the state, as byte offsets; what different threads write lies on different cache lines.
@@ -62,8 +62,8 @@ _EAGER = 8  # calls after which sleeping workers are woken even for small work
 _state = np.zeros((_SLOTS + 16 * (N_SLOTS + MAX_THREADS)) // 8 + 8, np.int64)
 _base = -(-_state.ctypes.data // 64) * 64
 _SYMBOL = "numbasgd_threads"
-native.define(_SYMBOL, _base)
-_address = native.make_address_of(_SYMBOL)
+rawmem.define(_SYMBOL, _base)
+_address = rawmem.make_address_of(_SYMBOL)
 ctypes.pythonapi.Py_IncRef(ctypes.py_object(_state))  # compiled threads may outlive the interpreter
 
 
@@ -74,10 +74,10 @@ def _word(offset: int) -> ctypes.c_int64:
 @jit
 def _new_workspace(state, n_bytes):
     """The address of new memory: whole pages, huge ones if the system likes; 0 if there is none."""
-    found = native.call(native.read(state + _MALLOC), (n_bytes + PAGE,))
+    found = rawmem.call(rawmem.read(state + _MALLOC), (n_bytes + PAGE,))
     work = (found + PAGE - 1) // PAGE * PAGE
-    if work != 0 and native.read(state + _ADVISE) != 0:
-        native.call(native.read(state + _ADVISE), (work, n_bytes, HUGE_PAGES))
+    if work != 0 and rawmem.read(state + _ADVISE) != 0:
+        rawmem.call(rawmem.read(state + _ADVISE), (work, n_bytes, HUGE_PAGES))
     return work
 
 
@@ -87,12 +87,12 @@ def try_workspace():
     state = _address()
     for s in range(N_SLOTS):
         slot = state + _SLOTS + 16 * s
-        if native.read(slot) == 0 and native.swap(slot, 1) == 0:
-            if native.read(slot + 8) == 0:
-                native.write(slot + 8, _new_workspace(state, native.read(state + _WORK_BYTES)))
-            if native.read(slot + 8) != 0:
+        if rawmem.read(slot) == 0 and rawmem.swap(slot, 1) == 0:
+            if rawmem.read(slot + 8) == 0:
+                rawmem.write(slot + 8, _new_workspace(state, rawmem.read(state + _WORK_BYTES)))
+            if rawmem.read(slot + 8) != 0:
                 return slot
-            native.write(slot, 0)
+            rawmem.write(slot, 0)
     return 0
 
 
@@ -105,7 +105,7 @@ def take_workspace():
     """
     slot = try_workspace()
     while slot == 0:
-        native.call(native.read(_address() + _YIELD), (0,))
+        rawmem.call(rawmem.read(_address() + _YIELD), (0,))
         slot = try_workspace()
     return slot
 
@@ -113,62 +113,62 @@ def take_workspace():
 @jit
 def workspace_of(slot):
     """The address of the workspace of a slot."""
-    return native.read(slot + 8)
+    return rawmem.read(slot + 8)
 
 
 @jit
 def give_workspace(slot):
     """Hand a workspace back."""
-    native.write(slot, 0)
+    rawmem.write(slot, 0)
 
 
 @jit
 def _take_units(state, work):
     """Do units of the open job until none is left; returns how many."""
-    function = native.read(state + _FUNCTION)
-    arguments = native.read(state + _ARGUMENTS)
-    units = native.read(state + _UNITS)
+    function = rawmem.read(state + _FUNCTION)
+    arguments = rawmem.read(state + _ARGUMENTS)
+    units = rawmem.read(state + _UNITS)
     done = 0
     while True:
-        unit = native.add(state + _NEXT, 1)
+        unit = rawmem.add(state + _NEXT, 1)
         if unit >= units:
             return done
-        native.call(function, (arguments, unit, work))
+        rawmem.call(function, (arguments, unit, work))
         done += 1
 
 
 @jit
 def _open(state, function, arguments, units, wanted, is_large):
     """Offer a job to as many workers, and wake those that sleep if it is worth it."""
-    job = native.read(state + _LAST) + 1
-    native.write(state + _LAST, job)
-    native.write(state + _FUNCTION, function)
-    native.write(state + _ARGUMENTS, arguments)
-    native.write(state + _UNITS, units)
-    native.write(state + _MOST, wanted)
-    native.write(state + _NEXT, 0)
-    native.write(state + _JOB, job)
-    asleep = native.read(state + _SLEEPERS)
+    job = rawmem.read(state + _LAST) + 1
+    rawmem.write(state + _LAST, job)
+    rawmem.write(state + _FUNCTION, function)
+    rawmem.write(state + _ARGUMENTS, arguments)
+    rawmem.write(state + _UNITS, units)
+    rawmem.write(state + _MOST, wanted)
+    rawmem.write(state + _NEXT, 0)
+    rawmem.write(state + _JOB, job)
+    asleep = rawmem.read(state + _SLEEPERS)
     if asleep > 0:
-        calls = native.read(state + _CALLS) + 1
+        calls = rawmem.read(state + _CALLS) + 1
         if is_large or calls >= _EAGER:
             for _ in range(min(asleep, wanted)):
-                native.call(native.read(state + _POST), (state + _SEMAPHORE,))
+                rawmem.call(rawmem.read(state + _POST), (state + _SEMAPHORE,))
             calls = 0
-        native.write(state + _CALLS, calls)
+        rawmem.write(state + _CALLS, calls)
 
 
 @jit
 def _close(state):
     """End the job: nobody joins any more, and whoever has is waited for."""
-    native.write(state + _JOB, 0)
+    rawmem.write(state + _JOB, 0)
     rounds = 0
-    while native.read(state + _ACTIVE) > 0:  # seen after _JOB is 0: whoever joins now leaves at once
-        native.pause()
+    while rawmem.read(state + _ACTIVE) > 0:  # seen after _JOB is 0: whoever joins now leaves at once
+        rawmem.pause()
         rounds += 1
         if rounds % 1024 == 0:
-            native.call(native.read(state + _YIELD), (0,))
-    native.write(state + _TAKEN, 0)
+            rawmem.call(rawmem.read(state + _YIELD), (0,))
+    rawmem.write(state + _TAKEN, 0)
 
 
 @jit
@@ -179,12 +179,12 @@ def run(function, arguments, units, threads, is_large, work):
     """
     state = _address()
     wanted = min(threads, units, MAX_THREADS) - 1
-    if wanted < 1 or native.swap(state + _TAKEN, 1) != 0:
+    if wanted < 1 or rawmem.swap(state + _TAKEN, 1) != 0:
         for unit in range(units):
-            native.call(function, (arguments, unit, work))
+            rawmem.call(function, (arguments, unit, work))
         return
-    if native.read(state + _WORKERS) < wanted:
-        native.ask(native.read(state + _START), wanted)
+    if rawmem.read(state + _WORKERS) < wanted:
+        rawmem.ask(rawmem.read(state + _START), wanted)
     _open(state, function, arguments, units, wanted, is_large)
     _take_units(state, work)
     _close(state)
@@ -198,7 +198,7 @@ def begin_beside(function, arguments):
     is taken.  No worker is started for it: see ``prepare``.
     """
     state = _address()
-    if native.read(state + _ALIVE) < 1 or native.swap(state + _TAKEN, 1) != 0:
+    if rawmem.read(state + _ALIVE) < 1 or rawmem.swap(state + _TAKEN, 1) != 0:
         return 0
     _open(state, function, arguments, 1, 1, 1)
     return 1
@@ -208,7 +208,7 @@ def begin_beside(function, arguments):
 def end_beside():
     """Wait for the worker of ``begin_beside`` if it has begun, and let others have the pool."""
     state = _address()
-    native.add(state + _NEXT, 1)  # whoever comes now finds no unit
+    rawmem.add(state + _NEXT, 1)  # whoever comes now finds no unit
     _close(state)
 
 
@@ -218,24 +218,24 @@ def _worker(work):
     state = _address()
     last = 0
     idle = 0
-    while native.read(state + _QUIT) == 0:
-        job = native.read(state + _JOB)
+    while rawmem.read(state + _QUIT) == 0:
+        job = rawmem.read(state + _JOB)
         if job != 0 and job != last:
             last = job
             idle = 0
-            before = native.add(state + _ACTIVE, 1)
-            if before < native.read(state + _MOST) and native.read(state + _JOB) == job:
+            before = rawmem.add(state + _ACTIVE, 1)
+            if before < rawmem.read(state + _MOST) and rawmem.read(state + _JOB) == job:
                 done = _take_units(state, work)
-                native.add(state + _JOINED, done)
-            native.add(state + _ACTIVE, -1)
+                rawmem.add(state + _JOINED, done)
+            rawmem.add(state + _ACTIVE, -1)
         elif idle < _SPINS:
             idle += 1
-            native.pause()
+            rawmem.pause()
         else:
             idle = 0
-            native.add(state + _SLEEPERS, 1)
-            native.call(native.read(state + _WAIT), (state + _SEMAPHORE,))
-            native.add(state + _SLEEPERS, -1)
+            rawmem.add(state + _SLEEPERS, 1)
+            rawmem.call(rawmem.read(state + _WAIT), (state + _SEMAPHORE,))
+            rawmem.add(state + _SLEEPERS, -1)
 
 
 class _Pool:
@@ -247,7 +247,7 @@ class _Pool:
         libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
         self.libc = libc
         self.has_semaphores = all(hasattr(libc, name) for name in ("sem_init", "sem_post", "sem_wait"))
-        self.start_callback = native.callback(self.start)
+        self.start_callback = rawmem.callback(self.start)
         self.reset()
 
     def reset(self) -> None:

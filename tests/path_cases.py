@@ -8,7 +8,7 @@ import itertools
 import numpy as np
 
 from numbasgd.machine import cpu
-from numbasgd.matmul import tiles
+from numbasgd.matmul.gemm import tiles
 
 SIZES = (*range(1, 25), 33, 50, 64, 100, 129, 300, 520, 1024, 1100, 2100)
 LAYOUTS = ("", "A", "B", "AB", "strided")

@@ -107,7 +107,7 @@ def test_ids_hold_no_thread_count_and_the_header_tells_an_override(tmp_path):
 
 def test_a_kernel_that_computes_something_else_fails_its_bench(tmp_path):
     (tmp_path / "spoil.py").write_text(
-        "from numbasgd.matmul import interpreted as rungs\n"
+        "from numbasgd.matmul import numpy_loops as rungs\n"
         "right = rungs.column\n"
         "def wrong(A, B, out):\n"
         "    right(A, B, out)\n"

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from numbasgd.exponential import exp
-from numbasgd.jit import jit
-from numbasgd.simd import load, store
+from numbasgd.compile.options import jit
+from numbasgd.simd.exp import exp
+from numbasgd.simd.vector import load, store
 
 
 def make(lanes):

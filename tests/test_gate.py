@@ -321,10 +321,10 @@ def test_an_interrupt_while_compiled_code_waits_for_python(when):
     """What it waits for is done, and then the interrupt is told; the next product is right."""
     code = """
         import os, signal, threading, numpy as np, numbasgd
-        from numbasgd.matmul import entry, tiles
+        from numbasgd.matmul.gemm import dispatch, tiles
         A = np.random.default_rng(0).random((400, 400))
         numbasgd.matmul(A[:30, :30], A[:30, :30])
-        product, hits = entry.products[A.dtype], []
+        product, hits = dispatch.products[A.dtype], []
         panels = tiles.PANELS, tiles.PANELS + 1
         if WHEN != "path":
             numbasgd.matmul(A.T, A.T, threads=1)

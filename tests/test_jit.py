@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from child import run_python
 
+from numbasgd.compile.options import jit
 from numbasgd.errors import NumbaSGDError
-from numbasgd.jit import jit
 
 # Two that compile fast: a function of a module, and a closure over intrinsics and other compiled functions.
 PROBE = """
@@ -145,8 +145,8 @@ def test_versions_that_nobody_used_for_long_are_removed(tmp_path):
 
 
 def test_closures_over_functions_are_told_apart():
-    from numbasgd.jit import _identity
-    from numbasgd.simd import load, total
+    from numbasgd.compile.options import _identity
+    from numbasgd.simd.vector import load, total
 
     def make(inner, number):
         def outer():

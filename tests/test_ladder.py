@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from numbasgd import RUNGS, WrongResultError, cli
-from numbasgd.matmul import interpreted, verify
+from numbasgd.matmul import numpy_loops, verify
 from numbasgd.report import figures, ladder, plots
 
 ON_CPU = [name for name, rung in RUNGS.items() if "cpu" in rung.devices]
@@ -85,13 +85,13 @@ def test_to_dict_is_plain_json(small):
 
 
 def test_a_rung_that_computes_something_else_is_no_row(monkeypatch):
-    monkeypatch.setattr(interpreted, "column", lambda A, B, out: np.matmul(A, B * A.dtype.type(1.001), out=out))
+    monkeypatch.setattr(numpy_loops, "column", lambda A, B, out: np.matmul(A, B * A.dtype.type(1.001), out=out))
     with pytest.raises(WrongResultError, match="rung 'numpy-column'"):
         ladder.measure(24, seconds=0.005)
 
 
 def test_a_rung_that_writes_nothing_is_no_row(monkeypatch):
-    monkeypatch.setattr(interpreted, "row", lambda A, B, out: None)
+    monkeypatch.setattr(numpy_loops, "row", lambda A, B, out: None)
     with pytest.raises(WrongResultError, match="rung 'numpy-row'"):
         ladder.measure(24, seconds=0.005)
 

@@ -3,7 +3,7 @@
 import re
 
 from numbasgd.machine import fingerprint, linux
-from numbasgd.simd import register_bytes
+from numbasgd.simd.vector import register_bytes
 
 
 def _write(folder, **files):

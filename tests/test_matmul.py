@@ -255,7 +255,7 @@ def busiest_loop(rung, dtype):
     """The instructions of the innermost loop that multiplies and adds the most numbers a turn, and how many."""
     import numba
 
-    from numbasgd.jit import OPTIONS
+    from numbasgd.compile.options import OPTIONS
 
     kernel = numba.njit(**OPTIONS)(RUNGS[rung].kernel().py_func)  # code from a cache cannot be looked at
     kernel(np.ones((4, 4), dtype), np.ones((4, 4), dtype), np.empty((4, 4), dtype))
@@ -280,7 +280,7 @@ def floats_of_fma(line):
 @pytest.mark.parametrize("dtype", DTYPES.values(), ids=DTYPES)
 def test_full_fills_vector_registers(dtype):
     """The loop that does the work is nothing but whole registers, taken from where they lie and put back."""
-    from numbasgd.simd import register_bytes
+    from numbasgd.simd.vector import register_bytes
 
     if register_bytes() < 32:
         pytest.skip("neither AVX2 nor AVX-512 on this machine, nothing to look for")

@@ -7,13 +7,14 @@ import pytest
 from numba import types
 
 from numbasgd.machine import cpu
-from numbasgd.matmul import across, dots, microkernel, packing
-from numbasgd.matmul.path import compiled
+from numbasgd.matmul.gemm import dot_kernels, microkernel, packing, transpose_kernels
+from numbasgd.matmul.gemm.path import compiled
 
 MACHINE = cpu.host()
 BASE = 0 if MACHINE.has_fma else microkernel.NO_FMA
 DTYPES = {"f32": np.float32, "f64": np.float64}
 PAD = 64
+WAYS = (0, transpose_kernels.ALONG, transpose_kernels.ALONG | transpose_kernels.SIDEWAYS)
 
 
 def lanes_of(dtype):
@@ -157,14 +158,14 @@ class TestTile:
             microkernel.plain_tile(A, B, C, acc)
             check(C, A, B, old, acc)
 
-    @pytest.mark.parametrize("how", [0, dots.PADDED])
+    @pytest.mark.parametrize("how", [0, dot_kernels.PADDED])
     @pytest.mark.parametrize("acc", [0, 1])
     def test_dots(self, dtype, how, acc, rng):
         L, size = lanes_of(dtype), np.dtype(dtype).itemsize
         R, N, HOW = 3, min(L, 5), how | BASE
 
         def some_dots(a, rsa, w, rsw, c, rsc, k, acc):
-            dots.dots(size, L, R, N, HOW, a, rsa, w, rsw, c, rsc, k, acc)
+            dot_kernels.dots(size, L, R, N, HOW, a, rsa, w, rsw, c, rsc, k, acc)
 
         function = compiled(some_dots, size, how)
         for k in (1, L - 1, L, 3 * L + 1):
@@ -180,8 +181,8 @@ class TestTile:
             C[...] = old
             np.testing.assert_array_equal(raw, outside)
 
-    @pytest.mark.parametrize("how", [0, across.SOME])
-    @pytest.mark.parametrize("way", [0, across.ALONG, across.ALONG | across.SIDEWAYS])
+    @pytest.mark.parametrize("how", [0, transpose_kernels.SOME])
+    @pytest.mark.parametrize("way", WAYS)
     @pytest.mark.parametrize("acc", [0, 1])
     def test_across(self, dtype, how, way, acc, rng):
         L, size = lanes_of(dtype), np.dtype(dtype).itemsize
@@ -189,17 +190,17 @@ class TestTile:
         for N in (1, 16 // size, 7):
 
             def some_rows(a, rsa, b, rsb, c, rsc, rows, k, acc, N=N):
-                across.across(size, L, N, HOW, a, rsa, b, rsb, c, rsc, rows, k, acc)
+                transpose_kernels.across(size, L, N, HOW, a, rsa, b, rsb, c, rsc, rows, k, acc)
 
             function = compiled(some_rows, size, N, how)
             for rows, k in itertools.product({1, L - 1, L} if how else {L}, (1, 3, 4, 13)):
                 A, _ = padded(rng, (rows, k), dtype)
                 B, _ = padded(rng, (N, k) if way else (k, N), dtype)
-                C, raw = padded(rng, (N, rows) if way & across.SIDEWAYS else (rows, N), dtype)
+                C, raw = padded(rng, (N, rows) if way & transpose_kernels.SIDEWAYS else (rows, N), dtype)
                 old, outside = C.copy(), raw.copy()
                 places = (X for M in (A, B, C) for X in (M.ctypes.data, M.strides[0]))
                 function(*places, rows, k, acc)
-                if way & across.SIDEWAYS:
+                if way & transpose_kernels.SIDEWAYS:
                     check(C.T, A, B.T, old.T, acc)
                 else:
                     check(C, A, B.T if way else B, old, acc)
@@ -250,7 +251,7 @@ class TestPacking:
         N = min(L, 5)
 
         def turn(b, rsb, w, rsw, k):
-            dots.turn(size, L, N, b, rsb, w, rsw, k)
+            dot_kernels.turn(size, L, N, b, rsb, w, rsw, k)
 
         def add(source, to, count):
             packing.add_numbers(size, L, source, to, count)

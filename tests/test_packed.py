@@ -11,7 +11,7 @@ from test_matmul import assert_product
 
 import numbasgd
 from numbasgd import kernels, matmul
-from numbasgd.matmul import entry, tiles
+from numbasgd.matmul.gemm import dispatch, tiles
 
 DTYPES = ("float32", "float64")
 # By default one path of each kind is compiled, in one dtype; all of them with -m slow.
@@ -44,7 +44,7 @@ CASES = [
 def test_every_path_has_a_case():
     """Whatever ``matmul_plan`` can return is tested below."""
     for dtype in DTYPES:
-        of = entry.products[np.dtype(dtype)].tiles
+        of = dispatch.products[np.dtype(dtype)].tiles
         names = {tiles.name_of(path) for path in path_cases.cases(dtype)}
         assert names == {tiles.name_of(path) for path in of.paths} - {"panels"}  # packed in threads
         left_out = {p for p in of.paths if tiles.name_of(p) != "panels"} - set(path_cases.cases(dtype))
@@ -74,7 +74,7 @@ def test_every_path(case, rng):
     A, B = path_cases.operands(m, n, k, layout, dtype, rng)
     out = np.full((m, n), np.nan, dtype)
     matmul(A, B, out=out)
-    assert path in entry.products[np.dtype(dtype)].compiled
+    assert path in dispatch.products[np.dtype(dtype)].compiled
     assert_product(out, A, B)
     turned = np.full((n, m), np.nan, dtype).T  # columns of out contiguous: computed as B.T @ A.T
     assert_product(matmul(A, B, out=turned), A, B)
@@ -199,7 +199,7 @@ def test_nothing_is_copied_and_workspaces_are_kept(rng):
     finally:
         tracemalloc.stop()
     np.testing.assert_allclose(out, left @ right[:600])
-    assert all(p.tiles.work_bytes < 32 << 20 for p in entry.products.values())
+    assert all(p.tiles.work_bytes < 32 << 20 for p in dispatch.products.values())
 
 
 def test_views_of_one_array_that_interleave_are_not_refused(rng):
@@ -258,12 +258,13 @@ def test_compiled_code_is_told_of_an_out_that_cannot_be_written():
 def test_the_next_process_compiles_nothing(tmp_path):
     code = """
         import numpy as np, numbasgd
-        from numbasgd.matmul import entry, gate
+        from numbasgd.matmul import gate
+        from numbasgd.matmul.gemm import dispatch
         for n in (16, 70, 700):
             A = np.ones((n, n), np.float32)
             numbasgd.matmul(A, A, threads=2)
             numbasgd.matmul(A, A)
-        product = entry.products[A.dtype]
+        product = dispatch.products[A.dtype]
         seen = [gate._gate.function, product.dispatch, *product.compiled.values()]
         for counts in ("cache_hits", "cache_misses"):
             print(sum(sum(getattr(f.stats, counts).values()) for f in seen))

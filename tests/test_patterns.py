@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from numbasgd.machine import patterns
-from numbasgd.simd import register_bytes
+from numbasgd.simd.vector import register_bytes
 
 DTYPES = (np.float32, np.float64)
 KB = 1024

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from numbasgd import device
-from numbasgd.jit import OPTIONS
+from numbasgd.compile.options import OPTIONS
 from numbasgd.machine import extent, peaks, probes
-from numbasgd.simd import register_bytes
+from numbasgd.simd.vector import register_bytes
 
 DTYPES = (np.float32, np.float64)
 KB = 1024

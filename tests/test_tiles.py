@@ -9,7 +9,7 @@ from child import run_python
 
 import numbasgd
 from numbasgd.machine import cpu
-from numbasgd.matmul import plan, tiles
+from numbasgd.matmul.gemm import plan, tiles
 
 K = 1 << 10
 MACHINES = {
@@ -149,10 +149,10 @@ def test_a_lesser_cpu_gets_its_own_tiles(lesser, dtype, which, tmp_path):
         if platform.machine() not in ("x86_64", "AMD64"):
             print("another architecture"); sys.exit()
         import numpy as np, numbasgd, path_cases
-        from numbasgd.matmul import entry, tiles
+        from numbasgd.matmul.gemm import dispatch, tiles
         dtype = np.dtype({dtype!r})
         rng = np.random.default_rng(0)
-        product = entry.products[dtype]
+        product = dispatch.products[dtype]
         for path, (m, n, k, layout) in path_cases.{which}(dtype.name).items():
             A, B = path_cases.operands(m, n, k, layout, dtype, rng)
             out = np.full((m, n), np.nan, dtype)

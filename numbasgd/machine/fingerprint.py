@@ -131,7 +131,7 @@ def size(n_bytes: int | str) -> str:
 def _cpu() -> dict[str, Any]:
     import llvmlite.binding as llvm
 
-    from numbasgd.simd import register_bytes
+    from numbasgd.simd.vector import register_bytes
 
     features = {name for name, has in llvm.get_host_cpu_features().items() if has}
     if platform.machine().lower() in ("aarch64", "arm64"):

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from numbasgd.jit import jit
+from numbasgd.compile.options import jit
 from numbasgd.machine import probes
 from numbasgd.machine.timing import aligned
-from numbasgd.simd import add, fill, fma, load, mul, register_bytes, total
+from numbasgd.simd.vector import add, fill, fma, load, mul, register_bytes, total
 
 LINE = 16  # float32 numbers in a cache line of 64 bytes
 PATTERNS = ("sequential", "strided", "random", "chase")

@@ -26,7 +26,7 @@ from numbasgd.machine.extent import free_memory, last_cache
 from numbasgd.machine.fingerprint import cache_sizes, usable_cores
 from numbasgd.machine.levels import levels
 from numbasgd.machine.rounds import Effort, Probe
-from numbasgd.simd import register_bytes
+from numbasgd.simd.vector import register_bytes
 
 SCHEMA = 1
 SMALLEST = 4096  # bytes of the smallest working set

@@ -20,8 +20,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from numbasgd.jit import jit
-from numbasgd.simd import Vector, _pointer, _splat, _vector, add, fill, load, mul, prefetch, store, total
+from numbasgd.compile.options import jit
+from numbasgd.simd.vector import Vector, _pointer, _splat, _vector, add, fill, load, mul, prefetch, store, total
 
 UNROLL = 8  # vectors a step of a loop over memory: as many sums run side by side
 AHEAD = 1024  # numbers that a read is asked for before it is needed, where that is done
@@ -34,7 +34,7 @@ def n_chains() -> int:
     A core that starts 2 a cycle and needs 4 cycles for each wants 8 under way, one that starts 4 wants 16.
     Two registers more hold the factor and the summand.
     """
-    from numbasgd.simd import register_bytes
+    from numbasgd.simd.vector import register_bytes
 
     return 24 if register_bytes() == 64 or _is_arm() else 12
 

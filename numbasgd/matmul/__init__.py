@@ -8,9 +8,9 @@ import numpy as np
 
 from numbasgd import check
 from numbasgd.errors import WrongResultError
-from numbasgd.matmul.entry import DEFAULT_THREADS, DONE, multiply
 from numbasgd.matmul.gate import before, open_gate
-from numbasgd.matmul.plan import Plan, matmul_plan
+from numbasgd.matmul.gemm.dispatch import DEFAULT_THREADS, DONE, multiply
+from numbasgd.matmul.gemm.plan import Plan, matmul_plan
 from numbasgd.matmul.rungs import RUNGS, Rung, fastest
 
 __all__ = ["RUNGS", "Plan", "Rung", "matmul", "matmul_plan"]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numba.core.compiler import Compiler
 
-from numbasgd.jit import jit
+from numbasgd.compile.options import jit
 
 # A block of B, KC rows of NC columns, stays in the second-level cache while every row of A passes over it:
 # 256 * 256 * 8 bytes = 512 KB in float64, half of a 1 MB L2, which leaves room for the rows of A and out.

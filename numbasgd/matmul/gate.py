@@ -22,9 +22,9 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from numbasgd import builtin, native
-from numbasgd.jit import jit
-from numbasgd.matmul.entry import AT_ONCE, BUSY, DEFAULT_THREADS, DISPATCH, DONE, compiling, products
+from numbasgd import builtin, rawmem
+from numbasgd.compile.options import jit
+from numbasgd.matmul.gemm.dispatch import AT_ONCE, BUSY, DEFAULT_THREADS, DISPATCH, DONE, compiling, products
 from numbasgd.matmul.rungs import DEFAULT
 from numbasgd.threads import MAX_THREADS
 
@@ -42,7 +42,7 @@ _DATA, _SHAPE, _STRIDES, _KIND = builtin.DATA, builtin.SHAPE, builtin.STRIDES, b
 _FULL = builtin.ALIGNED | builtin.WRITEABLE
 _FLAGS_OF_OUT = _FULL | builtin.WARN_ON_WRITE
 
-_get = native.get
+_get = rawmem.get
 _inlined = jit(forceinline=True)
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -94,10 +94,10 @@ def _ends(data, sizes, steps):
 @_inlined
 def _new_out(table, dtype, m, n):
     """A new C-ordered array; 0 if there is no memory, which whoever is asked next will say."""
-    native.call(_get(table + _NEW_REFERENCE), (dtype,))
-    out = native.call(_get(table + _NEW_ARRAY), (_get(table + _ARRAY), dtype, 2, _pair(m, n), 0, 0, 0, 0))
+    rawmem.call(_get(table + _NEW_REFERENCE), (dtype,))
+    out = rawmem.call(_get(table + _NEW_ARRAY), (_get(table + _ARRAY), dtype, 2, _pair(m, n), 0, 0, 0, 0))
     if out == 0:
-        native.call(_get(table + _FORGET_ERROR), (0,))
+        rawmem.call(_get(table + _FORGET_ERROR), (0,))
     return out
 
 
@@ -108,10 +108,10 @@ def _number(table, threads_):
         return DEFAULT_THREADS
     if _get(threads_ + builtin.TYPE) != _get(table + _INT):
         return -1
-    number = native.call(_get(table + _AS_NUMBER), (threads_,))
+    number = rawmem.call(_get(table + _AS_NUMBER), (threads_,))
     if 0 < number <= MAX_THREADS:
         return number
-    native.call(_get(table + _FORGET_ERROR), (0,))
+    rawmem.call(_get(table + _FORGET_ERROR), (0,))
     return -1
 
 
@@ -170,17 +170,17 @@ def _make_gate(ITEMS: int, table_address: Any, table_32: Any, table_64: Any) -> 
         )  # fmt: skip
         how = BUSY
         if m * n * max(k, 1) < _BRIEF:
-            how = native.call(dispatch, (*places, AT_ONCE))
+            how = rawmem.call(dispatch, (*places, AT_ONCE))
         if how == BUSY:
-            state = native.call(_get(table + _LEAVE), (0,))
-            how = native.call(dispatch, (*places, number))
-            native.call(_get(table + _RETURN), (state,))
+            state = rawmem.call(_get(table + _LEAVE), (0,))
+            how = rawmem.call(dispatch, (*places, number))
+            rawmem.call(_get(table + _RETURN), (state,))
         if how == DONE:
             if C == out:
-                native.call(_get(table + _NEW_REFERENCE), (C,))
+                rawmem.call(_get(table + _NEW_REFERENCE), (C,))
             return C
         if C != out:
-            native.call(_get(table + _DROP), (C,))
+            rawmem.call(_get(table + _DROP), (C,))
         return 0
 
     @jit(no_cpython_wrapper=True)
@@ -203,7 +203,7 @@ def _make_gate(ITEMS: int, table_address: Any, table_32: Any, table_64: Any) -> 
             found = product(table, _get(arguments), _get(arguments + 8), out, threads_)
             if found != 0:
                 return found
-        return native.call(_get(table + _CALL), (_get(table + _BEHIND), arguments, n, names))
+        return rawmem.call(_get(table + _CALL), (_get(table + _BEHIND), arguments, n, names))
 
     return gate
 
@@ -232,16 +232,16 @@ class Gate:
         assert len(self.words) == _N_WORDS
         for kept in (self._kept, self.words):  # compiled code keeps their addresses
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(kept))
-        native.define("numbasgd_gate", self.words.ctypes.data)
+        rawmem.define("numbasgd_gate", self.words.ctypes.data)
         tables = [products[dtype].table for dtype in dtypes]
-        self.function = _make_gate(items, native.make_address_of("numbasgd_gate"), *tables)
+        self.function = _make_gate(items, rawmem.make_address_of("numbasgd_gate"), *tables)
 
     def open(self) -> None:
         """Compile its code, or load it, and lead calls to it."""
         with compiling():
             if not self.builtin.has_code:
                 self.function.compile((types.intp,) * 4)
-                self.builtin.lead_to(native.address_of_compiled(self.function))
+                self.builtin.lead_to(rawmem.address_of_compiled(self.function))
 
 
 _gate: Gate | None = None

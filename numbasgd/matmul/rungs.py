@@ -45,7 +45,7 @@ def _both(name: str, idea: str) -> Rung:
 
 
 def _numpy(name: str, kernel: str, idea: str) -> Rung:
-    return Rung(name, idea, {"cpu": f"interpreted:{kernel}"})
+    return Rung(name, idea, {"cpu": f"numpy_loops:{kernel}"})
 
 
 RUNGS: Mapping[str, Rung] = MappingProxyType(

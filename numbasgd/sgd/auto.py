@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from numbasgd.jit import uncollected
+from numbasgd.compile.options import uncollected
 from numbasgd.sgd import rates, rates_outputs
 from numbasgd.sgd.least_squares import look_at
 from numbasgd.sgd.losses import LOSSES

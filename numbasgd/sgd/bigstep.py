@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from numbasgd.jit import jit
+from numbasgd.compile.options import jit
 from numbasgd.sgd import parts
 from numbasgd.sgd.rows import CHUNK
 from numbasgd.sgd.sampling import SAMPLINGS, WINDOW, fill_order, scatter_for
 from numbasgd.sgd.update import Step, make_average, make_update, make_update_intercept
-from numbasgd.simd import load, pointer, store
+from numbasgd.simd.vector import load, pointer, store
 
 if TYPE_CHECKING:
     from numbasgd.sgd.run import Run

@@ -20,12 +20,23 @@ from typing import Any
 
 import numpy as np
 
-from numbasgd.jit import jit
-from numbasgd.matmul.entry import make_product, products
+from numbasgd.compile.options import jit
+from numbasgd.matmul.gemm.dispatch import make_product, products
 from numbasgd.sgd.plain import back_plain, forward_plain
 from numbasgd.sgd.rows import CHUNK, LINE, SOON
 from numbasgd.sgd.turned import MOST, back, cut, forward, turn, turn_back
-from numbasgd.simd import add, fill, lanes_for, load, pointer, pointer_to, prefetch, prefetch_near, store, widen
+from numbasgd.simd.vector import (
+    add,
+    fill,
+    lanes_for,
+    load,
+    pointer,
+    pointer_to,
+    prefetch,
+    prefetch_near,
+    store,
+    widen,
+)
 
 N_ARGUMENTS = 19  # of ``sum_rows``
 SUM, STEP, VALUE = 0, 1, 2  # what it does

@@ -32,15 +32,15 @@ from typing import Any
 
 import numpy as np
 
-from numbasgd import native
-from numbasgd.jit import jit
+from numbasgd import rawmem
+from numbasgd.compile.options import jit
 from numbasgd.sgd import narrow, wide
 from numbasgd.sgd.losses import LOSSES
 from numbasgd.sgd.rows import CHUNK, gather, room_for
 from numbasgd.sgd.sampling import fill_order
 from numbasgd.sgd.update import PLAIN, Step
 from numbasgd.sgd.windows import DISMISS, LENGTH, NEXT
-from numbasgd.simd import address, lanes_for, most_registers, pointer
+from numbasgd.simd.vector import address, lanes_for, most_registers, pointer
 
 _name = functools.cache(str)  # of a dtype, which NumPy puts together anew each time
 _IN_ORDER = np.empty(0, np.int64)
@@ -190,7 +190,7 @@ def make_advance(steps: Callable[..., Any], variant: str) -> Callable[..., Any]:
                 if drawn[0] != epoch or start < drawn[1] or start >= drawn[2]:
                     if job.shape[0] > 0:
                         told = address(job, 0)
-                        number = native.call(job[NEXT // 8], (told, epoch, start, end, number))
+                        number = rawmem.call(job[NEXT // 8], (told, epoch, start, end, number))
                     else:
                         fill_order(window[0], n, sampling, seed, epoch, 0, 0)
                         drawn[0], drawn[1], drawn[2], drawn[4] = epoch, 0, n, n
@@ -214,6 +214,6 @@ def make_advance(steps: Callable[..., Any], variant: str) -> Callable[..., Any]:
                     state[3, j] = 0
             count[1] = first + stop
         if number > 0:
-            native.call(job[DISMISS // 8], (address(job, 0),))
+            rawmem.call(job[DISMISS // 8], (address(job, 0),))
 
     return advance

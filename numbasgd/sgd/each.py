@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from numbasgd.jit import jit
+from numbasgd.compile.options import jit
 
 
 def make_each(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from llvmlite import ir
 
-from numbasgd.matmul.vectors import BYTES, I32, I64, VOID, at, declare, i64, private_function
+from numbasgd.simd.ir import BYTES, I32, I64, VOID, at, declare, i64, private_function
 
 
 def loop(

@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from numbasgd.jit import jit
+from numbasgd.compile.options import jit
 from numbasgd.sgd.quadratic import Local
-from numbasgd.simd import dot, fill, fma, lanes_for, larger, load_all, mul, pointer, store, zeros
+from numbasgd.simd.vector import dot, fill, fma, lanes_for, larger, load_all, mul, pointer, store, zeros
 
 TINY = 1e-150  # squared norms of all rows below it are scaled before they are multiplied, and numbers whose
 LARGEST = 1e120  # squares reach this are too large for products of four

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from numbasgd import simd
-from numbasgd.jit import jit
+from numbasgd.compile.options import jit
 from numbasgd.sgd.rows import CHUNK, LINE, SOON, STAGGER, gather
 from numbasgd.sgd.update import Step, make_average, make_update, make_update_intercept
-from numbasgd.simd import (
+from numbasgd.simd import vector as simd
+from numbasgd.simd.vector import (
     add,
     fill,
     fma,

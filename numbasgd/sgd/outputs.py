@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numba import types
 
-from numbasgd import check, native
-from numbasgd.jit import jit
+from numbasgd import check, rawmem
+from numbasgd.compile.options import jit
 from numbasgd.sgd import blocks
 from numbasgd.sgd.blocks import STEP, SUM, VALUE, chunk_rows
 from numbasgd.sgd.cpu import compiled, make_advance
@@ -27,7 +27,7 @@ from numbasgd.sgd.layout import Layout
 from numbasgd.sgd.losses import LOSSES
 from numbasgd.sgd.rows import LINE, lined, rows_of
 from numbasgd.sgd.update import Step, make_average, make_update
-from numbasgd.simd import address, lanes_for, load, pointer, pointer_to, store
+from numbasgd.simd.vector import address, lanes_for, load, pointer, pointer_to, store
 
 if TYPE_CHECKING:
     from numbasgd.sgd.risk import Problem
@@ -68,7 +68,7 @@ def kernels(
             start, stop, ahead, address(state, 0), K, width, address(work, 0), address(wide, 0),
             address(work, (d + 1) * width), SUM,
         )  # fmt: skip
-        native.call(sum_rows, arguments)
+        rawmem.call(sum_rows, arguments)
 
     @jit(variant=variant, fastmath=False)
     def sum_loss(X, d, base, si, sj, y, s, state, start, stop, work, K, width, sum_rows):
@@ -78,7 +78,7 @@ def kernels(
             address(X, 0), d, base, si, sj, address(y, 0), address(s, 0), nowhere, 0, start, stop, 1,
             address(state, 0), K, width, nowhere, nowhere, address(work, first), VALUE,
         )  # fmt: skip
-        native.call(sum_rows, arguments)
+        rawmem.call(sum_rows, arguments)
         return pointer_to(nowhere, 0.0)[0]
 
     return SimpleNamespace(
@@ -86,7 +86,7 @@ def kernels(
         gradient=gradient,
         sum_loss=sum_loss,
         sum_rows=sum_rows,  # whose code lives as long as somebody holds it
-        address=native.address_of_compiled(sum_rows),
+        address=rawmem.address_of_compiled(sum_rows),
         lanes=lanes,
         T=dtype.type,
     )
@@ -164,7 +164,7 @@ def advance_kernel(
                 ahead, address(state, 0), K, width, address(g, 0), address(wide, 0), scratch,
                 STEP if is_direct else SUM,
             )  # fmt: skip
-            native.call(sum_rows, arguments)
+            rawmem.call(sum_rows, arguments)
             scale = T(1) / T(e - at)
             move(state, size if is_direct else 0, size, row, g, scale, lr, mu, l2, l1, with_b)
             if is_averaged:

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from numbasgd import native, threads
-from numbasgd.jit import jit
+from numbasgd import rawmem, threads
+from numbasgd.compile.options import jit
 from numbasgd.sgd.cpu import kernels, padded
 from numbasgd.sgd.rows import CHUNK, LINE, Rows, gather, room_for
-from numbasgd.simd import pointer_to
+from numbasgd.simd.vector import pointer_to
 
 ENTRIES = 1 << 18  # of X in a part, a row counts for 8 more: some ten microseconds
 LEAST = 64  # rows of a part at least, so that adding up the parts takes no time
@@ -51,12 +51,12 @@ def _take_room(rooms, size):
     while True:
         for i in range(threads.MAX_THREADS):
             room = rooms + i * size
-            owner = native.read(room)
+            owner = rawmem.read(room)
             if owner < 0:  # behind the last
                 break
-            if owner == 0 and native.swap(room, 1) == 0:
+            if owner == 0 and rawmem.swap(room, 1) == 0:
                 return room
-        native.pause()
+        rawmem.pause()
 
 
 def make_units(made: SimpleNamespace, index: np.dtype) -> SimpleNamespace:
@@ -83,39 +83,39 @@ def _make_units(made: SimpleNamespace, index: np.dtype) -> SimpleNamespace:
     def add(block, number, work):
         """(g, gb) at out + number * stride := sums of slope_i * x_i and of slope_i over part ``number``."""
         X, y, s = (
-            pointer_to(native.read(block), T),
-            pointer_to(native.read(block + 8), T),
-            pointer_to(native.read(block + 16), T),
+            pointer_to(rawmem.read(block), T),
+            pointer_to(rawmem.read(block + 8), T),
+            pointer_to(rawmem.read(block + 16), T),
         )
-        w, rows = pointer_to(native.read(block + 24), T), pointer_to(native.read(block + 32), INDEX)
-        d, base = native.read(block + 40), native.read(block + 48)
-        si, sj = native.read(block + 56), native.read(block + 64)
-        n_rows, start, stop = native.read(block + 72), native.read(block + 80), native.read(block + 88)
-        count, ahead = native.read(block + 96), native.read(block + 104)
-        g = pointer_to(native.read(block + 112) + number * native.read(block + 120), T)
-        room = _take_room(native.read(block + 128), native.read(block + 136))
+        w, rows = pointer_to(rawmem.read(block + 24), T), pointer_to(rawmem.read(block + 32), INDEX)
+        d, base = rawmem.read(block + 40), rawmem.read(block + 48)
+        si, sj = rawmem.read(block + 56), rawmem.read(block + 64)
+        n_rows, start, stop = rawmem.read(block + 72), rawmem.read(block + 80), rawmem.read(block + 88)
+        count, ahead = rawmem.read(block + 96), rawmem.read(block + 104)
+        g = pointer_to(rawmem.read(block + 112) + number * rawmem.read(block + 120), T)
+        room = _take_room(rawmem.read(block + 128), rawmem.read(block + 136))
         size = max(1, (d + lanes - 1) // lanes) * lanes
         start += number * count
         g[size] = sum_rows(
             X, d, base, si, sj, y, s, rows, n_rows, start, min(start + count, stop), ahead, w, w[size], g,
             pointer_to(room + LINE, 0.0), pointer_to(room + LINE + 8 * size, T),
         )  # fmt: skip
-        native.write(room, 0)
+        rawmem.write(room, 0)
         return 0
 
     @jit(variant=variant)
     def value(block, number, work):
         """The number at out + number * stride := sum of the losses of part ``number``, rows as they lie."""
         X, y, s = (
-            pointer_to(native.read(block), T),
-            pointer_to(native.read(block + 8), T),
-            pointer_to(native.read(block + 16), T),
+            pointer_to(rawmem.read(block), T),
+            pointer_to(rawmem.read(block + 8), T),
+            pointer_to(rawmem.read(block + 16), T),
         )
-        w, rows = pointer_to(native.read(block + 24), T), pointer_to(native.read(block + 32), INDEX)
-        d, base = native.read(block + 40), native.read(block + 48)
-        si, sj = native.read(block + 56), native.read(block + 64)
-        start, stop, count = native.read(block + 80), native.read(block + 88), native.read(block + 96)
-        room = _take_room(native.read(block + 128), native.read(block + 136))
+        w, rows = pointer_to(rawmem.read(block + 24), T), pointer_to(rawmem.read(block + 32), INDEX)
+        d, base = rawmem.read(block + 40), rawmem.read(block + 48)
+        si, sj = rawmem.read(block + 56), rawmem.read(block + 64)
+        start, stop, count = rawmem.read(block + 80), rawmem.read(block + 88), rawmem.read(block + 96)
+        room = _take_room(rawmem.read(block + 128), rawmem.read(block + 136))
         size = max(1, (d + lanes - 1) // lanes) * lanes
         own = pointer_to(room + LINE + 8 * size, T)
         b = w[size]
@@ -129,8 +129,8 @@ def _make_units(made: SimpleNamespace, index: np.dtype) -> SimpleNamespace:
                 z = dot(own, (i - c) * d, d, w) if is_gathered else dot(X, i * si, d, w)
                 v = value_of(np.float64(z + b), np.float64(y[i]))
                 acc += v * s[i] if is_weighted else v
-        pointer_to(native.read(block + 112) + number * native.read(block + 120), 0.0)[0] = acc
-        native.write(room, 0)
+        pointer_to(rawmem.read(block + 112) + number * rawmem.read(block + 120), 0.0)[0] = acc
+        rawmem.write(room, 0)
         return 0
 
     return SimpleNamespace(add=add, value=value)
@@ -216,7 +216,7 @@ class Parts:
 def _address(unit: Any) -> int:
     """The address of a unit, compiled now if it never was."""
     unit.compile((types.intp,) * 3)
-    return native.address_of_compiled(unit)
+    return rawmem.address_of_compiled(unit)
 
 
 def _lines(n_bytes: int) -> int:

@@ -13,9 +13,9 @@ from collections.abc import Callable
 from llvmlite import ir
 from numba.extending import intrinsic
 
-from numbasgd.matmul.microkernel import NO_FMA
-from numbasgd.matmul.vectors import BYTES, Lanes, at, emitted, i64, is_literal
+from numbasgd.matmul.gemm.microkernel import NO_FMA
 from numbasgd.sgd.emit import loop, new_function, row_at
+from numbasgd.simd.ir import BYTES, Lanes, at, emitted, i64, is_literal
 
 FOUR = 4  # rows at a time, or features of one row: so many chains of sums hide how long one addition takes
 

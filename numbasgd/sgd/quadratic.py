@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from numbasgd.jit import jit
+from numbasgd.compile.options import jit
 from numbasgd.sgd.sampling import SAMPLINGS
-from numbasgd.simd import fma, lanes_for, load_all, pointer, store, zeros
+from numbasgd.simd.vector import fma, lanes_for, load_all, pointer, store, zeros
 
 _GROUPS = 24  # eigenvectors are merged to at most so many
 _COARSE = np.linspace(-6, 0, 13)  # decades below twice the inverse of the largest curvature

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from numbasgd import check
-from numbasgd.jit import jit
+from numbasgd.compile.options import jit
 
 LINE = 64  # bytes of a cache line
 # Drawn rows are asked for twice: some dozen rows ahead into the second level of cache, which can wait for many

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from numbasgd import threads
+from numbasgd.compile.options import uncollected
 from numbasgd.errors import DivergenceError
-from numbasgd.jit import uncollected
 from numbasgd.machine.cpu import n_cores
 from numbasgd.sgd import bigstep, outputs
 from numbasgd.sgd.risk import EVALUATED, Problem

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from numbasgd import check, native
-from numbasgd.jit import jit
-from numbasgd.simd import address, pointer_to, shift_right
+from numbasgd import check, rawmem
+from numbasgd.compile.options import jit
+from numbasgd.simd.vector import address, pointer_to, shift_right
 
 # How an epoch's order is drawn; the numbers are what the compiled epochs get.
 SAMPLINGS = {"reshuffle": 0, "once": 1, "replacement": 2, "sequential": 3}
@@ -184,12 +184,12 @@ def draw_for(dtype: np.dtype, sampling: str) -> int:
     For ``"once"`` it must be told that the epoch is 0.
     """
     make = make_replace if sampling == "replacement" else make_scatter
-    return native.address_of_compiled(make(dtype.name))
+    return rawmem.address_of_compiled(make(dtype.name))
 
 
 def scatter_for(dtype: np.dtype, n: int) -> int:
     """The address of the ``scatter`` that ``fill_order`` needs, 0 if it needs none."""
-    return native.address_of_compiled(make_scatter(dtype.name)) if n > WINDOW else 0
+    return rawmem.address_of_compiled(make_scatter(dtype.name)) if n > WINDOW else 0
 
 
 @jit
@@ -208,7 +208,7 @@ def fill_order(order, n, sampling, seed, epoch, first, scatter):
     elif n <= WINDOW:
         shuffle(order, seed, epoch)
     else:
-        native.call(scatter, (address(order, 0), order.shape[0], n, seed, epoch, first))
+        rawmem.call(scatter, (address(order, 0), order.shape[0], n, seed, epoch, first))
 
 
 def epoch_order(seed: int, epoch: int, n: int, sampling: str = "reshuffle") -> np.ndarray:

@@ -19,9 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from numbasgd.exponential import exp
-from numbasgd.jit import jit
-from numbasgd.simd import add, fill, first_or, larger, largest, load, mul, store, sub, total, widen
+from numbasgd.compile.options import jit
+from numbasgd.simd.exp import exp
+from numbasgd.simd.vector import add, fill, first_or, larger, largest, load, mul, store, sub, total, widen
 
 
 def make_softmax(

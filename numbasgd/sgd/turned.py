@@ -23,10 +23,10 @@ import numpy as np
 from llvmlite import ir
 from numba.extending import intrinsic
 
-from numbasgd.matmul.entry import products
-from numbasgd.matmul.microkernel import NO_FMA
-from numbasgd.matmul.vectors import BYTES, Lanes, at, emitted, i64, is_literal
+from numbasgd.matmul.gemm.dispatch import products
+from numbasgd.matmul.gemm.microkernel import NO_FMA
 from numbasgd.sgd.emit import ask, loop, new_function, row_at
+from numbasgd.simd.ir import BYTES, Lanes, at, emitted, i64, is_literal
 
 MOST = 32  # outputs; the product is as fast for more
 _ADDRESSES = 12  # that a loop of ``forward`` can hold

@@ -8,8 +8,8 @@ from __future__ import annotations
 import functools
 from typing import Any, NamedTuple
 
-from numbasgd.jit import jit
-from numbasgd.simd import add, fill, fma, larger, mul, smaller, sub
+from numbasgd.compile.options import jit
+from numbasgd.simd.vector import add, fill, fma, larger, mul, smaller, sub
 
 
 class Step(NamedTuple):

@@ -27,11 +27,11 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from numbasgd import native, threads
-from numbasgd.jit import jit
+from numbasgd import rawmem, threads
+from numbasgd.compile.options import jit
 from numbasgd.sgd.rows import SOON, lined
 from numbasgd.sgd.sampling import SAMPLINGS, WINDOW, draw_for
-from numbasgd.simd import pointer_to, prefetch, prefetch_near
+from numbasgd.simd.vector import pointer_to, prefetch, prefetch_near
 
 SLOTS = 4  # windows of another thread: the one that steps are made on, and those that lie ready
 ROW_BYTES = 256  # longer rows take so much longer than their targets that a second thread would mostly wait
@@ -56,10 +56,10 @@ _NO_JOB = np.empty(0, np.int64)
 @jit(forceinline=True)
 def _draw(job, place, first, count, epoch):
     """The order of the positions first, first + 1, ... at ``place``."""
-    drawn_for = epoch * native.read(job + _IS_NEW)
-    native.call(
-        native.read(job + _DRAW),
-        (place, count, native.read(job + _N), native.read(job + _SEED), drawn_for, first),
+    drawn_for = epoch * rawmem.read(job + _IS_NEW)
+    rawmem.call(
+        rawmem.read(job + _DRAW),
+        (place, count, rawmem.read(job + _N), rawmem.read(job + _SEED), drawn_for, first),
     )
 
 
@@ -81,27 +81,27 @@ def make_draw_ahead(rows_dtype: str, dtype: str) -> Any:
     @jit(variant=f"{rows_dtype}_{dtype}")
     def draw_ahead(job, unit, work):
         """Draw windows, a few ahead of the one that steps are made on, as the job says."""
-        n, length, tail = native.read(job + _N), native.read(job + LENGTH), native.read(job + _TAIL)
-        y, s, end = native.read(job + _Y), native.read(job + _S), native.read(job + _END)
-        epoch, first = native.read(job + _EPOCH), native.read(job + _FIRST)
+        n, length, tail = rawmem.read(job + _N), rawmem.read(job + LENGTH), rawmem.read(job + _TAIL)
+        y, s, end = rawmem.read(job + _Y), rawmem.read(job + _S), rawmem.read(job + _END)
+        epoch, first = rawmem.read(job + _EPOCH), rawmem.read(job + _FIRST)
         number = 1
-        while native.read(job + _QUIT) == 0 and epoch * n + first < end:
-            at = native.read(job + _AT)
+        while rawmem.read(job + _QUIT) == 0 and epoch * n + first < end:
+            at = rawmem.read(job + _AT)
             if number >= at + SLOTS:
-                native.pause()
+                rawmem.pause()
                 continue
             count = min(length, n - first)
             if number > at:  # else it came too late
                 slot = number % SLOTS
-                order = native.read(job + _WINDOW) + (1 + slot) * (length + tail) * ROW
-                room = native.read(job + _TARGETS) + (1 + slot) * length * TARGET * (2 if s else 1)
+                order = rawmem.read(job + _WINDOW) + (1 + slot) * (length + tail) * ROW
+                room = rawmem.read(job + _TARGETS) + (1 + slot) * length * TARGET * (2 if s else 1)
                 _draw(job, order, first, min(length + tail, n - first), epoch)
-                if native.read(job + _QUIT) != 0:
+                if rawmem.read(job + _QUIT) != 0:
                     return 0
                 collect(room, order, count, y)
                 if s:
                     collect(room + length * TARGET, order, count, s)
-                native.write(job + _READY + 8 * slot, number)
+                rawmem.write(job + _READY + 8 * slot, number)
             number += 1
             first += count
             if first == n:
@@ -123,33 +123,33 @@ def make_next_window() -> Any:
         end : samples up to which steps are made, over all epochs.  number : the window that another thread was
         to draw for now, 0 without one; returns that of the next.
         """
-        n, length = native.read(job + _N), native.read(job + LENGTH)
-        drawn = native.read(job + _DRAWN)
+        n, length = rawmem.read(job + _N), rawmem.read(job + LENGTH)
+        drawn = rawmem.read(job + _DRAWN)
         first = start if length < n else 0
         stop = min(n, first + length)
-        known = min(n, stop + native.read(job + _TAIL))
+        known = min(n, stop + rawmem.read(job + _TAIL))
         slot = 0
         if number > 0:
             ready = job + _READY + 8 * (number % SLOTS)
-            native.write(job + _AT, number)
-            is_alive = number == 1 or native.read(drawn + 24) > 0  # the window before was its work
+            rawmem.write(job + _AT, number)
+            is_alive = number == 1 or rawmem.read(drawn + 24) > 0  # the window before was its work
             for _ in range(_PATIENCE if is_alive else 1):
-                if native.read(ready) == number:
+                if rawmem.read(ready) == number:
                     slot = 1 + number % SLOTS
                     break
-                native.pause()
+                rawmem.pause()
             number += 1
         if slot == 0:
-            _draw(job, native.read(job + _WINDOW), first, known - first, epoch)
-            ask = native.read(job + _ASK)
+            _draw(job, rawmem.read(job + _WINDOW), first, known - first, epoch)
+            ask = rawmem.read(job + _ASK)
             if number == 0 and ask != 0 and end - (epoch * n + start) > _LEAST * length:
                 is_last = stop == n
-                number = native.call(ask, (job, epoch + 1 if is_last else epoch, 0 if is_last else stop, end))
-        native.put(drawn, epoch)
-        native.put(drawn + 8, first)
-        native.put(drawn + 16, stop)
-        native.put(drawn + 24, slot)
-        native.put(drawn + 32, known)
+                number = rawmem.call(ask, (job, epoch + 1 if is_last else epoch, 0 if is_last else stop, end))
+        rawmem.put(drawn, epoch)
+        rawmem.put(drawn + 8, first)
+        rawmem.put(drawn + 16, stop)
+        rawmem.put(drawn + 24, slot)
+        rawmem.put(drawn + 32, known)
         return number
 
     next_window.compile((types.intp,) * 5)
@@ -163,19 +163,19 @@ def make_help() -> tuple[Any, Any]:
     @jit
     def ask(job, epoch, first, end):
         """Have another thread draw the windows from a position on; 1, or 0 if there is none to be had."""
-        native.put(job + _AT, 0)
-        native.put(job + _QUIT, 0)
+        rawmem.put(job + _AT, 0)
+        rawmem.put(job + _QUIT, 0)
         for slot in range(SLOTS):
-            native.put(job + _READY + 8 * slot, 0)
-        native.put(job + _EPOCH, epoch)
-        native.put(job + _FIRST, first)
-        native.put(job + _END, end)
-        return threads.begin_beside(native.read(job + _HELP), job)
+            rawmem.put(job + _READY + 8 * slot, 0)
+        rawmem.put(job + _EPOCH, epoch)
+        rawmem.put(job + _FIRST, first)
+        rawmem.put(job + _END, end)
+        return threads.begin_beside(rawmem.read(job + _HELP), job)
 
     @jit
     def dismiss(job):
         """Send it away."""
-        native.write(job + _QUIT, 1)
+        rawmem.write(job + _QUIT, 1)
         threads.end_beside()
         return 0
 
@@ -218,7 +218,7 @@ class Windows:
         rows, job = self.rows, self.job
         if job.size:
             words = {
-                NEXT: native.address_of_compiled(make_next_window()),
+                NEXT: rawmem.address_of_compiled(make_next_window()),
                 _DRAW: draw_for(rows.dtype, sampling), _IS_NEW: int(sampling != "once"),
                 _N: self.n, LENGTH: self.length, _TAIL: rows.shape[1] - self.length, _SEED: seed,
                 _WINDOW: rows.ctypes.data,
@@ -228,7 +228,7 @@ class Windows:
             if len(rows) > 1:
                 draw_ahead = make_draw_ahead(rows.dtype.name, self.y.dtype.name)
                 for offset, function in zip((_HELP, _ASK, DISMISS), (draw_ahead, *make_help()), strict=True):
-                    words[offset] = native.address_of_compiled(function)
+                    words[offset] = rawmem.address_of_compiled(function)
             for offset, word in words.items():
                 job[offset // 8] = word
         return rows, self.targets, self.drawn, job, SAMPLINGS[sampling], seed

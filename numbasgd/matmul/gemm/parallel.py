@@ -15,12 +15,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from numbasgd import native, threads
-from numbasgd.jit import jit
-from numbasgd.matmul import tiles
-from numbasgd.matmul.microkernel import MASKED, tile
-from numbasgd.matmul.packing import add_numbers
-from numbasgd.matmul.path import compiled
+from numbasgd import rawmem, threads
+from numbasgd.compile.options import jit
+from numbasgd.matmul.gemm import tiles
+from numbasgd.matmul.gemm.microkernel import MASKED, tile
+from numbasgd.matmul.gemm.packing import add_numbers
+from numbasgd.matmul.gemm.path import compiled
 
 UNIT = 16  # byte offset in a table of the address of ``unit``
 HEADER = 4096  # bytes at the start of a workspace that hold the description of shared work
@@ -34,29 +34,29 @@ pieces_of_k = jit(tiles.pieces_of_k)
 @jit
 def unit(block, number, work):
     """Unit ``number`` of the work described at ``block``: a part of out, or a piece of k."""
-    function = native.read(block)
-    pa = native.read(block + 8)
-    rsa = native.read(block + 16)
-    csa = native.read(block + 24)
-    pb = native.read(block + 32)
-    rsb = native.read(block + 40)
-    csb = native.read(block + 48)
-    pc = native.read(block + 56)
-    rsc = native.read(block + 64)
-    m = native.read(block + 72)
-    n = native.read(block + 80)
-    k = native.read(block + 88)
-    acc = native.read(block + 96)
-    panels = native.read(block + 104)
-    x = native.read(block + 112)
-    y = native.read(block + 120)
-    z = native.read(block + 128)
-    size = native.read(block + 136)
-    across = native.read(block + 144)  # units beside each other
-    rows = native.read(block + 152)  # of a unit
-    columns = native.read(block + 160)
-    steps = native.read(block + 168)  # of k
-    sums = native.read(block + 176)  # where pieces of k other than the first put their sums, else 0
+    function = rawmem.read(block)
+    pa = rawmem.read(block + 8)
+    rsa = rawmem.read(block + 16)
+    csa = rawmem.read(block + 24)
+    pb = rawmem.read(block + 32)
+    rsb = rawmem.read(block + 40)
+    csb = rawmem.read(block + 48)
+    pc = rawmem.read(block + 56)
+    rsc = rawmem.read(block + 64)
+    m = rawmem.read(block + 72)
+    n = rawmem.read(block + 80)
+    k = rawmem.read(block + 88)
+    acc = rawmem.read(block + 96)
+    panels = rawmem.read(block + 104)
+    x = rawmem.read(block + 112)
+    y = rawmem.read(block + 120)
+    z = rawmem.read(block + 128)
+    size = rawmem.read(block + 136)
+    across = rawmem.read(block + 144)  # units beside each other
+    rows = rawmem.read(block + 152)  # of a unit
+    columns = rawmem.read(block + 160)
+    steps = rawmem.read(block + 168)  # of k
+    sums = rawmem.read(block + 176)  # where pieces of k other than the first put their sums, else 0
     i = number // across * rows
     j = number % across * columns
     p = 0
@@ -75,7 +75,7 @@ def unit(block, number, work):
     m = min(rows, m - i)
     n = min(columns, n - j)
     k = min(steps, k - p)
-    return native.call(
+    return rawmem.call(
         function, (a, rsa, csa, b, rsb, csb, c, rsc, m, n, k, acc, work + HEADER, panels, x, y, z)
     )
 
@@ -83,10 +83,10 @@ def unit(block, number, work):
 @jit
 def _describe(block, job, size, across, rows, columns, steps, sums):
     for value in job:
-        native.put(block, value)
+        rawmem.put(block, value)
         block += 8
     for value in (size, across, rows, columns, steps, sums):
-        native.put(block, value)
+        rawmem.put(block, value)
         block += 8
 
 
@@ -215,7 +215,7 @@ def make_share(of: tiles.Tiles, table: Any, function_of: Any) -> Any:
 
     def share(path, threads_, pa, rsa, csa, pb, rsb, csb, pc, rsc, m, n, k, x, y, z):
         job = (function_of(path), pa, rsa, csa, pb, rsb, csb, pc, rsc, m, n, k, 0, 0, x, y, z)
-        unit_ = native.read(table() + UNIT)
+        unit_ = rawmem.read(table() + UNIT)
         slot = threads.take_workspace()
         work = threads.workspace_of(slot)
         pieces = pieces_of_k(m, n, k, SIZE)

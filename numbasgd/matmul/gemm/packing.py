@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from llvmlite import ir
 from numba.extending import intrinsic
 
-from numbasgd.matmul.vectors import (
+from numbasgd.simd.ir import (
     BYTES,
     I64,
     Lanes,

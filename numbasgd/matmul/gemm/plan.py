@@ -9,8 +9,8 @@ import numpy as np
 
 from numbasgd import threads as pool
 from numbasgd.machine import cpu
-from numbasgd.matmul import tiles
-from numbasgd.matmul.shared import WORTH_SHARING
+from numbasgd.matmul.gemm import tiles
+from numbasgd.matmul.gemm.parallel import WORTH_SHARING
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Plan:
     KC, MC, NC : steps of k, rows and columns in a cache block; the whole of it where there is no cut.
     k_pieces : pieces of k that are summed apart.
     threads : most threads that take part.
-    number : the path's number in ``numbasgd.matmul.tiles``.
+    number : the path's number in ``numbasgd.matmul.gemm.tiles``.
     """
 
     path: str

@@ -43,7 +43,7 @@ from numba.core.typed_passes import NopythonTypeInference
 from numbasgd.errors import NumbaSGDError
 from numbasgd.paths import user_cache_dir
 
-_PACKAGE = Path(__file__).resolve().parent
+_PACKAGE = Path(__file__).resolve().parent.parent
 _STALE_AFTER = 30 * 24 * 3600.0  # seconds without use before another version's folder is removed
 
 # reassoc and nsz let a sum run in vector lanes, contract lets a*b+c become one FMA.  The full
@@ -95,7 +95,8 @@ class _Inlined(CPUDispatcher):
     def __call__(self, *args: Any, **options: Any) -> Any:
         raise NumbaSGDError(
             f"{self.py_func.__name__} was called from Python; expected a kernel as the caller, since it is "
-            "compiled into its callers only. Call it through a function decorated with numbasgd.jit.jit."
+            "compiled into its callers only. Call it through a function decorated with "
+            "numbasgd.compile.options.jit."
         )
 
 

@@ -5,7 +5,7 @@ Their arguments are those described in ``packed``.
 
 from __future__ import annotations
 
-from numbasgd.matmul.microkernel import (
+from numbasgd.matmul.gemm.microkernel import (
     AHEAD,
     MASKED,
     PAST_CACHE,
@@ -13,7 +13,7 @@ from numbasgd.matmul.microkernel import (
     WIDTHS,
     tile,
 )
-from numbasgd.matmul.path import Path
+from numbasgd.matmul.gemm.path import Path
 
 
 def make_few(SIZE: int, LANES: int, MR: int, NV: int, BASE: int) -> Path:

@@ -20,12 +20,12 @@ from numba import types
 from numba.extending import intrinsic
 from numba.np.numpy_support import as_dtype
 
-from numbasgd import native, threads
-from numbasgd.jit import jit
+from numbasgd import rawmem, threads
+from numbasgd.compile.options import jit
 from numbasgd.machine import cpu as machine
-from numbasgd.matmul import shared, tiles
-from numbasgd.matmul.path import compiled
-from numbasgd.matmul.shared import HEADER, UNIT
+from numbasgd.matmul.gemm import parallel, tiles
+from numbasgd.matmul.gemm.parallel import HEADER, UNIT
+from numbasgd.matmul.gemm.path import compiled
 
 # Words of a table, as byte offsets.
 DISPATCH, _NEED = 0, 8  # addresses: of dispatch, of the callback that compiles a path; UNIT is next
@@ -42,10 +42,10 @@ def _make_function_of(SIZE: int, table: Any) -> Any:
     """The address of a path's function, which is compiled now if it never was."""
 
     def function_of(path):
-        function = native.read(table() + _PATHS + 8 * path)
+        function = rawmem.read(table() + _PATHS + 8 * path)
         if function == 0:
-            native.ask(native.read(table() + _NEED), path)
-            function = native.read(table() + _PATHS + 8 * path)
+            rawmem.ask(rawmem.read(table() + _NEED), path)
+            function = rawmem.read(table() + _PATHS + 8 * path)
         return function
 
     return compiled(function_of, SIZE)
@@ -55,7 +55,7 @@ def _make_dispatch(SIZE: int, LANES: int, table: Any, choose: Any) -> Any:
     """dispatch(pa, rsa, csa, pb, rsb, csb, pc, rsc, csc, m, n, k, threads) for one dtype."""
     PACKED, PANELS, DOTS, TURNED, SHARE = tiles.PACKED, tiles.PANELS, tiles.DOTS, tiles.TURNED, tiles.SHARE
     function_of = _make_function_of(SIZE, table)
-    zero = shared.make_zero(SIZE, LANES)
+    zero = parallel.make_zero(SIZE, LANES)
 
     def dispatch(pa, rsa, csa, pb, rsb, csb, pc, rsc, csc, m, n, k, threads_):
         if m == 0 or n == 0:
@@ -85,10 +85,10 @@ def _make_dispatch(SIZE: int, LANES: int, table: Any, choose: Any) -> Any:
         if function == 0:
             return NOT_THIS_WAY
         if threads_ == DEFAULT_THREADS:
-            threads_ = native.read(table() + _MOST)
-        is_shared = threads_ > 1 and m * n * k // LANES >= shared.WORTH_SHARING
+            threads_ = rawmem.read(table() + _MOST)
+        is_shared = threads_ > 1 and m * n * k // LANES >= parallel.WORTH_SHARING
         is_packed = path == PACKED or path == PACKED + 1
-        is_cut = shared.pieces_of_k(m, n, k, SIZE) > 1
+        is_cut = parallel.pieces_of_k(m, n, k, SIZE) > 1
         if is_shared or is_cut:
             if threads_ == AT_ONCE:
                 return BUSY
@@ -96,7 +96,7 @@ def _make_dispatch(SIZE: int, LANES: int, table: Any, choose: Any) -> Any:
             if share == 0 or is_packed and not is_cut and function_of(path - PACKED + PANELS) == 0:
                 return NOT_THIS_WAY
             most = threads_ if is_shared else 1
-            native.call(share, (path, most, pa, rsa, csa, pb, rsb, csb, pc, rsc, m, n, k, x, y, z))
+            rawmem.call(share, (path, most, pa, rsa, csa, pb, rsb, csb, pc, rsc, m, n, k, x, y, z))
             return DONE
         slot = 0
         work = 0
@@ -105,7 +105,7 @@ def _make_dispatch(SIZE: int, LANES: int, table: Any, choose: Any) -> Any:
             if slot == 0:
                 return BUSY
             work = threads.workspace_of(slot) + HEADER
-        native.call(function, (pa, rsa, csa, pb, rsb, csb, pc, rsc, m, n, k, 0, work, 0, x, y, z))
+        rawmem.call(function, (pa, rsa, csa, pb, rsb, csb, pc, rsc, m, n, k, 0, work, 0, x, y, z))
         if slot != 0:
             threads.give_workspace(slot)
         return DONE
@@ -124,9 +124,9 @@ class Product:
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(self.words))  # compiled code keeps its address
         self.compiled: dict[int, Any] = {}
         self.symbol = f"numbasgd_{self.dtype.name}"
-        native.define(self.symbol, self.words.ctypes.data)
-        self.table = native.make_address_of(self.symbol)
-        self._need = native.callback(self._compile)
+        rawmem.define(self.symbol, self.words.ctypes.data)
+        self.table = rawmem.make_address_of(self.symbol)
+        self._need = rawmem.callback(self._compile)
         self._set(_NEED, ctypes.cast(self._need, ctypes.c_void_p).value or 0)
         self.is_ready = False
         threads.need_workspace(self.tiles.work_bytes + HEADER)
@@ -149,7 +149,7 @@ class Product:
         dispatch.compile((types.intp,) * 13)
         self.dispatch = dispatch
         self._set(_MOST, threads.default())
-        self._set(DISPATCH, native.address_of_compiled(dispatch))
+        self._set(DISPATCH, rawmem.address_of_compiled(dispatch))
         self.is_ready = True
 
     def _compile(self, path: int) -> None:
@@ -163,15 +163,15 @@ class Product:
 
     def _add(self, path: int) -> None:
         if path == tiles.SHARE:
-            shared.unit.compile((types.intp,) * 3)
-            self._set(UNIT, native.address_of_compiled(shared.unit))
+            parallel.unit.compile((types.intp,) * 3)
+            self._set(UNIT, rawmem.address_of_compiled(parallel.unit))
             function_of = _make_function_of(self.tiles.size, self.table)
-            function = shared.make_share(self.tiles, self.table, function_of)
+            function = parallel.make_share(self.tiles, self.table, function_of)
             function.compile((types.intp,) * 16)
         else:
             function = compiled(self.tiles.make(path), 8 * self.tiles.size, path)
             function.compile((types.intp,) * 17)
-        self._set(_PATHS + 8 * path, native.address_of_compiled(function))
+        self._set(_PATHS + 8 * path, rawmem.address_of_compiled(function))
         self.compiled[path] = function
 
     def prepare_all(self) -> None:
@@ -198,7 +198,7 @@ def table_of(typingctx, A, B, out):
         return None
 
     def codegen(context: Any, b: Any, sig: Any, args: Any) -> Any:
-        return native.emit_address_of(b, product.symbol)
+        return rawmem.emit_address_of(b, product.symbol)
 
     return types.intp(A, B, out), codegen
 
@@ -207,15 +207,15 @@ def table_of(typingctx, A, B, out):
 def trusted(A, B, out, threads_):
     """out := A @ B for arrays that fit together, in any layout; DONE, or NOT_THIS_WAY for a strided out."""
     table = table_of(A, B, out)
-    if native.read(table + DISPATCH) == 0:
-        native.ask(native.read(table + _NEED), -1)
-    if native.read(table + DISPATCH) == 0:
+    if rawmem.read(table + DISPATCH) == 0:
+        rawmem.ask(rawmem.read(table + _NEED), -1)
+    if rawmem.read(table + DISPATCH) == 0:
         return NOT_THIS_WAY
     arguments = (
         A.ctypes.data, A.strides[0], A.strides[1], B.ctypes.data, B.strides[0], B.strides[1],
         out.ctypes.data, out.strides[0], out.strides[1], A.shape[0], B.shape[1], A.shape[1], threads_,
     )  # fmt: skip
-    return native.call(native.read(table + DISPATCH), arguments)
+    return rawmem.call(rawmem.read(table + DISPATCH), arguments)
 
 
 @functools.cache
@@ -229,10 +229,10 @@ def make_product(dtype: np.dtype) -> Any:
     @jit(variant=dtype.name, fastmath=False)
     def product(pa, ia, ja, pb, ib, jb, pc, ic, m, n, k):
         table = table_address()
-        if native.read(table + DISPATCH) == 0:
-            native.ask(native.read(table + _NEED), -1)  # which comes back when it is compiled
+        if rawmem.read(table + DISPATCH) == 0:
+            rawmem.ask(rawmem.read(table + _NEED), -1)  # which comes back when it is compiled
         places = (pa, ia * SIZE, ja * SIZE, pb, ib * SIZE, jb * SIZE, pc, ic * SIZE, SIZE, m, n, k, 1)
-        native.call(native.read(table + DISPATCH), places)
+        rawmem.call(rawmem.read(table + DISPATCH), places)
 
     return product
 

@@ -18,8 +18,8 @@ from collections.abc import Sequence
 from llvmlite import ir
 from numba.extending import intrinsic
 
-from numbasgd.matmul.microkernel import NO_FMA
-from numbasgd.matmul.vectors import BYTES, I32, I64, Lanes, at, emitted, i64, is_literal, private_function
+from numbasgd.matmul.gemm.microkernel import NO_FMA
+from numbasgd.simd.ir import BYTES, I32, I64, Lanes, at, emitted, i64, is_literal, private_function
 
 SOME = 1 << 20  # fewer rows than a vector has lanes, at run time
 ALONG = 1 << 21  # columns of B are contiguous: rsb is how far apart they are

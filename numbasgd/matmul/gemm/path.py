@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from numbasgd.jit import jit
+from numbasgd.compile.options import jit
 
 Path = Callable[..., None]
 

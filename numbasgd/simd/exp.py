@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from llvmlite import ir
 from numba.extending import intrinsic
 
-from numbasgd.simd import Vector, _intrinsic, _map, _one, _suffix, _vector
+from numbasgd.simd.vector import Vector, _intrinsic, _map, _one, _suffix, _vector
 
 
 class _Format(NamedTuple):

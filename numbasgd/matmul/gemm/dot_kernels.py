@@ -15,8 +15,8 @@ from __future__ import annotations
 from llvmlite import ir
 from numba.extending import intrinsic
 
-from numbasgd.matmul.microkernel import NO_FMA
-from numbasgd.matmul.vectors import BYTES, I64, Lanes, at, emitted, i64, is_literal, private_function
+from numbasgd.matmul.gemm.microkernel import NO_FMA
+from numbasgd.simd.ir import BYTES, I64, Lanes, at, emitted, i64, is_literal, private_function
 
 PADDED = 1  # rows of W are aligned and end in zeros up to a whole vector; without, their end is masked
 _ROWS_A_BASE = 3

@@ -7,17 +7,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from numbasgd.jit import jit
-from numbasgd.matmul.across import ALONG, SIDEWAYS, SOME, across
-from numbasgd.matmul.dots import PADDED, dots, turn
-from numbasgd.matmul.microkernel import (
+from numbasgd.compile.options import jit
+from numbasgd.matmul.gemm.dot_kernels import PADDED, dots, turn
+from numbasgd.matmul.gemm.microkernel import (
     AHEAD,
     MASKED,
     TURNED,
     WIDTHS,
     tile,
 )
-from numbasgd.matmul.path import Path
+from numbasgd.matmul.gemm.path import Path
+from numbasgd.matmul.gemm.transpose_kernels import ALONG, SIDEWAYS, SOME, across
 
 
 def make_dots(SIZE: int, LANES: int, N: int, LOW: int, HIGH: int, R: int, BASE: int, IS_TURNED: int) -> Path:

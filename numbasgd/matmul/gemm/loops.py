@@ -22,7 +22,7 @@ Each is made by a function that closes over integers, so it is compiled for this
 
 from __future__ import annotations
 
-from numbasgd.matmul.microkernel import (
+from numbasgd.matmul.gemm.microkernel import (
     COMING,
     EDGE,
     HALF,
@@ -34,8 +34,8 @@ from numbasgd.matmul.microkernel import (
     SPREAD,
     tile,
 )
-from numbasgd.matmul.packing import pack_copy, pack_gather, pack_transpose
-from numbasgd.matmul.path import Path, compiled
+from numbasgd.matmul.gemm.packing import pack_copy, pack_gather, pack_transpose
+from numbasgd.matmul.gemm.path import Path, compiled
 
 
 def make_direct(

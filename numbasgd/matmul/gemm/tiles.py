@@ -35,14 +35,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from numbasgd.jit import jit
+from numbasgd.compile.options import jit
 from numbasgd.machine.cpu import Machine
-from numbasgd.matmul import across
-from numbasgd.matmul.microkernel import HALF, MASKED, NO_FMA, OVERLAP
-from numbasgd.matmul.packed import make_direct, make_packed, make_panels
-from numbasgd.matmul.path import Path
-from numbasgd.matmul.slim import make_across, make_dots, make_turned
-from numbasgd.matmul.thin import make_few, make_narrow, make_wide
+from numbasgd.matmul.gemm.loops import make_direct, make_packed, make_panels
+from numbasgd.matmul.gemm.microkernel import HALF, MASKED, NO_FMA, OVERLAP
+from numbasgd.matmul.gemm.path import Path
+from numbasgd.matmul.gemm.slim import make_across, make_dots, make_turned
+from numbasgd.matmul.gemm.thin import make_few, make_narrow, make_wide
+from numbasgd.matmul.gemm.transpose_kernels import ALONG as ALONG_K
+from numbasgd.matmul.gemm.transpose_kernels import SIDEWAYS as SIDEWAYS_N
 
 # The numbers of the paths.  Those that depend on m or n follow the one named.
 NONE = 0  # nothing to compute
@@ -221,7 +222,7 @@ class Tiles:
         if name in ("dots", "inner"):
             return make_dots(S, L, self.columns(path), low, high, MR, base, int(name == "inner"))
         if path > ACROSS:
-            how = across.ALONG * (path > INNER_ACROSS) | across.SIDEWAYS * (path > SIDEWAYS)
+            how = ALONG_K * (path > INNER_ACROSS) | SIDEWAYS_N * (path > SIDEWAYS)
             return make_across(S, L, self.columns(path), low, high, base | how)
         return make_turned(S, L, self.columns(path), low, high, NV, base)
 

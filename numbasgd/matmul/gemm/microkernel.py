@@ -22,7 +22,7 @@ from __future__ import annotations
 from llvmlite import ir
 from numba.extending import intrinsic
 
-from numbasgd.matmul.vectors import (
+from numbasgd.simd.ir import (
     BYTES,
     I64,
     Lanes,

@@ -217,7 +217,7 @@ def address_of_compiled(dispatcher: Any) -> int:
     """The address of a compiled function's only version, which takes and returns C integers.
 
     llvmlite has a lock of its own, and a child must not be forked while another thread holds it: whoever forks
-    waits for the compiler's (see ``jit.py``).
+    waits for the compiler's (see ``compile/options.py``).
     """
     (compiled,) = dispatcher.overloads.values()
     with global_compiler_lock:

@@ -1,0 +1,1 @@
+"""How Numba compiles for this package, and where it keeps what it compiled."""

@@ -1,0 +1,1 @@
+"""The rung ``packed``: a general matrix product (GEMM) from register tiles, in Numba."""

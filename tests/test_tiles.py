@@ -6,18 +6,12 @@ import numpy as np
 import path_cases
 import pytest
 from child import run_python
+from machines import MACHINES
 
 import numbasgd
-from numbasgd.machine import cpu
 from numbasgd.matmul.gemm import plan, tiles
 
 K = 1 << 10
-MACHINES = {
-    "avx512": cpu.Machine(64, 32, True, 32 * K, 1024 * K, 32 << 20),
-    "avx2": cpu.Machine(32, 16, True, 32 * K, 256 * K, 8 << 20),
-    "sse": cpu.Machine(16, 16, False, 32 * K, 512 * K, 4 << 20),
-    "neon": cpu.Machine(16, 32, True, 64 * K, 1024 * K, 1 << 20),
-}
 
 
 @pytest.fixture(params=MACHINES)
@@ -74,39 +68,8 @@ def test_k_is_cut_into_pieces_that_do_not_depend_on_threads():
     assert tiles.pieces_of_k(1000, 1000, 10**6, 4) == 1
 
 
-@pytest.mark.parametrize(
-    ("architecture", "features", "expected"),
-    [
-        ("x86_64", {"avx", "avx2", "fma", "avx512f"}, (64, 32, True)),
-        ("x86_64", {"avx", "avx2", "fma"}, (32, 16, True)),
-        ("x86_64", {"avx"}, (32, 16, False)),
-        ("x86_64", {"sse2"}, (16, 16, False)),
-        ("aarch64", set(), (16, 32, True)),
-        ("riscv64", set(), (16, 16, False)),
-    ],
-)
-def test_vector_unit(architecture, features, expected):
-    assert cpu.vector_unit(architecture, frozenset(features)) == expected
-
-
-def test_cache_sizes_are_read_and_made_sense_of(tmp_path):
-    for index, (kind, level, size) in enumerate(
-        [("Data", 1, "48K"), ("Instruction", 1, "32K"), ("Unified", 2, "2M"), ("Unified", 3, "?")]
-    ):
-        folder = tmp_path / f"index{index}"
-        folder.mkdir()
-        for name, value in (("type", kind), ("level", level), ("size", size)):
-            (folder / name).write_text(f"{value}\n")
-    sizes = cpu._cache_sizes(tmp_path)
-    assert sizes == {1: 48 * K, 2: 2048 * K}
-    assert cpu.with_caches((64, 32, True), sizes).l3 == 4 * 2048 * K
-    assert cpu.with_caches((64, 32, True), {}) == cpu.Machine(64, 32, True, 32 * K, 512 * K, 2048 * K)
-    assert cpu._cache_sizes(tmp_path / "none") == {}
-    assert cpu.n_cores() >= 1
-
-
 def test_a_plan_says_what_and_why():
-    of = tiles.Tiles(MACHINES["avx512"], 4)
+    of = tiles.Tiles(MACHINES["zen4"], 4)
     found = plan.plan_of(of, 1000, 1000, 1000, (False, False), 2)
     assert (found.path, found.MR, found.NR, found.KC, found.threads) == ("packed", 12, 32, 500, 2)
     assert found.KC * found.MC * 4 <= 256 * K

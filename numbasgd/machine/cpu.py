@@ -1,117 +1,193 @@
-"""What the kernels must know of the CPU: its vector registers and the sizes of its caches."""
+"""The one answer about the CPU: what is compiled for, its registers and caches, and how many cores there are.
+
+Whatever depends on the machine asks here: kernels, the plan of a product, threads, the trainer, the
+fingerprint and the probes.  A ``Machine`` is plain data, so that a rule can be asked about machines that
+nobody has at hand.  Nothing of it is timed.
+"""
 
 from __future__ import annotations
 
 import functools
-import os
 import platform
 from dataclasses import dataclass
 from pathlib import Path
 
-import llvmlite.binding
-from numba.core import config
+from numbasgd.machine.cores import n_cores, quota
+from numbasgd.machine.families import APPLE, Family, family_of
+from numbasgd.machine.target import Target, target
 
-# CPUs as LLVM names them that have AVX-512, and those that have AVX2 and FMA, for NUMBA_CPU_NAME.
-_AVX512 = (
-    "avx512 knl knm cannonlake cascadelake cooperlake icelake tigerlake rocketlake sapphirerapids "
-    "emeraldrapids graniterapids diamondrapids znver4 znver5 znver6 x86-64-v4"
-).split()
-_AVX2 = (
-    "haswell core-avx2 broadwell skylake znver1 znver2 znver3 alderlake raptorlake meteorlake arrowlake "
-    "lunarlake pantherlake gracemont sierraforest grandridge bdver4 x86-64-v3"
-).split()
+__all__ = ["Cache", "Machine", "Target", "describe", "host", "n_cores", "quota", "read_caches", "target"]
+
+_CPU = Path("/sys/devices/system/cpu")
+_CPUINFO = Path("/proc/cpuinfo")
+_KB, _MB, _GB = 1 << 10, 1 << 20, 1 << 30
+# Least and greatest size of a level that is believed: guests and emulators tell of others.
+_LIMITS = {1: (8 * _KB, 256 * _KB), 2: (64 * _KB, 64 * _MB), 3: (256 * _KB, 2 * _GB)}
+
+
+@dataclass(frozen=True)
+class Cache:
+    """A data cache.
+
+    size : bytes of all of it.  line, ways, sets : bytes of a line; lines that share a set; how many sets.
+    shared_by : hardware threads that share it.
+    bytes_per_cycle : what one core reads from it in order, in bytes per cycle of the core.
+    """
+
+    level: int
+    size: int
+    line: int
+    ways: int
+    sets: int
+    shared_by: int
+    bytes_per_cycle: float
 
 
 @dataclass(frozen=True)
 class Machine:
-    """A CPU core as far as tiles depend on it.
+    """A CPU core as far as kernels and plans depend on it.
 
+    name : the description in words.
     vector : bytes in a vector register.  registers : how many there are.
     has_fma : whether it multiplies and adds in one instruction.
-    l1, l2 : bytes of a core's data caches.  l3 : bytes of the cache that cores share.
+    fma_pipes : multiply-adds of a whole vector that start in a cycle, whether in one instruction or two.
+    caches : data caches of level 1 to 3, or 1 and 2, in this order.
+    memory_bytes_per_cycle : what one core reads from memory in order, in bytes per cycle of the core.
     """
 
+    name: str
     vector: int
     registers: int
     has_fma: bool
-    l1: int
-    l2: int
-    l3: int
+    fma_pipes: int
+    caches: tuple[Cache, ...]
+    memory_bytes_per_cycle: float
 
+    @property
+    def l1(self) -> int:
+        """Bytes of the first data cache."""
+        return self.caches[0].size
 
-def vector_unit(architecture: str, features: frozenset[str]) -> tuple[int, int, bool]:
-    """Bytes a register, number of registers and whether there is a fused multiply-add."""
-    if architecture in ("x86_64", "amd64", "i686", "i386"):
-        if "avx512f" in features:
-            return 64, 32, True
-        if "avx" in features:
-            return 32, 16, "fma" in features
-        return 16, 16, False
-    if architecture in ("aarch64", "arm64"):
-        return 16, 32, True
-    return 16, 16, False
+    @property
+    def l2(self) -> int:
+        """Bytes of the second level."""
+        return self.caches[1].size
 
-
-def _features(architecture: str) -> frozenset[str]:
-    """The features that Numba compiles for: the host's, or those that the environment asks for."""
-    if config.CPU_FEATURES is not None:
-        return frozenset(f[1:] for f in config.CPU_FEATURES.split(",") if f.startswith("+"))
-    host = frozenset(name for name, has in llvmlite.binding.get_host_cpu_features().items() if has)
-    name = (config.CPU_NAME or "").lower()
-    if not name or name in ("host", llvmlite.binding.get_host_cpu_name()):
-        return host
-    if any(part in name for part in _AVX512):
-        return host
-    return host & ({"avx", "avx2", "fma"} if name in _AVX2 else set())
-
-
-def _cache_sizes(folder: Path) -> dict[int, int]:
-    """Bytes of the data cache of each level, as Linux tells; empty where it does not."""
-    sizes: dict[int, int] = {}
-    for index in sorted(folder.glob("index*")):
-        try:
-            kind, level, size = ((index / name).read_text().strip() for name in ("type", "level", "size"))
-            if kind in ("Data", "Unified"):
-                unit = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}.get(size[-1], 1)
-                sizes[int(level)] = int(size.rstrip("KMG")) * unit
-        except (OSError, ValueError, IndexError):
-            continue
-    return sizes
-
-
-def with_caches(unit: tuple[int, int, bool], sizes: dict[int, int]) -> Machine:
-    """A ``Machine`` with sizes that make sense, whatever was found."""
-    l1 = min(max(sizes.get(1, 32 << 10), 16 << 10), 256 << 10)
-    l2 = min(max(sizes.get(2, 512 << 10), 4 * l1), 16 << 20)
-    l3 = min(max(sizes.get(3, 4 * l2), l2), 1 << 30)
-    return Machine(*unit, l1, l2, l3)
+    @property
+    def l3(self) -> int:
+        """Bytes of the third level; four times the second where there is none."""
+        return self.caches[2].size if len(self.caches) > 2 else 4 * self.l2
 
 
 @functools.cache
 def host() -> Machine:
     """The machine this process compiles for."""
-    architecture = platform.machine().lower()
-    sizes = _cache_sizes(Path("/sys/devices/system/cpu/cpu0/cache"))
-    return with_caches(vector_unit(architecture, _features(architecture)), sizes)
+    compiled_for = target()
+    return describe(compiled_for, _host_family(compiled_for), read_caches(_CPU))
 
 
-def n_cores() -> int:
-    """CPU cores that this process may use: its affinity, less hyperthreads, within its quota."""
+def describe(target: Target, family: Family, found: dict[int, Cache]) -> Machine:
+    """The ``Machine`` of a family with the caches that the system tells of, where they make sense."""
+    pipes = dict(family.other_fma_pipes).get(target.vector, family.fma_pipes)
+    if not target.has_fma:
+        pipes = max(1, pipes // 2)
+    return Machine(
+        name=family.name,
+        vector=target.vector,
+        registers=target.registers,
+        has_fma=target.has_fma,
+        fma_pipes=pipes,
+        caches=_caches(family, found, target.vector),
+        memory_bytes_per_cycle=family.read[3],
+    )
+
+
+def _caches(family: Family, found: dict[int, Cache], vector: int) -> tuple[Cache, ...]:
+    """Level 1 to 3 with the speed of the family; the family's own where nothing was told."""
+    levels: list[Cache] = []
+    speed = float(family.loads * vector)
+    # Of a machine that tells of a second level and of no third it is believed that there is none.
+    last = 2 if 2 in found and 3 not in found else 3
+    for level, (size, ways) in enumerate(family.caches[:last], start=1):
+        line, shared_by = family.line, 1
+        least, most = _LIMITS[level]
+        if level in found and least <= found[level].size <= most:
+            size, line, shared_by = found[level].size, found[level].line, found[level].shared_by
+            ways = found[level].ways or ways
+        if levels and size < levels[-1].size:
+            size, ways = 4 * levels[-1].size, levels[-1].ways
+        speed = min(speed, family.read[level - 1])
+        sets = max(1, size // (line * ways))
+        levels.append(Cache(level, size, line, ways, sets, shared_by, speed))
+    return tuple(levels)
+
+
+def read_caches(folder: Path) -> dict[int, Cache]:
+    """The data caches of the first core as Linux tells, by level; empty where it does not.
+
+    ways is 0 where it is not told.  It is always the first core, so that two processes of one machine that
+    may run on different cores choose alike.
+    """
+    cores = sorted(folder.glob("cpu[0-9]*"), key=lambda path: int(path.name[3:]))
+    for core in cores:
+        found = {}
+        for index in sorted((core / "cache").glob("index*")):
+            cache = _read_cache(index)
+            if cache is not None:
+                found[cache.level] = cache
+        if found:
+            return found
+    return {}
+
+
+def _read_cache(folder: Path) -> Cache | None:
+    kind, level, size = (_text(folder / name) for name in ("type", "level", "size"))
+    if kind not in ("Data", "Unified") or not level.isdecimal():
+        return None
+    unit = {"K": _KB, "M": _MB, "G": _GB}.get(size[-1:], 1)
+    digits = size.rstrip("KMG")
+    if not digits.isdecimal() or int(digits) == 0:
+        return None
+    line, ways = _number(folder / "coherency_line_size"), _number(folder / "ways_of_associativity")
+    line = line if line in (16, 32, 64, 128, 256) else 64
+    ways = ways if 1 <= ways <= 64 else 0
+    n_bytes = int(digits) * unit
+    sets = n_bytes // (line * ways) if ways else 0
+    return Cache(int(level), n_bytes, line, ways, sets, n_listed(_text(folder / "shared_cpu_list")) or 1, 0.0)
+
+
+def n_listed(cpus: str) -> int:
+    """How many cpus a list such as ``0-3,8`` names; 0 if it is none."""
     try:
-        allowed = os.sched_getaffinity(0)
-    except AttributeError:
-        return os.cpu_count() or 1
-    cores = set()
-    for cpu in allowed:
-        try:
-            siblings = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list").read_text()
-        except OSError:
-            siblings = str(cpu)
-        cores.add(siblings.strip())
-    quota = float("inf")
+        spans = [part.split("-") for part in cpus.split(",")]
+        return sum(int(span[-1]) - int(span[0]) + 1 for span in spans)
+    except ValueError:
+        return 0
+
+
+def _host_family(compiled_for: Target) -> Family:
+    if platform.system() == "Darwin" and compiled_for.is_arm:
+        return APPLE
+    return family_of(cpuinfo(_CPUINFO), compiled_for.is_x86, compiled_for.is_arm, compiled_for.vector)
+
+
+def cpuinfo(path: Path) -> dict[str, str]:
+    """The first block of ``/proc/cpuinfo``; empty where there is none."""
+    found: dict[str, str] = {}
+    for line in _text(path).partition("\n\n")[0].splitlines():
+        name, colon, value = line.partition(":")
+        if colon:
+            found.setdefault(name.strip(), value.strip())
+    return found
+
+
+def _number(path: Path) -> int:
+    text = _text(path)
+    return int(text) if text.isdecimal() else 0
+
+
+def _text(path: Path) -> str:
     try:
-        limit, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        quota = float(limit) / float(period)
-    except (OSError, ValueError, ZeroDivisionError):
-        pass
-    return max(1, int(min(len(cores), quota)))
+        return path.read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return ""

@@ -85,7 +85,7 @@ def test_caches_are_read(tmp_path):
     _cache(tmp_path, 9, 3, level=3, type="Unified", size="?", shared_cpu_list="0-3,8")
     assert cpu.read_caches(tmp_path) == {
         1: cpu.Cache(1, 48 * K, 64, 12, 64, 2, 0.0),
-        2: cpu.Cache(2, 2 * M, 64, 0, 0, 1, 0.0),  # of no known number of ways
+        2: cpu.Cache(2, 2 * M, 0, 0, 0, 0, 0.0),  # whose size alone is told
     }
     assert [cpu.n_listed(text) for text in ("0-3,8", "5", "", "all")] == [5, 1, 0, 0]
 
@@ -93,7 +93,7 @@ def test_caches_are_read(tmp_path):
 def test_a_description_is_complete_whatever_is_told():
     told = {
         1: cpu.Cache(1, 48 * K, 64, 12, 64, 2, 0.0),
-        2: cpu.Cache(2, 2 * M, 64, 0, 0, 1, 0.0),
+        2: cpu.Cache(2, 2 * M, 0, 0, 0, 0, 0.0),
         3: cpu.Cache(3, 260 * M, 64, 20, 0, 64, 0.0),
     }
     found = cpu.describe(AVX512, families.MESH, told)

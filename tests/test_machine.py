@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from numbasgd import cli
-from numbasgd.machine import blas, fingerprint, timing
+from numbasgd.machine import blas, cores, cpu, fingerprint, target, timing
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -41,7 +41,7 @@ def test_fingerprint_is_plain_json():
     assert found["schema"] == 1
     assert set(found) == {"schema", "system", "cpu", "ram", "blas", "versions", "env", "gpu", "huge_pages"}
     assert set(found["blas"]) >= {"name", "version", "kernel", "threads"}
-    assert found["cpu"]["cores"] == fingerprint.usable_cores() >= 1
+    assert found["cpu"]["cores"] == len(cores.allowed_cpus()) >= 1
     assert found["versions"]["python"] == platform.python_version()
 
 
@@ -86,6 +86,9 @@ def test_warnings_name_the_variable_the_kernel_and_what_to_do():
     assert "OPENBLAS_L2_SIZE" in said
     [said] = fingerprint.warnings_for(_found(NUMBA_CPU_NAME="generic"))
     assert "NUMBA_CPU_NAME" in said
+    [said] = fingerprint.warnings_for(_found(NUMBA_ENABLE_AVX="0"))
+    assert "NUMBA_ENABLE_AVX" in said
+    assert fingerprint.warnings_for(_found(NUMBA_ENABLE_AVX="1")) == []
     [said] = fingerprint.warnings_for(_found(NUMBA_DISABLE_JIT="1"))
     assert "refuse to run because NUMBA_DISABLE_JIT is set" in said
     assert fingerprint.warnings_for(_found(NUMBA_DISABLE_JIT="0")) == []
@@ -145,17 +148,15 @@ def _cache(folder, index, **files):
         (folder / f"index{index}" / name).write_text(text + "\n")
 
 
-def test_caches_from_sysfs(monkeypatch, tmp_path):
-    monkeypatch.setattr(fingerprint, "_CPU", tmp_path)
-    assert set(fingerprint._caches().values()) == {"unknown"}
-    core = min(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
-    folder = tmp_path / f"cpu{core}" / "cache"
+def test_caches_from_sysfs(tmp_path):
+    assert set(fingerprint._caches(cpu.read_caches(tmp_path)).values()) == {"unknown"}
+    folder = tmp_path / "cpu0" / "cache"
     line = {"coherency_line_size": "64"}
     _cache(folder, 0, level="1", type="Data", size="48K", shared_cpu_list="0", **line)
     _cache(folder, 1, level="1", type="Instruction", size="32K", shared_cpu_list="0", **line)
     _cache(folder, 2, level="2", type="Unified", size="2M", shared_cpu_list="0-1", **line)
     _cache(folder, 3, level="3", type="Unified", shared_cpu_list="0-3,8")  # no size, as in some guests
-    assert fingerprint._caches() == {
+    assert fingerprint._caches(cpu.read_caches(tmp_path)) == {
         "L1d": 49152,
         "L2": 2097152,
         "L3": "unknown",
@@ -164,22 +165,37 @@ def test_caches_from_sysfs(monkeypatch, tmp_path):
     }
 
 
-@pytest.mark.parametrize(("text", "cores"), [("150000 100000", 1.5), ("max 100000", None), ("", None)])
-def test_quota_of_the_control_group(monkeypatch, tmp_path, text, cores):
-    monkeypatch.setattr(fingerprint, "_CGROUP", tmp_path)
-    (tmp_path / "cpu.max").write_text(text)
-    assert fingerprint._quota() == cores
+@pytest.mark.parametrize(("limit", "told"), [(1.5, 1.5), (None, None), (4 / 3, 1.33)])
+def test_quota_of_the_control_group(monkeypatch, limit, told):
+    monkeypatch.setattr(cpu, "quota", lambda: limit)
+    found = fingerprint.fingerprint()
+    assert found["cpu"]["quota"] == told
+    assert ("limited to the time of" in fingerprint.lines(found)[0]) == (limit is not None)
 
 
+@pytest.mark.skipif(not cpu.target().is_x86, reason="LLVM compiles for x86 only on x86 here")
 def test_simd_follows_numbas_settings(monkeypatch):
-    monkeypatch.setenv("NUMBA_CPU_FEATURES", "+sse2,-avx,-avx2,-avx512f,-neon,-sve")
-    assert fingerprint._cpu()["simd"] == "sse"
+    asked = target.probe("x86-64", "+sse2,-avx,-avx2,-avx512f,-neon,-sve")
+    monkeypatch.setattr(cpu, "target", lambda: asked)
+    found = fingerprint._cpu()
+    assert (found["simd"], found["register_bytes"], found["simd_features"]) == ("sse", 16, ["sse2"])
+
+
+def test_the_description_in_use_is_told():
+    found = fingerprint.fingerprint()
+    known, machine = found["cpu"]["description"], cpu.host()
+    assert [cpu.Cache(**cache) for cache in known["caches"]] == list(machine.caches)
+    assert known["usable_cores"] == cpu.n_cores()
+    text = "\n".join(fingerprint.lines(found))
+    assert f"as for {machine.name}, compiled for {cpu.target().cpu}: {machine.vector}-byte vectors" in text
+    assert f"memory {machine.memory_bytes_per_cycle:g} bytes/cycle" in text
+    for cache in machine.caches:
+        assert f"L{cache.level} {fingerprint.size(cache.size)}, {cache.ways} ways" in text
 
 
 def test_sizes_as_a_person_writes_them():
     told = [fingerprint.size(n) for n in (64, 48 * 1024, 2**20, 25276502016, "unknown")]
     assert told == ["64 B", "48 KB", "1 MB", "23.54 GB", "unknown"]
-    assert fingerprint._count("0-3,8") == 5
 
 
 def test_lines_hold_what_decides_the_speed():

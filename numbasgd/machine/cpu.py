@@ -83,7 +83,7 @@ class Machine:
 def host() -> Machine:
     """The machine this process compiles for."""
     compiled_for = target()
-    return describe(compiled_for, _host_family(compiled_for), read_caches(_CPU))
+    return describe(compiled_for, _host_family(compiled_for), read_caches())
 
 
 def describe(target: Target, family: Family, found: dict[int, Cache]) -> Machine:
@@ -112,8 +112,9 @@ def _caches(family: Family, found: dict[int, Cache], vector: int) -> tuple[Cache
         line, shared_by = family.line, 1
         least, most = _LIMITS[level]
         if level in found and least <= found[level].size <= most:
-            size, line, shared_by = found[level].size, found[level].line, found[level].shared_by
-            ways = found[level].ways or ways
+            told = found[level]
+            size, line, ways = told.size, told.line or line, told.ways or ways
+            shared_by = told.shared_by or shared_by
         if levels and size < levels[-1].size:
             size, ways = 4 * levels[-1].size, levels[-1].ways
         speed = min(speed, family.read[level - 1])
@@ -122,13 +123,13 @@ def _caches(family: Family, found: dict[int, Cache], vector: int) -> tuple[Cache
     return tuple(levels)
 
 
-def read_caches(folder: Path) -> dict[int, Cache]:
+def read_caches(folder: Path | None = None) -> dict[int, Cache]:
     """The data caches of the first core as Linux tells, by level; empty where it does not.
 
-    ways is 0 where it is not told.  It is always the first core, so that two processes of one machine that
-    may run on different cores choose alike.
+    line, ways, sets and shared_by are 0 where they are not told.  It is always the first core, so that two
+    processes of one machine that may run on different cores choose alike.
     """
-    cores = sorted(folder.glob("cpu[0-9]*"), key=lambda path: int(path.name[3:]))
+    cores = sorted((folder or _CPU).glob("cpu[0-9]*"), key=lambda path: int(path.name[3:]))
     for core in cores:
         found = {}
         for index in sorted((core / "cache").glob("index*")):
@@ -149,11 +150,11 @@ def _read_cache(folder: Path) -> Cache | None:
     if not digits.isdecimal() or int(digits) == 0:
         return None
     line, ways = _number(folder / "coherency_line_size"), _number(folder / "ways_of_associativity")
-    line = line if line in (16, 32, 64, 128, 256) else 64
+    line = line if line in (16, 32, 64, 128, 256) else 0
     ways = ways if 1 <= ways <= 64 else 0
     n_bytes = int(digits) * unit
-    sets = n_bytes // (line * ways) if ways else 0
-    return Cache(int(level), n_bytes, line, ways, sets, n_listed(_text(folder / "shared_cpu_list")) or 1, 0.0)
+    sets = n_bytes // (line * ways) if line and ways else 0
+    return Cache(int(level), n_bytes, line, ways, sets, n_listed(_text(folder / "shared_cpu_list")), 0.0)
 
 
 def n_listed(cpus: str) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from numbasgd.machine.fingerprint import cache_sizes
+from numbasgd.machine import cpu
 from numbasgd.machine.linux import shared_caches
 
 _MEMORY = Path("/proc/meminfo")
@@ -13,9 +13,8 @@ _CGROUP = Path("/sys/fs/cgroup/memory.max")
 
 def last_cache() -> tuple[int, int]:
     """Bytes of the largest cache, and how many of them there are; guesses where nobody tells."""
-    sizes = [size for size in cache_sizes().values() if isinstance(size, int)]
     groups = [group for group in shared_caches().values() if isinstance(group, list)]
-    return max(sizes, default=32 << 20), len(groups[-1]) if groups else 1
+    return cpu.host().caches[-1].size, len(groups[-1]) if groups else 1
 
 
 def free_memory() -> int:

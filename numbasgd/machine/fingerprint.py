@@ -6,6 +6,7 @@ never a guess.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import platform
 import re
@@ -13,26 +14,26 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from numbasgd.machine import blas, linux
+import llvmlite.binding as llvm
+
+from numbasgd.machine import blas, cpu, linux
 from numbasgd.machine.blas import UNKNOWN
+from numbasgd.machine.cores import allowed_cpus
 
 SCHEMA = 1
 _PREFIXES = ("OPENBLAS_", "OMP_", "GOMP_", "MKL_", "BLIS_", "NUMBA_")
-_CPU = Path("/sys/devices/system/cpu")
-_CGROUP = Path("/sys/fs/cgroup")
-# From wide to narrow: LLVM's feature, the name shown.
-_SIMD = (
-    ("avx512f", "avx512"),
-    ("avx2", "avx2"),
-    ("avx", "avx"),
-    ("sse2", "sse"),
-    ("sve", "sve"),
-    ("neon", "neon"),
-)
 _VECTOR = ("sse", "ssse", "avx", "fma", "f16c", "amx", "neon", "sve", "sme", "fullfp16", "bf16", "dotprod")
 # Variables that make a library or Numba run other code than it would choose for this CPU.
 _BLAS_KERNEL = ("OPENBLAS_CORETYPE", "MKL_ENABLE_INSTRUCTIONS", "MKL_DEBUG_CPU_TYPE", "BLIS_ARCH_TYPE")
-_NUMBA_CODE = ("NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES", "NUMBA_OPT", "NUMBA_LOOP_VECTORIZE", "NUMBA_BOUNDSCHECK")
+_NUMBA_CODE = (
+    "NUMBA_CPU_NAME",
+    "NUMBA_CPU_FEATURES",
+    "NUMBA_ENABLE_AVX",
+    "NUMBA_OPT",
+    "NUMBA_LOOP_VECTORIZE",
+    "NUMBA_BOUNDSCHECK",
+)
+_AS_USUAL = (("NUMBA_ENABLE_AVX", "1"), ("NUMBA_BOUNDSCHECK", "0"))
 
 
 def fingerprint() -> dict[str, Any]:
@@ -40,8 +41,9 @@ def fingerprint() -> dict[str, Any]:
 
     Sizes are in bytes.  ``cores`` is how many cpus this process may use, of ``cpus`` that there are on
     ``physical_cores``; ``quota`` the share of them that its control group allows, in cores, or None without
-    a limit.  ``register_bytes`` is the vector length that our kernels chose.  ``load`` and ``steal`` tell
-    how much else went on.
+    a limit.  ``simd``, ``simd_features`` and ``register_bytes`` are what Numba compiles for; ``description`` is
+    the machine as kernels and plans see it (``numbasgd.machine.cpu``), complete where the rest is "unknown".
+    ``load`` and ``steal`` tell how much else went on.
     """
     return {
         "schema": SCHEMA,
@@ -80,7 +82,7 @@ def warnings_for(found: dict[str, Any]) -> list[str]:
     said += [
         f"Numba compiles other code than it would for this CPU because {name} is set; unset it to compare."
         for name in _NUMBA_CODE
-        if env.get(name)
+        if env.get(name) and (name, env[name]) not in _AS_USUAL
     ]
     if "threadpoolctl" not in found["versions"]:
         said.append("threadpoolctl is not installed: pip install threadpoolctl to control the BLAS's threads.")
@@ -89,14 +91,16 @@ def warnings_for(found: dict[str, Any]) -> list[str]:
 
 def lines(found: dict[str, Any]) -> list[str]:
     """The fingerprint for a reader, a line for each subject."""
-    cpu, library = found["cpu"], found["blas"]
-    caches = "  ".join(f"{name} {size(cpu['caches'][name])}" for name in ("L1d", "L2", "L3"))
-    quota = "" if cpu["quota"] is None else f", limited to the time of {cpu['quota']:g}"
+    of_cpu, library = found["cpu"], found["blas"]
+    caches = "  ".join(f"{name} {size(of_cpu['caches'][name])}" for name in ("L1d", "L2", "L3"))
+    quota = "" if of_cpu["quota"] is None else f", limited to the time of {of_cpu['quota']:g}"
     gpu = found["gpu"]
     told = [
-        f"machine:  {cpu['model']} ({cpu['llvm_name']}, {cpu['simd']}), {cpu['cores']} usable cores{quota}",
+        f"machine:  {of_cpu['model']} ({of_cpu['llvm_name']}, {of_cpu['simd']}), "
+        f"{of_cpu['cores']} usable cores{quota}",
         f"memory:   {caches}  RAM {size(found['ram'])}",
         f"state:    {linux.state(found)}",
+        *_description_lines(of_cpu["description"]),
         f"BLAS:     {library['name']} {library['version']}, running kernel {library['kernel']}, "
         f"threads {library['threads']}",
         "versions: " + ", ".join(f"{name} {number}" for name, number in found["versions"].items()),
@@ -106,6 +110,22 @@ def lines(found: dict[str, Any]) -> list[str]:
     if isinstance(gpu, dict):
         told.append("GPU:      " + ", ".join(_gpu_parts(gpu)))
     return told
+
+
+def _description_lines(known: dict[str, Any]) -> list[str]:
+    fma = "FMA" if known["has_fma"] else "multiply and add apart"
+    levels = [
+        f"L{cache['level']} {size(cache['size'])}, {cache['ways']} ways, {cache['sets']} sets, "
+        f"{cache['line']}-byte lines, shared by {cache['shared_by']}, {cache['bytes_per_cycle']:g} bytes/cycle"
+        for cache in known["caches"]
+    ]
+    memory = f"memory {known['memory_bytes_per_cycle']:g} bytes/cycle"
+    return [
+        f"kernels:  as for {known['name']}, compiled for {known['compiled_for']}: "
+        f"{known['vector_bytes']}-byte vectors, {known['registers']} registers, {fma}, "
+        f"{known['fma_pipes']} a cycle; threads for {known['usable_cores']} cores",
+        *(f"          {level}" for level in [*levels, memory]),
+    ]
 
 
 def _gpu_parts(gpu: dict[str, Any]) -> list[str]:
@@ -129,29 +149,21 @@ def size(n_bytes: int | str) -> str:
 
 
 def _cpu() -> dict[str, Any]:
-    import llvmlite.binding as llvm
-
-    from numbasgd.simd.vector import register_bytes
-
-    features = {name for name, has in llvm.get_host_cpu_features().items() if has}
-    if platform.machine().lower() in ("aarch64", "arm64"):
-        features.add("neon")
-    # What Numba was told to use or to leave stands above what the CPU has.
-    for change in os.environ.get("NUMBA_CPU_FEATURES", "").split(","):
-        (features.discard if change.startswith("-") else features.add)(change[1:])
+    target, quota = cpu.target(), cpu.quota()
     return {
         "model": _cpu_model(),
         "machine": platform.machine() or UNKNOWN,
         "llvm_name": llvm.get_host_cpu_name() or UNKNOWN,
-        "simd": next((shown for name, shown in _SIMD if name in features), UNKNOWN),
-        "simd_features": sorted(name for name in features if name.startswith(_VECTOR)),
-        "register_bytes": register_bytes(),
-        "cores": usable_cores(),
+        "simd": target.simd,
+        "simd_features": sorted(name for name in target.features if name.startswith(_VECTOR)),
+        "register_bytes": target.vector,
+        "cores": len(allowed_cpus()),
         "cpus": os.cpu_count() or UNKNOWN,
         "physical_cores": linux.physical_cores(),
-        "quota": _quota(),
-        "caches": _caches(),
+        "quota": None if quota is None else round(quota, 2),
+        "caches": _caches(cpu.read_caches()),
         "shared": linux.shared_caches(),
+        "description": _description(),
         **linux.clocks(),
         "virtual": linux.is_virtual(),
         "load": linux.load(),
@@ -166,54 +178,30 @@ def _cpu_model() -> str:
     return platform.processor() or UNKNOWN
 
 
-def usable_cores() -> int:
-    """How many cores this process may run on, which may be fewer than the machine has."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on this platform
-        return os.cpu_count() or 1
-
-
-def _quota() -> float | None:
-    """The CPU time that the control group grants, in cores, or None when it sets no limit."""
-    own = _read(Path("/proc/self/cgroup")).strip().rpartition("::")[2].lstrip("/")
-    for folder in dict.fromkeys((_CGROUP / own, _CGROUP)):
-        words = _read(folder / "cpu.max").split()
-        if len(words) == 2 and words[0] != "max":
-            return round(int(words[0]) / int(words[1]), 2)
-    limit, period = (_read(_CGROUP / "cpu" / f"cpu.cfs_{name}_us").strip() for name in ("quota", "period"))
-    return round(int(limit) / int(period), 2) if limit and period and int(limit) > 0 else None
-
-
-def cache_sizes() -> dict[str, int | str]:
-    """Bytes of each data cache of a core."""
-    return {name: size for name, size in _caches().items() if name.startswith("L")}
-
-
-def _caches() -> dict[str, int | str]:
-    """Data caches as the kernel reports them for the first usable core, and how many cores share the last."""
+def _caches(found: dict[int, cpu.Cache]) -> dict[str, int | str]:
+    """Data caches as Linux tells of them for the first core, and how many cpus share the last."""
     caches: dict[str, int | str] = {"L1d": UNKNOWN, "L2": UNKNOWN, "L3": UNKNOWN, "line": UNKNOWN}
-    core = min(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 0
-    for folder in sorted((_CPU / f"cpu{core}" / "cache").glob("index*")):
-        level, kind, extent = (_read(folder / name).strip() for name in ("level", "type", "size"))
-        found = re.fullmatch(r"(\d+)([KMG]?)", extent)
-        if kind == "Instruction" or not level or not found:
-            continue
-        n_bytes = int(found[1]) * 1024 ** " KMG".index(found[2] or " ")
-        caches["L1d" if level == "1" else f"L{level}"] = n_bytes
-        line = _read(folder / "coherency_line_size").strip()
-        caches["line"] = int(line) if line else UNKNOWN
-        caches["last_shared_by"] = _count(_read(folder / "shared_cpu_list").strip())
+    for level, cache in sorted(found.items()):
+        caches["L1d" if level == 1 else f"L{level}"] = cache.size
+        caches["line"] = cache.line or UNKNOWN
+        caches["last_shared_by"] = cache.shared_by or UNKNOWN
     return caches
 
 
-def _count(cores: str) -> int | str:
-    """How many cores a list such as ``0-3,8`` names."""
-    try:
-        spans = [part.split("-") for part in cores.split(",")]
-        return sum(int(span[-1]) - int(span[0]) + 1 for span in spans)
-    except ValueError:
-        return UNKNOWN
+def _description() -> dict[str, Any]:
+    """The machine as kernels and plans see it: what was read, and what its family is known for."""
+    machine = cpu.host()
+    return {
+        "name": machine.name,
+        "compiled_for": cpu.target().cpu,
+        "vector_bytes": machine.vector,
+        "registers": machine.registers,
+        "has_fma": machine.has_fma,
+        "fma_pipes": machine.fma_pipes,
+        "caches": [dataclasses.asdict(cache) for cache in machine.caches],
+        "memory_bytes_per_cycle": machine.memory_bytes_per_cycle,
+        "usable_cores": cpu.n_cores(),
+    }
 
 
 def _ram() -> int | str:

@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 
 from numbasgd.machine import probes, rounds
+from numbasgd.machine.cpu import host, n_cores
 from numbasgd.machine.extent import free_memory, last_cache
-from numbasgd.machine.fingerprint import cache_sizes, usable_cores
 from numbasgd.machine.levels import levels
 from numbasgd.machine.rounds import Effort, Probe
 from numbasgd.simd.vector import register_bytes
@@ -69,7 +69,7 @@ def limits(quick: bool = False, *, largest: int | None = None) -> dict[str, Any]
     cache, n_last = last_cache()
     memory = free_memory()
     most = max(64 * SMALLEST, min(largest or 4 * cache, 1 << 30, memory // _SHARE_OF_MEMORY))
-    n_threads = usable_cores()
+    n_threads = n_cores()
 
     fma = {}
     for dtype in _DTYPES:
@@ -87,7 +87,7 @@ def limits(quick: bool = False, *, largest: int | None = None) -> dict[str, Any]
     for name, of_name in bandwidth.items():
         of_all = _memory_sized(name, in_memory, n_threads, together)
         of_name["all"] = [_at_least(of_name["one"][-1], of_all)]
-    n_caches = sum(isinstance(size, int) for size in cache_sizes().values()) or 3
+    n_caches = len(host().caches)
     return {
         "schema": SCHEMA,
         "quick": quick,

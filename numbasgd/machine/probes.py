@@ -10,17 +10,16 @@ Lengths are multiples of ``UNROLL * lanes``; arrays are C-ordered, and begin at 
 from __future__ import annotations
 
 import functools
-import platform
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from llvmlite.binding import get_host_cpu_features
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
 from numbasgd.compile.options import jit
+from numbasgd.machine import cpu
 from numbasgd.simd.vector import Vector, _pointer, _splat, _vector, add, fill, load, mul, prefetch, store, total
 
 UNROLL = 8  # vectors a step of a loop over memory: as many sums run side by side
@@ -34,23 +33,12 @@ def n_chains() -> int:
     A core that starts 2 a cycle and needs 4 cycles for each wants 8 under way, one that starts 4 wants 16.
     Two registers more hold the factor and the summand.
     """
-    from numbasgd.simd.vector import register_bytes
-
-    return 24 if register_bytes() == 64 or _is_arm() else 12
+    return 24 if cpu.target().registers >= 32 else 12
 
 
-@functools.cache
 def has_fma() -> bool:
     """Whether the code that Numba compiles here multiplies and adds in one instruction."""
-    from numba.core import config
-
-    if config.CPU_FEATURES:
-        return _is_arm() or "+fma" in config.CPU_FEATURES.split(",")
-    return _is_arm() or bool(get_host_cpu_features().get("fma")) and not config.CPU_NAME
-
-
-def _is_arm() -> bool:
-    return platform.machine().lower() in ("aarch64", "arm64")
+    return cpu.target().has_fma
 
 
 @intrinsic(prefer_literal=True)

@@ -9,7 +9,6 @@ strides in bytes.
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,9 +16,9 @@ import llvmlite.binding
 from llvmlite import ir
 from numba import types
 
-llvmlite.binding.initialize_native_asmparser()  # for the few instructions that LLVM would not choose
+from numbasgd.machine import cpu
 
-_IS_X86 = platform.machine().lower() in ("x86_64", "amd64")
+llvmlite.binding.initialize_native_asmparser()  # for the few instructions that LLVM would not choose
 
 I1, I8, I32, I64 = ir.IntType(1), ir.IntType(8), ir.IntType(32), ir.IntType(64)
 VOID, BYTES = ir.VoidType(), I8.as_pointer()
@@ -144,7 +143,8 @@ class Lanes:
         Written as an instruction on x86.  LLVM would trade the address for pointers of their own or a chain
         of additions, and where half of the register is used as well, spread the number twice.
         """
-        if not _IS_X86 or self.width < 32:
+        target = cpu.target()
+        if not target.is_x86 or not 32 <= self.width <= target.vector:
             return self.spread(b, at(b, pointer, b.mul(stride, i64(times))))
         address = ("($1)", "($1,$2)", "($1,$2,2)")[times]
         operation = "vbroadcastss" if self.size == 4 else "vbroadcastsd"

@@ -15,16 +15,15 @@ no bounds are checked.
 
 from __future__ import annotations
 
-import functools
-import platform
 from collections.abc import Callable
 from typing import Any
 
-import llvmlite.binding as llvm
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic, models, register_model
+
+from numbasgd.machine import cpu
 
 _I1, _I32, _I64 = ir.IntType(1), ir.IntType(32), ir.IntType(64)
 
@@ -52,24 +51,14 @@ def _vector(vec: Vector) -> ir.VectorType:
     return ir.VectorType(_scalar(vec.dtype), vec.lanes)
 
 
-@functools.cache
 def register_bytes() -> int:
-    """The width in bytes of the widest vector register that Numba's target has."""
-    features = dict(llvm.get_host_cpu_features())
-    from numba.core import config
-
-    if config.CPU_FEATURES:  # NUMBA_CPU_FEATURES, "+avx2,-avx512f": what Numba compiles for
-        features = {f[1:]: f[0] == "+" for f in config.CPU_FEATURES.split(",") if f}
-    elif config.CPU_NAME and config.CPU_NAME != llvm.get_host_cpu_name():
-        features = {}  # a CPU that this one is told to be: 16 bytes are right for all
-    if features.get("avx512f"):
-        return 64
-    return 32 if features.get("avx2") or features.get("avx") else 16
+    """The width in bytes of the widest vector register that Numba compiles for."""
+    return cpu.target().vector
 
 
 def most_registers() -> int:
     """Registers that a row may fill when its weights and its gradient fill as many."""
-    return 8 if register_bytes() == 64 or platform.machine().lower() in ("aarch64", "arm64") else 4
+    return 8 if cpu.target().registers >= 32 else 4
 
 
 def lanes_for(d: int, itemsize: int) -> int:

@@ -2,9 +2,13 @@
 
 import dataclasses
 import itertools
+import json
 import platform
+import textwrap
 
+import llvmlite.binding as llvm
 import pytest
+from child import run_python
 from machines import MACHINES
 
 from numbasgd.machine import cores, cpu, families
@@ -289,3 +293,93 @@ def test_the_host_has_a_description():
     assert dataclasses.asdict(found)["caches"][0]["level"] == 1
     if cpu.target().is_x86:
         assert platform.machine().lower() in ("x86_64", "amd64", "i386", "i686")
+
+
+NAMES = ("skylake", "cascadelake", "haswell", "znver3", "x86-64", "x86-64-v4")
+# Names alone, for which Numba still hands LLVM the host's features, and with the features of the name alone.
+SETTINGS = {name: {"NUMBA_CPU_NAME": name} for name in NAMES}
+SETTINGS |= {f"{name}-alone": {"NUMBA_CPU_NAME": name, "NUMBA_CPU_FEATURES": ""} for name in NAMES}
+SETTINGS |= {"no-avx": {"NUMBA_ENABLE_AVX": "0"}, "no-avx512": {"NUMBA_CPU_FEATURES": "-avx512f"}}
+# What code for a name may use, with the features of the name alone.
+_AVX2 = {"avx2", "fma", "f16c", "bmi", "bmi2", "lzcnt", "movbe", "popcnt"}
+_AVX512 = _AVX2 | {"avx512f", "avx512cd", "avx512bw", "avx512dq", "avx512vl"}
+USES = {16: {"sse2"}, 32: _AVX2, 64: _AVX512}
+
+AGREES = """
+    import json, re
+    import numpy as np
+    from numba.core.registry import cpu_target
+    import numbasgd
+    from numbasgd.machine import cpu, fingerprint, probes
+    from numbasgd.simd import vector
+
+    found, machine = cpu.target(), cpu.host()
+    told = fingerprint.fingerprint()["cpu"]
+    lanes = vector.lanes_for(1 << 20, 4)
+    loop = probes.make_multiply_add(lanes, probes.n_chains(), probes.has_fma())
+    loop(1, np.float32(1), np.float32(0.5), np.float32(0.5)) if RUNS else loop.compile("(i8, f4, f4, f4)")
+    [assembly] = loop.inspect_asm().values()
+    seen = re.findall(r"([xyz])mm(\\d+)", assembly)
+    asked = cpu_target.target_context.codegen().magic_tuple()
+    print(json.dumps({
+        "asked": [asked[1], asked[2]] == list(requested()),
+        "vector": [found.vector, machine.vector, vector.register_bytes(), 4 * lanes, told["register_bytes"],
+                   told["description"]["vector_bytes"], 8 * vector.lanes_for(1 << 20, 8),
+                   4 * numbasgd.matmul_plan(300, 300, 300).lanes,
+                   8 * numbasgd.matmul_plan(300, 300, 300, np.float64).lanes,
+                   {"x": 16, "y": 32, "z": 64}[max(seen)[0]]],
+        "registers": [found.registers, machine.registers, told["description"]["registers"],
+                      2 ** max(4, max(int(number) for _, number in seen).bit_length())],
+        "fma": [found.has_fma, machine.has_fma, probes.has_fma(), told["description"]["has_fma"],
+                "vfmadd" in assembly],
+        "simd": [found.simd, told["simd"]],
+    }))
+"""
+RIGHT = """
+    rng = np.random.default_rng(0)
+    for dtype in (np.float32, np.float64)[:DTYPES]:
+        for m, n, k in ((33, 40, 17), (20, 7, 300), (1, 64, 64), (64, 100, 3), (300, 200, 500))[:SHAPES]:
+            A, B = (rng.standard_normal(shape).astype(dtype) for shape in ((m, k), (k, n)))
+            bound = 2 * k * np.finfo(dtype).eps * (np.abs(A) @ np.abs(B)).max()
+            assert np.abs(numbasgd.matmul(A, B) - A.astype("f8") @ B.astype("f8")).max() <= bound, (m, n, k)
+        X, y = rng.standard_normal((32, 5)).astype(dtype), rng.standard_normal(32).astype(dtype)
+        fit = numbasgd.train(X, y, batch_size=32, lr=0.1, epochs=1, seed=0)
+        expected = 0.1 * (X.astype("f8").T @ y) / 32
+        np.testing.assert_allclose(fit.w, expected, rtol=1e-4 if dtype == np.float32 else 1e-10)
+"""
+
+
+@on_x86
+@pytest.mark.parametrize(
+    ("setting", "n_dtypes", "n_shapes"),
+    [
+        pytest.param("haswell-alone", 1, 1),
+        pytest.param("no-avx", 1, 2),
+        *(pytest.param(name, 2, 5, marks=pytest.mark.slow) for name in SETTINGS),
+    ],
+)
+def test_all_readers_agree_and_results_are_right(setting, n_dtypes, n_shapes):
+    """Whatever Numba is told to compile for; without results where this host has not the instructions."""
+    settings = {name: None for name in ("NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES", "NUMBA_ENABLE_AVX")}
+    settings |= SETTINGS[setting]
+    expected = targets.probe(settings["NUMBA_CPU_NAME"], "") if setting.endswith("alone") else None
+    has = {name for name, is_there in llvm.get_host_cpu_features().items() if is_there}
+    is_able = expected is None or has >= USES[expected.vector]
+    code = f"RUNS, DTYPES, SHAPES = {is_able}, {n_dtypes}, {n_shapes}\n"
+    code += "from numbasgd.machine.target import requested\n" + textwrap.dedent(AGREES)
+    if is_able:
+        code += textwrap.dedent(RIGHT)
+    found = json.loads(run_python(code, **settings))
+    assert found.pop("asked"), "Numba hands LLVM something else"
+    for what, answers in found.items():
+        assert len(set(answers)) == 1, f"{what}: {answers}"
+    if expected is not None:
+        one = {what: answers[0] for what, answers in found.items()}
+        assert one == {
+            "vector": expected.vector,
+            "registers": expected.registers,
+            "fma": expected.has_fma,
+            "simd": expected.simd,
+        }
+    if not is_able:
+        pytest.skip(f"all agree; this host lacks {sorted(USES[expected.vector] - has)}, so nothing was run")

@@ -16,7 +16,7 @@ ZEN4 = Machine(
     has_fma=True,
     fma_pipes=1,
     caches=(_cache(1, 32 * K, 8, 2, 64), _cache(2, 1 * M, 8, 2, 32), _cache(3, 32 * M, 16, 16, 26)),
-    memory_bytes_per_cycle=7,
+    memory_bytes_per_cycle=9,
 )
 ZEN5 = Machine(
     name="AMD Zen 5",
@@ -24,8 +24,8 @@ ZEN5 = Machine(
     registers=32,
     has_fma=True,
     fma_pipes=2,
-    caches=(_cache(1, 48 * K, 12, 2, 128), _cache(2, 1 * M, 16, 2, 60), _cache(3, 32 * M, 16, 16, 26)),
-    memory_bytes_per_cycle=7,
+    caches=(_cache(1, 48 * K, 12, 2, 128), _cache(2, 1 * M, 16, 2, 44), _cache(3, 32 * M, 16, 16, 26)),
+    memory_bytes_per_cycle=10,
 )
 EMERALD_RAPIDS = Machine(
     name="Intel mesh server core",
@@ -33,7 +33,7 @@ EMERALD_RAPIDS = Machine(
     registers=32,
     has_fma=True,
     fma_pipes=2,
-    caches=(_cache(1, 48 * K, 12, 1, 128), _cache(2, 2 * M, 16, 1, 48), _cache(3, 260 * M, 20, 2, 10)),
+    caches=(_cache(1, 48 * K, 12, 1, 128), _cache(2, 2 * M, 16, 1, 50), _cache(3, 260 * M, 20, 2, 10.5)),
     memory_bytes_per_cycle=6,
 )
 AVX2 = Machine(

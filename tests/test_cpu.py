@@ -19,6 +19,7 @@ on_x86 = pytest.mark.skipif(not cpu.target().is_x86, reason="LLVM compiles for x
 
 AVX512 = targets.Target("x86-64-v4", "x86_64", 64, 32, True, "avx512")
 AVX2 = targets.Target("haswell", "x86_64", 32, 16, True, "avx2")
+NEON = targets.Target("neoverse-n1", "aarch64", 16, 32, True, "neon")
 SSE = targets.Target("x86-64", "x86_64", 16, 16, False, "sse")
 
 
@@ -109,8 +110,8 @@ def test_a_description_is_complete_whatever_is_told():
         fma_pipes=2,
         caches=(
             cpu.Cache(1, 48 * K, 64, 12, 64, 2, 128),
-            cpu.Cache(2, 2 * M, 64, 16, 2048, 1, 48),  # the ways of the family
-            cpu.Cache(3, 260 * M, 64, 20, 212992, 64, 10),
+            cpu.Cache(2, 2 * M, 64, 16, 2048, 1, 50),  # the ways of the family
+            cpu.Cache(3, 260 * M, 64, 20, 212992, 64, 10.5),
         ),
         memory_bytes_per_cycle=6,
     )
@@ -129,6 +130,24 @@ def test_a_description_is_complete_whatever_is_told():
 @pytest.mark.parametrize("name", MACHINES)
 def test_the_descriptions_of_the_tests_hold_together(name):
     _holds_together(MACHINES[name])
+
+
+FAMILIES = {
+    "zen4": (AVX512, families.ZEN4),
+    "zen5": (AVX512, families.ZEN5),
+    "emerald-rapids": (AVX512, families.MESH),
+    "avx2": (AVX2, families.CLIENT),
+    "sse": (SSE, families.X86),
+    "neon": (NEON, families.NEOVERSE_N),
+    "small-arm": (NEON, families.CORTEX_SMALL),
+}
+
+
+@pytest.mark.parametrize("name", MACHINES)
+def test_the_descriptions_of_the_tests_are_those_of_their_families(name):
+    target, family = FAMILIES[name]
+    told = {cache.level: dataclasses.replace(cache, bytes_per_cycle=0.0) for cache in MACHINES[name].caches}
+    assert cpu.describe(target, family, told) == MACHINES[name]
 
 
 def _holds_together(machine):

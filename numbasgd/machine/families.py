@@ -1,14 +1,14 @@
 """What is known of a CPU from its name alone: how fast a core reads each level, and how often it multiplies.
 
-The figures are bytes per cycle of the core, which one core sustains when it reads in order: what the maker's
-optimization manual gives as the width of the path, less what published measurements of whole sweeps lose on
-it.  They decide which variant of a product is estimated to be faster, so they are data and never a timed
-probe: one machine gives the same answer from run to run.  A frequency is not needed, since arithmetic is
-counted in the same cycles.
+The figures are bytes per cycle of the core, as one core sustains them when it reads in order.  They decide
+which variant of a product is estimated to be faster, so they are data and never a timed probe: one machine
+gives the same answer from run to run.  No clock is needed, since arithmetic is counted in the same cycles.
 
-Sources by name: "SOG" is AMD's Software Optimization Guide of that family, "ORM" Intel's Optimization
-Reference Manual (chapter of each microarchitecture, table of the cache hierarchy), "TRM" and "SWOG" Arm's
-Technical Reference Manual and Software Optimization Guide of that core.
+Zen 4, Zen 5 and the Intel mesh are what the sweep of ``numbasgd memory`` read on one of them (the Intel was an
+Emerald Rapids), over the clock that its FMA peak shows.  The others are estimates: the width of the path
+according to the maker (AMD's Software Optimization Guide of family 17h and 19h, Intel's Optimization Reference
+Manual, Arm's Software Optimization Guide of the core), of which a sweep sustains all at L1, two thirds to
+three quarters at L2 and, behind a shared L3, the less the more cores share it.
 """
 
 from __future__ import annotations
@@ -39,9 +39,8 @@ class Family:
 
 _SERVER_L2 = ((48 * _KB, 12), (2 * _MB, 16), (32 * _MB, 16))
 
-# AMD.  SOG of family 17h, 19h and 1Ah: L2 to L1 32 bytes, from Zen 5 on 64; L3 32 bytes, of which a core
-# sustains about 26.  Zen 4 computes and loads 64-byte vectors in two halves.
-ZEN5 = Family("AMD Zen 5", (128, 60, 26, 7), caches=((48 * _KB, 12), (1 * _MB, 16), (32 * _MB, 16)))
+# AMD.  Zen 4 computes and loads 64-byte vectors in two halves, as Zen 5 does in mobile models.
+ZEN5 = Family("AMD Zen 5", (128, 44, 26, 10), caches=((48 * _KB, 12), (1 * _MB, 16), (32 * _MB, 16)))
 ZEN5_MOBILE = Family(
     "AMD Zen 5 mobile",
     (64, 32, 20, 7),
@@ -50,7 +49,7 @@ ZEN5_MOBILE = Family(
 )
 ZEN4 = Family(
     "AMD Zen 4",
-    (64, 32, 26, 7),
+    (64, 32, 26, 9),
     other_fma_pipes=((64, 1),),
     caches=((32 * _KB, 8), (1 * _MB, 8), (32 * _MB, 16)),
 )
@@ -61,9 +60,9 @@ ZEN1 = Family(  # 32-byte vectors in two halves
     other_fma_pipes=((32, 1),),
     caches=((32 * _KB, 8), (512 * _KB, 8), (8 * _MB, 16)),
 )
-# Intel.  ORM: L2 to L1 64 bytes at best and 48 sustained.  The slices of L3 lie on a mesh that runs at its
-# own slow clock from Skylake-SP on, on a fast ring in clients.
-MESH = Family("Intel mesh server core", (128, 48, 10, 6), caches=_SERVER_L2)
+# Intel.  The slices of L3 lie on a mesh with a slow clock of its own in servers from Skylake-SP on, on a fast
+# ring in clients.
+MESH = Family("Intel mesh server core", (128, 50, 10.5, 6), caches=_SERVER_L2)
 RING_SERVER = Family(
     "Intel ring server core", (64, 40, 12, 5), caches=((32 * _KB, 8), (256 * _KB, 8), (16 * _MB, 20))
 )
@@ -85,7 +84,7 @@ AVX_ONLY = (
         caches=((32 * _KB, 8), (256 * _KB, 8), (8 * _MB, 16)),
     )
 )
-# Arm.  SWOG: vectors loaded and computed in a cycle; L2 and L3 as a core sustains.
+# Arm.
 NEOVERSE_N = Family("Arm Neoverse N", (32, 22, 10, 7), caches=((64 * _KB, 4), (1 * _MB, 8), (32 * _MB, 16)))
 NEOVERSE_V = Family(
     "Arm Neoverse V",

@@ -114,16 +114,43 @@ def pause(typingctx):
 
 @intrinsic
 def call(typingctx, address, arguments):
-    """Call the C function at ``address``, whose arguments are all 64-bit integers and which returns one."""
+    """Call the C function at ``address``: integers, or tuples of them, for arguments; it returns an integer."""
     if not isinstance(arguments, types.BaseTuple):
         return None
 
     def codegen(context: Any, b: Any, sig: Any, args: Any) -> Any:
         values = [b.extract_value(args[1], i) for i in range(len(sig.args[1]))]
-        function = ir.FunctionType(_I64, [_I64] * len(values))
+        function = ir.FunctionType(_I64, [value.type for value in values])
         return b.call(b.inttoptr(args[0], function.as_pointer()), values)
 
-    return intp(intp, types.UniTuple(intp, len(arguments))), codegen
+    wide = [intp if isinstance(of, types.Integer) else of for of in arguments]
+    return intp(intp, types.Tuple(wide)), codegen
+
+
+@intrinsic
+def put_tuple(typingctx, address, values):
+    """Write a tuple of integers and such tuples, which no other thread looks at before a later ``write``."""
+    if not isinstance(values, types.BaseTuple):
+        return None
+
+    def codegen(context: Any, b: Any, sig: Any, args: Any) -> Any:
+        b.store(args[1], b.inttoptr(args[0], args[1].type.as_pointer()), align=8)
+        return context.get_dummy_value()
+
+    return types.void(intp, values), codegen
+
+
+def make_get_tuple(of: Any) -> Any:
+    """An intrinsic that reads what ``put_tuple`` wrote, a tuple of this Numba type."""
+
+    @intrinsic
+    def get_tuple(typingctx, address):
+        def codegen(context: Any, b: Any, sig: Any, args: Any) -> Any:
+            return b.load(b.inttoptr(args[0], context.get_value_type(of).as_pointer()), align=8)
+
+        return of(intp), codegen
+
+    return get_tuple
 
 
 _FAILED, _DONE, _INTERRUPTED = 0, 1, 2  # how a callback ended

@@ -67,7 +67,7 @@ def test_every_cut_fits(dtype, lanes):
         width = -(-K // lanes) * lanes
         N, R, F, high, NV, Q = turned.cut(K, width, np.dtype(dtype))
         assert min(N, R, F, high, NV) >= 1 and Q >= 0
-        assert N <= turned.products[np.dtype(dtype)].tiles.lanes
+        assert N <= turned.products[np.dtype(dtype)].gemm.tiles.lanes
         assert -(-K // N) * N <= width
         assert R <= 8 and F <= 8 and Q <= min(NV, 5)
         assert blocks.few(K) == K

@@ -25,6 +25,7 @@ from numba.extending import intrinsic
 from numbasgd import builtin, rawmem
 from numbasgd.compile.options import jit
 from numbasgd.matmul.gemm.dispatch import AT_ONCE, BUSY, DEFAULT_THREADS, DISPATCH, DONE, compiling, products
+from numbasgd.matmul.gemm.operands import Matrix, Sizes
 from numbasgd.matmul.rungs import DEFAULT
 from numbasgd.threads import MAX_THREADS
 
@@ -166,8 +167,11 @@ def _make_gate(ITEMS: int, table_address: Any, table_32: Any, table_64: Any) -> 
         if C == 0:
             return 0
         places = (
-            _get(A + _DATA), *_steps(A), _get(B + _DATA), *_steps(B), _get(C + _DATA), *_steps(C), m, n, k
-        )  # fmt: skip
+            Matrix(_get(A + _DATA), *_steps(A)),
+            Matrix(_get(B + _DATA), *_steps(B)),
+            Matrix(_get(C + _DATA), *_steps(C)),
+            Sizes(m, n, k),
+        )
         how = BUSY
         if m * n * max(k, 1) < _BRIEF:
             how = rawmem.call(dispatch, (*places, AT_ONCE))

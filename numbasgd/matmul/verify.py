@@ -36,14 +36,17 @@ def residual(A: np.ndarray, B: np.ndarray, C: np.ndarray, *, seed: int = 0) -> f
     return difference / scale
 
 
-def limit(k: int) -> float:
-    """What the residual of a product with sums of ``k`` terms may reach."""
-    return math.sqrt(k) + 8.0
+def limit(k: int, n: int = 0) -> float:
+    """What the residual of a product with sums of ``k`` terms may reach.
+
+    n : columns of a float64 product, whose check ``C t`` has sums of ``n`` terms in the same precision.
+    """
+    return math.sqrt(k) + math.sqrt(n) + 8.0
 
 
 def require(A: np.ndarray, B: np.ndarray, C: np.ndarray, what: str, *, seed: int = 0) -> float:
     """The residual, or ``WrongResultError`` when it passes the limit; ``what`` names the kernel."""
-    found, allowed = residual(A, B, C, seed=seed), limit(A.shape[1])
+    found, allowed = residual(A, B, C, seed=seed), limit(A.shape[1], C.shape[1] if C.dtype == np.float64 else 0)
     if not found <= allowed:
         raise WrongResultError(
             f"{what} computed a product that is wrong: its residual is {found:.3g} units of roundoff, and "

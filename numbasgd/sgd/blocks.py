@@ -79,7 +79,7 @@ def make_sums(
     per_line = LINE // SIZE
     widest = lanes_for(1 << 20, SIZE)
     product = make_product(dtype)
-    tiles = products[dtype].tiles
+    tiles = products[dtype].gemm.tiles
     LANES, HOW, BLOCK_BYTES = tiles.lanes, tiles.base, tiles.machine.l2 // 8
     K_ = max(FEW, 2)
     WIDTH = -(-K_ // lanes) * lanes

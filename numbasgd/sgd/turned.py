@@ -53,7 +53,7 @@ def cut(K: int, width: int, dtype: np.dtype) -> Cut:
     A row of ``forward`` passes once for each of its parts, and both products ask for as many lines as they read
     when F * parts / R + Q / NV is 1; ``forward`` does for most, as long as there are registers for addresses.
     """
-    tiles = products[dtype].tiles
+    tiles = products[dtype].gemm.tiles
     is_roomy = tiles.machine.registers == 32
     N = -(-K // -(-K // min(tiles.lanes, 6 if is_roomy else 3)))
     while -(-K // N) * N > width:  # columns of zeros make the last part full

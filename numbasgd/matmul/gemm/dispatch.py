@@ -22,90 +22,116 @@ from numba.np.numpy_support import as_dtype
 
 from numbasgd import rawmem, threads
 from numbasgd.compile.options import jit
-from numbasgd.machine import cpu as machine
-from numbasgd.matmul.gemm import parallel, tiles
-from numbasgd.matmul.gemm.parallel import HEADER, UNIT
-from numbasgd.matmul.gemm.path import compiled
+from numbasgd.matmul.gemm import parallel
+from numbasgd.matmul.gemm.operands import LOOPS, MATRIX, SIZES, Matrix, Scratch, Sizes, compiled, named
+from numbasgd.matmul.gemm.parallel import HEADER, Grid, Shared, Task
+from numbasgd.matmul.gemm.plan import Gemm, host_gemm
+from numbasgd.matmul.gemm.variants import Cut, Product
 
 # Words of a table, as byte offsets.
-DISPATCH, _NEED = 0, 8  # addresses: of dispatch, of the callback that compiles a path; UNIT is next
-_MOST = 24  # the number of threads that ``DEFAULT_THREADS`` stands for
-_PATHS = 64  # path p: _PATHS + 8 * p
+DISPATCH, _NEED = 0, 8  # addresses: of dispatch, of the callback that compiles a function
+_PART, _SHARE = 16, 24  # addresses of ``part`` and ``share`` (``parallel``), compiled when first needed
+_MOST = 32  # the number of threads that ``DEFAULT_THREADS`` stands for
+_FUNCTIONS = 64  # function f: _FUNCTIONS + 8 * f
+_DISPATCH_PLEASE, _SHARE_PLEASE = -1, -2  # what the callback is asked for beside the numbers of functions
 
 # As a number of threads: what ``threads.default`` said when the first product came; one, and no waiting.
 DEFAULT_THREADS, AT_ONCE = 0, -1
 # What the compiled functions return.  Nothing was written unless DONE; BUSY is for AT_ONCE alone.
 DONE, NOT_THIS_WAY, BUSY = 0, 1, 2
+CUT = named(Cut)
+# dispatch(A, B, C, size, threads)
+ARGUMENTS = (MATRIX, MATRIX, MATRIX, SIZES, types.intp)
 
 
 def _make_function_of(SIZE: int, table: Any) -> Any:
-    """The address of a path's function, which is compiled now if it never was."""
+    """function_of(f): the address of function f, which is compiled now if it never was."""
 
-    def function_of(path):
-        function = rawmem.read(table() + _PATHS + 8 * path)
-        if function == 0:
-            rawmem.ask(rawmem.read(table() + _NEED), path)
-            function = rawmem.read(table() + _PATHS + 8 * path)
-        return function
+    def function_of(f):
+        address = rawmem.read(table() + _FUNCTIONS + 8 * f)
+        if address == 0:
+            rawmem.ask(rawmem.read(table() + _NEED), f)
+            address = rawmem.read(table() + _FUNCTIONS + 8 * f)
+        return address
 
     return compiled(function_of, SIZE)
 
 
-def _make_dispatch(SIZE: int, LANES: int, table: Any, choose: Any) -> Any:
-    """dispatch(pa, rsa, csa, pb, rsb, csb, pc, rsc, csc, m, n, k, threads) for one dtype."""
-    PACKED, PANELS, DOTS, TURNED, SHARE = tiles.PACKED, tiles.PANELS, tiles.DOTS, tiles.TURNED, tiles.SHARE
-    function_of = _make_function_of(SIZE, table)
-    zero = parallel.make_zero(SIZE, LANES)
+def _make_oriented(SIZE: int) -> Any:
+    """oriented(A, B, C, size): the same product with contiguous rows of C, as the product of both transposes.
 
-    def dispatch(pa, rsa, csa, pb, rsb, csb, pc, rsc, csc, m, n, k, threads_):
-        if m == 0 or n == 0:
-            return DONE
-        if csc != SIZE and n > 1:  # out has contiguous columns: out.T = B.T @ A.T
-            if rsc != SIZE and m > 1:
-                return NOT_THIS_WAY
-            pa, rsa, csa, pb, rsb, csb = pb, csb, rsb, pa, csa, rsa
+    A row of C may have any row stride, and a stride that is never taken is set to what suits most variants.
+    """
+
+    def oriented(A, B, C, size):
+        m, n, k = size
+        if (
+            (C.cs != SIZE and n > 1)  # C has contiguous columns
+            or (m == 1 and B.cs != SIZE and n > 1)  # C is both, and the columns of B are contiguous
+            or (n == 1 and A.cs != SIZE and A.rs == SIZE and m > 1 and C.rs == SIZE)
+        ):
+            rsc = C.cs if C.cs != SIZE and n > 1 else SIZE
+            A, B = Matrix(B.address, B.cs, B.rs), Matrix(A.address, A.cs, A.rs)
+            C = Matrix(C.address, rsc, SIZE)
             m, n = n, m
-            rsc = csc
-        elif m == 1 and csb != SIZE and n > 1:  # the same, out being both
-            pa, rsa, csa, pb, rsb, csb = pb, csb, rsb, pa, csa, rsa
-            m, n = n, m
-            rsc = SIZE
-        elif n == 1 and csa != SIZE and rsa == SIZE and m > 1 and rsc == SIZE:  # a row times the rows of A.T
-            pa, rsa, csa, pb, rsb, csb = pb, csb, rsb, pa, csa, rsa
-            m, n = n, m
-        if k == 0:
-            zero(pc, rsc, m, n)
-            return DONE
         if k == 1:
-            csa = SIZE  # a stride that is never taken
+            A = Matrix(A.address, A.rs, SIZE)
         if n == 1:
-            csb = SIZE
-        path, x, y, z = choose(m, n, k, rsa, csa, rsb, csb, pc, rsc)
-        function = function_of(path)
+            B = Matrix(B.address, B.rs, SIZE)
+        return A, B, C, Sizes(m, n, k)
+
+    return compiled(oriented, SIZE)
+
+
+def _make_dispatch(gemm: Gemm, table: Any) -> Any:
+    """dispatch(A, B, C, size, threads) for one dtype."""
+    SIZE, LANES = gemm.tiles.size, gemm.tiles.lanes
+    function_of, oriented = _make_function_of(SIZE, table), _make_oriented(SIZE)
+    zero, select = parallel.make_zero(SIZE, LANES), gemm.compiled_select()
+
+    def dispatch(A, B, C, size, n_threads):
+        if size.m == 0 or size.n == 0:
+            return DONE
+        if C.cs != SIZE and size.n > 1 and C.rs != SIZE and size.m > 1:
+            return NOT_THIS_WAY
+        A, B, C, size = oriented(A, B, C, size)
+        if size.k == 0:
+            zero(C, size)
+            return DONE
+        m, n, k = size
+        chosen = select(Product(m, n, k, A.rs, A.cs, B.rs, B.cs, C.address, C.rs))
+        function = function_of(chosen.function)
         if function == 0:
             return NOT_THIS_WAY
-        if threads_ == DEFAULT_THREADS:
-            threads_ = rawmem.read(table() + _MOST)
-        is_shared = threads_ > 1 and m * n * k // LANES >= parallel.WORTH_SHARING
-        is_packed = path == PACKED or path == PACKED + 1
-        is_cut = parallel.pieces_of_k(m, n, k, SIZE) > 1
-        if is_shared or is_cut:
-            if threads_ == AT_ONCE:
+        if n_threads == DEFAULT_THREADS:
+            n_threads = rawmem.read(table() + _MOST)
+        is_shared = n_threads > 1 and m * n * k // LANES >= parallel.WORTH_SHARING
+        is_split = parallel.k_pieces(m, n, k, SIZE) > 1
+        if is_shared or is_split:
+            if n_threads == AT_ONCE:
                 return BUSY
-            share = function_of(SHARE)
-            if share == 0 or is_packed and not is_cut and function_of(path - PACKED + PANELS) == 0:
+            packer = 0
+            if chosen.packer >= 0 and not is_split:
+                packer = function_of(chosen.packer)
+                if packer == 0:
+                    return NOT_THIS_WAY
+            if rawmem.read(table() + _SHARE) == 0:
+                rawmem.ask(rawmem.read(table() + _NEED), _SHARE_PLEASE)
+            share, part = rawmem.read(table() + _SHARE), rawmem.read(table() + _PART)
+            if share == 0:
                 return NOT_THIS_WAY
-            most = threads_ if is_shared else 1
-            rawmem.call(share, (path, most, pa, rsa, csa, pb, rsb, csb, pc, rsc, m, n, k, x, y, z))
+            whole = Grid(1, m, n, k, 0)
+            task = Task(function, A, B, C, size, 0, chosen.blocks, 0, whole)
+            rawmem.call(share, (task, chosen.cut, Shared(part, packer, n_threads if is_shared else 1)))
             return DONE
         slot = 0
-        work = 0
-        if is_packed or DOTS < path <= TURNED:
-            slot = threads.try_workspace() if threads_ == AT_ONCE else threads.take_workspace()
+        scratch = 0
+        if chosen.has_scratch > 0:
+            slot = threads.try_workspace() if n_threads == AT_ONCE else threads.take_workspace()
             if slot == 0:
                 return BUSY
-            work = threads.workspace_of(slot) + HEADER
-        rawmem.call(function, (pa, rsa, csa, pb, rsb, csb, pc, rsc, m, n, k, 0, work, 0, x, y, z))
+            scratch = threads.workspace_of(slot) + HEADER
+        rawmem.call(function, (A, B, C, size, 0, chosen.blocks, Scratch(scratch, 0)))
         if slot != 0:
             threads.give_workspace(slot)
         return DONE
@@ -113,14 +139,13 @@ def _make_dispatch(SIZE: int, LANES: int, table: Any, choose: Any) -> Any:
     return compiled(dispatch, SIZE)
 
 
-class Product:
-    """``packed`` for one dtype: its table, its dispatch and the paths compiled so far."""
+class DispatchTable:
+    """``packed`` for one dtype: the table, dispatch and the functions compiled so far."""
 
     def __init__(self, dtype: Any) -> None:
         self.dtype = np.dtype(dtype)
-        self.tiles = tiles.Tiles(machine.host(), self.dtype.itemsize)
-        self.choose = self.tiles.make_choose()
-        self.words = np.zeros((_PATHS + 8 * (tiles.N_PATHS + 1)) // 8, np.int64)
+        self.gemm = host_gemm(self.dtype.itemsize)
+        self.words = np.zeros(_FUNCTIONS // 8 + len(self.gemm.functions), np.int64)
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(self.words))  # compiled code keeps its address
         self.compiled: dict[int, Any] = {}
         self.symbol = f"numbasgd_{self.dtype.name}"
@@ -129,13 +154,13 @@ class Product:
         self._need = rawmem.callback(self._compile)
         self._set(_NEED, ctypes.cast(self._need, ctypes.c_void_p).value or 0)
         self.is_ready = False
-        threads.need_workspace(self.tiles.work_bytes + HEADER)
+        threads.need_workspace(self.gemm.scratch_bytes + HEADER)
 
     def _set(self, offset: int, address: int) -> None:
         self.words[offset // 8] = address
 
     def prepare(self) -> None:
-        """Compile what every product needs: the choice of the path, and how work is shared."""
+        """Compile what every product needs: the choice of the variant, and how it is called."""
         if self.is_ready:
             return
         with _compiling:
@@ -143,47 +168,55 @@ class Product:
                 self._prepare()
 
     def _prepare(self) -> None:
-        size, lanes = self.tiles.size, self.tiles.lanes
-        choose = compiled(self.tiles.make_choose(), *self.tiles.numbers)
-        dispatch = _make_dispatch(size, lanes, self.table, choose)
-        dispatch.compile((types.intp,) * 13)
+        dispatch = _make_dispatch(self.gemm, self.table)
+        dispatch.compile(ARGUMENTS)
         self.dispatch = dispatch
         self._set(_MOST, threads.default())
         self._set(DISPATCH, rawmem.address_of_compiled(dispatch))
         self.is_ready = True
 
-    def _compile(self, path: int) -> None:
-        """Called from compiled code for a path whose address is still 0; -1 asks for dispatch."""
-        if path < 0:
+    def _compile(self, number: int) -> None:
+        """Called from compiled code for what has no address yet."""
+        if number == _DISPATCH_PLEASE:
             self.prepare()
             return
         with _compiling:  # whoever waited here finds the address in the table
-            if path not in self.compiled:
-                self._add(path)
+            if number == _SHARE_PLEASE:
+                self._compile_share()
+            else:
+                self.function(number)
 
-    def _add(self, path: int) -> None:
-        if path == tiles.SHARE:
-            parallel.unit.compile((types.intp,) * 3)
-            self._set(UNIT, rawmem.address_of_compiled(parallel.unit))
-            function_of = _make_function_of(self.tiles.size, self.table)
-            function = parallel.make_share(self.tiles, self.table, function_of)
-            function.compile((types.intp,) * 16)
-        else:
-            function = compiled(self.tiles.make(path), 8 * self.tiles.size, path)
-            function.compile((types.intp,) * 17)
-        self._set(_PATHS + 8 * path, rawmem.address_of_compiled(function))
-        self.compiled[path] = function
+    def _compile_share(self) -> None:
+        if self.words[_SHARE // 8]:
+            return
+        part = parallel.make_part(self.gemm.tiles.size)
+        part.compile((types.intp,) * 3)
+        self._set(_PART, rawmem.address_of_compiled(part))
+        share = parallel.make_share(self.gemm)
+        share.compile((parallel.TASK, CUT, parallel.SHARED))
+        self._set(_SHARE, rawmem.address_of_compiled(share))
+
+    def function(self, number: int) -> Any:
+        """The compiled function of this number."""
+        with _compiling:
+            if number not in self.compiled:
+                loops = self.gemm.functions[number].make(self.gemm.tiles)
+                function = compiled(loops, 8 * self.gemm.tiles.size, number)
+                function.compile(LOOPS)
+                self._set(_FUNCTIONS + 8 * number, rawmem.address_of_compiled(function))
+                self.compiled[number] = function
+            return self.compiled[number]
 
     def prepare_all(self) -> None:
-        """Compile every path."""
+        """Compile every function."""
         self.prepare()
-        for path in (*self.tiles.paths, tiles.SHARE):
-            if path not in self.compiled:
-                self._compile(path)
+        for number in range(len(self.gemm.functions)):
+            self.function(number)
+        self._compile(_SHARE_PLEASE)
 
 
 _compiling = threading.RLock()
-products = {dtype: Product(dtype) for dtype in (np.dtype(np.float32), np.dtype(np.float64))}
+products = {dtype: DispatchTable(dtype) for dtype in (np.dtype(np.float32), np.dtype(np.float64))}
 threads.have_workspace()  # addresses alone, until a product writes to it
 
 
@@ -208,14 +241,16 @@ def trusted(A, B, out, threads_):
     """out := A @ B for arrays that fit together, in any layout; DONE, or NOT_THIS_WAY for a strided out."""
     table = table_of(A, B, out)
     if rawmem.read(table + DISPATCH) == 0:
-        rawmem.ask(rawmem.read(table + _NEED), -1)
+        rawmem.ask(rawmem.read(table + _NEED), _DISPATCH_PLEASE)
     if rawmem.read(table + DISPATCH) == 0:
         return NOT_THIS_WAY
-    arguments = (
-        A.ctypes.data, A.strides[0], A.strides[1], B.ctypes.data, B.strides[0], B.strides[1],
-        out.ctypes.data, out.strides[0], out.strides[1], A.shape[0], B.shape[1], A.shape[1], threads_,
-    )  # fmt: skip
-    return rawmem.call(rawmem.read(table + DISPATCH), arguments)
+    places = (
+        Matrix(A.ctypes.data, A.strides[0], A.strides[1]),
+        Matrix(B.ctypes.data, B.strides[0], B.strides[1]),
+        Matrix(out.ctypes.data, out.strides[0], out.strides[1]),
+    )
+    sizes = Sizes(A.shape[0], B.shape[1], A.shape[1])
+    return rawmem.call(rawmem.read(table + DISPATCH), (*places, sizes, threads_))
 
 
 @functools.cache
@@ -230,9 +265,11 @@ def make_product(dtype: np.dtype) -> Any:
     def product(pa, ia, ja, pb, ib, jb, pc, ic, m, n, k):
         table = table_address()
         if rawmem.read(table + DISPATCH) == 0:
-            rawmem.ask(rawmem.read(table + _NEED), -1)  # which comes back when it is compiled
-        places = (pa, ia * SIZE, ja * SIZE, pb, ib * SIZE, jb * SIZE, pc, ic * SIZE, SIZE, m, n, k, 1)
-        rawmem.call(rawmem.read(table + DISPATCH), places)
+            rawmem.ask(rawmem.read(table + _NEED), _DISPATCH_PLEASE)  # which comes back when it is compiled
+        places = (
+            Matrix(pa, ia * SIZE, ja * SIZE), Matrix(pb, ib * SIZE, jb * SIZE), Matrix(pc, ic * SIZE, SIZE)
+        )  # fmt: skip
+        rawmem.call(rawmem.read(table + DISPATCH), (*places, Sizes(m, n, k), 1))
 
     return product
 
@@ -255,5 +292,5 @@ def multiply(A: np.ndarray, B: np.ndarray, out: np.ndarray, threads_: int) -> in
     """``trusted`` from Python, for arrays of any layout, read-only ones included."""
     product = products[A.dtype]
     product.prepare()
-    places = (A.ctypes.data, *A.strides, B.ctypes.data, *B.strides, out.ctypes.data, *out.strides)
-    return product.dispatch(*places, A.shape[0], B.shape[1], A.shape[1], threads_)
+    places = (Matrix(array.ctypes.data, *array.strides) for array in (A, B, out))
+    return product.dispatch(*places, Sizes(A.shape[0], B.shape[1], A.shape[1]), threads_)

@@ -1,21 +1,16 @@
-"""``packed``: the loops around the micro-kernels, one function for each path a product can take.
+"""The loops of ``packed`` around the outer-product micro-kernel, one function for each way of blocking.
 
-Every function here has the same arguments and computes
+Every function of loops, here and in ``skinny``, has the same arguments and computes
 
     C := A @ B, or C += A @ B when ``acc`` is 1,   A (m, k), B (k, n), C (m, n)
 
-    pa, rsa, csa   address of A[0, 0], its row and its column stride
-    pb, rsb, csb   the same for B
-    pc, rsc        the same for C, whose rows are contiguous
-    work           a workspace, aligned to a page, of the size that ``tiles`` says
-    panels         for ``packed``, packed B if there is one already, else 0
-    x, y, z        the numbers that ``tiles.make_choose`` gives for this path
+    A, B, C   ``Matrix``: address and strides; the rows of C are contiguous
+    size      ``Sizes``: m, n, k          blocks   ``Blocks``: what ``variants`` chose for this product
+    scratch   ``Scratch``: memory of this thread, of the size that ``variants`` says
 
-in bytes, trusted.  Which path is right for which shape is said in ``tiles``.  A path gives an entry of C
-the same bits whatever part of C it is called for, as long as k and x, y, z are the same; that is what makes
+all trusted.  Which loops are right for which shape is said in ``variants``.  Loops give an entry of C the same
+bits whatever part of C they are called for, as long as k and the blocks are the same; that is what makes
 results independent of the number of threads.
-
-The paths for thin products are in ``thin``, those for few columns in ``slim``.
 
 Each is made by a function that closes over integers, so it is compiled for this machine and kept.
 """
@@ -27,6 +22,7 @@ from numbasgd.matmul.gemm.microkernel import (
     HALF,
     HEIGHTS,
     MASKED,
+    NON_TEMPORAL,
     OVERLAP,
     PACKED_A,
     PACKED_B,
@@ -34,18 +30,18 @@ from numbasgd.matmul.gemm.microkernel import (
     PREFETCH_NEXT_B,
     tile,
 )
+from numbasgd.matmul.gemm.operands import Loops, compiled
 from numbasgd.matmul.gemm.packing import pack_copy, pack_gather, pack_transpose
-from numbasgd.matmul.gemm.path import Path, compiled
 
 
-def make_direct(
+def make_unpacked(
     SIZE: int, LANES: int, LOW: int, HIGH: int, TALL: int, TALLER: int, BASE: int, END: int
-) -> Path:
+) -> Loops:
     """No packing: panels of LOW or HIGH vectors of columns, cut evenly; in each, tiles of even height.
 
     TALL rows fit into the registers beside HIGH vectors, TALLER beside LOW.  END says how the last vector of
     the last panel is kept inside: MASKED, OVERLAP, or MASKED | HALF when half a vector is left.  BASE: flags
-    for all.  x: at most so many rows a tile.  z: steps of k before the next tile.
+    for all.  Uses blocks.MR and blocks.KC.
     """
     EVERY = BASE | HEIGHTS
     LOW_HOW = EVERY | (END if LOW > 1 or not END & OVERLAP else MASKED)
@@ -55,20 +51,24 @@ def make_direct(
     else:
         EVERY_LOW = EVERY_HIGH = EVERY
 
-    def direct(pa, rsa, csa, pb, rsb, csb, pc, rsc, m, n, k, acc, work, panels, x, y, z):
+    def unpacked(A, B, C, size, acc, blocks, scratch):
+        pa, rsa, csa = A
+        pb, rsb, csb = B
+        pc, rsc = C.address, C.rs
+        m, n, k = size
         vectors = (n + LANES - 1) // LANES
         pieces = (vectors + HIGH - 1) // HIGH
         nv = vectors // pieces
         wider = vectors - nv * pieces
-        for p in range(0, k, z):
-            kc = min(z, k - p)
+        for p in range(0, k, blocks.KC):
+            kc = min(blocks.KC, k - p)
             b = pb + p * rsb
             c = pc
             left = n
             for piece in range(pieces):
                 width = nv + 1 if piece < wider else nv
                 nr = min(left, width * LANES)
-                most = min(x, TALL if width == HIGH else TALLER)
+                most = min(blocks.MR, TALL if width == HIGH else TALLER)
                 tiles = (m + most - 1) // most
                 height = m // tiles
                 taller = m - height * tiles
@@ -91,10 +91,10 @@ def make_direct(
                 left -= nr
             acc = 1
 
-    return direct
+    return unpacked
 
 
-def make_panel(SIZE: int, LANES: int, NR: int) -> Path:
+def make_panel(SIZE: int, LANES: int, NR: int) -> Loops:
     """One panel of B: w columns and k rows of it, wherever they lie."""
 
     def panel(pb, rsb, csb, to, w, k):
@@ -108,19 +108,21 @@ def make_panel(SIZE: int, LANES: int, NR: int) -> Path:
     return compiled(panel, SIZE, LANES, NR)
 
 
-def make_panels(SIZE: int, LANES: int, NV: int) -> Path:
-    """All panels of a block of B, at ``panels``: the part of ``packed`` that threads share."""
+def make_panels(SIZE: int, LANES: int, NV: int) -> Loops:
+    """All panels of a block of B, at ``scratch.panels``: the part of ``packed`` that threads share."""
     NR = NV * LANES
     panel = make_panel(SIZE, LANES, NR)
 
-    def pack(pa, rsa, csa, pb, rsb, csb, pc, rsc, m, n, k, acc, work, panels, x, y, z):
+    def pack(A, B, C, size, acc, blocks, scratch):
+        pb, rsb, csb = B
+        n, k = size.n, size.k
         for jr in range(0, n, NR):
-            panel(pb + jr * csb, rsb, csb, panels + jr * k * SIZE, min(NR, n - jr), k)
+            panel(pb + jr * csb, rsb, csb, scratch.panels + jr * k * SIZE, min(NR, n - jr), k)
 
     return pack
 
 
-def make_packed(SIZE: int, LANES: int, MR: int, NV: int, BASE: int, A_BYTES: int) -> Path:
+def make_packed(SIZE: int, LANES: int, MR: int, NV: int, BASE: int, A_BYTES: int) -> Loops:
     """Panels of B and of A packed, in the five loops of Goto and van de Geijn (2008).
 
     5th loop  jc: NC columns of B and C, so that the packed block of B stays in L3
@@ -128,11 +130,11 @@ def make_packed(SIZE: int, LANES: int, MR: int, NV: int, BASE: int, A_BYTES: int
     3rd loop  ic: MC rows of A and C, so that the packed block of A stays in L2
     2nd loop  jr: one panel of B      1st loop  ir: one panel of A, and the micro-kernel
 
-    A panel of B would come from L3 while the first tile of C on it is computed.  So the tiles on the one before
-    ask for it, a line every step of p, until all of it is asked for (Van Zee and van de Geijn 2015, b_next).
+    A panel of B would come from L3 while the first tile of C on it is computed.  So the tiles on the panel
+    before prefetch it, a line every step of p (Van Zee and van de Geijn 2015, b_next).
 
-    x, y, z: KC, MC, NC.  The panels of A lie at ``work``, those of B A_BYTES further on.  With ``panels``,
-    where several threads share one packed B, k is at most KC and n at most NC.
+    The panels of A lie in scratch, those of B A_BYTES further on.  With ``scratch.panels``, where several
+    threads share one packed B, k is at most KC and n at most NC.
     """
     NR = NV * LANES
     panel = make_panel(SIZE, LANES, NR)
@@ -141,14 +143,20 @@ def make_packed(SIZE: int, LANES: int, MR: int, NV: int, BASE: int, A_BYTES: int
     PART = BASE | PACKED_A | PACKED_B | EDGE
     THIN = BASE | PACKED_A | EDGE
 
-    def packed(pa, rsa, csa, pb, rsb, csb, pc, rsc, m, n, k, acc, work, panels, x, y, z):
-        for jc in range(0, n, z):
-            nc = min(z, n - jc)
-            for p in range(0, k, x):
-                kc = min(x, k - p)
+    def packed(A, B, C, size, acc, blocks, scratch):
+        pa, rsa, csa = A
+        pb, rsb, csb = B
+        pc, rsc = C.address, C.rs
+        m, n, k = size
+        MC, NC, KC = blocks.MC, blocks.NC, blocks.KC
+        work, panels = scratch
+        for jc in range(0, n, NC):
+            nc = min(NC, n - jc)
+            for p in range(0, k, KC):
+                kc = min(KC, k - p)
                 adds = 1 if p > 0 else acc
-                for ic in range(0, m, y):
-                    mc = min(y, m - ic)
+                for ic in range(0, m, MC):
+                    mc = min(MC, m - ic)
                     for ir in range(0, mc, MR):
                         mr = min(MR, mc - ir)
                         a = pa + (ic + ir) * rsa + p * csa
@@ -160,7 +168,7 @@ def make_packed(SIZE: int, LANES: int, MR: int, NV: int, BASE: int, A_BYTES: int
                         else:
                             pack_gather(SIZE, MR, a, rsa, csa, to, mr, kc)
                     first_panel = panels if panels != 0 else work + A_BYTES
-                    asking = LINES * MR if panels != 0 or ic > 0 else 0  # else the next is not packed yet
+                    prefetching = LINES * MR if panels != 0 or ic > 0 else 0  # else the next is not packed yet
                     for jr in range(0, nc, NR):
                         nr = min(NR, nc - jr)
                         b = first_panel + jr * kc * SIZE
@@ -172,7 +180,7 @@ def make_packed(SIZE: int, LANES: int, MR: int, NV: int, BASE: int, A_BYTES: int
                             a = work + ir * kc * SIZE
                             c = pc + (ic + ir) * rsc + (jc + jr) * SIZE
                             if mr == MR and nr == NR:
-                                by = 64 if ir < asking else 0
+                                by = 64 if ir < prefetching else 0
                                 tile(SIZE, LANES, MR, NV, FULL, a, ahead, by, b, 0, c, rsc, kc, mr, nr, adds)
                                 ahead += kc * by
                             elif nr <= LANES:
@@ -181,3 +189,49 @@ def make_packed(SIZE: int, LANES: int, MR: int, NV: int, BASE: int, A_BYTES: int
                                 tile(SIZE, LANES, MR, NV, PART, a, 0, 0, b, 0, c, rsc, kc, mr, nr, adds)
 
     return packed
+
+
+def make_streaming(SIZE: int, LANES: int, MR: int, NV: int, BASE: int) -> Loops:
+    """C too large for the caches and k short: C is written by non-temporal stores, row after row.
+
+    The time is that of writing C; non-temporal stores spare reading it first.  They must be aligned, so the
+    columns before the first aligned one and after the last whole tile go through a masked vector.  NC columns
+    of B at a time stay in L2.  Needs m >= MR, acc 0 and rows of C that are all aligned alike; the last tile
+    is moved up when m is no multiple of MR.
+    """
+    FULL = BASE | NON_TEMPORAL
+    PART = BASE | MASKED
+    NR = NV * LANES
+
+    def streaming(A, B, C, size, acc, blocks, scratch):
+        pa, rsa, csa = A
+        pb, rsb, csb = B
+        pc, rsc = C.address, C.rs
+        m, n, k = size
+        before = min(n, (-pc % (LANES * SIZE)) // SIZE)
+        start = 0
+        while start < n:
+            stop = min(n, start + blocks.NC + (before if start == 0 else 0))
+            i = 0
+            while i < m:
+                i = min(i, m - MR)
+                a = pa + i * rsa
+                c = pc + i * rsc
+                j = start
+                if j == 0 and before > 0:
+                    tile(SIZE, LANES, MR, 1, PART, a, rsa, csa, pb, rsb, c, rsc, k, MR, before, 0)
+                    j = before
+                while j + NR <= stop:
+                    b = pb + j * SIZE
+                    cj = c + j * SIZE
+                    tile(SIZE, LANES, MR, NV, FULL, a, rsa, csa, b, rsb, cj, rsc, k, MR, NR, 0)
+                    j += NR
+                while j < stop:
+                    b = pb + j * SIZE
+                    cj = c + j * SIZE
+                    tile(SIZE, LANES, MR, 1, PART, a, rsa, csa, b, rsb, cj, rsc, k, MR, min(LANES, stop - j), 0)
+                    j += LANES
+                i += MR
+            start = stop
+
+    return streaming

@@ -1,33 +1,148 @@
-"""``matmul_plan``: what ``packed`` would do for a product, and why, without doing it."""
+"""Which variant a product takes: the one whose estimate is least.
+
+``select`` is built from the entries of ``VARIANTS`` one by one and knows none of them.  It is a pure function
+of shape, layout, dtype and the description of the machine, so one machine gives the same bits from run to run.
+"""
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from numbasgd import threads as pool
+from numbasgd.compile.options import jit
 from numbasgd.machine import cpu
-from numbasgd.matmul.gemm import tiles
-from numbasgd.matmul.gemm.parallel import WORTH_SHARING
+from numbasgd.matmul.gemm import cost
+from numbasgd.matmul.gemm.operands import Loops
+from numbasgd.matmul.gemm.variants import NEVER, VARIANTS, Product, Proposal, Tiles, Variant, refused
+
+K_PIECE = 4096  # steps of k in a piece at least, where sums are split (split-K),
+K_PIECES = 16  # into so many pieces at most, when
+SMALL_OUT = 1 << 16  # out has no more bytes than this
+WORTH_SHARING = 60_000  # vector multiply-adds below which starting threads costs more than it gains
+PANEL_PADDING = 256 << 10  # bytes behind packed B that its last panel may take
+
+
+def k_pieces(m: int, n: int, k: int, size: int) -> int:
+    """Into how many pieces k is split, each summed apart; also compiled."""
+    if k < 4 * K_PIECE or m * n * size > SMALL_OUT:
+        return 1
+    return min(K_PIECES, k // K_PIECE)
+
+
+@dataclass(frozen=True)
+class Function:
+    """One compiled function of a variant."""
+
+    variant: Variant
+    width: int
+    is_packer: bool
+
+    def make(self, tiles: Tiles) -> Loops:
+        """Its loops, not compiled yet."""
+        make = self.variant.make_packer if self.is_packer else self.variant.make
+        assert make is not None
+        return make(tiles, self.width)
+
+
+@dataclass(frozen=True)
+class Gemm:
+    """All functions of one dtype on one machine, and how to choose among them."""
+
+    tiles: Tiles
+    variants: tuple[Variant, ...] = VARIANTS
+    constants: cost.Constants = cost.Constants()
+
+    @functools.cached_property
+    def functions(self) -> tuple[Function, ...]:
+        """The functions by number."""
+        found: list[Function] = []
+        for variant in self.variants:
+            widths = variant.widths(self.tiles)
+            found += [Function(variant, width, False) for width in widths]
+            if variant.make_packer is not None:
+                found += [Function(variant, width, True) for width in widths]
+        return tuple(found)
+
+    def proposals(self, wrap: Callable[..., Any]) -> list[Callable[[Product], Proposal]]:
+        """``propose`` of every variant; ``wrap`` compiles a function, or leaves it as it is."""
+        model = cost.make_model(self.tiles.machine, self.tiles.size, self.constants, refused, wrap)
+        names = [function.variant.name for function in self.functions]
+        return [wrap(v.make_propose(self.tiles, model, names.index(v.name))) for v in self.variants]
+
+    @functools.cached_property
+    def _plain(self) -> list[Callable[[Product], Proposal]]:
+        return self.proposals(lambda function: function)
+
+    def propose(self, product: Product) -> list[Proposal]:
+        """What each variant that can compute the product would do, the least estimate first."""
+        found = [propose(product) for propose in self._plain]
+        return sorted((f for f in found if f.cycles < NEVER), key=lambda f: f.cycles)
+
+    def compiled_select(self) -> Any:
+        """``select(product)``, to be called from compiled code."""
+        counter = iter(range(1000))
+
+        def wrap(function: Callable[..., Any]) -> Any:
+            variant = f"{self.tiles.size}_{next(counter)}"
+            return jit(function, variant=variant, forceinline=True, fastmath=False)
+
+        return _chain(self.proposals(wrap), wrap)
+
+    @property
+    def scratch_a_bytes(self) -> int:
+        """Where in scratch memory packed B begins, behind packed A."""
+        return self.tiles.packed_a_bytes
+
+    @property
+    def sums_at(self) -> int:
+        """Where in scratch memory the sums of split-K lie: behind both packed operands."""
+        return self.tiles.packed_a_bytes + self.tiles.packed_b_bytes + PANEL_PADDING
+
+    @property
+    def scratch_bytes(self) -> int:
+        """Bytes of scratch memory for each thread."""
+        return self.sums_at + K_PIECES * SMALL_OUT
+
+
+def _chain(proposals: Sequence[Any], wrap: Callable[..., Any]) -> Any:
+    """The function that gives the proposal of fewest cycles."""
+    select = proposals[0]
+    for propose in proposals[1:]:
+        select = _lesser(select, propose, wrap)
+    return select
+
+
+def _lesser(earlier: Any, propose: Any, wrap: Callable[..., Any]) -> Any:
+    def select(product):
+        best, mine = earlier(product), propose(product)
+        return mine if mine.cycles < best.cycles else best
+
+    return wrap(select)
 
 
 @dataclass(frozen=True)
 class Plan:
     """How a product is computed.
 
-    path : the name of the loops around the micro-kernel.  why : what decided.
-    MR, NR : rows and columns of the largest register tile.
-    lanes : numbers in a vector register.
+    variant, why : the name of the way to compute it, and what speaks for it.
+    share_of_peak : the estimate, as a share of the machine's multiply-adds a cycle.
+    runner_up : the next best variant, or "" if no other can.  slower : its estimate over this one's.
+    MR, NR : rows and columns of the largest register tile.  lanes : numbers in a vector register.
     KC, MC, NC : steps of k, rows and columns in a cache block; the whole of it where there is no cut.
-    k_pieces : pieces of k that are summed apart.
+    k_pieces : pieces of k that are summed apart (split-K).
     threads : most threads that take part.
-    number : the path's number in ``numbasgd.matmul.gemm.tiles``.
     """
 
-    path: str
+    variant: str
     why: str
+    share_of_peak: float
+    runner_up: str
+    slower: float
     MR: int
     NR: int
     lanes: int
@@ -36,7 +151,6 @@ class Plan:
     NC: int
     k_pieces: int
     threads: int
-    number: int
 
 
 def matmul_plan(
@@ -55,6 +169,13 @@ def matmul_plan(
     Returns
     -------
     Plan
+
+    Raises
+    ------
+    ValueError
+        For a size that is no whole number of 0 or more.
+    TypeError
+        For another dtype.
     """
     for name, value in (("m", m), ("n", n), ("k", k)):
         if not isinstance(value, int | np.integer) or value < 0:
@@ -62,38 +183,54 @@ def matmul_plan(
     dtype = np.dtype(dtype)
     if dtype not in (np.dtype(np.float32), np.dtype(np.float64)):
         raise TypeError(f"dtype is {dtype}; expected float32 or float64. Pass one of them.")
-    of = tiles.Tiles(cpu.host(), dtype.itemsize)
-    return plan_of(of, m, n, k, transposed, pool.default())
+    return plan_of(host_gemm(dtype.itemsize), int(m), int(n), int(k), transposed, pool.default())
 
 
-def plan_of(of: tiles.Tiles, m: int, n: int, k: int, transposed: tuple[bool, bool], threads: int) -> Plan:
-    """The plan for C-ordered or transposed arrays on any machine: a pure function of its arguments."""
-    if 0 in (m, n, k):
-        return Plan("none", "nothing to add up", 0, 0, of.lanes, 0, 0, 0, 1, 1, tiles.NONE)
-    size = of.size
+@functools.cache
+def host_gemm(size: int) -> Gemm:
+    """The functions for numbers of ``size`` bytes on this machine."""
+    return Gemm(Tiles(cpu.host(), size))
+
+
+def product_of(m: int, n: int, k: int, size: int, transposed: tuple[bool, bool] = (False, False)) -> Product:
+    """The product of C-ordered or transposed arrays into a C-ordered one, as variants see it."""
     rsa, csa = (size, m * size) if transposed[0] else (k * size, size)
     rsb, csb = (size, k * size) if transposed[1] else (n * size, size)
-    if (m == 1 < n and transposed[1]) or (n == 1 < m and transposed[0] and k > 1):
+    if (m == 1 < n and csb != size) or (n == 1 < m and csa != size and rsa == size):
         # computed as the product of both transposes
         m, n, rsa, csa, rsb, csb = n, m, csb, rsb, csa, rsa
     csa = size if k == 1 else csa
     csb = size if n == 1 else csb
-    path, x, y, z = of.make_choose()(m, n, k, rsa, csa, rsb, csb, 0, n * size)
-    name = tiles.name_of(path)
-    MR, NV = of.tile(path)
-    is_packed = name == "packed"
-    pieces = tiles.pieces_of_k(m, n, k, size)
-    work = m * n * k // of.lanes
+    return Product(m, n, k, rsa, csa, rsb, csb, 0, n * size)
+
+
+def plan_of(gemm: Gemm, m: int, n: int, k: int, transposed: tuple[bool, bool], threads: int) -> Plan:
+    """The plan for C-ordered or transposed arrays on any machine: a pure function of its arguments."""
+    tiles = gemm.tiles
+    lanes = tiles.lanes
+    if 0 in (m, n, k):
+        return Plan("none", "nothing to add up", 0.0, "", 0.0, 0, 0, lanes, 0, 0, 0, 1, 1)
+    product = product_of(m, n, k, tiles.size, transposed)
+    best, *others = gemm.propose(product)
+    function = gemm.functions[best.function]
+    MR, NV = function.variant.tile(tiles, function.width)
+    blocks = best.blocks
+    least = product.m * product.n * product.k / lanes / tiles.machine.fma_pipes
     return Plan(
-        path=name,
-        why=tiles.WHY[name],
+        variant=function.variant.name,
+        why=function.variant.why,
+        share_of_peak=least / best.cycles,
+        runner_up=gemm.functions[others[0].function].variant.name if others else "",
+        slower=others[0].cycles / best.cycles if others else 0.0,
         MR=MR,
-        NR=NV * of.lanes,
-        lanes=of.lanes,
-        KC=min(k, x if is_packed else z or k),
-        MC=min(m, y) if is_packed else m,
-        NC=min(n, z if is_packed else x if name == "wide" else n),
-        k_pieces=pieces,
-        threads=threads if work >= WORTH_SHARING else 1,
-        number=path,
+        NR=NV * lanes,
+        lanes=lanes,
+        KC=min(product.k, blocks.KC),
+        MC=min(product.m, blocks.MC),
+        NC=min(product.n, blocks.NC),
+        k_pieces=k_pieces(m, n, k, tiles.size),
+        threads=threads if m * n * k // lanes >= WORTH_SHARING else 1,
     )
+
+
+__all__ = ["Gemm", "Plan", "host_gemm", "matmul_plan", "plan_of"]

@@ -1,55 +1,45 @@
-"""``packed``: every path is the product, inside its arrays, and takes any layout without a copy."""
+"""``packed``: every variant is the product, inside its arrays, and takes any layout without a copy."""
 
 import numba
 import numpy as np
-import path_cases
 import pytest
+import variant_cases
 from child import run_python
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_matmul import assert_product
 
 import numbasgd
-from numbasgd import kernels, matmul
-from numbasgd.matmul.gemm import dispatch, tiles
+from numbasgd import kernels, matmul, rawmem
+from numbasgd.matmul.gemm import dispatch, parallel
 
 DTYPES = ("float32", "float64")
-# By default one path of each kind is compiled, in one dtype; all of them with -m slow.
-FEW_OR_EVERY = pytest.mark.parametrize(
+# By default one function of each variant is compiled, in one dtype; all of them with -m slow.
+ONE_OR_EVERY = pytest.mark.parametrize(
     ("dtype", "which"),
     [
-        ("float32", "few"),
-        *(pytest.param(dtype, "cases", marks=pytest.mark.slow) for dtype in ("float32", "float64")),
+        ("float32", "one_of_each"),
+        *(pytest.param(dtype, "functions", marks=pytest.mark.slow) for dtype in DTYPES),
     ],
 )
-
-
-def name_of(case):
-    dtype, path = case
-    m, n, k, layout = path_cases.cases(dtype)[path]
-    return f"{tiles.name_of(path)}{path}-{dtype}-{m}x{k}x{n}{layout}"
-
-
-CASES = [
+EVERY = [
     pytest.param(
-        (dtype, path),
-        id=name_of((dtype, path)),
-        marks=() if dtype == "float32" and path in path_cases.few(dtype) else pytest.mark.slow,
+        dtype,
+        number,
+        id=variant_cases.name_of(dtype, number),
+        marks=() if dtype == "float32" and number in variant_cases.one_of_each(dtype) else pytest.mark.slow,
     )
     for dtype in DTYPES
-    for path in path_cases.cases(dtype)
+    for number in variant_cases.functions(dtype)
 ]
 
 
-def test_every_path_has_a_case():
-    """Whatever ``matmul_plan`` can return is tested below."""
-    for dtype in DTYPES:
-        of = dispatch.products[np.dtype(dtype)].tiles
-        names = {tiles.name_of(path) for path in path_cases.cases(dtype)}
-        assert names == {tiles.name_of(path) for path in of.paths} - {"panels"}  # packed in threads
-        left_out = {p for p in of.paths if tiles.name_of(p) != "panels"} - set(path_cases.cases(dtype))
-        for path in left_out - {tiles.TURNED + 1}:  # the rule never chooses these on this machine
-            assert tiles.name_of(path) in ("direct", "packed", "dots", "inner", "across", "sideways"), path
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_every_function_has_a_case(dtype):
+    """Whatever ``select`` can return is tested below."""
+    gemm = dispatch.products[np.dtype(dtype)].gemm
+    left_out = set(variant_cases.functions(dtype)) - set(variant_cases.cases(dtype))
+    assert not left_out, [variant_cases.name_of(dtype, number) for number in left_out]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -67,17 +57,48 @@ def test_one_column_of_a_transpose(dtype, rng):
         assert (whole[:, [0, 2]] == 7).all()
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_every_path(case, rng):
-    dtype, path = case
-    m, n, k, layout = path_cases.cases(dtype)[path]
-    A, B = path_cases.operands(m, n, k, layout, dtype, rng)
-    out = np.full((m, n), np.nan, dtype)
-    matmul(A, B, out=out)
-    assert path in dispatch.products[np.dtype(dtype)].compiled
-    assert_product(out, A, B)
-    turned = np.full((n, m), np.nan, dtype).T  # columns of out contiguous: computed as B.T @ A.T
-    assert_product(matmul(A, B, out=turned), A, B)
+@pytest.mark.parametrize(("dtype", "number"), EVERY)
+def test_every_function_of_every_variant(dtype, number, rng):
+    """Right, nothing outside ``out`` written, and the same bits for a part of C as for the whole."""
+    for m, n, k, layout, proposal in variant_cases.cases(dtype)[number]:
+        A, B = variant_cases.operands(m, n, k, layout, dtype, rng)
+        whole = np.full((m + 2, n), np.nan, dtype)
+        out = whole[1:-1]
+        variant_cases.run(A, B, out, proposal)
+        assert_product(out, A, B)
+        assert np.isnan(whole[[0, -1]]).all()
+
+
+@ONE_OR_EVERY
+def test_parts_of_c_have_the_bits_of_the_whole(dtype, which, rng):
+    """Cut as for two and three threads, whatever the product is worth."""
+    table = dispatch.products[np.dtype(dtype)]
+    table._compile(dispatch._SHARE_PLEASE)
+    share = parallel.make_share(table.gemm)
+    part = int(table.words[dispatch._PART // 8])
+    for number in getattr(variant_cases, which)(dtype):
+        function = rawmem.address_of_compiled(table.function(number))
+        for m, n, k, layout, proposal in variant_cases.cases(dtype)[number]:
+            A, B = variant_cases.operands(m, n, k, layout, dtype, rng)
+            one, several = np.full((m, n), np.nan, dtype), np.full((m, n), np.nan, dtype)
+            variant_cases.run(A, B, one, proposal)
+            a, b, c, sizes, *_ = variant_cases.arguments(A, B, several, proposal)
+            task = parallel.Task(function, a, b, c, sizes, 0, proposal.blocks, 0, parallel.Grid(1, m, n, k, 0))
+            packer = 0
+            if proposal.packer >= 0:
+                packer = rawmem.address_of_compiled(table.function(proposal.packer))
+            for n_threads in (2, 3):
+                several.fill(np.nan)
+                share(task, proposal.cut, parallel.Shared(part, packer, n_threads))
+                np.testing.assert_array_equal(several, one, err_msg=f"{m} {n} {k} {layout} {n_threads}")
+
+
+@pytest.mark.parametrize("layout", variant_cases.LAYOUTS)
+def test_an_out_with_contiguous_columns(layout, rng):
+    """Computed as B.T @ A.T."""
+    for m, n, k in ((7, 50, 33), (50, 7, 33), (60, 70, 80)):
+        A, B = variant_cases.operands(m, n, k, layout, "float32", rng)
+        assert_product(matmul(A, B, out=np.full((n, m), np.nan, "f4").T), A, B)
 
 
 @settings(max_examples=20, deadline=None)
@@ -97,11 +118,11 @@ def check_random(data):
     sides = st.one_of(st.integers(0, 20), st.integers(20, 140), st.sampled_from([256, 300, 512]))
     m, n, k = (data.draw(sides) for _ in range(3))
     dtype = data.draw(st.sampled_from(DTYPES))
-    layout = data.draw(st.sampled_from(path_cases.LAYOUTS))
+    layout = data.draw(st.sampled_from(variant_cases.LAYOUTS))
     threads = data.draw(st.sampled_from([None, 1, 2, 3]))
     out_layout = data.draw(st.sampled_from(["none", "C", "F", "strided", "reversed"]))
     rng = np.random.default_rng(data.draw(st.integers(0, 2**32 - 1)))
-    A, B = path_cases.operands(m, n, k, layout, dtype, rng)
+    A, B = variant_cases.operands(m, n, k, layout, dtype, rng)
     if data.draw(st.booleans()):
         A = A[::-1]
     if data.draw(st.booleans()):
@@ -129,51 +150,59 @@ def test_long_sums_are_cut_the_same_way_for_any_number_of_threads(dtype, rng):
         (1, 1, 10**5, ""),
     ]:
         assert numbasgd.matmul_plan(m, n, k, dtype).k_pieces > 1
-        A, B = path_cases.operands(m, n, k, layout, dtype, rng)
+        A, B = variant_cases.operands(m, n, k, layout, dtype, rng)
         one = matmul(A, B, threads=1)
         assert_product(one, A, B)
         for threads in (2, 3):
             np.testing.assert_array_equal(matmul(A, B, threads=threads), one)
 
 
-@FEW_OR_EVERY
-def test_nan_and_inf_on_every_path(dtype, which, rng):
-    for m, n, k, layout in getattr(path_cases, which)(dtype, 2**20).values():
-        A, B = path_cases.operands(m, n, k, layout, dtype, rng)
-        A[m // 2, k // 2] = np.nan
-        B[k - 1, n - 1] = np.inf
-        A[0, k - 1] = 0  # 0 * inf
-        with np.errstate(invalid="ignore"):
-            expected = A.astype("f8") @ B.astype("f8")
-        found = matmul(A, B)
-        np.testing.assert_array_equal(np.isnan(found), np.isnan(expected), err_msg=f"{m} {n} {k} {layout}")
-        np.testing.assert_array_equal(np.isinf(found), np.isinf(expected), err_msg=f"{m} {n} {k} {layout}")
+@ONE_OR_EVERY
+def test_nan_and_inf_in_every_variant(dtype, which, rng):
+    for number in getattr(variant_cases, which)(dtype):
+        for m, n, k, layout, proposal in variant_cases.cases(dtype)[number]:
+            A, B = variant_cases.operands(m, n, k, layout, dtype, rng)
+            A[m // 2, k // 2] = np.nan
+            B[k - 1, n - 1] = np.inf
+            A[0, k - 1] = 0  # 0 * inf
+            with np.errstate(invalid="ignore"):
+                expected = A.astype("f8") @ B.astype("f8")
+            found = np.zeros((m, n), dtype)
+            variant_cases.run(A, B, found, proposal)
+            np.testing.assert_array_equal(np.isnan(found), np.isnan(expected), err_msg=f"{m} {n} {k} {layout}")
+            np.testing.assert_array_equal(np.isinf(found), np.isinf(expected), err_msg=f"{m} {n} {k} {layout}")
 
 
-@FEW_OR_EVERY
-def test_no_path_leaves_its_arrays(dtype, which):
+@ONE_OR_EVERY
+def test_no_variant_leaves_its_arrays(dtype, which):
     """Arrays that end, or begin, at a page that nobody may touch; one thread and two."""
     run_python(
         f"""
-        import numbasgd, numpy as np, path_cases
+        import numbasgd, numpy as np, variant_cases
         from guard import guarded
         dtype = np.dtype({dtype!r})
         def place(shape, layout, at_end):
             array = guarded(shape[::-1] if layout else shape, dtype, at_end=at_end)
             return array.T if layout else array
-        which = {which!r}
-        cases = [c for c in getattr(path_cases, which)(dtype.name, 2**20).values() if c[3] != "strided"]
-        if which == "cases":
-            cases += [c for c in path_cases.cases(dtype.name).values() if c[3] != "strided"]
-            cases += [(33, 49, 300, ""), (65, 1, 70, ""), (13, 520, 529, ""), (33, 5000, 40, "")]
-            cases += [(17, 31, 20001, "A"), (257, 131, 517, "B")]
+        for number in variant_cases.{which}(dtype.name):
+            for m, n, k, layout, proposal in variant_cases.cases(dtype.name)[number]:
+                if layout == "strided":
+                    continue
+                for at_end in (True, False):
+                    A, B = place((m, k), "A" in layout, at_end), place((k, n), "B" in layout, at_end)
+                    C = place((m, n), False, at_end)
+                    A[:], B[:], C[:] = 1, 2, np.nan
+                    variant_cases.run(A, B, C, proposal)
+                    assert (C == 2 * k).all(), (m, n, k, layout)
+        cases = [(33, 49, 300, ""), (65, 1, 70, ""), (13, 520, 529, ""), (1, 70, 65, "B"), (65, 1, 70, "A")]
+        if {which!r} == "functions":
+            cases += [(33, 5000, 40, ""), (17, 31, 20001, "A"), (257, 131, 517, "B")]
         for m, n, k, layout in cases:
             for at_end in (True, False):
-                A = place((m, k), "A" in layout, at_end)
-                B = place((k, n), "B" in layout, at_end)
+                A, B = place((m, k), "A" in layout, at_end), place((k, n), "B" in layout, at_end)
                 A[:], B[:] = 1, 2
-                for turned in (False, True):
-                    C = place((m, n), turned, at_end)
+                for is_transposed in (False, True):
+                    C = place((m, n), is_transposed, at_end)
                     for threads in (1, 2):
                         C[:] = np.nan
                         numbasgd.matmul(A, B, out=C, threads=threads)
@@ -199,7 +228,7 @@ def test_nothing_is_copied_and_workspaces_are_kept(rng):
     finally:
         tracemalloc.stop()
     np.testing.assert_allclose(out, left @ right[:600])
-    assert all(p.tiles.work_bytes < 32 << 20 for p in dispatch.products.values())
+    assert all(p.gemm.scratch_bytes < 32 << 20 for p in dispatch.products.values())
 
 
 def test_views_of_one_array_that_interleave_are_not_refused(rng):

@@ -51,6 +51,8 @@ class Constants:
     lane_sum: float = 1.5  # cycles an entry of C whose lanes are added up
     transpose_group: float = 3.0  # cycles at least of a step whose numbers are transposed as they are loaded
     transpose_tile: float = 50.0  # cycles to enter and leave such a tile
+    transpose_piece: float = 1.0  # cycles to store a vector of C from such a tile, or a piece of a row
+    non_temporal: float = 1.5  # cycles of a non-temporal store over those of reading as much from memory
     transpose_store: float = 0.7  # cycles a number of a vector of C that is transposed before it is stored
 
 
@@ -113,9 +115,9 @@ def make_model(
 
     first = wrap(first)
 
-    def step(h, w):
-        """Cycles of a step of p in a tile of h rows and w vectors."""
-        return max(h * w / FMA, (h + w) / LOADS, LATENCY)
+    def step(h, w, loads):
+        """Cycles of a step of p in a tile of h rows and w vectors, with so many loads and prefetches."""
+        return max(h * w / FMA, loads / LOADS, LATENCY)
 
     step = wrap(step)
 

@@ -214,7 +214,7 @@ def _propose_unpacked(t: Tiles, model: Any, first: int) -> Callable[[Product], P
         else:
             tiles = float((p.m + MR - 1) // MR)
         h = p.m / tiles
-        cycles = panels * tiles * (p.k * step(h, w) * SLOWER + TILE + STORE * h * w)
+        cycles = panels * tiles * (p.k * step(h, w, h + w) * SLOWER + TILE + STORE * h * w)
         b_bytes = float(p.k) * p.n * S
         panel = p.k * w * V
         a_bytes = float(p.m) * p.k * S
@@ -226,7 +226,7 @@ def _propose_unpacked(t: Tiles, model: Any, first: int) -> Callable[[Product], P
         )
         cycles += panels * tiles * paging(p.k, p.rsb)
         c_bytes = float(p.m) * p.n * S
-        cycles += c_bytes * first_time(c_bytes) + CALL
+        cycles += 2 * c_bytes * first_time(c_bytes) + CALL  # read before it is written, and written back
         if p.n > 2 * p.m and nv > 1 and has_half == 0:  # parts of columns end in a whole vector
             cut = Cut(0, 4 * L, 1, nv, 0)
         else:
@@ -278,7 +278,7 @@ def _propose_packed(t: Tiles, model: Any, first: int) -> Callable[[Product], Pro
         MC = max(MR, min(MC // MR * MR, ((p.m + blocks - 1) // blocks + MR - 1) // MR * MR))
         NC = min(B_BYTES // (KC * S) // NR * NR, 1536 // NR * NR)
         tiles = float((p.m + MR - 1) // MR) * ((p.n + NR - 1) // NR)
-        cycles = tiles * (p.k * step(MR, nv) * SLOWER + rounds * (TILE + 2 * STORE * MR * nv))
+        cycles = tiles * (p.k * step(MR, nv, MR + nv) * SLOWER + rounds * (TILE + 2 * STORE * MR * nv))
         pack_a = TRANSPOSED if p.csa == S else COPIED if p.rsa == S else GATHERED
         pack_b = COPIED if p.csb == S else TRANSPOSED if p.rsb == S else GATHERED
         a_bytes, b_bytes = float(p.m) * p.k * S, float(p.k) * p.n * S
@@ -287,7 +287,7 @@ def _propose_packed(t: Tiles, model: Any, first: int) -> Callable[[Product], Pro
         cycles += b_bytes * (pack_b / V + first_time(b_bytes))
         cycles += ((p.n + NR - 1) // NR) * paging(p.k, max(p.rsb, p.csb))
         c_bytes = float(p.m) * p.n * S
-        cycles += (2 * rounds - 1) * c_bytes * first_time(c_bytes) + 2 * CALL
+        cycles += 2 * rounds * c_bytes * first_time(c_bytes) + 2 * CALL
         number = first + nv - LEAST
         return Proposal(cycles, number, number + WIDTHS, 1, Blocks(MC, NC, KC, MR, nv, 0, 0), Cut(24, 0, 1, 0, 0))
 
@@ -307,7 +307,7 @@ def _propose_streaming(t: Tiles, model: Any, first: int) -> Callable[[Product], 
     TILE, CALL = model.constants.tile, model.constants.call
     C_AT_LEAST = t.machine.l3 // 4
     step, again, first_time, paging, refuse = model.step, model.again, model.first, model.paging, model.refused
-    WRITE = 1.0 / t.machine.memory_bytes_per_cycle
+    WRITE = model.constants.non_temporal / t.machine.memory_bytes_per_cycle
     UNIT = 4 * NV * L
 
     def propose(p):
@@ -318,7 +318,7 @@ def _propose_streaming(t: Tiles, model: Any, first: int) -> Callable[[Product], 
         tiles = float((p.m + MR - 1) // MR)
         panels = float((p.n + NV * L - 1) // (NV * L))
         b_bytes, a_bytes = float(p.k) * p.n * S, float(p.m) * p.k * S
-        cycles = tiles * panels * (p.k * step(MR, NV) + TILE)
+        cycles = tiles * panels * (p.k * step(MR, NV, MR + NV) + TILE)
         cycles += c_bytes * WRITE
         block = min(p.n, NC) * float(p.k) * S
         cycles += b_bytes * first_time(b_bytes) + b_bytes * (tiles - 1) * again(block, p.k, NC * S, p.rsb)
@@ -344,7 +344,7 @@ def _propose_single_vector(t: Tiles, model: Any, first: int) -> Callable[[Produc
         tiles = float((p.m + 7) // 8)
         a_bytes, b_bytes = float(p.m) * p.k * S, float(p.k) * p.n * S
         # Two chains an entry: a step of two p is never bound by latency.
-        cycles = tiles * (p.k * 0.5 * step(16, 1) + 2 * TILE + 8 * STORE)
+        cycles = tiles * (p.k * 0.5 * step(16, 1, 18) + 2 * TILE + 8 * STORE)
         cycles += b_bytes * tiles * again(b_bytes + 8.0 * p.k * S, p.k, p.n * S, p.rsb)
         cycles += a_bytes * first_time(a_bytes) + CALL
         return Proposal(cycles, first, -1, 0, Blocks(p.m, p.n, p.k, 8, 1, 0, 0), Cut(8, 0, 8, 0, 0))
@@ -386,7 +386,7 @@ def _propose_skinny_m(t: Tiles, model: Any, first: int) -> Callable[[Product], P
         panels = float((vectors + nv - 1) // nv)
         rounds = float((p.k + KC - 1) // KC)
         w = vectors / panels
-        cycles = panels * (p.k * step(p.m, w) * SLOWER + rounds * (TILE + STORE * p.m * w))
+        cycles = panels * (p.k * step(p.m, w, p.m + (2 * w if p.m > 1 else w)) * SLOWER + rounds * (TILE + STORE * p.m * w))
         # Prefetching the next panel hides a part of the transfer.
         cycles += b_bytes * LEFT * first_time(b_bytes) + CALL
         return Proposal(
@@ -442,8 +442,8 @@ def _propose_inner(in_place: bool) -> Callable[[Tiles, Any, int], Callable[[Prod
             w = p.n / parts
             full, rest = p.m // R, p.m % R
             vectors = rounds * ((min(KC, p.k) + L - 1) // L)
-            cycles = parts * (full * (vectors * step(R, w) * SLOWER + rounds * (TILE + R * (STORE + LANE_SUM * w))))
-            cycles += parts * (rest * (vectors * step(1.0, w) * SLOWER + rounds * (TILE + STORE + LANE_SUM * w)))
+            cycles = parts * (full * (vectors * step(R, w, R + w) * SLOWER + rounds * (TILE + R * (STORE + LANE_SUM * w))))
+            cycles += parts * (rest * (vectors * step(1.0, w, 1.0 + w) * SLOWER + rounds * (TILE + STORE + LANE_SUM * w)))
             a_bytes, b_bytes = float(p.m) * p.k * S, float(p.k) * p.n * S
             cycles += a_bytes * first_time(a_bytes) + b_bytes * first_time(b_bytes) + CALL
             if in_place:
@@ -484,6 +484,7 @@ def _propose_load(how: int) -> Callable[[Tiles, Any, int], Callable[[Product], P
         SPAN1 = t.machine.caches[0].sets * t.machine.caches[0].line
         c = model.constants
         CALL, GROUP, ENTER, SLOWER = c.call, c.transpose_group, c.transpose_tile, c.transpose_step
+        STORE, G = c.transpose_piece, 16 // t.size
         first_time, refuse = model.first, model.refused
         FMA = float(t.machine.fma_pipes)
 
@@ -497,8 +498,9 @@ def _propose_load(how: int) -> Callable[[Tiles, Any, int], Callable[[Product], P
             parts = (few + MOST - 1) // MOST
             w = few / parts
             strips = 0.5 * ((2 * many + L - 1) // L) if L * S > 16 else float((many + L - 1) // L)
+            stores = w if FROM_B else L * ((w + G - 1) // G)  # vectors of C, or pieces of a row of C
             # Loading and transposing overlaps with arithmetic; whichever is slower bounds a step.
-            cycles = strips * parts * (p.k * max(GROUP, w / FMA * SLOWER) + ENTER)
+            cycles = strips * parts * (p.k * max(GROUP, w / FMA * SLOWER) + ENTER + STORE * stores)
             if not ROOMY:
                 cycles *= 1.125
             a_bytes, b_bytes = float(p.m) * p.k * S, float(p.k) * p.n * S
@@ -548,7 +550,7 @@ def _propose_transposed_a(t: Tiles, model: Any, first: int) -> Callable[[Product
         tiles = float((vectors + nv - 1) // nv)
         w = vectors / tiles
         h = p.n / parts
-        cycles = tiles * parts * (p.k * step(h, w) * SLOWER + rounds * (TILE + w * L * (STORE + TRANSPOSE)))
+        cycles = tiles * parts * (p.k * step(h, w, h + w) * SLOWER + rounds * (TILE + w * L * (STORE + TRANSPOSE)))
         cycles += a_bytes * first_time(a_bytes) + tiles * paging(p.k, p.csa) + CALL
         return Proposal(
             cycles, first + p.n - 1, -1, 0, Blocks(p.m, p.n, KC, h_of(h), nv, 0, far), Cut(2 * L, 0, 1, 0, 0)

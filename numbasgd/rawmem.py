@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import platform
 from collections.abc import Callable
 from typing import Any
 
@@ -19,10 +18,10 @@ from numba.core import cgutils
 from numba.core.compiler_lock import global_compiler_lock
 from numba.extending import intrinsic
 
+from numbasgd.machine import cpu
+
 _I64 = ir.IntType(64)
 _WORD = _I64.as_pointer()
-_IS_X86 = platform.machine().lower() in ("x86_64", "amd64")
-_IS_ARM = platform.machine().lower() in ("aarch64", "arm64")
 
 intp = types.intp
 
@@ -98,11 +97,11 @@ def pause(typingctx):
 
     def codegen(context: Any, b: Any, sig: Any, args: Any) -> Any:
         nothing = ir.FunctionType(ir.VoidType(), [])
-        if _IS_X86:
+        if cpu.target().is_x86:
             name = "llvm.x86.sse2.pause"
             f = b.module.globals.get(name) or ir.Function(b.module, nothing, name)
             b.call(f, [])
-        elif _IS_ARM:
+        elif cpu.target().is_arm:
             hint = ir.FunctionType(ir.VoidType(), [ir.IntType(32)])
             name = "llvm.aarch64.hint"
             f = b.module.globals.get(name) or ir.Function(b.module, hint, name)

@@ -33,7 +33,7 @@ SSE = targets.Target("x86-64", "x86_64", 16, 16, False, "sse")
         ("haswell", "", (32, 16, True, "avx2")),
         ("sandybridge", "", (32, 16, False, "avx")),
         ("znver3", "", (32, 16, True, "avx2")),
-        ("znver5", "-avx512f", (32, 16, True, "avx2")),
+        ("icelake-server", "-avx512f", (32, 16, True, "avx2")),
         ("x86-64", "", (16, 16, False, "sse")),
         ("x86-64", "+avx", (32, 16, False, "avx")),
         ("x86-64", "-avx,+fma", (32, 16, True, "avx")),  # a multiply-add brings AVX back
@@ -326,6 +326,7 @@ USES = {16: {"sse2"}, 32: _AVX2, 64: _AVX512}
 
 AGREES = """
     import json, re
+    import numba
     import numpy as np
     from numba.core.registry import cpu_target
     import numbasgd
@@ -335,7 +336,8 @@ AGREES = """
     found, machine = cpu.target(), cpu.host()
     told = fingerprint.fingerprint()["cpu"]
     lanes = vector.lanes_for(1 << 20, 4)
-    loop = probes.make_multiply_add(lanes, probes.n_chains(), probes.has_fma())
+    # Compiled anew: of a function from the cache there is no assembly.
+    loop = numba.njit(probes.make_multiply_add(lanes, probes.n_chains(), probes.has_fma()).py_func)
     loop(1, np.float32(1), np.float32(0.5), np.float32(0.5)) if RUNS else loop.compile("(i8, f4, f4, f4)")
     [assembly] = loop.inspect_asm().values()
     seen = re.findall(r"([xyz])mm(\\d+)", assembly)
@@ -357,7 +359,7 @@ AGREES = """
 RIGHT = """
     rng = np.random.default_rng(0)
     for dtype in (np.float32, np.float64)[:DTYPES]:
-        for m, n, k in ((33, 40, 17), (20, 7, 300), (1, 64, 64), (64, 100, 3), (300, 200, 500))[:SHAPES]:
+        for m, n, k in ((33, 40, 17), (20, 7, 300), (1, 64, 64), (300, 200, 500))[:SHAPES]:
             A, B = (rng.standard_normal(shape).astype(dtype) for shape in ((m, k), (k, n)))
             bound = 2 * k * np.finfo(dtype).eps * (np.abs(A) @ np.abs(B)).max()
             assert np.abs(numbasgd.matmul(A, B) - A.astype("f8") @ B.astype("f8")).max() <= bound, (m, n, k)
@@ -373,8 +375,9 @@ RIGHT = """
     ("setting", "n_dtypes", "n_shapes"),
     [
         pytest.param("haswell-alone", 1, 1),
-        pytest.param("no-avx", 1, 2),
-        *(pytest.param(name, 2, 5, marks=pytest.mark.slow) for name in SETTINGS),
+        pytest.param("no-avx", 1, 1),
+        *(pytest.param(name, 1, 2, marks=pytest.mark.slow) for name in SETTINGS if "alone" not in name),
+        *(pytest.param(name, 2, 4, marks=pytest.mark.slow) for name in SETTINGS if "alone" in name),
     ],
 )
 def test_all_readers_agree_and_results_are_right(setting, n_dtypes, n_shapes):

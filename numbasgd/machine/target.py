@@ -14,11 +14,12 @@ import re
 from dataclasses import dataclass
 
 import llvmlite.binding as llvm
+from llvmlite import ir
 
 UNKNOWN = "unknown"
 _X86 = ("x86_64", "amd64", "i386", "i486", "i586", "i686")
 _ARM = ("aarch64", "arm64")
-_LIVE = 24  # values that live at the same time: more than 16 registers hold
+_LIVE = 18  # values that live at the same time: more than 16 registers hold
 
 # Features that a narrower register excludes, whatever a list says.
 _NEEDS = {"avx512": 64, "avx": 32, "fma": 32, "f16c": 32, "vaes": 32, "vpclmulqdq": 32}
@@ -32,7 +33,7 @@ class Target:
     vector : bytes in the widest register that a vector of our own fills.  registers : how many there are.
     has_fma : whether a multiply-add is one instruction and not a call of a library function.
     simd : "avx512", "avx2", "avx", "sse", "sve", "neon" or "unknown".
-    features : names of features that were asked for, as far as a list names them.
+    features : names of features that were requested, as far as a list names them.
     """
 
     cpu: str
@@ -83,7 +84,7 @@ def probe(cpu: str, features: str) -> Target:
 
 def read_assembly(cpu: str, architecture: str, assembly: str, features: str = "") -> Target:
     """The target whose compiler wrote ``assembly`` for the functions of ``_code``."""
-    has_fma = "fmaf" not in assembly  # else a call for each lane
+    has_fma = "fmaf" not in assembly  # else a call of the library
     named = _named(cpu, features)
     if architecture in _X86:
         vector = 64 if "zmm" in assembly else 32 if "ymm" in assembly else 16
@@ -112,20 +113,30 @@ def _named(cpu: str, features: str) -> frozenset[str]:
 
 def _code() -> str:
     """LLVM's text of four functions: multiply-add, addition, addition of integers, many values alive."""
-    wide = "<16 x float>"
-    narrow = "<4 x float>"
-    lines = [
-        f"define void @one(ptr %a, ptr %b) {{ %x = load {wide}, ptr %a %y = load {wide}, ptr %b",
-        f"%z = call {wide} @llvm.fma.v16f32({wide} %x, {wide} %y, {wide} %y)",
-        f"store {wide} %z, ptr %a ret void }}",
-        f"define void @two(ptr %a, ptr %b) {{ %x = load {wide}, ptr %a %y = load {wide}, ptr %b",
-        f"%z = fadd {wide} %x, %y store {wide} %z, ptr %a ret void }}",
-        "define void @three(ptr %a, ptr %b) { %x = load <16 x i32>, ptr %a %y = load <16 x i32>, ptr %b",
-        "%z = add <16 x i32> %x, %y store <16 x i32> %z, ptr %a ret void }",
-        "define void @four(ptr %a) {",
-        *(f"%v{i} = load volatile {narrow}, ptr %a" for i in range(_LIVE)),
-        *(f"store volatile {narrow} %v{i}, ptr %a" for i in range(_LIVE)),
-        "ret void }",
-        f"declare {wide} @llvm.fma.v16f32({wide}, {wide}, {wide})",
-    ]
-    return "\n".join(lines)
+    module, number = ir.Module(), ir.FloatType()
+    fused = ir.Function(module, ir.FunctionType(number, [number] * 3), "llvm.fma.f32")
+    b, (x, y) = _function(module, number, 2)
+    b.store(b.call(fused, [b.load(x), b.load(y), b.load(y)]), x)
+    b.ret_void()
+    b, (x, y) = _function(module, ir.VectorType(number, 16), 2)
+    b.store(b.fadd(b.load(x), b.load(y)), x)
+    b.ret_void()
+    b, (x, y) = _function(module, ir.VectorType(ir.IntType(32), 8), 2)
+    b.store(b.add(b.load(x), b.load(y)), x)
+    b.ret_void()
+    b, places = _function(module, ir.VectorType(number, 4), _LIVE)
+    values = [b.load(place) for place in places]
+    whole = functools.reduce(b.fadd, values)  # none is done with before all were added up
+    for place, value in zip(places, values, strict=True):
+        b.store(b.fadd(value, whole), place)
+    b.ret_void()
+    return str(module)
+
+
+def _function(
+    module: ir.Module, vector: ir.Type, n_arguments: int
+) -> tuple[ir.IRBuilder, tuple[ir.Value, ...]]:
+    """A new function of so many pointers to vectors."""
+    of = ir.FunctionType(ir.VoidType(), [vector.as_pointer()] * n_arguments)
+    function = ir.Function(module, of, f"f{len(module.functions)}")
+    return ir.IRBuilder(function.append_basic_block()), function.args

@@ -35,6 +35,7 @@ class Constants:
     stall2: float = 0.35  # shares of the transfer from each level that arithmetic does not hide
     stall3: float = 0.8
     stall_memory: float = 1.0
+    conflict: float = 0.8  # the share of a transfer from L2 of rows that sets of L1 cannot hold
     full: float = 0.7  # share of a cache that a working set may take before it is lost from it
     page: float = 3.0  # cycles a row whose page is not in the first TLB
     pack_transposed: float = 1.3  # cycles to pack a vector of numbers that are transposed
@@ -70,6 +71,7 @@ def make_model(
     """
     L1, L2 = machine.caches[:2]
     L3 = machine.caches[2] if len(machine.caches) > 2 else L2
+    LINE = L1.line
     HAS_L3 = len(machine.caches) > 2
     FULL = constants.full
     SIZE1, SIZE2, SIZE3 = FULL * L1.size, FULL * L2.size, FULL * L3.size
@@ -79,7 +81,8 @@ def make_model(
     PER3 = constants.stall3 / L3.bytes_per_cycle
     PERM = constants.stall_memory / machine.memory_bytes_per_cycle
     FMA, LOADS, LATENCY = float(machine.fma_pipes), L1.bytes_per_cycle / machine.vector, constants.latency
-    PAGE_COST = constants.page
+    PAGE_COST, CONFLICT2 = constants.page, constants.conflict / L2.bytes_per_cycle
+    VECTOR, BOUND2 = machine.vector, 1.0 / L2.bytes_per_cycle
 
     def kept(rows, width, stride, span, ways):
         """How many of ``rows`` of ``width`` bytes, ``stride`` apart, the sets of a cache can hold."""
@@ -93,10 +96,11 @@ def make_model(
 
     def again(n_bytes, rows, width, stride):
         """Cycles a byte to read once more what a loop has read: ``rows`` of ``width`` bytes, and all around."""
-        if n_bytes <= SIZE1 and kept(rows, width, stride, SPAN1, WAYS1) >= rows:
+        fits1 = kept(rows, width, stride, SPAN1, WAYS1) >= rows
+        if n_bytes <= SIZE1 and fits1:
             return 0.0
         if n_bytes <= SIZE2 and kept(rows, width, stride, SPAN2, WAYS2) >= rows:
-            return PER2
+            return PER2 if fits1 else CONFLICT2
         if HAS_L3 and n_bytes <= SIZE3:
             return PER3
         return PERM
@@ -121,6 +125,18 @@ def make_model(
 
     step = wrap(step)
 
+    def split(stride):
+        """Loads of a vector from rows ``stride`` apart: most lie in two lines if rows begin anywhere."""
+        return 2.0 if VECTOR == LINE and stride % VECTOR != 0 else 1.0
+
+    split = wrap(split)
+
+    def transfer(n_bytes):
+        """Cycles a byte at least, to read once from beyond L1 a matrix of ``n_bytes``."""
+        return 0.0 if n_bytes <= SIZE1 else BOUND2
+
+    transfer = wrap(transfer)
+
     def paging(rows, stride):
         """Cycles to walk down ``rows`` that lie ``stride`` bytes apart, for pages that the TLB has lost."""
         pages = rows * min(stride, PAGE) // PAGE
@@ -128,11 +144,12 @@ def make_model(
 
     paging = wrap(paging)
     return SimpleNamespace(
+        constants=constants,
         refused=wrap(refused),
-        kept=kept,
         again=again,
         first=first,
         step=step,
+        split=split,
+        transfer=transfer,
         paging=paging,
-        constants=constants,
     )

@@ -191,6 +191,7 @@ def _propose_unpacked(t: Tiles, model: Any, first: int) -> Callable[[Product], P
     H1, H2, H3, H4 = (t.height(nv) for nv in (1, 2, 3, 4))
     TILE, STORE, CALL = model.constants.tile, model.constants.store, model.constants.call
     step, again, first_time, paging, refuse = model.step, model.again, model.first, model.paging, model.refused
+    split, transfer = model.split, model.transfer
 
     def propose(p):
         if p.csb != S:
@@ -214,16 +215,20 @@ def _propose_unpacked(t: Tiles, model: Any, first: int) -> Callable[[Product], P
         else:
             tiles = float((p.m + MR - 1) // MR)
         h = p.m / tiles
-        cycles = panels * tiles * (p.k * step(h, w, h + w) * SLOWER + TILE + STORE * h * w)
         b_bytes = float(p.k) * p.n * S
+        bound = w * V * transfer(b_bytes)
+        each = max(step(h, w, h + w * split(p.rsb)) * SLOWER, bound)
+        cycles = panels * tiles * (p.k * each + TILE + STORE * h * w)
         panel = p.k * w * V
         a_bytes = float(p.m) * p.k * S
-        cycles += b_bytes * first_time(b_bytes) + b_bytes * (tiles - 1) * again(
-            panel + h * p.k * S, p.k, w * V, p.rsb
-        )
-        cycles += a_bytes * first_time(a_bytes) + a_bytes * (panels - 1) * again(
-            a_bytes + panel, p.m, p.k * S, p.rsa
-        )
+        cycles += b_bytes * first_time(b_bytes) + a_bytes * first_time(a_bytes)
+        cycles += b_bytes * (tiles - 1) * again(panel + h * p.k * S, p.k, w * V, p.rsb)
+        if p.csa == S:
+            cycles += a_bytes * (panels - 1) * again(a_bytes + panel, p.m, p.k * S, p.rsa)
+        else:  # a step of p takes the lines of h rows from a row of A.T, or a line for each
+            lines = max(1.0, h * S / LINE) if p.rsa == S else h
+            cycles += panels * tiles * p.k * lines * LINE * again(a_bytes + panel, p.k, p.m * S, p.csa)
+            cycles += panels * tiles * paging(p.k, p.csa)
         cycles += panels * tiles * paging(p.k, p.rsb)
         c_bytes = float(p.m) * p.n * S
         cycles += 2 * c_bytes * first_time(c_bytes) + CALL  # read before it is written, and written back
@@ -231,9 +236,8 @@ def _propose_unpacked(t: Tiles, model: Any, first: int) -> Callable[[Product], P
             cut = Cut(0, 4 * L, 1, nv, 0)
         else:
             cut = Cut(4, 0, 1, 0, 1)
-        return Proposal(
-            cycles, first + 2 * (nv - 1) + has_half, -1, 0, Blocks(p.m, p.n, p.k, MR, nv, 0, 0), cut
-        )
+        number = first + 2 * (nv - 1) + has_half
+        return Proposal(cycles, number, -1, 0, Blocks(p.m, p.n, p.k, MR, nv, 0, 0), cut)
 
     return propose
 
@@ -242,7 +246,7 @@ def _propose_unpacked(t: Tiles, model: Any, first: int) -> Callable[[Product], P
 
 
 def _packed_widths(t: Tiles) -> tuple[int, ...]:
-    """Vectors of the packed tile: three, whose eight rows spare sets of the cache; two where they do as well."""
+    """Vectors of the packed tile: three, whose eight rows spare sets of the cache, or two."""
     return (2,) if not t.is_roomy else (2, 3) if t.size == 4 else (3,)
 
 
@@ -289,7 +293,9 @@ def _propose_packed(t: Tiles, model: Any, first: int) -> Callable[[Product], Pro
         c_bytes = float(p.m) * p.n * S
         cycles += 2 * rounds * c_bytes * first_time(c_bytes) + 2 * CALL
         number = first + nv - LEAST
-        return Proposal(cycles, number, number + WIDTHS, 1, Blocks(MC, NC, KC, MR, nv, 0, 0), Cut(24, 0, 1, 0, 0))
+        return Proposal(
+            cycles, number, number + WIDTHS, 1, Blocks(MC, NC, KC, MR, nv, 0, 0), Cut(24, 0, 1, 0, 0)
+        )
 
     return propose
 
@@ -361,11 +367,13 @@ def _skinny_m_tile(t: Tiles, m: int) -> tuple[int, int]:
 
 
 def _propose_skinny_m(t: Tiles, model: Any, first: int) -> Callable[[Product], Proposal]:
-    S, L, L2, FAR = t.size, t.lanes, t.machine.l2, t.machine.l3 // 2
+    S, L, V = t.size, t.lanes, t.machine.vector
+    L1, L2, FAR = t.machine.l1, t.machine.l2, t.machine.l3 // 2
     SPAN1 = t.machine.caches[0].sets * t.machine.caches[0].line
     R, LEFT, SLOWER = t.machine.registers, model.constants.prefetched, model.constants.skinny_step
     TILE, STORE, CALL = model.constants.tile, model.constants.store, model.constants.call
     step, first_time, refuse = model.step, model.first, model.refused
+    split, transfer = model.split, model.transfer
 
     def propose(p):
         if p.csb != S or p.m > 8:
@@ -386,7 +394,13 @@ def _propose_skinny_m(t: Tiles, model: Any, first: int) -> Callable[[Product], P
         panels = float((vectors + nv - 1) // nv)
         rounds = float((p.k + KC - 1) // KC)
         w = vectors / panels
-        cycles = panels * (p.k * step(p.m, w, p.m + (2 * w if p.m > 1 else w)) * SLOWER + rounds * (TILE + STORE * p.m * w))
+        # With several rows the next panel is prefetched, and passes from L2 twice if L1 does not keep it.
+        prefetches = w if p.m > 1 else 0.0
+        times = 2 if p.m > 1 and panels > 1 and 2 * min(KC, p.k) * w * V > L1 else 1
+        each = max(
+            step(p.m, w, p.m + prefetches + w * split(p.rsb)) * SLOWER, times * w * V * transfer(b_bytes)
+        )
+        cycles = panels * (p.k * each + rounds * (TILE + STORE * p.m * w))
         # Prefetching the next panel hides a part of the transfer.
         cycles += b_bytes * LEFT * first_time(b_bytes) + CALL
         return Proposal(
@@ -424,6 +438,7 @@ def _propose_inner(in_place: bool) -> Callable[[Tiles, Any, int], Callable[[Prod
         TILE, STORE, CALL, TRANSPOSED = c.inner_tile, c.store, c.call, c.pack_transposed
         LANE_SUM, SLOWER = c.lane_sum, c.inner_step
         step, again, first_time, refuse = model.step, model.again, model.first, model.refused
+        split = model.split
 
         def propose(p):
             if p.csa != S or p.n > 16 or (p.rsb if in_place else p.csb) != S:
@@ -442,8 +457,11 @@ def _propose_inner(in_place: bool) -> Callable[[Tiles, Any, int], Callable[[Prod
             w = p.n / parts
             full, rest = p.m // R, p.m % R
             vectors = rounds * ((min(KC, p.k) + L - 1) // L)
-            cycles = parts * (full * (vectors * step(R, w, R + w) * SLOWER + rounds * (TILE + R * (STORE + LANE_SUM * w))))
-            cycles += parts * (rest * (vectors * step(1.0, w, 1.0 + w) * SLOWER + rounds * (TILE + STORE + LANE_SUM * w)))
+            of_a, of_b = split(p.rsa), split(p.csb) if in_place else 1.0
+            tall = vectors * step(R, w, R * of_a + w * of_b) * SLOWER
+            flat = vectors * step(1.0, w, of_a + w * of_b) * SLOWER
+            cycles = parts * full * (tall + rounds * (TILE + R * (STORE + LANE_SUM * w)))
+            cycles += parts * rest * (flat + rounds * (TILE + STORE + LANE_SUM * w))
             a_bytes, b_bytes = float(p.m) * p.k * S, float(p.k) * p.n * S
             cycles += a_bytes * first_time(a_bytes) + b_bytes * first_time(b_bytes) + CALL
             if in_place:
@@ -550,7 +568,9 @@ def _propose_transposed_a(t: Tiles, model: Any, first: int) -> Callable[[Product
         tiles = float((vectors + nv - 1) // nv)
         w = vectors / tiles
         h = p.n / parts
-        cycles = tiles * parts * (p.k * step(h, w, h + w) * SLOWER + rounds * (TILE + w * L * (STORE + TRANSPOSE)))
+        cycles = (
+            tiles * parts * (p.k * step(h, w, h + w) * SLOWER + rounds * (TILE + w * L * (STORE + TRANSPOSE)))
+        )
         cycles += a_bytes * first_time(a_bytes) + tiles * paging(p.k, p.csa) + CALL
         return Proposal(
             cycles, first + p.n - 1, -1, 0, Blocks(p.m, p.n, KC, h_of(h), nv, 0, far), Cut(2 * L, 0, 1, 0, 0)

@@ -14,7 +14,8 @@ MACHINE = cpu.host()
 BASE = 0 if MACHINE.has_fma else microkernel.NO_FMA
 DTYPES = {"f32": np.float32, "f64": np.float64}
 PAD = 64
-WAYS = (0, transpose_kernels.ALONG, transpose_kernels.ALONG | transpose_kernels.SIDEWAYS)
+BY_COLUMNS = transpose_kernels.COLUMN_MAJOR_B
+WAYS = (0, BY_COLUMNS, BY_COLUMNS | transpose_kernels.COLUMN_MAJOR_C)
 
 
 def lanes_of(dtype):
@@ -57,7 +58,7 @@ def run_tile(dtype, MR, NV, how, mr, nr, k, acc, rng, columns_of_A=False):
     A, _ = padded(rng, (k, rows) if columns_of_A else (rows, k), dtype)
     A = A.T if columns_of_A else A
     B, _ = padded(rng, (k, nr), dtype)
-    turned = bool(how & microkernel.TURNED)
+    turned = bool(how & microkernel.TRANSPOSED_C)
     C, raw = padded(rng, (nr, mr) if turned else (mr, nr), dtype)
     old, outside = C.copy(), raw.copy()
     a, b = A, B
@@ -106,9 +107,10 @@ class TestTile:
     def test_packed(self, dtype, acc, rng):
         L = lanes_of(dtype)
         both = microkernel.PACKED_A | microkernel.PACKED_B
-        run_tile(dtype, 6, 2, both | microkernel.SPREAD, 6, 2 * L, 11, acc, rng)
-        run_tile(dtype, 6, 2, both | microkernel.SPREAD | microkernel.COMING, 6, 2 * L, 11, acc, rng)
-        run_tile(dtype, 6, 2, both | microkernel.COMING, 6, 2 * L, 0, acc, rng)
+        of_C, of_B = microkernel.PREFETCH_C, microkernel.PREFETCH_NEXT_B
+        run_tile(dtype, 6, 2, both | of_C, 6, 2 * L, 11, acc, rng)
+        run_tile(dtype, 6, 2, both | of_C | of_B, 6, 2 * L, 11, acc, rng)
+        run_tile(dtype, 6, 2, both | of_B, 6, 2 * L, 0, acc, rng)
         for mr, nr in [(1, 1), (6, 1), (5, L + 1), (6, 2 * L)]:
             run_tile(dtype, 6, 2, both | microkernel.EDGE, mr, nr, 11, acc, rng)
 
@@ -116,14 +118,14 @@ class TestTile:
     def test_turned(self, dtype, acc, rng):
         L = lanes_of(dtype)
         for nr in (L + 1, 2 * L):
-            run_tile(dtype, L - 1, 2, microkernel.TURNED | microkernel.MASKED, L - 1, nr, 5, acc, rng)
-        run_tile(dtype, L, 1, microkernel.TURNED, L, L, 5, acc, rng)
+            run_tile(dtype, L - 1, 2, microkernel.TRANSPOSED_C | microkernel.MASKED, L - 1, nr, 5, acc, rng)
+        run_tile(dtype, L, 1, microkernel.TRANSPOSED_C, L, L, 5, acc, rng)
 
     def test_two_chains(self, dtype, rng):
         run_tile(dtype, 4, 1, microkernel.TWO_CHAINS | microkernel.MASKED, 4, 1, 10, 0, rng)
 
     def test_past_the_cache(self, dtype, rng):
-        run_tile(dtype, 4, 2, microkernel.PAST_CACHE, 4, 2 * lanes_of(dtype), 3, 0, rng)
+        run_tile(dtype, 4, 2, microkernel.NON_TEMPORAL, 4, 2 * lanes_of(dtype), 3, 0, rng)
 
     @pytest.mark.skipif(MACHINE.vector != 64, reason="only where halves of vectors cost half")
     @pytest.mark.parametrize("acc", [0, 1])
@@ -181,7 +183,7 @@ class TestTile:
             C[...] = old
             np.testing.assert_array_equal(raw, outside)
 
-    @pytest.mark.parametrize("how", [0, transpose_kernels.SOME])
+    @pytest.mark.parametrize("how", [0, transpose_kernels.PARTIAL_ROWS])
     @pytest.mark.parametrize("way", WAYS)
     @pytest.mark.parametrize("acc", [0, 1])
     def test_across(self, dtype, how, way, acc, rng):
@@ -196,11 +198,11 @@ class TestTile:
             for rows, k in itertools.product({1, L - 1, L} if how else {L}, (1, 3, 4, 13)):
                 A, _ = padded(rng, (rows, k), dtype)
                 B, _ = padded(rng, (N, k) if way else (k, N), dtype)
-                C, raw = padded(rng, (N, rows) if way & transpose_kernels.SIDEWAYS else (rows, N), dtype)
+                C, raw = padded(rng, (N, rows) if way & transpose_kernels.COLUMN_MAJOR_C else (rows, N), dtype)
                 old, outside = C.copy(), raw.copy()
                 places = (X for M in (A, B, C) for X in (M.ctypes.data, M.strides[0]))
                 function(*places, rows, k, acc)
-                if way & transpose_kernels.SIDEWAYS:
+                if way & transpose_kernels.COLUMN_MAJOR_C:
                     check(C.T, A, B.T, old.T, acc)
                 else:
                     check(C, A, B.T if way else B, old, acc)

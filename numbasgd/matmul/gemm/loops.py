@@ -23,7 +23,6 @@ Each is made by a function that closes over integers, so it is compiled for this
 from __future__ import annotations
 
 from numbasgd.matmul.gemm.microkernel import (
-    COMING,
     EDGE,
     HALF,
     HEIGHTS,
@@ -31,7 +30,8 @@ from numbasgd.matmul.gemm.microkernel import (
     OVERLAP,
     PACKED_A,
     PACKED_B,
-    SPREAD,
+    PREFETCH_C,
+    PREFETCH_NEXT_B,
     tile,
 )
 from numbasgd.matmul.gemm.packing import pack_copy, pack_gather, pack_transpose
@@ -137,7 +137,7 @@ def make_packed(SIZE: int, LANES: int, MR: int, NV: int, BASE: int, A_BYTES: int
     NR = NV * LANES
     panel = make_panel(SIZE, LANES, NR)
     LINES = NR * SIZE // 64  # of 64 bytes, in a panel of B for each step of p
-    FULL = BASE | PACKED_A | PACKED_B | SPREAD | COMING
+    FULL = BASE | PACKED_A | PACKED_B | PREFETCH_C | PREFETCH_NEXT_B
     PART = BASE | PACKED_A | PACKED_B | EDGE
     THIN = BASE | PACKED_A | EDGE
 

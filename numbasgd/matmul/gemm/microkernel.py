@@ -41,15 +41,15 @@ HEIGHTS = 4  # mr may be anything from 1 to MR, with a kernel for each; without,
 MASKED = 8  # nr may end inside the last vector, which is loaded and stored under a mask
 OVERLAP = 16  # nr may end inside the last vector, which then lies over the one before: nr >= LANES
 EDGE = 32  # mr and nr may be anything: MR rows are computed (A must hold them), mr by nr entries stored
-SPREAD = 64  # the tile of C is prefetched, a row every step of p
-PAST_CACHE = 128  # C is stored past the caches; its rows must be aligned to a vector; never with acc
-TURNED = 256  # C is stored transposed, C[j, i] at c + j * rsc + i * SIZE, with nr as for MASKED; MR <= LANES
+PREFETCH_C = 64  # the tile of C is prefetched, a row every step of p
+NON_TEMPORAL = 128  # C is written by non-temporal stores; its rows are aligned to a vector; never with acc
+TRANSPOSED_C = 256  # C[j, i] is stored at c + j * rsc + i * SIZE, with nr as for MASKED; MR <= LANES
 TWO_CHAINS = 512  # two chains for each entry, even p and odd p, for tiles too small to hide latency; k even
-AHEAD = 1024  # the columns of B to the right of this tile are prefetched
+PREFETCH_RIGHT = 1024  # the columns of B to the right of this tile are prefetched
 WIDTHS = 2048  # nr may be anything from 1 to NV * LANES, with a kernel for each number of vectors; MASKED
 NO_FMA = 4096  # the machine has no fused multiply-add
 HALF = 8192  # the last vector has LANES / 2 lanes, which cost half where vectors are computed in two halves
-COMING = 16384  # with PACKED_A: a line at rsa is prefetched, csa bytes further at every step of p; any address
+PREFETCH_NEXT_B = 16384  # with PACKED_A: a line at rsa, any address, csa bytes further at each p, is prefetched
 
 _ROWS_A_BASE = 3  # rows of A reached from one address register: p, p + rsa, p + 2 rsa
 
@@ -84,7 +84,7 @@ class _Tile:
             self.vectors[-1] = Lanes(size, lanes // 2, not how & NO_FMA, is_half=True)
         self._find_columns()
         tile = self._sum_over_k()
-        if how & TURNED:
+        if how & TRANSPOSED_C:
             self._store_turned(tile)
         else:
             self._store(tile)
@@ -118,8 +118,8 @@ class _Tile:
         left, pb = b.phi(I64), b.phi(BYTES)
         pas = [b.phi(BYTES) for _ in bases]
         acc = [[b.phi(V.type) for V in self.vectors] for _ in range(self.MR * steps)]
-        coming = b.phi(I64) if self.how & COMING else None
-        ahead = self._spread_prefetch(entry) if self.how & SPREAD else None
+        coming = b.phi(I64) if self.how & PREFETCH_NEXT_B else None
+        ahead = self._spread_prefetch(entry) if self.how & PREFETCH_C else None
         if coming is not None:
             prefetch(b, b.inttoptr(coming, BYTES))
         new = [list(row) for row in acc]
@@ -168,7 +168,7 @@ class _Tile:
 
     def _load_B(self, row: ir.Value, v: int) -> ir.Value:
         pointer = at(self.b, row, self.offsets[v])
-        if self.how & AHEAD:
+        if self.how & PREFETCH_RIGHT:
             prefetch(self.b, at(self.b, pointer, self.NV * self.lanes.width))
         is_packed = bool(self.how & PACKED_B)
         mask = None if is_packed else self.masks[v]
@@ -211,7 +211,7 @@ class _Tile:
         if adds:
             old = [V.load(b, p, mask) for V, p, mask in zip(vectors, places, self.masks, strict=True)]
             values = [b.fadd(x, y) for x, y in zip(old, values, strict=True)]
-        past = bool(self.how & PAST_CACHE)
+        past = bool(self.how & NON_TEMPORAL)
         for V, value, place, mask in zip(vectors, values, places, self.masks, strict=True):
             V.store(b, value, place, mask, aligned=past, past_cache=past)
 

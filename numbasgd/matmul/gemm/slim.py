@@ -10,14 +10,14 @@ from typing import Any
 from numbasgd.compile.options import jit
 from numbasgd.matmul.gemm.dot_kernels import PADDED, dots, turn
 from numbasgd.matmul.gemm.microkernel import (
-    AHEAD,
     MASKED,
-    TURNED,
+    PREFETCH_RIGHT,
+    TRANSPOSED_C,
     WIDTHS,
     tile,
 )
 from numbasgd.matmul.gemm.path import Path
-from numbasgd.matmul.gemm.transpose_kernels import ALONG, SIDEWAYS, SOME, across
+from numbasgd.matmul.gemm.transpose_kernels import COLUMN_MAJOR_B, COLUMN_MAJOR_C, PARTIAL_ROWS, across
 
 
 def make_dots(SIZE: int, LANES: int, N: int, LOW: int, HIGH: int, R: int, BASE: int, IS_TURNED: int) -> Path:
@@ -73,7 +73,7 @@ def make_dots(SIZE: int, LANES: int, N: int, LOW: int, HIGH: int, R: int, BASE: 
 
 def _make_strip(SIZE: int, LANES: int, N: int, HOW: int) -> Any:
     """A tile across up to LANES rows; few rows take half of a vector."""
-    PART = HOW | SOME
+    PART = HOW | PARTIAL_ROWS
     HALF = LANES // 2 if LANES * SIZE > 16 else LANES
 
     @jit(variant=f"{SIZE}_{LANES}_{N}_{HOW}", forceinline=True, fastmath=False)
@@ -91,16 +91,16 @@ def _make_strip(SIZE: int, LANES: int, N: int, HOW: int) -> Any:
 def make_across(SIZE: int, LANES: int, N: int, LOW: int, HIGH: int, HOW: int) -> Path:
     """N columns, known beforehand: vectors lie along m, and rows of A are transposed as they are loaded.
 
-    N is cut into parts of HIGH and then LOW columns.  z: steps of k before the next tile.  With ALONG, B's
-    columns are contiguous.  With SIDEWAYS as well, it is B.T and A.T that are A and B here: N rows, and vectors
-    along n.
+    N is cut into parts of HIGH and then LOW columns.  z: steps of k before the next tile.  With
+    COLUMN_MAJOR_B, B's columns are contiguous.  With COLUMN_MAJOR_C as well, it is B.T and A.T that are A and
+    B here: N rows, and vectors along n.
     """
     PARTS = -(-N // HIGH)
     WIDER = N - LOW * PARTS if LOW < HIGH else PARTS
     wider, narrower = _make_strip(SIZE, LANES, HIGH, HOW), _make_strip(SIZE, LANES, LOW, HOW)
 
     def across_rows(pa, rsa, csa, pb, rsb, csb, pc, rsc, m, n, k, acc, work, panels, x, y, z):
-        if HOW & SIDEWAYS:
+        if HOW & COLUMN_MAJOR_C:
             source, each, count = pb, csb, n
             other, step, apart = pa, SIZE, rsa
             down, right = SIZE, rsc
@@ -108,9 +108,9 @@ def make_across(SIZE: int, LANES: int, N: int, LOW: int, HIGH: int, HOW: int) ->
             source, each, count = pa, rsa, m
             other, step, apart = pb, rsb, SIZE
             down, right = rsc, SIZE
-            if HOW & ALONG:
+            if HOW & COLUMN_MAJOR_B:
                 step, apart = SIZE, csb
-        stride = apart if HOW & ALONG else step
+        stride = apart if HOW & COLUMN_MAJOR_B else step
         for p in range(0, k, z):
             kc = min(z, k - p)
             for i in range(0, count, LANES):
@@ -141,8 +141,8 @@ def make_turned(SIZE: int, LANES: int, N: int, LOW: int, HIGH: int, NV: int, BAS
     """
     PARTS = -(-N // HIGH)
     WIDER = N - LOW * PARTS if LOW < HIGH else PARTS
-    HOW = BASE | TURNED | MASKED | WIDTHS | (AHEAD if HIGH > 4 else 0)
-    FAR = HOW | AHEAD
+    HOW = BASE | TRANSPOSED_C | MASKED | WIDTHS | (PREFETCH_RIGHT if HIGH > 4 else 0)
+    FAR = HOW | PREFETCH_RIGHT
     NR = NV * LANES
 
     def turned(pa, rsa, csa, pb, rsb, csb, pc, rsc, m, n, k, acc, work, panels, x, y, z):

@@ -6,9 +6,9 @@ Their arguments are those described in ``packed``.
 from __future__ import annotations
 
 from numbasgd.matmul.gemm.microkernel import (
-    AHEAD,
     MASKED,
-    PAST_CACHE,
+    NON_TEMPORAL,
+    PREFETCH_RIGHT,
     TWO_CHAINS,
     WIDTHS,
     tile,
@@ -22,7 +22,7 @@ def make_few(SIZE: int, LANES: int, MR: int, NV: int, BASE: int) -> Path:
     There is little to compute for every number of B, so the time is that of reading B: z rows of it at a
     time, the next panel prefetched while one is used.  x: at most so many vectors a panel, 0: NV.
     """
-    HOW = BASE | MASKED | WIDTHS | (AHEAD if MR > 1 else 0)
+    HOW = BASE | MASKED | WIDTHS | (PREFETCH_RIGHT if MR > 1 else 0)
     VECTOR = SIZE * LANES
 
     def few(pa, rsa, csa, pb, rsb, csb, pc, rsc, m, n, k, acc, work, panels, x, y, z):
@@ -63,7 +63,7 @@ def make_wide(SIZE: int, LANES: int, MR: int, NV: int, BASE: int) -> Path:
     x: columns of B at a time, so that they stay in L2.  Needs m >= MR, acc 0 and rows of C that are all
     aligned alike; the last tile is moved up when m is no multiple of MR.
     """
-    FULL = BASE | PAST_CACHE
+    FULL = BASE | NON_TEMPORAL
     PART = BASE | MASKED
     NR = NV * LANES
 

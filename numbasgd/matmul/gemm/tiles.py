@@ -42,8 +42,7 @@ from numbasgd.matmul.gemm.microkernel import HALF, MASKED, NO_FMA, OVERLAP
 from numbasgd.matmul.gemm.path import Path
 from numbasgd.matmul.gemm.slim import make_across, make_dots, make_turned
 from numbasgd.matmul.gemm.thin import make_few, make_narrow, make_wide
-from numbasgd.matmul.gemm.transpose_kernels import ALONG as ALONG_K
-from numbasgd.matmul.gemm.transpose_kernels import SIDEWAYS as SIDEWAYS_N
+from numbasgd.matmul.gemm.transpose_kernels import COLUMN_MAJOR_B, COLUMN_MAJOR_C
 
 # The numbers of the paths.  Those that depend on m or n follow the one named.
 NONE = 0  # nothing to compute
@@ -222,7 +221,7 @@ class Tiles:
         if name in ("dots", "inner"):
             return make_dots(S, L, self.columns(path), low, high, MR, base, int(name == "inner"))
         if path > ACROSS:
-            how = ALONG_K * (path > INNER_ACROSS) | SIDEWAYS_N * (path > SIDEWAYS)
+            how = COLUMN_MAJOR_B * (path > INNER_ACROSS) | COLUMN_MAJOR_C * (path > SIDEWAYS)
             return make_across(S, L, self.columns(path), low, high, base | how)
         return make_turned(S, L, self.columns(path), low, high, NV, base)
 

@@ -21,9 +21,9 @@ from numba.extending import intrinsic
 from numbasgd.matmul.gemm.microkernel import NO_FMA
 from numbasgd.simd.ir import BYTES, I32, I64, Lanes, at, emitted, i64, is_literal, private_function
 
-SOME = 1 << 20  # fewer rows than a vector has lanes, at run time
-ALONG = 1 << 21  # columns of B are contiguous: rsb is how far apart they are
-SIDEWAYS = 1 << 22  # a column of the tile is contiguous in C: rsc is how far apart they are
+PARTIAL_ROWS = 1 << 20  # fewer rows than a vector has lanes, at run time
+COLUMN_MAJOR_B = 1 << 21  # columns of B are contiguous: rsb is how far apart they are
+COLUMN_MAJOR_C = 1 << 22  # a column of the tile is contiguous in C: rsc is how far apart they are
 _BLOCK = 16  # bytes
 _ROWS_A_BASE = 3
 
@@ -76,7 +76,7 @@ def emit_across(module: ir.Module, size: int, lanes: int, N: int, how: int) -> i
     L, block = Lanes(size, lanes, not how & NO_FMA), Lanes(size, G)
     b = ir.IRBuilder(f.append_basic_block("entry"))
     a, pb, c = (b.inttoptr(address, BYTES) for address in (a, pb, c))
-    if how & SOME:
+    if how & PARTIAL_ROWS:
         last = b.sub(n_rows, i64(1))
         row = [
             at(b, a, b.mul(rsa, b.select(b.icmp_signed("<", i64(i), n_rows), i64(i), last)))
@@ -86,7 +86,7 @@ def emit_across(module: ir.Module, size: int, lanes: int, N: int, how: int) -> i
         bases = [at(b, a, b.mul(rsa, i64(i))) for i in range(0, lanes, _ROWS_A_BASE)]
 
     def place(i: int, p: ir.Value) -> ir.Value:
-        if how & SOME:
+        if how & PARTIAL_ROWS:
             return at(b, row[i], p)
         return at(b, at(b, bases[i // _ROWS_A_BASE], p), b.mul(rsa, i64(i % _ROWS_A_BASE)))
 
@@ -98,13 +98,13 @@ def emit_across(module: ir.Module, size: int, lanes: int, N: int, how: int) -> i
             given.append(_together(b, blocks))
         return _within_blocks(b, L, given)
 
-    along = [at(b, pb, b.mul(rsb, i64(j))) for j in range(0, N, _ROWS_A_BASE)] if how & ALONG else []
+    along = [at(b, pb, b.mul(rsb, i64(j))) for j in range(0, N, _ROWS_A_BASE)] if how & COLUMN_MAJOR_B else []
 
     def step(x: ir.Value, p: ir.Value, of_B: ir.Value, g: int, sums: Sequence[ir.Value]) -> list[ir.Value]:
-        """Add step g of the group that begins at byte p of a row of A and, without ALONG, at row of_B."""
+        """Add step g of the group at byte p of a row of A and, without COLUMN_MAJOR_B, at row of_B."""
         added = []
         for j, total in enumerate(sums):
-            if how & ALONG:
+            if how & COLUMN_MAJOR_B:
                 start = at(b, at(b, along[j // _ROWS_A_BASE], p), g * size)
                 number = at(b, start, b.mul(rsb, i64(j % _ROWS_A_BASE)))
             else:
@@ -155,7 +155,7 @@ def emit_across(module: ir.Module, size: int, lanes: int, N: int, how: int) -> i
     b.position_at_end(out)
     sums = [L.either(b, *((way[j], at_end) for at_end, way in ways)) for j in range(N)]
     turned = []  # groups of G columns; as many registers as there are sums
-    if not how & SIDEWAYS:
+    if not how & COLUMN_MAJOR_C:
         for j in range(0, N, G):
             turned.append(_within_blocks(b, L, sums[j : j + G] + [L.zero] * max(0, j + G - N)))
 
@@ -167,8 +167,8 @@ def emit_across(module: ir.Module, size: int, lanes: int, N: int, how: int) -> i
     with b.if_else(b.icmp_signed("!=", acc, i64(0))) as (adding, writing):
         for branch, adds in ((adding, True), (writing, False)):
             with branch:
-                if how & SIDEWAYS:
-                    mask = L.first_of(b, n_rows) if how & SOME else None
+                if how & COLUMN_MAJOR_C:
+                    mask = L.first_of(b, n_rows) if how & PARTIAL_ROWS else None
                     for j, total in enumerate(sums):
                         put(L, total, at(b, c, b.mul(rsc, i64(j))), mask, adds)
                     continue
@@ -178,7 +178,7 @@ def emit_across(module: ir.Module, size: int, lanes: int, N: int, how: int) -> i
                         mask = block.first(N - j) if j + G > N else None
                         there = at(b, c, b.add(b.mul(rsc, i64(i)), i64(j * size)))
                         put(block, _part(b, group[i % G], i // G * G, G), there, mask, adds)
-                    if how & SOME and i + 1 < lanes:
+                    if how & PARTIAL_ROWS and i + 1 < lanes:
                         following = f.append_basic_block("row")
                         b.cbranch(b.icmp_signed(">", n_rows, i64(i + 1)), following, end)
                         b.position_at_end(following)
@@ -190,7 +190,7 @@ def emit_across(module: ir.Module, size: int, lanes: int, N: int, how: int) -> i
 
 @intrinsic(prefer_literal=True)
 def across(typingctx, SIZE, LANES, N, HOW, a, rsa, pb, rsb, c, rsc, rows, k, acc):
-    """C := A @ B or C += A @ B on ``rows`` rows of A, all LANES of them without ``SOME``."""
+    """C := A @ B or C += A @ B on ``rows`` rows of A, all LANES of them without ``PARTIAL_ROWS``."""
     if not is_literal(SIZE, LANES, N, HOW):
         return None
     return emitted((SIZE, LANES, N, HOW), 9, lambda b, v, args: b.call(emit_across(b.module, *v), args))

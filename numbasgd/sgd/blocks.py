@@ -22,9 +22,10 @@ import numpy as np
 
 from numbasgd.compile.options import jit
 from numbasgd.matmul.gemm.dispatch import make_product, products
+from numbasgd.matmul.gemm.dot_kernels import turn
 from numbasgd.sgd.plain import back_plain, forward_plain
 from numbasgd.sgd.rows import CHUNK, LINE, SOON
-from numbasgd.sgd.turned import MOST, back, cut, forward, turn, turn_back
+from numbasgd.sgd.turned import MOST, back, cut, forward, turn_back
 from numbasgd.simd.vector import (
     add,
     fill,

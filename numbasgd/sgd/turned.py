@@ -17,16 +17,15 @@ same wherever calls of ``advance`` end.  All arguments are addresses, strides in
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import functools
+from typing import Any, NamedTuple
 
 import numpy as np
-from llvmlite import ir
-from numba.extending import intrinsic
 
 from numbasgd.matmul.gemm.dispatch import products
 from numbasgd.matmul.gemm.microkernel import NO_FMA
-from numbasgd.sgd.emit import ask, loop, new_function, row_at
-from numbasgd.simd.ir import BYTES, Lanes, at, emitted, i64, is_literal
+from numbasgd.simd.ir import Int, Value
+from numbasgd.simd.kernel import Kernel, kernel
 
 MOST = 32  # outputs; the product is as fast for more
 _ADDRESSES = 12  # that a loop of ``forward`` can hold
@@ -67,173 +66,77 @@ def cut(K: int, width: int, dtype: np.dtype) -> Cut:
     return Cut(N, R, F, high, NV, max(0, round((1 - F * parts / R) * NV)))
 
 
-def _forward(module: ir.Module, size: int, lanes: int, how: int, R: int, N: int, F: int) -> ir.Function:
-    """f(rows, ahead, w, rsw, z, rsz, d): R rows of Z, N outputs; w ends in zeros up to a whole vector."""
-    name = f"numbasgd_forward_{size}_{lanes}_{how}_{R}_{N}_{F}"
-    if name in module.globals:
-        return module.globals[name]
-    f, b = new_function(module, name, 7)
-    rows, ahead, w, rsw, z, rsz, d = f.args
-    L = Lanes(size, lanes, not how & NO_FMA)
-    w, z = b.inttoptr(w, BYTES), b.inttoptr(z, BYTES)
-    places = [row_at(b, rows, i) for i in range(R)]
-    asked = [row_at(b, ahead, i) for i in range(F)]
-    bases = [at(b, w, b.mul(rsw, i64(k))) for k in range(N)]
+@kernel("*rows, *ahead, *w, rsw, *z, rsz, d")
+def forward(f: Kernel, SIZE: int, LANES: int, HOW: int, R: int, N: int, F: int) -> None:
+    """R rows of Z, N outputs of them; w ends in zeros up to a whole vector; F rows are prefetched."""
+    rows, ahead, w, rsw, z, rsz, d = f.arguments
+    L = f.lanes(SIZE, LANES, not HOW & NO_FMA)
+    places = [(rows + 8 * i).follow() for i in range(R)]
+    coming = [(ahead + 8 * i).follow() for i in range(F)]
+    bases = [w + rsw * k for k in range(N)]
 
-    def step(j: ir.Value, sums: list[ir.Value], mask: ir.Value | None) -> list[ir.Value]:
-        offset = b.mul(j, i64(size))
-        x = [L.load(b, at(b, place, offset), mask) for place in places]
+    def step(j: Int, rest: Int | None, sums: list[Value]) -> list[Value]:
+        offset, mask = j * SIZE, None if rest is None else L.first_of(rest)
+        x = [L.load(place + offset, mask) for place in places]
         added = []
         for k in range(N):
-            y = L.load(b, at(b, bases[k], offset), aligned=True)
-            added += [L.multiply_add(b, x[i], y, sums[k * R + i]) for i in range(R)]
-            if k < F and mask is None:
-                ask(b, at(b, asked[k], offset))
+            y = L.load(bases[k] + offset, aligned=True)
+            added += [L.fma(x[i], y, sums[k * R + i]) for i in range(R)]
+            if k < F and rest is None:
+                (coming[k] + offset).prefetch(level=2)  # needed a block later
         return added
 
-    whole = b.and_(d, i64(-lanes))
-    sums = loop(b, i64(0), whole, lanes, [L.zero] * (R * N), lambda j, sums: step(j, sums, None))
-    mask = L.first_of(b, b.sub(d, whole))
-    # At most once: what is left of the rows.
-    sums = loop(b, whole, d, lanes, sums, lambda j, sums: step(j, sums, mask))
+    sums = f.loop_and_tail(d, LANES, step, [L.zero] * (R * N))
     for i in range(R):
-        L.store(b, L.sums(b, [sums[k * R + i] for k in range(N)]), at(b, z, b.mul(rsz, i64(i))), L.first(N))
-    b.ret_void()
-    return f
+        L.store(L.reduce_transpose([sums[k * R + i] for k in range(N)]), z + rsz * i, L.first(N))
 
 
-def _back(module: ir.Module, size: int, lanes: int, how: int, K: int, NV: int, Q: int) -> ir.Function:
-    """f(rows, ahead, at, r, rsr, g, rsg, m, left, adds): NV vectors of K rows of G^T from column ``at`` on.
+@kernel("*rows, *ahead, offset, *r, rsr, *g, rsg, m, left, adds")
+def back(f: Kernel, SIZE: int, LANES: int, HOW: int, K: int, NV: int, Q: int) -> None:
+    """NV vectors of K rows of G^T from byte ``offset`` of a row on.
 
     left : columns from there on; X is not read behind them, and G^T is 0 there.
     """
-    name = f"numbasgd_back_{size}_{lanes}_{how}_{K}_{NV}_{Q}"
-    if name in module.globals:
-        return module.globals[name]
-    f, b = new_function(module, name, 10)
-    rows, ahead, offset, r, rsr, g, rsg, m, left, adds = f.args
-    L = Lanes(size, lanes, not how & NO_FMA)
-    r = b.inttoptr(r, BYTES)
-    there = [
-        at(b, b.inttoptr(g, BYTES), b.add(b.add(offset, b.mul(rsg, i64(k))), i64(v * L.width)))
-        for k in range(K)
-        for v in range(NV)
-    ]
-    is_sum = b.icmp_signed("!=", adds, i64(0))
-    begin = [b.select(is_sum, L.load(b, place, aligned=True), L.zero) for place in there]
+    rows, ahead, offset, r, rsr, g, rsg, m, left, adds = f.arguments
+    L = f.lanes(SIZE, LANES, not HOW & NO_FMA)
+    there = [g + (offset + rsg * k + v * L.width) for k in range(K) for v in range(NV)]
+    is_sum = adds.is_nonzero()
+    begin = [f.select(is_sum, L.load(place, aligned=True), L.zero) for place in there]
 
-    def part(is_whole: bool) -> None:
-        masks = [None if is_whole else L.first_of(b, b.sub(left, i64(v * lanes))) for v in range(NV)]
+    def step(t: Int, sums: list[Value], masks: list[Any]) -> list[Value]:
+        place = (rows + t * 8).follow() + offset
+        x = [L.load(place + v * L.width, masks[v]) for v in range(NV)]
+        if masks[0] is None:
+            for q in range(Q):
+                ((ahead + (t * Q + q) * 8).follow() + offset).prefetch(level=2)
+        slope = r + rsr * t
+        added = []
+        for k in range(K):
+            y = L.broadcast(slope + k * SIZE)
+            added += [L.fma(x[v], y, sums[k * NV + v]) for v in range(NV)]
+        return added
 
-        def step(t: ir.Value, sums: list[ir.Value]) -> list[ir.Value]:
-            place = at(b, row_at(b, rows, t), offset)
-            x = [L.load(b, at(b, place, v * L.width), masks[v]) for v in range(NV)]
-            if is_whole:
-                for q in range(Q):
-                    ask(b, at(b, row_at(b, ahead, b.add(b.mul(t, i64(Q)), i64(q))), offset))
-            slope = at(b, r, b.mul(rsr, t))
-            added = []
-            for k in range(K):
-                y = L.spread(b, at(b, slope, k * size))
-                added += [L.multiply_add(b, x[v], y, sums[k * NV + v]) for v in range(NV)]
-            return added
-
-        for place, value in zip(there, loop(b, i64(0), m, 1, begin, step), strict=True):
-            L.store(b, value, place, aligned=True)
-
-    with b.if_else(b.icmp_signed(">=", left, i64(NV * lanes))) as (whole, rest):
-        with whole:
-            part(True)
-        with rest:
-            part(False)
-    b.ret_void()
-    return f
+    for is_whole in f.branches(left >= NV * LANES):
+        masks = [None if is_whole else L.first_of(left - v * LANES) for v in range(NV)]
+        sums = f.loop(0, m, 1, functools.partial(step, masks=masks), begin)
+        for place, value in zip(there, sums, strict=True):
+            L.store(value, place, aligned=True)
 
 
-def _turn(module: ir.Module, size: int, lanes: int, N: int) -> ir.Function:
-    """f(w, rsw, wt, rswt, d): N rows of W^T from N columns of W, 0 up to a whole vector."""
-    name = f"numbasgd_turn_{size}_{lanes}_{N}"
-    if name in module.globals:
-        return module.globals[name]
-    f, b = new_function(module, name, 5)
-    source, rsw, turned, rst, d = f.args
-    L = Lanes(size, lanes)
-    source, turned = b.inttoptr(source, BYTES), b.inttoptr(turned, BYTES)
+@kernel("*gt, rsgt, *g, rsg, d")
+def turn_back(f: Kernel, SIZE: int, LANES: int, K: int, WIDTH: int) -> None:
+    """WIDTH columns of G, the first K of them rows of G^T and the others 0."""
+    gt, rsgt, g, rsg, d = f.arguments
+    L = f.lanes(SIZE, LANES)
 
-    def body(j: ir.Value, _: list[ir.Value]) -> list[ir.Value]:
-        for k in range(0, N, lanes):
-            rows, count = [], min(lanes, N - k)
-            for i in range(lanes):
-                q = b.add(j, i64(i))
-                mask = b.select(b.icmp_signed("<", q, d), L.first(count), L.first(0))
-                rows.append(L.load(b, at(b, source, b.add(b.mul(q, rsw), i64(k * size))), mask))
-            for i, row in enumerate(L.transpose(b, rows)[:count]):
-                place = at(b, turned, b.add(b.mul(rst, i64(k + i)), b.mul(j, i64(size))))
-                L.store(b, row, place, aligned=True)
-        return []
+    def step(j: Int) -> None:
+        for k in range(0, WIDTH, LANES):
+            rows: list[Value] = [L.zero] * LANES
+            for i in range(min(LANES, K - k)):
+                rows[i] = L.load(gt + (rsgt * (k + i) + j * SIZE), aligned=True)
+            for i, row in enumerate(L.transpose(rows)):
+                q = j + i
+                mask = f.select(q < d, L.first(WIDTH - k), L.first(0))
+                L.store(row, g + (q * rsg + k * SIZE), mask)
 
-    loop(b, i64(0), d, lanes, [], body)
-    b.ret_void()
-    return f
-
-
-def _turn_back(module: ir.Module, size: int, lanes: int, K: int, width: int) -> ir.Function:
-    """f(gt, rsgt, g, rsg, d): ``width`` columns of G, the first K of them rows of G^T and the others 0."""
-    name = f"numbasgd_turn_back_{size}_{lanes}_{K}_{width}"
-    if name in module.globals:
-        return module.globals[name]
-    f, b = new_function(module, name, 5)
-    turned, rst, g, rsg, d = f.args
-    L = Lanes(size, lanes)
-    turned, g = b.inttoptr(turned, BYTES), b.inttoptr(g, BYTES)
-
-    def body(j: ir.Value, _: list[ir.Value]) -> list[ir.Value]:
-        for k in range(0, width, lanes):
-            rows = [L.zero] * lanes
-            for i in range(min(lanes, K - k)):
-                place = b.add(b.mul(rst, i64(k + i)), b.mul(j, i64(size)))
-                rows[i] = L.load(b, at(b, turned, place), aligned=True)
-            for i, row in enumerate(L.transpose(b, rows)):
-                q = b.add(j, i64(i))
-                mask = b.select(b.icmp_signed("<", q, d), L.first(width - k), L.first(0))
-                L.store(b, row, at(b, g, b.add(b.mul(q, rsg), i64(k * size))), mask)
-        return []
-
-    loop(b, i64(0), d, lanes, [], body)
-    b.ret_void()
-    return f
-
-
-@intrinsic(prefer_literal=True)
-def forward(typingctx, SIZE, LANES, HOW, R, N, F, rows, ahead, w, rsw, z, rsz, d):
-    """R rows of Z, N outputs of them; F rows are asked for."""
-    literals = (SIZE, LANES, HOW, R, N, F)
-    if not is_literal(*literals):
-        return None
-    return emitted(literals, 7, lambda b, v, args: b.call(_forward(b.module, *v), args))
-
-
-@intrinsic(prefer_literal=True)
-def back(typingctx, SIZE, LANES, HOW, K, NV, Q, rows, ahead, offset, r, rsr, g, rsg, m, left, adds):
-    """NV vectors of K rows of G^T."""
-    literals = (SIZE, LANES, HOW, K, NV, Q)
-    if not is_literal(*literals):
-        return None
-    return emitted(literals, 10, lambda b, v, args: b.call(_back(b.module, *v), args))
-
-
-@intrinsic(prefer_literal=True)
-def turn(typingctx, SIZE, LANES, N, w, rsw, wt, rswt, d):
-    """N rows of W^T."""
-    if not is_literal(SIZE, LANES, N):
-        return None
-    return emitted((SIZE, LANES, N), 5, lambda b, v, args: b.call(_turn(b.module, *v), args))
-
-
-@intrinsic(prefer_literal=True)
-def turn_back(typingctx, SIZE, LANES, K, WIDTH, gt, rsgt, g, rsg, d):
-    """WIDTH columns of G from K rows of G^T."""
-    literals = (SIZE, LANES, K, WIDTH)
-    if not is_literal(*literals):
-        return None
-    return emitted(literals, 5, lambda b, v, args: b.call(_turn_back(b.module, *v), args))
+    f.loop(0, d, LANES, step)

@@ -14,181 +14,89 @@ A panel takes ``width * k`` numbers, and up to ``lanes`` numbers after its end a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-from llvmlite import ir
-from numba.extending import intrinsic
-
-from numbasgd.simd.ir import (
-    BYTES,
-    I64,
-    Lanes,
-    at,
-    emitted,
-    i64,
-    is_literal,
-    prefetch,
-    private_function,
-)
+from numbasgd.simd.ir import Int
+from numbasgd.simd.kernel import Kernel, kernel
 
 _LINES_AHEAD = 4  # cache lines prefetched ahead along a row
 _ROWS_AHEAD = 16  # rows prefetched ahead when rows are copied
 
 
-@contextmanager
-def _steps(b: ir.IRBuilder, function: ir.Function, stop: ir.Value, step: int) -> Iterator[ir.Value]:
-    """``for p in range(0, stop, step)``; stop may be 0."""
-    before = b.block
-    loop, after = function.append_basic_block("loop"), function.append_basic_block("after")
-    b.cbranch(b.icmp_signed(">", stop, i64(0)), loop, after)
-    b.position_at_end(loop)
-    p = b.phi(I64)
-    p.add_incoming(i64(0), before)
-    yield p
-    following = b.add(p, i64(step))
-    p.add_incoming(following, b.block)
-    b.cbranch(b.icmp_signed("<", following, stop), loop, after)
-    b.position_at_end(after)
+@kernel("*source, stride_p, *panel, w, k")
+def pack_copy(f: Kernel, SIZE: int, LANES: int, WIDTH: int) -> None:
+    """Fill a panel from k rows of w contiguous numbers, padded with 0."""
+    source, stride, panel, w, k = f.arguments
+    L = f.lanes(SIZE, LANES)
+    vectors = range(-(-WIDTH // LANES))
+    masks = [L.first_of(w - v * LANES) for v in vectors]
+    ahead = stride * _ROWS_AHEAD
 
-
-def _emit_copy(module: ir.Module, size: int, lanes: int, width: int) -> ir.Function:
-    """f(source, stride_p, panel, w, k): rows of w contiguous numbers, padded with 0."""
-    name = f"numbasgd_copy_{size}_{lanes}_{width}"
-    if name in module.globals:
-        return module.globals[name]
-    f = private_function(module, name, 5)
-    source, stride, panel, w, k = f.args
-    L = Lanes(size, lanes)
-    b = ir.IRBuilder(f.append_basic_block("entry"))
-    source, panel = b.inttoptr(source, BYTES), b.inttoptr(panel, BYTES)
-    vectors = range(-(-width // lanes))
-    masks = [L.first_of(b, b.sub(w, i64(v * lanes))) for v in vectors]
-    ahead = b.mul(stride, i64(_ROWS_AHEAD))
-    with _steps(b, f, k, 1) as p:
-        row = at(b, source, b.mul(p, stride))
-        to = at(b, panel, b.mul(p, i64(width * size)))
+    def step(p: Int) -> None:
+        row = source + p * stride
+        to = panel + p * (WIDTH * SIZE)
         for v in vectors:
-            prefetch(b, at(b, at(b, row, ahead), v * L.width))
+            (row + ahead + v * L.width).prefetch()
         for v in vectors:
-            value = L.load(b, at(b, row, v * L.width), masks[v])
-            L.store(b, value, at(b, to, v * L.width), aligned=width % lanes == 0)
-    b.ret_void()
-    return f
+            L.store(L.load(row + v * L.width, masks[v]), to + v * L.width, aligned=WIDTH % LANES == 0)
+
+    f.loop(0, k, 1, step)
 
 
-def _emit_transpose(module: ir.Module, size: int, lanes: int, width: int) -> ir.Function:
-    """f(source, stride_i, panel, w, k): w rows, each contiguous along p."""
-    name = f"numbasgd_transpose_{size}_{lanes}_{width}"
-    if name in module.globals:
-        return module.globals[name]
-    f = private_function(module, name, 5)
-    source, stride, panel, w, k = f.args
-    L = Lanes(size, lanes)
-    b = ir.IRBuilder(f.append_basic_block("entry"))
-    source, panel = b.inttoptr(source, BYTES), b.inttoptr(panel, BYTES)
-    last = b.sub(w, i64(1))
-    rows = []
-    for i in range(width):  # rows from w on repeat row w - 1
-        inside = b.select(b.icmp_signed("<", i64(i), w), i64(i), last)
-        rows.append(at(b, source, b.mul(stride, inside)))
+@kernel("*source, stride_i, *panel, w, k")
+def pack_transpose(f: Kernel, SIZE: int, LANES: int, WIDTH: int) -> None:
+    """Fill a panel from w rows that are contiguous along p, LANES steps of p at a time."""
+    source, stride, panel, w, k = f.arguments
+    L = f.lanes(SIZE, LANES)
+    last = w - 1  # rows from w on repeat it
+    rows = [source + stride * f.select(w > i, i, last) for i in range(WIDTH)]
 
-    def squares(p: ir.Value, mask: ir.Value | None) -> list[list[ir.Value]]:
-        """The next ``lanes`` steps of all rows, transposed a square at a time."""
-        offset = b.mul(p, i64(size))
-        if mask is None:
+    def step(p: Int, rest: Int | None) -> None:
+        offset, mask = p * SIZE, None if rest is None else L.first_of(rest)
+        if rest is None:
             for row in rows:
-                prefetch(b, at(b, at(b, row, offset), _LINES_AHEAD * 64))
-        loaded = [L.load(b, at(b, row, offset), mask) for row in rows]
-        return [L.transpose(b, loaded[i : i + lanes]) for i in range(0, width, lanes)]
+                (row + offset + _LINES_AHEAD * 64).prefetch()
+        loaded = [L.load(row + offset, mask) for row in rows]
+        squares = [L.transpose(loaded[i : i + LANES]) for i in range(0, WIDTH, LANES)]
 
-    def store(of: list[list[ir.Value]], p: ir.Value, step: int) -> None:
-        to = at(b, panel, b.mul(b.add(p, i64(step)), i64(width * size)))
-        for number, square in enumerate(of):
-            L.store(b, square[step], at(b, to, number * L.width))
+        def put(q: int) -> None:
+            to = panel + (p + q) * (WIDTH * SIZE)
+            for number, square in enumerate(squares):
+                L.store(square[q], to + number * L.width)
 
-    whole = b.and_(k, i64(-lanes))
-    with _steps(b, f, whole, lanes) as p:
-        found = squares(p, None)
-        for step in range(lanes):
-            store(found, p, step)
-    rest, tail, out = b.sub(k, whole), f.append_basic_block("tail"), f.append_basic_block("out")
-    b.cbranch(b.icmp_signed(">", rest, i64(0)), tail, out)
-    b.position_at_end(tail)
-    found = squares(whole, L.first_of(b, rest))
-    for step in range(lanes):
-        store(found, whole, step)
-        following = f.append_basic_block("step")
-        b.cbranch(b.icmp_signed(">", rest, i64(step + 1)), following, out)
-        b.position_at_end(following)
-    b.branch(out)
-    b.position_at_end(out)
-    b.ret_void()
-    return f
+        if rest is not None:
+            f.unrolled(rest, LANES, put)
+        else:
+            for q in range(LANES):
+                put(q)
+
+    f.loop_and_tail(k, LANES, step)
 
 
-def _emit_gather(module: ir.Module, size: int, width: int) -> ir.Function:
-    """f(source, stride_i, stride_p, panel, w, k): a number at a time."""
-    name = f"numbasgd_gather_{size}_{width}"
-    if name in module.globals:
-        return module.globals[name]
-    f = private_function(module, name, 6)
-    source, stride_i, stride_p, panel, w, k = f.args
-    number = Lanes(size, 1).number.as_pointer()
-    b = ir.IRBuilder(f.append_basic_block("entry"))
-    with _steps(b, f, k, 1) as p, _steps(b, f, w, 1) as i:
-        place = b.add(source, b.add(b.mul(i, stride_i), b.mul(p, stride_p)))
-        to = b.add(panel, b.mul(b.add(i, b.mul(p, i64(width))), i64(size)))
-        b.store(b.load(b.inttoptr(place, number)), b.inttoptr(to, number))
-    b.ret_void()
-    return f
-
-
-@intrinsic(prefer_literal=True)
-def pack_copy(typingctx, SIZE, LANES, WIDTH, source, stride_p, panel, w, k):
-    """Fill a panel from rows of w contiguous numbers."""
-    if not is_literal(SIZE, LANES, WIDTH):
-        return None
-    return emitted((SIZE, LANES, WIDTH), 5, lambda b, v, args: b.call(_emit_copy(b.module, *v), args))
-
-
-@intrinsic(prefer_literal=True)
-def pack_transpose(typingctx, SIZE, LANES, WIDTH, source, stride_i, panel, w, k):
-    """Fill a panel from w rows that are contiguous along p."""
-    if not is_literal(SIZE, LANES, WIDTH):
-        return None
-    return emitted((SIZE, LANES, WIDTH), 5, lambda b, v, args: b.call(_emit_transpose(b.module, *v), args))
-
-
-@intrinsic(prefer_literal=True)
-def pack_gather(typingctx, SIZE, WIDTH, source, stride_i, stride_p, panel, w, k):
+@kernel("source, stride_i, stride_p, panel, w, k")
+def pack_gather(f: Kernel, SIZE: int, WIDTH: int) -> None:
     """Fill a panel from numbers at any distance.  The padding keeps what the panel held."""
-    if not is_literal(SIZE, WIDTH):
-        return None
-    return emitted((SIZE, WIDTH), 6, lambda b, v, args: b.call(_emit_gather(b.module, *v), args))
+    source, stride_i, stride_p, panel, w, k = f.arguments
+    L = f.lanes(SIZE, 1)
+
+    def step(p: Int) -> None:
+        def number(i: Int) -> None:
+            there = source + (i * stride_i + p * stride_p)
+            to = panel + (i + p * WIDTH) * SIZE
+            L.store_number(L.load_number(there.as_pointer()), to.as_pointer())
+
+        f.loop(0, w, 1, number)
+
+    f.loop(0, k, 1, step)
 
 
-def _emit_add(module: ir.Module, size: int, lanes: int) -> ir.Function:
-    """f(source, to, count): to[i] += source[i]."""
-    name = f"numbasgd_add_{size}_{lanes}"
-    if name in module.globals:
-        return module.globals[name]
-    f = private_function(module, name, 3)
-    source, to, count = f.args
-    L = Lanes(size, lanes)
-    b = ir.IRBuilder(f.append_basic_block("entry"))
-    source, to = b.inttoptr(source, BYTES), b.inttoptr(to, BYTES)
-    with _steps(b, f, count, lanes) as i:
-        mask = L.first_of(b, b.sub(count, i))
-        x, y = (at(b, pointer, b.mul(i, i64(size))) for pointer in (source, to))
-        L.store(b, b.fadd(L.load(b, y, mask), L.load(b, x, mask)), y, mask)
-    b.ret_void()
-    return f
-
-
-@intrinsic(prefer_literal=True)
-def add_numbers(typingctx, SIZE, LANES, source, to, count):
+@kernel("*source, *to, count")
+def add_numbers(f: Kernel, SIZE: int, LANES: int) -> None:
     """to[i] += source[i] for i < count, both contiguous."""
-    if not is_literal(SIZE, LANES):
-        return None
-    return emitted((SIZE, LANES), 3, lambda b, v, args: b.call(_emit_add(b.module, *v), args))
+    source, to, count = f.arguments
+    L = f.lanes(SIZE, LANES)
+
+    def step(i: Int, rest: Int | None) -> None:
+        mask = None if rest is None else L.first_of(rest)
+        x, y = (pointer + i * SIZE for pointer in (source, to))
+        L.store(L.add(L.load(y, mask), L.load(x, mask)), y, mask)
+
+    f.loop_and_tail(count, LANES, step)

@@ -13,13 +13,12 @@ in bytes, trusted.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from llvmlite import ir
-from numba.extending import intrinsic
+import functools
+from typing import Any
 
 from numbasgd.matmul.gemm.microkernel import NO_FMA
-from numbasgd.simd.ir import BYTES, I32, I64, Lanes, at, emitted, i64, is_literal, private_function
+from numbasgd.simd.ir import Int, Lanes, Pointer, Value
+from numbasgd.simd.kernel import Kernel, kernel
 
 PARTIAL_ROWS = 1 << 20  # fewer rows than a vector has lanes, at run time
 COLUMN_MAJOR_B = 1 << 21  # columns of B are contiguous: rsb is how far apart they are
@@ -28,169 +27,86 @@ _BLOCK = 16  # bytes
 _ROWS_A_BASE = 3
 
 
-def _together(b: ir.IRBuilder, parts: Sequence[ir.Value]) -> ir.Value:
-    """Vectors, one behind the other, as one."""
-    parts = list(parts)
-    while len(parts) > 1:
-        count = parts[0].type.count
-        order = ir.Constant(ir.VectorType(I32, 2 * count), list(range(2 * count)))
-        parts = [b.shuffle_vector(x, y, order) for x, y in zip(parts[::2], parts[1::2], strict=True)]
-    return parts[0]
-
-
-def _part(b: ir.IRBuilder, vector: ir.Value, start: int, count: int) -> ir.Value:
-    """Some neighbouring lanes of a vector."""
-    order = ir.Constant(ir.VectorType(I32, count), list(range(start, start + count)))
-    return b.shuffle_vector(vector, ir.Constant(vector.type, ir.Undefined), order)
-
-
-def _within_blocks(b: ir.IRBuilder, L: Lanes, rows: Sequence[ir.Value]) -> list[ir.Value]:
-    """G vectors of blocks of G lanes, transposed within the blocks: its own inverse."""
-    G, lanes = len(rows), range(L.lanes)
-    rows = list(rows)
-
-    def mixed(x: ir.Value, y: ir.Value, width: int, is_high: bool) -> ir.Value:
-        """The low or high half of each block of both, ``width`` lanes of x and of y in turn."""
-        order = []
-        for lane in lanes:
-            block, place = lane // G * G, lane % G
-            group, within = divmod(place, width)
-            source = block + is_high * (G // 2) + group // 2 * width + within
-            order.append(source + (L.lanes if group % 2 else 0))
-        return b.shuffle_vector(x, y, L.order(order))
-
-    if G == 2:
-        return [mixed(rows[0], rows[1], 1, high) for high in (False, True)]
-    pairs = [mixed(rows[r], rows[r + 1], 1, high) for r in (0, 2) for high in (False, True)]
-    return [mixed(pairs[c // 2], pairs[2 + c // 2], 2, bool(c % 2)) for c in range(4)]
-
-
-def emit_across(module: ir.Module, size: int, lanes: int, N: int, how: int) -> ir.Function:
-    """f(a, rsa, pb, rsb, c, rsc, rows, k, acc)."""
-    name = f"numbasgd_across_{size}_{lanes}_{N}_{how}"
-    if name in module.globals:
-        return module.globals[name]
-    f = private_function(module, name, 9)
-    a, rsa, pb, rsb, c, rsc, n_rows, k, acc = f.args
-    G = _BLOCK // size
-    L, block = Lanes(size, lanes, not how & NO_FMA), Lanes(size, G)
-    b = ir.IRBuilder(f.append_basic_block("entry"))
-    a, pb, c = (b.inttoptr(address, BYTES) for address in (a, pb, c))
-    if how & PARTIAL_ROWS:
-        last = b.sub(n_rows, i64(1))
-        row = [
-            at(b, a, b.mul(rsa, b.select(b.icmp_signed("<", i64(i), n_rows), i64(i), last)))
-            for i in range(lanes)
-        ]
-    else:
-        bases = [at(b, a, b.mul(rsa, i64(i))) for i in range(0, lanes, _ROWS_A_BASE)]
-
-    def place(i: int, p: ir.Value) -> ir.Value:
-        if how & PARTIAL_ROWS:
-            return at(b, row[i], p)
-        return at(b, at(b, bases[i // _ROWS_A_BASE], p), b.mul(rsa, i64(i % _ROWS_A_BASE)))
-
-    def of_A(p: ir.Value, mask: ir.Value | None) -> list[ir.Value]:
-        """Vectors along i for G steps from byte p on."""
-        given = []
-        for r in range(G):
-            blocks = [block.load(b, place(q * G + r, p), mask) for q in range(lanes // G)]
-            given.append(_together(b, blocks))
-        return _within_blocks(b, L, given)
-
-    along = [at(b, pb, b.mul(rsb, i64(j))) for j in range(0, N, _ROWS_A_BASE)] if how & COLUMN_MAJOR_B else []
-
-    def step(x: ir.Value, p: ir.Value, of_B: ir.Value, g: int, sums: Sequence[ir.Value]) -> list[ir.Value]:
-        """Add step g of the group at byte p of a row of A and, without COLUMN_MAJOR_B, at row of_B."""
-        added = []
-        for j, total in enumerate(sums):
-            if how & COLUMN_MAJOR_B:
-                start = at(b, at(b, along[j // _ROWS_A_BASE], p), g * size)
-                number = at(b, start, b.mul(rsb, i64(j % _ROWS_A_BASE)))
-            else:
-                number = at(b, at(b, of_B, b.mul(rsb, i64(g))), j * size)
-            added.append(L.multiply_add(b, x, L.spread(b, number), total))
-        return added
-
-    whole = b.and_(k, i64(-G))
-    entry, loop, done = b.block, f.append_basic_block("p"), f.append_basic_block("done")
-    b.cbranch(b.icmp_signed(">", whole, i64(0)), loop, done)
-    b.position_at_end(loop)
-    p, of_B = b.phi(I64), b.phi(BYTES)
-    sums = [b.phi(L.type) for _ in range(N)]
-    added: list[ir.Value] = list(sums)
-    of_row = b.mul(p, i64(size))
-    for g, x in enumerate(of_A(of_row, None)):
-        added = step(x, of_row, of_B, g, added)
-    following = b.add(p, i64(G))
-    next_B = at(b, of_B, b.mul(rsb, i64(G)))
-    b.cbranch(b.icmp_signed("<", following, whole), loop, done)
-    for phi, first, later in ((p, i64(0), following), (of_B, pb, next_B)):
-        phi.add_incoming(first, entry)
-        phi.add_incoming(later, loop)
-    for phi, later in zip(sums, added, strict=True):
-        phi.add_incoming(L.zero, entry)
-        phi.add_incoming(later, loop)
-    b.position_at_end(done)
-    sums = [L.either(b, (L.zero, entry), (later, loop)) for later in added]
-
-    rest = b.sub(k, whole)
-    out = f.append_basic_block("out")
-    ways = [(b.block, sums)]
-    tail = f.append_basic_block("tail")
-    b.cbranch(b.icmp_signed(">", rest, i64(0)), tail, out)
-    b.position_at_end(tail)
-    of_row = b.mul(whole, i64(size))
-    vectors = of_A(of_row, block.first_of(b, rest))
-    of_B = at(b, pb, b.mul(rsb, whole))
-    for g in range(G - 1):
-        sums = step(vectors[g], of_row, of_B, g, sums)
-        ways.append((b.block, sums))
-        if g == G - 2:
-            b.branch(out)
-        else:
-            more = f.append_basic_block(f"tail{g + 1}")
-            b.cbranch(b.icmp_signed(">", rest, i64(g + 1)), more, out)
-            b.position_at_end(more)
-    b.position_at_end(out)
-    sums = [L.either(b, *((way[j], at_end) for at_end, way in ways)) for j in range(N)]
-    turned = []  # groups of G columns; as many registers as there are sums
-    if not how & COLUMN_MAJOR_C:
-        for j in range(0, N, G):
-            turned.append(_within_blocks(b, L, sums[j : j + G] + [L.zero] * max(0, j + G - N)))
-
-    def put(V: Lanes, value: ir.Value, place: ir.Value, mask: ir.Value | None, adds: bool) -> None:
-        if adds:  # a load that is masked out would still wait for the store of the row before
-            value = b.fadd(V.load(b, place, mask), value)
-        V.store(b, value, place, mask)
-
-    with b.if_else(b.icmp_signed("!=", acc, i64(0))) as (adding, writing):
-        for branch, adds in ((adding, True), (writing, False)):
-            with branch:
-                if how & COLUMN_MAJOR_C:
-                    mask = L.first_of(b, n_rows) if how & PARTIAL_ROWS else None
-                    for j, total in enumerate(sums):
-                        put(L, total, at(b, c, b.mul(rsc, i64(j))), mask, adds)
-                    continue
-                end = f.append_basic_block("end")
-                for i in range(lanes):
-                    for j, group in zip(range(0, N, G), turned, strict=True):
-                        mask = block.first(N - j) if j + G > N else None
-                        there = at(b, c, b.add(b.mul(rsc, i64(i)), i64(j * size)))
-                        put(block, _part(b, group[i % G], i // G * G, G), there, mask, adds)
-                    if how & PARTIAL_ROWS and i + 1 < lanes:
-                        following = f.append_basic_block("row")
-                        b.cbranch(b.icmp_signed(">", n_rows, i64(i + 1)), following, end)
-                        b.position_at_end(following)
-                b.branch(end)
-                b.position_at_end(end)
-    b.ret_void()
-    return f
-
-
-@intrinsic(prefer_literal=True)
-def across(typingctx, SIZE, LANES, N, HOW, a, rsa, pb, rsb, c, rsc, rows, k, acc):
+@kernel("*a, rsa, *pb, rsb, *c, rsc, rows, k, acc")
+def across(f: Kernel, SIZE: int, LANES: int, N: int, HOW: int) -> None:
     """C := A @ B or C += A @ B on ``rows`` rows of A, all LANES of them without ``PARTIAL_ROWS``."""
-    if not is_literal(SIZE, LANES, N, HOW):
-        return None
-    return emitted((SIZE, LANES, N, HOW), 9, lambda b, v, args: b.call(emit_across(b.module, *v), args))
+    *_, c, rsc, n_rows, _, acc = f.arguments
+    L = f.lanes(SIZE, LANES, not HOW & NO_FMA)
+    sums = _sum_over_k(f, L, N, HOW)
+    if HOW & COLUMN_MAJOR_C:
+        mask = L.first_of(n_rows) if HOW & PARTIAL_ROWS else None
+        for adds in f.branches(acc.is_nonzero()):
+            for j, total in enumerate(sums):
+                _put(L, total, c + rsc * j, mask, adds)
+        return
+
+    G = _BLOCK // SIZE
+    block = f.lanes(SIZE, G)
+    # Groups of G columns, transposed within blocks: as many registers as there are sums.
+    groups = [L.transpose_blocks(sums[j : j + G] + [L.zero] * max(0, j + G - N)) for j in range(0, N, G)]
+
+    def put_row(i: int, adds: bool) -> None:
+        for j, group in zip(range(0, N, G), groups, strict=True):
+            mask = block.first(N - j) if j + G > N else None
+            _put(block, block.slice(group[i % G], i // G * G), c + (rsc * i + j * SIZE), mask, adds)
+
+    least = 1 if HOW & PARTIAL_ROWS else LANES
+    for adds in f.branches(acc.is_nonzero()):
+        f.unrolled(n_rows, LANES, functools.partial(put_row, adds=adds), least=least)
+
+
+def _sum_over_k(f: Kernel, L: Lanes, N: int, HOW: int) -> list[Value]:
+    """The tile, a vector along i for each of N columns."""
+    a, rsa, pb, rsb, _, _, n_rows, k, _ = f.arguments
+    G = _BLOCK // L.size
+    block = f.lanes(L.size, G)
+    if HOW & PARTIAL_ROWS:  # rows from n_rows on repeat the last
+        last = n_rows - 1
+        rows = [a + rsa * f.select(n_rows > i, i, last) for i in range(L.lanes)]
+    else:
+        bases = [a + rsa * i for i in range(0, L.lanes, _ROWS_A_BASE)]
+    columns = [pb + rsb * j for j in range(0, N, _ROWS_A_BASE)] if HOW & COLUMN_MAJOR_B else []
+
+    def place(i: int, offset: Int) -> Pointer:
+        if HOW & PARTIAL_ROWS:
+            return rows[i] + offset
+        return bases[i // _ROWS_A_BASE] + offset + rsa * (i % _ROWS_A_BASE)
+
+    def vectors(offset: Int, mask: Value | None) -> list[Value]:
+        """Vectors along i for G steps of p, from a byte of the rows of A on."""
+        parts = []
+        for r in range(G):
+            blocks = [block.load(place(q * G + r, offset), mask) for q in range(L.lanes // G)]
+            parts.append(block.concatenate(blocks))
+        return L.transpose_blocks(parts)
+
+    def step(p: Int, rest: Int | None, values: list[Any]) -> list[Any]:
+        """Add G steps from p on, or what is left of them."""
+        row_of_B, *sums = values
+        row_of_B = row_of_B if rest is None else pb + rsb * p
+        offset = p * L.size
+        x = vectors(offset, None if rest is None else block.first_of(rest))
+
+        def one(g: int, sums: list[Value]) -> list[Value]:
+            added = []
+            for j, total in enumerate(sums):
+                if HOW & COLUMN_MAJOR_B:
+                    number = columns[j // _ROWS_A_BASE] + offset + g * L.size + rsb * (j % _ROWS_A_BASE)
+                else:
+                    number = row_of_B + rsb * g + j * L.size
+                added.append(L.fma(x[g], L.broadcast(number), total))
+            return added
+
+        if rest is not None:
+            return [row_of_B, *f.unrolled(rest, G - 1, one, sums)]
+        for g in range(G):
+            sums = one(g, sums)
+        return [row_of_B + rsb * G, *sums]
+
+    return f.loop_and_tail(k, G, step, [pb, *[L.zero] * N])[1:]
+
+
+def _put(V: Lanes, value: Value, place: Pointer, mask: Value | None, adds: bool) -> None:
+    if adds:  # a load that is masked out would still wait for the store of the row before
+        value = V.add(V.load(place, mask), value)
+    V.store(value, place, mask)

@@ -20,13 +20,19 @@ What is touched, from where, and why:
 - ``as_dtype``, ``alloca_once``, ``gep_inbounds``, ``get_or_insert_function``, ``unpack_tuple``, for intrinsics:
   ``np.numpy_support``, ``core.cgutils``
 
-Versions that the whole test suite has passed on:
+Versions that it was tried on, by the tests as pytest runs them by default, or by those of the cache and of forks
+(``test_compile_cache.py``, ``test_concurrency.py``) alone:
 
-| numba | llvmlite | numpy | |
+| numba | llvmlite | numpy | tests |
 | --- | --- | --- | --- |
-| 0.61.0 | 0.44.0 | 2.1.3 | the oldest that pyproject.toml allows |
-| 0.66.0 | 0.48.0 | 2.4.6 | |
-| 0.68.1 | 0.50.0 | 2.4.6 | |
+| 0.61.0, the oldest that pyproject.toml allows | 0.44.0 | 2.0.0, 2.1.3 | all |
+| 0.62.1 | 0.45.1 | 2.3.5 | cache, forks |
+| 0.63.1 | 0.46.0 | 2.3.5 | cache, forks |
+| 0.64.0 | 0.46.0 | 2.4.6 | cache, forks |
+| 0.65.1 | 0.47.0 | 2.4.6 | cache, forks |
+| 0.66.0 | 0.48.0 | 2.4.6 | all |
+| 0.67.0 | 0.49.0 | 2.4.6 | cache, forks |
+| 0.68.1 | 0.50.0 | 2.4.6 | all |
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ try:
     from numbasgd import interrupts  # noqa: F401, I001 - first, since what follows takes a moment
     from numbasgd.data import airfoil_twin, load_airfoil
     from numbasgd.errors import (
+        CacheWarning,
         DataError,
         DeviceError,
         DivergenceError,
@@ -27,6 +28,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "RUNGS",
+    "CacheWarning",
     "DataError",
     "DeviceError",
     "DivergenceError",

@@ -1,4 +1,4 @@
-"""The errors that numbasgd raises besides ``ValueError`` and ``TypeError``."""
+"""The errors that numbasgd raises besides ``ValueError`` and ``TypeError``, and its one warning."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ from typing import Any
 
 class NumbaSGDError(Exception):
     """Base of every error that is numbasgd's own."""
+
+
+class CacheWarning(RuntimeWarning):
+    """Compiled code is not kept between processes where it was to be kept; the message says why."""
 
 
 class DataError(NumbaSGDError, OSError):

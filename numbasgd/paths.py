@@ -36,7 +36,7 @@ def part_of(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
 
 
-def write_whole(path: Path, content: bytes, *, is_durable: bool = False) -> None:
+def write_whole(path: Path, content: bytes, *, is_durable: bool = False, mode: int = 0o666) -> None:
     """Write ``content`` to ``path`` so that nobody ever sees a part of it.
 
     It goes to a file of its own in the same folder, which is renamed at the end; whatever stops it half-way,
@@ -45,10 +45,11 @@ def write_whole(path: Path, content: bytes, *, is_durable: bool = False) -> None
 
     is_durable : wait until the content is on the disk before the rename, so that not even a power failure
     leaves an empty file.
+    mode : the file's permissions, less those that the process's umask takes away.
     """
     part = part_of(path)
     try:
-        with open(part, "xb") as file:
+        with open(part, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
             file.write(content)
             if is_durable:
                 file.flush()

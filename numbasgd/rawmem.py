@@ -14,10 +14,9 @@ from typing import Any
 import llvmlite.binding
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
-from numba.core.compiler_lock import global_compiler_lock
 from numba.extending import intrinsic
 
+from numbasgd.compile import numba_private
 from numbasgd.machine import cpu
 
 _I64 = ir.IntType(64)
@@ -186,7 +185,7 @@ def ask(typingctx, address, argument):
     def codegen(context: Any, b: Any, sig: Any, args: Any) -> Any:
         nothing = ir.VoidType()
         function = b.inttoptr(args[0], ir.FunctionType(nothing, [_I64, _I64]).as_pointer())
-        place = cgutils.alloca_once(b, _I64)
+        place = numba_private.alloca_once(b, _I64)
 
         def call_it() -> ir.Value:
             b.store(_I64(_FAILED), place)
@@ -243,8 +242,6 @@ def address_of_compiled(dispatcher: Any) -> int:
     """The address of a compiled function's only version, which takes and returns C integers.
 
     llvmlite has a lock of its own, and a child must not be forked while another thread holds it: whoever forks
-    waits for the compiler's (see ``compile/options.py``).
+    waits for the compiler's (see ``compile/options.py``), and this holds it.
     """
-    (compiled,) = dispatcher.overloads.values()
-    with global_compiler_lock:
-        return compiled.library.get_pointer_to_function(compiled.fndesc.llvm_cfunc_wrapper_name)
+    return numba_private.address_of_compiled(dispatcher)

@@ -56,12 +56,12 @@ def kill_in_write(point: str, number: int) -> None:
     count = [0]
     real_open, real_replace = builtins.open, os.replace
 
-    def opened(path, mode):
+    def opened(path, mode, **how):
         count[0] += 1
         is_it = count[0] == number
         if is_it and point == "before open":
             die()
-        file = real_open(path, mode)
+        file = real_open(path, mode, **how)
         if is_it and point == "open":
             die()
         if is_it and point == "half":

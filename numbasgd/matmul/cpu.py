@@ -9,8 +9,8 @@ twins under the same names.
 from __future__ import annotations
 
 import numpy as np
-from numba.core.compiler import Compiler
 
+from numbasgd.compile.numba_private import Compiler
 from numbasgd.compile.options import jit
 
 # A block of B, KC rows of NC columns, stays in the second-level cache while every row of A passes over it:

@@ -49,13 +49,13 @@ class Int:
         self.value = i64(value) if isinstance(value, int) else value
 
     def __add__(self, other: Int | int) -> Int:
-        return Int(self.b, self.b.add(self.value, _integer(other)))
+        return self if other == 0 else Int(self.b, self.b.add(self.value, _integer(other)))
 
     def __sub__(self, other: Int | int) -> Int:
         return Int(self.b, self.b.sub(self.value, _integer(other)))
 
     def __mul__(self, other: Int | int) -> Int:
-        return Int(self.b, self.b.mul(self.value, _integer(other)))
+        return self if other == 1 else Int(self.b, self.b.mul(self.value, _integer(other)))
 
     def __floordiv__(self, other: Int | int) -> Int:
         """The quotient, of two numbers that are not negative."""
@@ -99,7 +99,7 @@ class Pointer:
         self.b, self.value = b, value
 
     def __add__(self, offset: Int | int) -> Pointer:
-        return Pointer(self.b, self.b.gep(self.value, [_integer(offset)]))
+        return self if offset == 0 else Pointer(self.b, self.b.gep(self.value, [_integer(offset)]))
 
     def address(self) -> Int:
         """Its address."""

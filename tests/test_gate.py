@@ -197,7 +197,7 @@ def test_an_array_that_does_not_fit_into_memory(by_python):
 def test_it_looks_like_any_function():
     function = gate._gate.builtin.function
     assert matmul.__name__ == "matmul"
-    assert matmul.__module__ == "numbasgd.matmul"
+    assert matmul.__module__ == "numbasgd.matmul.api"
     assert inspect.getdoc(matmul) == inspect.getdoc(function)
     shown = {name: (p.kind, p.default) for name, p in inspect.signature(matmul).parameters.items()}
     assert shown == {name: (p.kind, p.default) for name, p in inspect.signature(function).parameters.items()}

@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any, TypeVar
 
 import numpy as np
 
 from numbasgd import check
 from numbasgd.errors import WrongResultError
-from numbasgd.matmul.gate import before, open_gate
 from numbasgd.matmul.gemm.dispatch import DEFAULT_THREADS, DONE, multiply
 from numbasgd.matmul.rungs import RUNGS, Rung, fastest
 
+F = TypeVar("F", bound=Callable[..., Any])
 
-@before
+
+def _with_fast_call(function: F) -> F:
+    """``function`` behind the built-in function of ``fastcall.py``; itself where that file was deleted."""
+    name = "numbasgd.matmul.fastcall"
+    try:
+        fastcall = import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != name:
+            raise
+        return function
+    return fastcall.in_front_of(function)
+
+
+@_with_fast_call
 def matmul(
     A: Any,
     B: Any,
@@ -95,11 +110,14 @@ def matmul(
     return result
 
 
+def packed(A: np.ndarray, B: np.ndarray, out: np.ndarray) -> None:
+    """out := A @ B in one thread: the rung of that name, with the contract of the kernels in ``cpu``."""
+    matmul(A, B, out=out, threads=1)
+
+
 def _matmul_packed(A: np.ndarray, B: np.ndarray, out: np.ndarray | None, threads: int) -> np.ndarray:
     result = np.empty((A.shape[0], B.shape[1]), A.dtype) if out is None else out
-    is_done = result.flags.aligned and multiply(A, B, result, threads) == DONE
-    open_gate()
-    if is_done:
+    if result.flags.aligned and multiply(A, B, result, threads) == DONE:
         return result
     whole = np.empty(result.shape, A.dtype)  # neither rows nor columns of out are contiguous
     if multiply(A, B, whole, threads) != DONE:

@@ -125,3 +125,105 @@ def test_a_fork_while_another_thread_prepares_a_run():
     thread.join()
     """
     )
+
+
+@pytest.mark.parametrize("room", ["for one", pytest.param("for all", marks=pytest.mark.slow)])
+def test_many_threads_make_their_first_product_at_once(room, tmp_path):
+    """More than there are workspaces, or room for; small products that hold the interpreter's lock among them.
+
+    Nothing is in the cache, so whoever has a workspace may also need the interpreter, to compile.
+    """
+    run_python(
+        f"""
+        import signal, sys, threading, numpy as np, numbasgd
+        signal.alarm(200)
+        sys.setswitchinterval(1e-6)
+        rng = np.random.default_rng(0)
+        pairs = [(rng.random((n, n)).T, rng.random((n, n)).T) for n in (30, 300)]
+        for n in (30, 300):
+            assert numbasgd.matmul_plan(n, n, n, "f8", transposed=(True, True)).path == "packed"
+        expected = [A @ B for A, B in pairs]
+        numbasgd.matmul(*pairs[0])
+        numbasgd.threads._word(numbasgd.threads._WORK_BYTES).value <<= {40 if room == "for one" else 0}
+        start, failures = threading.Barrier(71), []
+        def work(which, times):
+            start.wait()
+            for _ in range(times):
+                if not np.allclose(numbasgd.matmul(*pairs[which], threads=2), expected[which]):
+                    failures.append(which)
+        threads = [threading.Thread(target=work, args=(i % 2, 5)) for i in range(70)]
+        for thread in threads:
+            thread.start()
+        work(0, 200)
+        for thread in threads:
+            thread.join()
+        assert not failures
+        """,
+        NUMBASGD_CACHE_DIR=str(tmp_path),
+        NUMBA_CACHE_DIR=None,
+    )
+
+
+def test_without_room_for_a_workspace():
+    run_python(
+        """
+        import numpy as np
+        from numbasgd import threads
+        needed = threads._word(threads._WORK_BYTES)
+        usual, needed.value = needed.value, 1 << 60
+        try:
+            threads._pool.workspace(threads.N_SLOTS)
+        except MemoryError as error:
+            assert f"no memory for a workspace of {1 << 60} bytes; expected" in str(error)
+        else:
+            raise AssertionError
+        from numbasgd import matmul
+        A = np.random.default_rng(0).random((700, 700))
+        one = matmul(A.T, A.T, threads=1)
+        assert (matmul(A.T, A.T, threads=3) == one).all()  # nobody to share it with
+        """
+    )
+
+
+@pytest.mark.parametrize("when", ["path", "share", "panels", "start"])
+def test_an_interrupt_while_compiled_code_waits_for_python(when):
+    """What it waits for is done, and then the interrupt is told; the next product is right."""
+    code = """
+        import os, signal, threading, numpy as np, numbasgd
+        from numbasgd.matmul.gemm import dispatch, tiles
+        A = np.random.default_rng(0).random((400, 400))
+        numbasgd.matmul(A[:30, :30], A[:30, :30])
+        product, hits = dispatch.products[A.dtype], []
+        panels = tiles.PANELS, tiles.PANELS + 1
+        if WHEN != "path":
+            numbasgd.matmul(A.T, A.T, threads=1)
+        if WHEN == "start":
+            for path in (tiles.SHARE, *panels):
+                product._compile(path)
+        special = {"share": [tiles.SHARE], "panels": panels, "path": range(tiles.PANELS)}
+
+        def interrupt():
+            if not hits:
+                hits.append(WHEN)
+                os.kill(os.getpid(), signal.SIGINT)
+                for _ in range(1000):
+                    pass
+
+        add, start = product._add, threading.Thread.start
+        def interrupted(path):
+            if path in special.get(WHEN, ()):
+                interrupt()
+            add(path)
+        def started(thread):
+            start(thread)
+            if WHEN == "start":
+                interrupt()
+        product._add, threading.Thread.start = interrupted, started
+        try:
+            numbasgd.matmul(A.T, A.T, threads=2)
+        except KeyboardInterrupt:
+            print("told", hits)
+        for _ in range(20):
+            np.testing.assert_allclose(numbasgd.matmul(A.T, A.T, threads=2), A.T @ A.T)
+    """
+    assert run_python(code.replace("WHEN", repr(when))).split("\n")[0] == f"told ['{when}']"

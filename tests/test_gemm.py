@@ -286,19 +286,18 @@ def test_compiled_code_is_told_of_an_out_that_cannot_be_written():
 def test_the_next_process_compiles_nothing(tmp_path):
     code = """
         import numpy as np, numbasgd
-        from numbasgd.matmul import gate
         from numbasgd.matmul.gemm import dispatch
         for n in (16, 70, 700):
             A = np.ones((n, n), np.float32)
             numbasgd.matmul(A, A, threads=2)
             numbasgd.matmul(A, A)
         product = dispatch.products[A.dtype]
-        seen = [gate._gate.function, product.dispatch, *product.compiled.values()]
+        seen = [product.dispatch, *product.compiled.values()]
         for counts in ("cache_hits", "cache_misses"):
             print(sum(sum(getattr(f.stats, counts).values()) for f in seen))
     """
     first, second = (
         run_python(code, NUMBASGD_CACHE_DIR=str(tmp_path), NUMBA_CACHE_DIR=None).split() for _ in range(2)
     )
-    assert int(first[1]) >= 6
+    assert int(first[1]) >= 5  # dispatch, three variants and what shares their work
     assert second == [first[1], "0"]

@@ -56,7 +56,7 @@ RUNGS: Mapping[str, Rung] = MappingProxyType(
             _both("column", "a matrix-vector product per column"),
             _both("full", "whole rows, contiguous inner loop"),
             _both("blocked", "blocks that stay in cache"),
-            Rung("packed", "packed panels and register tiles", {"cpu": "gate:packed"}, any_layout=True),
+            Rung("packed", "packed panels and register tiles", {"cpu": "api:packed"}, any_layout=True),
             _numpy("numpy-element", "element", "a NumPy dot per entry"),
             _numpy("numpy-column", "column", "a NumPy call per column"),
             _numpy("numpy-row", "row", "a NumPy call per row"),

@@ -1,47 +1,68 @@
-"""``matmul`` as a built-in function: what goes through the gate, what does not, and that neither leaks."""
+"""The fast call of ``matmul``: what it computes, what it leaves to Python, and that nothing needs it."""
 
+import contextlib
 import copy
 import gc
 import inspect
 import pickle
+import shutil
 import sys
 import threading
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
 from child import run_python
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.lib.stride_tricks import as_strided
 
 import numbasgd
-from numbasgd import builtin, matmul
-from numbasgd.matmul import gate
+from numbasgd import check, matmul
+from numbasgd.matmul import fastcall
 
-pytestmark = pytest.mark.skipif(builtin.layout() is None, reason="this interpreter gets no built-in functions")
+pytestmark = pytest.mark.skipif(
+    fastcall.fast_call is None, reason="no fast call: switched off, or this interpreter is not among the tested"
+)
 
 
 @pytest.fixture
 def by_python():
-    """The calls that reach the function of Python; the gate stands open for both dtypes."""
+    """The calls that reach the function of Python, once both dtypes have their fast call."""
     for dtype in "fd":
         matmul(np.ones((2, 2), dtype), np.ones((2, 2), dtype))
     calls = []
 
-    def behind(*args, **kwargs):
+    def fallback(*args, **kwargs):
         calls.append((args, kwargs))
-        return gate._gate.builtin.function(*args, **kwargs)
+        return slow_matmul(*args, **kwargs)
 
-    place = gate._BEHIND // 8
-    before = gate._gate.words[place]
-    gate._gate.words[place] = id(behind)
-    yield calls
-    gate._gate.words[place] = before
+    with calling_instead(fallback):
+        yield calls
+
+
+def slow_matmul(*args, **kwargs):
+    """The function of Python."""
+    return fastcall.fast_call.builtin.function(*args, **kwargs)
+
+
+@contextlib.contextmanager
+def calling_instead(fallback):
+    """Meanwhile the fast call leaves to ``fallback`` what it leaves to the function of Python."""
+    constants, place = fastcall.fast_call.constants, fastcall._FALLBACK // 8
+    before = constants[place]
+    constants[place] = id(fallback)
+    try:
+        yield
+    finally:
+        constants[place] = before
 
 
 LAYOUTS = {
     "C": lambda a: a,
     "F": np.asfortranarray,
-    "spread": lambda a: np.repeat(np.repeat(a, 2, 0), 3, 1)[::2, ::3],
+    "strided": lambda a: np.repeat(np.repeat(a, 2, 0), 3, 1)[::2, ::3],
     "backwards": lambda a: np.ascontiguousarray(a[::-1, ::-1])[::-1, ::-1],
     "read-only": lambda a: np.frombuffer(a.tobytes(), a.dtype).reshape(a.shape),
     "pickled": lambda a: pickle.loads(pickle.dumps(a)),  # its dtype is equal to NumPy's own, and another object
@@ -133,7 +154,7 @@ def test_whatever_else_is_left_to_python(case, by_python):
     args, kwargs = UNUSUAL[case]
     before = ONE.copy()
     try:
-        expected = gate._gate.builtin.function(*args, **kwargs)
+        expected = slow_matmul(*args, **kwargs)
     except Exception as error:
         with pytest.raises(type(error)) as caught:
             matmul(*args, **kwargs)
@@ -195,9 +216,9 @@ def test_an_array_that_does_not_fit_into_memory(by_python):
 
 
 def test_it_looks_like_any_function():
-    function = gate._gate.builtin.function
+    function = fastcall.fast_call.builtin.function
     assert matmul.__name__ == "matmul"
-    assert matmul.__module__ == "numbasgd.matmul"
+    assert matmul.__module__ == "numbasgd.matmul.api"
     assert inspect.getdoc(matmul) == inspect.getdoc(function)
     shown = {name: (p.kind, p.default) for name, p in inspect.signature(matmul).parameters.items()}
     assert shown == {name: (p.kind, p.default) for name, p in inspect.signature(function).parameters.items()}
@@ -235,139 +256,188 @@ def test_other_threads_run_during_a_large_product():
     assert was_meanwhile
 
 
-@pytest.mark.parametrize("room", ["for one", pytest.param("for all", marks=pytest.mark.slow)])
-def test_many_threads_make_their_first_product_at_once(room, tmp_path):
-    """More than there are workspaces, or room for; small products that hold the interpreter's lock among them.
+WITHOUT = """
+    import inspect, os, sys, numba, numpy as np
+    version = sys.version_info
+    {before}
+    import numbasgd
+    {after}
+    from numbasgd import gradient, matmul
+    assert inspect.isfunction(matmul)
+    A = np.random.default_rng(0).random((30, 30))
+    for _ in range(3):
+        assert np.allclose(matmul(A, A, out=np.empty_like(A)), A @ A)
+    out = np.empty_like(A)
+    numbasgd.RUNGS["packed"].kernel("cpu")(A, A, out)
+    assert np.allclose(out, A @ A)
+    try:
+        matmul(A, A, out=A)
+    except ValueError as error:
+        assert "out shares memory with A" in str(error)
+    else:
+        raise AssertionError("no error")
+"""
+HAS_NONE = "assert sys.modules['numbasgd.matmul.fastcall'].fast_call is None"
 
-    Nothing is in the cache, so whoever has a workspace may also need the interpreter, to compile.
+
+@pytest.mark.parametrize("value", ["0", "off"])
+def test_it_can_be_switched_off(value):
+    run_python(WITHOUT.format(before="", after=HAS_NONE), NUMBASGD_FASTCALL=value)
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        "sys.getobjects = None  # as where every object begins with two more words",
+        "sys.version_info = (version[0], version[1] + 40, 0, 'final', 0)",
+        "sys.implementation.name = 'another'",
+    ],
+    ids=["other layout", "version that is not tested", "other interpreter"],
+)
+def test_elsewhere_there_is_none(before):
+    """Such an interpreter has the same products and errors, from the function of Python."""
+    after = HAS_NONE + "; sys.version_info, sys.implementation.name = version, 'cpython'"
+    run_python(WITHOUT.format(before=before, after=after))
+
+
+def test_the_file_can_be_deleted(tmp_path):
+    """Nothing else in the package needs it."""
+    package = Path(numbasgd.__file__).parent
+    shutil.copytree(package, tmp_path / "numbasgd", ignore=shutil.ignore_patterns("__pycache__", "fastcall.py"))
+    after = """
+    assert os.path.samefile(os.path.dirname(os.path.dirname(numbasgd.__file__)), os.getcwd())
+    import importlib, pkgutil
+    for module in pkgutil.walk_packages(numbasgd.__path__, "numbasgd."):
+        if module.name != "numbasgd.__main__":
+            importlib.import_module(module.name)
+    assert not [name for name in sys.modules if name.endswith("fastcall")]
     """
-    run_python(
-        f"""
-        import signal, sys, threading, numpy as np, numbasgd
-        signal.alarm(200)
-        sys.setswitchinterval(1e-6)
-        rng = np.random.default_rng(0)
-        pairs = [(rng.random((n, n)).T, rng.random((n, n)).T) for n in (30, 300)]
-        for n in (30, 300):
-            assert numbasgd.matmul_plan(n, n, n, "f8", transposed=(True, True)).path == "packed"
-        expected = [A @ B for A, B in pairs]
-        numbasgd.matmul(*pairs[0])
-        numbasgd.threads._word(numbasgd.threads._WORK_BYTES).value <<= {40 if room == "for one" else 0}
-        start, failures = threading.Barrier(71), []
-        def work(which, times):
-            start.wait()
-            for _ in range(times):
-                if not np.allclose(numbasgd.matmul(*pairs[which], threads=2), expected[which]):
-                    failures.append(which)
-        threads = [threading.Thread(target=work, args=(i % 2, 5)) for i in range(70)]
-        for thread in threads:
-            thread.start()
-        work(0, 200)
-        for thread in threads:
-            thread.join()
-        assert not failures
-        """,
-        NUMBASGD_CACHE_DIR=str(tmp_path),
-        NUMBA_CACHE_DIR=None,
-    )
+    run_python(WITHOUT.format(before="", after=after), cwd=tmp_path)
 
 
-def test_an_interpreter_that_keeps_its_objects_elsewhere():
-    """It has no built-in functions of ours, and the same products and errors."""
-    run_python(
-        """
+def test_an_error_in_the_file_is_told():
+    """Only a file that is not there is done without."""
+    done = """
         import sys
-        sys.getobjects = None  # as where every object begins with two more words
-        import inspect, numpy as np, numbasgd
-        from numbasgd import builtin
-        assert builtin.layout() is None and inspect.isfunction(numbasgd.matmul)
-        A = np.random.default_rng(0).random((30, 30))
-        for _ in range(3):
-            assert np.allclose(numbasgd.matmul(A, A, out=np.empty_like(A)), A @ A)
-        out = np.empty_like(A)
-        numbasgd.RUNGS["packed"].kernel("cpu")(A, A, out)
-        assert np.allclose(out, A @ A)
+        class Broken:
+            def find_spec(self, name, path=None, target=None):
+                if name == "numbasgd.matmul.fastcall":
+                    raise ModuleNotFoundError("No module named 'numba.moved'", name="numba.moved")
+        sys.meta_path.insert(0, Broken())
         try:
-            numbasgd.matmul(A, A, out=A)
-        except ValueError as error:
-            assert "out shares memory with A" in str(error)
-        """
-    )
-
-
-def test_without_room_for_a_workspace():
-    run_python(
-        """
-        import numpy as np
-        from numbasgd import threads
-        needed = threads._word(threads._WORK_BYTES)
-        usual, needed.value = needed.value, 1 << 60
-        try:
-            threads._pool.workspace(threads.N_SLOTS)
-        except MemoryError as error:
-            assert f"no memory for a workspace of {1 << 60} bytes; expected" in str(error)
-        else:
-            raise AssertionError
-        from numbasgd import matmul
-        A = np.random.default_rng(0).random((700, 700))
-        one = matmul(A.T, A.T, threads=1)
-        assert (matmul(A.T, A.T, threads=3) == one).all()  # nobody to share it with
-        """
-    )
-
-
-@pytest.mark.parametrize("when", ["path", "share", "panels", "start"])
-def test_an_interrupt_while_compiled_code_waits_for_python(when):
-    """What it waits for is done, and then the interrupt is told; the next product is right."""
-    code = """
-        import os, signal, threading, numpy as np, numbasgd
-        from numbasgd.matmul.gemm import dispatch, tiles
-        A = np.random.default_rng(0).random((400, 400))
-        numbasgd.matmul(A[:30, :30], A[:30, :30])
-        product, hits = dispatch.products[A.dtype], []
-        panels = tiles.PANELS, tiles.PANELS + 1
-        if WHEN != "path":
-            numbasgd.matmul(A.T, A.T, threads=1)
-        if WHEN == "start":
-            for path in (tiles.SHARE, *panels):
-                product._compile(path)
-        special = {"share": [tiles.SHARE], "panels": panels, "path": range(tiles.PANELS)}
-
-        def interrupt():
-            if not hits:
-                hits.append(WHEN)
-                os.kill(os.getpid(), signal.SIGINT)
-                for _ in range(1000):
-                    pass
-
-        add, start = product._add, threading.Thread.start
-        def interrupted(path):
-            if path in special.get(WHEN, ()):
-                interrupt()
-            add(path)
-        def started(thread):
-            start(thread)
-            if WHEN == "start":
-                interrupt()
-        product._add, threading.Thread.start = interrupted, started
-        try:
-            numbasgd.matmul(A.T, A.T, threads=2)
-        except KeyboardInterrupt:
-            print("told", hits)
-        for _ in range(20):
-            np.testing.assert_allclose(numbasgd.matmul(A.T, A.T, threads=2), A.T @ A.T)
+            import numbasgd
+        except ModuleNotFoundError as error:
+            print(error.name)
     """
-    assert run_python(code.replace("WHEN", repr(when))).split("\n")[0] == f"told ['{when}']"
+    assert run_python(done).strip() == "numba.moved"
 
 
-def test_a_builtin_without_code_calls_the_function_behind():
+class Refused(Exception):
+    """Told by a fallback: the fast call did not take this product."""
+
+
+BYTES = 640  # of memory that views are drawn from
+
+
+@st.composite
+def views(draw, memory, shape, dtype, is_ordinary):
+    """Any view of the memory: strides of either sign, 0 and too small ones, read-only, at odd addresses."""
+    size = dtype.itemsize
+    if is_ordinary:  # in C or Fortran order with gaps, or backwards
+        inner, outer = draw(st.integers(1, 2)), draw(st.integers(0, 2))
+        order = draw(st.sampled_from([(0, 1), (1, 0)]))
+        steps = [0, 0]
+        steps[order[1]] = inner
+        steps[order[0]] = inner * max(shape[order[1]], 1) + outer
+        strides = [step * size * draw(st.sampled_from([1, 1, -1])) for step in steps]
+    else:
+        strides = [draw(st.integers(-6, 6)) * size + draw(st.sampled_from([0] * 9 + [1])) for _ in shape]
+    reach = [(max(length, 1) - 1) * step for length, step in zip(shape, strides, strict=True)]
+    low, high = sum(min(0, r) for r in reach), sum(max(0, r) for r in reach) + size
+    slack = (len(memory) - (high - low)) // size
+    at = draw(st.integers(0, slack)) * size - low
+    if not is_ordinary and slack > 0 and at + high < len(memory):
+        at += draw(st.sampled_from([0] * 9 + [1]))
+    array = np.ndarray(shape, dtype, memory, at, strides)
+    array.flags.writeable = draw(st.sampled_from([True] * 9 + [False]))
+    return array
+
+
+@st.composite
+def products(draw):
+    """(A, B, out) and the memory that holds them: one for all three, or one for each."""
+    m, k, n = (draw(st.integers(0, 4)) for _ in range(3))
+    dtype = np.dtype(draw(st.sampled_from(["f4", "f8"])))
+    count = draw(st.sampled_from([1, 3]))
+    entries = np.arange(count * BYTES // dtype.itemsize) % 13 - 6
+    whole = entries.astype(dtype)
+    memories = [whole.view(np.uint8)[i * BYTES : (i + 1) * BYTES] for i in range(count)]
+    shapes = (m, k), (k, n), (m, n)
+    is_ordinary = draw(st.booleans())
+    arrays = [draw(views(memories[i % count], shape, dtype, is_ordinary)) for i, shape in enumerate(shapes)]
+    return (*arrays, whole)
+
+
+def outcome(call, memory):
+    """(what was raised, what the memory holds then), which afterwards holds what it did before."""
+    before = memory.copy()
+    error = None
+    try:
+        call()
+    except Exception as raised:
+        error = type(raised), str(raised)
+    after = memory.tobytes()
+    memory[:] = before
+    return error, after
+
+
+def test_it_takes_an_out_only_where_check_does(by_python):
+    """The overlap and layout rules of the fast call against those of ``numbasgd.check``; the same products."""
+    taken = []
+
+    @settings(max_examples=1500, deadline=None)
+    @given(products())
+    def compare(drawn):
+        A, B, out, memory = drawn
+
+        def refuse(*args, **kwargs):
+            raise Refused
+
+        def check_out():
+            check.out(out, "out", out.shape, A.dtype, {"A": A, "B": B})
+
+        with calling_instead(refuse):
+            told, product = outcome(lambda: matmul(A, B, out=out, threads=1), memory)
+        is_taken = told is None
+        refusal = outcome(check_out, memory)[0]
+        slow = outcome(lambda: slow_matmul(A, B, out=out, threads=1), memory)
+        if is_taken:
+            assert refusal is None
+            assert all(a.flags.aligned for a in (A, B, out))  # others are copied first
+            assert slow == (None, product)
+        else:
+            assert told[0] is Refused
+            assert product == memory.tobytes()  # nothing was written before
+            assert outcome(lambda: matmul(A, B, out=out, threads=1), memory) == slow
+        # An array without entries shares no memory, wherever it begins; the fast call does not look so closely.
+        is_apart = A.size > 0 and B.size > 0 and not any(np.may_share_memory(out, a) for a in (A, B))
+        has_lines = out.shape[0] <= 1 or out.shape[1] <= 1 or out.itemsize in out.strides
+        if refusal is None and is_apart and has_lines and all(a.flags.aligned for a in (A, B, out)):
+            assert is_taken
+        taken.append(is_taken)
+
+    compare()
+    assert 200 < sum(taken) < len(taken) - 200
+
+
+def test_a_builtin_without_code_calls_the_function_of_python():
     def halve(x, *, by=2, **more):
         """Half of it."""
         if x is None:
             raise KeyError("no x")
         return x / by, more
 
-    made = builtin.Builtin(halve)
+    made = fastcall.BuiltinFunction(halve)
     assert not made.has_code
     assert made.callable(3) == (1.5, {})
     assert made.callable(x=3, by=3, also=1) == (1, {"also": 1})
@@ -379,6 +449,19 @@ def test_a_builtin_without_code_calls_the_function_behind():
 
 
 def test_the_offsets_are_those_of_this_interpreter():
-    found = builtin.layout()
-    assert builtin.word(id((1, "x")) + found.items + 8) == id("x")
-    assert numbasgd.matmul is gate._gate.builtin.callable
+    found = fastcall.object_layout()
+    assert fastcall.word(id((1, "x")) + found.items + 8) == id("x")
+    assert numbasgd.matmul is fastcall.fast_call.builtin.callable
+
+
+@pytest.mark.slow
+def test_the_next_process_does_not_compile_it(tmp_path):
+    code = """
+        import numpy as np, numbasgd
+        from numbasgd.matmul.fastcall import fast_call
+        numbasgd.matmul(np.ones((4, 4)), np.ones((4, 4)))
+        stats = fast_call.compiled.stats
+        print(sum(stats.cache_hits.values()), sum(stats.cache_misses.values()))
+    """
+    env = {"NUMBASGD_CACHE_DIR": str(tmp_path), "NUMBA_CACHE_DIR": None}
+    assert [run_python(code, **env).split() for _ in range(2)] == [["0", "1"], ["1", "0"]]

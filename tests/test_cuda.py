@@ -10,6 +10,7 @@ import pytest
 
 import numbasgd
 from numbasgd import RUNGS, device
+from numbasgd.matmul import long_sums
 from numbasgd.sgd.losses import LOSSES
 
 pytestmark = pytest.mark.cuda
@@ -117,6 +118,17 @@ def test_matmul_on_the_device(rung, rng, small_blocks):
     assert_product(out, A, B)
     assert_product(numbasgd.matmul(A, B, rung=rung, device="cuda"), A, B)
     assert numbasgd.matmul(A[:, :0], B[:0], rung=rung, device="cuda").tolist() == [[0] * 3] * 5
+
+
+@pytest.mark.parametrize("rung", CUDA_RUNGS)
+def test_long_sums_are_cut_into_pieces(rung, rng, small_blocks, monkeypatch):
+    monkeypatch.setattr(long_sums, "TERMS", 4)
+    A, B = operands(rng, (3, 4, 9), np.float32)
+    assert_product(numbasgd.matmul(A, B, rung=rung, device="cuda"), A, B)
+    lost = np.full((1, 13), 1, np.float32)  # added to 2^24 one by one, every 1 is lost
+    lost[0, 0] = 2**24
+    found = numbasgd.matmul(lost, np.ones((13, 1), np.float32), rung=rung, device="cuda")
+    assert found[0, 0] >= 2**24 + 9
 
 
 def test_a_rung_without_a_kernel_for_the_device():

@@ -112,6 +112,14 @@ def test_largest_error_and_its_share_of_the_bound(dtype):
     assert share == pytest.approx(off / (2 * k * u / (1 - k * u) * size), rel=1e-3)
 
 
+def test_the_bound_of_a_long_sum_is_a_number(monkeypatch):
+    """k u = 2, as for a float32 sum of 2^25 terms: k u / (1 - k u) is below 0 there."""
+    monkeypatch.setattr(verify, "unit_roundoff", lambda dtype: 2.0**-4)
+    A, B = np.ones((1, 32), np.float32), np.ones((32, 1), np.float32)
+    assert verify.largest_error(A, B, np.array([[16]], np.float32)) == (16, pytest.approx(1 / 16))
+    assert verify.largest_error(A, B, np.array([[-8 * 32]], np.float32))[1] > 1
+
+
 def test_a_large_float64_product_is_looked_at_in_rows(monkeypatch):
     monkeypatch.setattr(verify, "_WORK", 10 * 10 * 5)
     A, B = operands(10, 10, 10, "float64")

@@ -2,8 +2,9 @@
 
 Contract of every kernel here: ``kernel(A, B, out)`` with A (m, k), B (k, n) and out (m, n), C-ordered, of
 one dtype (float32 or float64).  ``out`` is overwritten whatever it held and must not overlap A or B.
-Sizes may be 0.  Arguments are trusted; ``numbasgd.matmul`` is the checked way in.  ``cuda.py`` holds the
-twins under the same names.
+Sizes may be 0.  Arguments are trusted; ``numbasgd.matmul`` is the checked way in, and cuts long sums, which
+these loops would lose digits of, into several calls (``long_sums.py``).  ``cuda.py`` holds the twins under the
+same names.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 Contract of every function here: ``kernel(A, B, out)`` with A (m, k), B (k, n) and out (m, n), C-ordered
 device arrays of one dtype (float32 or float64).  ``out`` is overwritten whatever it held and must not
 overlap A or B.  Sizes may be 0.  Work is queued on the default stream: the call returns before it is done.
-Arguments are trusted; ``numbasgd.matmul`` is the checked way in.  ``cpu.py`` holds the twins under the
-same names.
+Arguments are trusted; ``numbasgd.matmul`` is the checked way in, and cuts long sums into several calls
+(``long_sums.py``).  ``cpu.py`` holds the twins under the same names.
 
 Two habits of all kernels.  Tiles of ``out`` are numbered in one line along the grid's first axis, because
 the second axis ends at 65535 blocks, which a tall matrix passes.  From ``column`` on indices are unsigned:

@@ -40,7 +40,9 @@ WIDTHS = 2048  # nr may be anything from 1 to NV * LANES, with a kernel for each
 NO_FMA = 4096  # the machine has no fused multiply-add
 HALF = 8192  # the last vector has LANES / 2 lanes, which cost half where vectors are computed in two halves
 PREFETCH_NEXT_B = 16384  # with PACKED_A: a line at rsa, any address, csa bytes further at each p, is prefetched
+COPY_NEXT_B = 32768  # with PACKED_A | PACKED_B: vectors at rsa, csa apart, are copied into a panel at rsb
 
+_COPY_DISTANCE = 32  # steps between the prefetch of a vector and its copy
 _ROWS_A_BASE = 3  # rows of A reached from one address register: p, p + rsa, p + 2 rsa
 
 
@@ -58,7 +60,8 @@ class _Tile:
         self.lanes = f.lanes(size, lanes, not how & NO_FMA)
         self.steps = 2 if how & TWO_CHAINS else 1
         self.a, rsa, csa, self.B, rsb, self.c, self.rsc, self.k, self.mr, self.nr, self.acc = f.arguments
-        self.next_B, self.next_B_step = rsa, csa  # with PREFETCH_NEXT_B
+        self.next_B, self.next_B_step = rsa, csa  # with PREFETCH_NEXT_B or COPY_NEXT_B
+        self.copy_to = rsb
         is_packed = how & PACKED_A
         self.rsa = f.integer(size) if is_packed else rsa
         self.csa = f.integer(MR * size) if is_packed else csa
@@ -97,6 +100,8 @@ class _Tile:
                 bases.append(bases[-1] + group)
             bases = [base.opaque() for base in bases]
         lines = [self.next_B] if how & PREFETCH_NEXT_B else []  # that are prefetched
+        if how & COPY_NEXT_B:
+            lines = self._start_of_copy()
         if how & PREFETCH_C:
             last_of_C = self.c.address() + self.rsc * (MR - 1)
             lines.append(self.c.address())
@@ -109,6 +114,8 @@ class _Tile:
                 lines[-1] = self._prefetch_C(lines[-1], last_of_C)
             if how & PREFETCH_NEXT_B:
                 lines[0].as_pointer().prefetch()
+            if how & COPY_NEXT_B:
+                lines[:4] = self._copy_next_B(*lines[:4])
             for s in range(steps):
                 row = row_of_B + self.rsb * s
                 y = [self._load_B(row, v) for v in range(NV)]
@@ -153,6 +160,25 @@ class _Tile:
         if self.NV == 1:  # used once: the multiply-add itself can broadcast it
             return L.broadcast(base + self.rsa * times)
         return L.broadcast_at(base, self.rsa, times)
+
+    def _start_of_copy(self) -> list[Int]:
+        """Where the copied vector comes from and goes to, what is prefetched, and how many steps are left."""
+        # A vector that lies in two lines shares the first with the column before.
+        end = self.next_B + (self.lanes.width - 1)
+        return [self.next_B, self.copy_to, end + self.next_B_step * _COPY_DISTANCE, self.k]
+
+    def _copy_next_B(self, source: Int, to: Int, distant: Int, left: Int) -> list[Int]:
+        """Copy a vector of a panel of B that a later call needs; returns the next of each.
+
+        Down a column of B each vector lies in another line, often in another page, which no hardware
+        prefetches.  The last steps prefetch the top of the next column of vectors.
+        """
+        L, step = self.lanes, self.next_B_step
+        distant.as_pointer().prefetch(level=2)
+        L.store(L.load(source.as_pointer()), to.as_pointer(), aligned=True)
+        top = self.next_B + (2 * L.width - 1)
+        below = self.f.select(left.equals(_COPY_DISTANCE + 1), top, distant + step)
+        return [source + step, to + self.NV * L.width, below, left - 1]
 
     def _prefetch_C(self, row: Int, last: Int) -> Int:
         """Prefetch a row of C, one each step, so that the lines arrive one by one and before they are needed.

@@ -1,11 +1,16 @@
 """``gradient`` against NumPy in float64, and the statistics of minibatch gradients."""
 
+import importlib
+
 import numpy as np
 import pytest
 from child import run_python
 from conftest import says
 
 from numbasgd import airfoil_twin, gradient, gradient_noise
+from numbasgd.sgd.losses import LOSSES
+
+module = importlib.import_module("numbasgd.sgd.gradient")  # the package has the function under this name
 
 
 def reference(X, y, w, b, rows=slice(None)):
@@ -35,6 +40,147 @@ def test_gradient(dtype, n, d, rng):
     tolerance = 20 * np.finfo(dtype).eps * scale * np.sqrt(d + 1)
     np.testing.assert_allclose(g, expected, rtol=0, atol=tolerance)
     assert gb == pytest.approx(expected_b, abs=tolerance)
+
+
+@pytest.fixture
+def general(monkeypatch):
+    """``gradient`` without the shortcut for small problems."""
+
+    def call(*args, **kwargs):
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "small_gradient", lambda *args: None)
+            return gradient(*args, **kwargs)
+
+    return call
+
+
+def targets_for(loss, z):
+    return np.sign(z).astype(z.dtype) if LOSSES[loss].targets == "signs" else z
+
+
+# Both dtypes and both kinds of targets by default; the others are slow, since each is compiled.
+SMALL = [
+    pytest.param(loss, dtype, d, marks=() if (loss, dtype, d) in quick else pytest.mark.slow)
+    for quick in [{("squared", "float32", 5), ("squared", "float64", 5), ("logistic", "float32", 5)}]
+    for loss in LOSSES
+    for dtype in ("float32", "float64")
+    for d in (5, 16, 29)
+    if LOSSES[loss].rows is None
+]
+
+
+@pytest.mark.parametrize(("loss", "dtype", "d"), SMALL)
+def test_an_ordinary_small_call_is_not_looked_at_closely(loss, dtype, d, general, monkeypatch, rng):
+    """It gives the bits of a call that is."""
+    w = rng.standard_normal(d).astype(dtype)
+    for n in (1, 10, 257, 1500):
+        X = rng.standard_normal((n, d)).astype(dtype)
+        y = targets_for(loss, rng.standard_normal(n).astype(dtype))
+        g, gb = general(X, y, w, 0.25, loss=loss)
+        with monkeypatch.context() as patch:
+            patch.setattr(module, "rows_and_targets", None)
+            for keywords in ({}, {"threads": 1}, {"threads": 64}, {"rows": None, "device": "cpu"}):
+                found, found_b = gradient(X, y, w, 0.25, loss=loss, **keywords)
+                assert (found.dtype, type(found_b), found.base) == (X.dtype, float, None)
+                np.testing.assert_array_equal(found, g)
+                assert found_b == gb
+        same, same_b = gradient(X, y, w, 0.25, loss=loss, rows=np.arange(n))
+        np.testing.assert_allclose(g, same, rtol=1e-4, atol=1e-6)
+        assert gb == pytest.approx(same_b, rel=1e-4, abs=1e-6)
+
+
+class Labelled(np.ndarray):
+    """A subclass, whose methods may do anything."""
+
+
+def _unaligned(a):
+    raw = np.zeros(a.nbytes + 1, np.uint8)[1:]
+    raw[:] = np.frombuffer(a.tobytes(), np.uint8)
+    return raw.view(a.dtype).reshape(a.shape)
+
+
+def _with(a, value):
+    return np.where(np.arange(a.size).reshape(a.shape) == 1, value, a).astype(a.dtype)
+
+
+def _read_only(a):
+    return np.frombuffer(a.tobytes(), a.dtype).reshape(a.shape)
+
+
+X93, W3 = np.arange(27, dtype="f4").reshape(9, 3) % 7 - 3, np.array([0.5, -1, 2], "f4")
+Y9 = X93[:, 0] + 1
+SIGNS9 = np.where(Y9 > 0, 1, -1).astype("f4")
+ODD_CALLS = {
+    "lists": ((X93.tolist(), Y9.tolist(), W3.tolist()), {}),
+    "Fortran order": ((np.asfortranarray(X93), Y9, W3), {}),
+    "strided rows": ((np.repeat(X93, 2, 0)[::2], Y9, W3), {}),
+    "strided targets": ((X93, np.repeat(Y9, 2)[::2], W3), {}),
+    "strided weights": ((X93, Y9, np.repeat(W3, 2)[::2]), {}),
+    "backwards": ((X93[::-1], Y9[::-1], W3), {}),
+    "read-only": ((_read_only(X93), _read_only(Y9), _read_only(W3)), {}),
+    "unaligned": ((_unaligned(X93), _unaligned(Y9), _unaligned(W3)), {}),
+    "one row of a column": ((np.asfortranarray(X93)[:1], Y9[:1], W3), {}),
+    "a subclass": ((X93.view(Labelled), Y9, W3), {}),
+    "other bytes first": ((X93.astype(">f4"), Y9.astype(">f4"), W3.astype(">f4")), {}),
+    "two dtypes": ((X93, Y9.astype("f8"), W3), {}),
+    "integers": ((X93.astype(int), Y9.astype(int), W3), {}),
+    "half": ((X93.astype("f2"), Y9.astype("f2"), W3.astype("f2")), {}),
+    "targets short": ((X93, Y9[:-1], W3), {}),
+    "targets long": ((X93[:-1], Y9, W3), {}),
+    "weights short": ((X93, Y9, W3[:-1]), {}),
+    "weights long": ((X93[:, :2].copy(), Y9, W3), {}),
+    "no rows": ((X93[:0], Y9[:0], W3), {}),
+    "no columns": ((X93[:, :0], Y9, W3[:0]), {}),
+    "a vector of rows": ((X93[0], Y9, W3), {}),
+    "a column of targets": ((X93, Y9[:, None], W3), {}),
+    "a column each": ((X93, Y9[:, None], W3[:, None]), {}),
+    "a column of weights": ((X93, Y9, W3[:, None]), {}),
+    "no targets": ((X93, None, W3), {}),
+    "NaN in X": ((_with(X93, np.nan), Y9, W3), {}),
+    "infinity in y": ((X93, _with(Y9, np.inf), W3), {}),
+    "NaN in w": ((X93, Y9, _with(W3, np.nan)), {"loss": "huber"}),
+    "NaN in X where the slope does not see it": ((_with(X93, np.nan), SIGNS9, W3), {"loss": "hinge"}),
+    "b an integer": ((X93, Y9, W3, 1), {}),
+    "b of NumPy": ((X93, Y9, W3, np.float64(0.5)), {}),
+    "b an array": ((X93, Y9, W3, np.ones(1)), {}),
+    "b true": ((X93, Y9, W3, True), {}),
+    "b NaN": ((X93, SIGNS9, W3, float("nan")), {"loss": "hinge"}),
+    "b infinite": ((X93, Y9, W3, -float("inf")), {}),
+    "b too large for float32": ((X93, Y9, W3, 1e39), {}),
+    "b large for float64": ((X93.astype("f8"), Y9.astype("f8"), W3.astype("f8"), 1e39), {}),
+    "two classes of other names": ((X93, (SIGNS9 + 1) / 2, W3), {"loss": "logistic"}),
+    "three classes": ((X93, Y9, W3), {"loss": "logistic"}),
+    "a class that is NaN": ((X93, _with(SIGNS9, np.nan), W3), {"loss": "hinge"}),
+    "no such loss": ((X93, Y9, W3), {"loss": "square"}),
+    "no loss": ((X93, Y9, W3), {"loss": ["squared"]}),
+    "a loss of many outputs": ((X93, (SIGNS9 + 1) / 2, W3), {"loss": "softmax"}),
+    "no threads": ((X93, Y9, W3), {"threads": 0}),
+    "true threads": ((X93, Y9, W3), {"threads": True}),
+    "many threads": ((X93, Y9, W3), {"threads": 65}),
+    "no device": ((X93, Y9, W3), {"device": "tpu"}),
+    "devices": ((X93, Y9, W3), {"device": np.array(["cpu", "cpu"])}),
+}
+
+
+@pytest.mark.parametrize("case", ODD_CALLS)
+def test_the_shortcut_for_small_calls_changes_nothing(case, general):
+    """What it should not take it does not; and what it takes comes out as without it."""
+    args, kwargs = ODD_CALLS[case]
+    loss = kwargs.get("loss", "squared")
+    if loss in ("squared", "huber", "logistic", "hinge"):  # the shortcut knows their kernels from now on
+        for dtype in ("f4", "f8") if loss == "squared" else ("f4",):
+            gradient(X93.astype(dtype), SIGNS9.astype(dtype), W3.astype(dtype), loss=loss)
+    try:
+        g, gb = general(*args, **kwargs)
+    except Exception as error:
+        with pytest.raises(type(error)) as caught:
+            gradient(*args, **kwargs)
+        assert str(caught.value) == str(error)
+    else:
+        found, found_b = gradient(*args, **kwargs)
+        assert (found.dtype, found.shape, type(found_b)) == (g.dtype, g.shape, type(gb))
+        np.testing.assert_array_equal(found, g)
+        np.testing.assert_array_equal(found_b, gb)
 
 
 @pytest.mark.parametrize("rows", [[0], [3, 3, 1], [-1, 0], np.arange(99, -1, -1), np.arange(100) % 3 == 0])
@@ -86,6 +232,7 @@ def test_no_access_outside_the_arrays(dtype, shapes):
         import numpy as np
         from guard import guarded
         from numbasgd import gradient, train
+        from numbasgd.sgd import small_gradient
         for dtype in ({dtype!r},):
             for n, d in {shapes}:
                 for at_end in (True, False):
@@ -94,6 +241,11 @@ def test_no_access_outside_the_arrays(dtype, shapes):
                     gradient(X, y, w, rows=np.arange(n)[::-1])
                     g, gb = gradient(X, y, w)
                     assert np.allclose(g, 0.1 * gb)
+                    kernel = small_gradient.kernel_for("squared", X.dtype, n, d)
+                    if kernel is not None:
+                        own = guarded((d,), dtype, at_end=at_end)
+                        own[:] = np.nan
+                        assert kernel(X, y, w, 0.0, own) == gb and (own == g).all()
                     train(X, y, batch_size=1, lr=1e-3)
                     train(X, y, batch_size=n, lr=1e-3)
     """)

@@ -14,8 +14,10 @@ from numbasgd.sgd.losses import LOSSES
 from numbasgd.sgd.outputs import gradient_of_outputs
 from numbasgd.sgd.problem import intercepts, rows_and_targets
 from numbasgd.sgd.rows import Rows, lined, rows_ahead, rows_of
+from numbasgd.sgd.small_gradient import kernel_for, small_gradient
 
 _EVERY_ROW = np.empty(0, np.int64)
+_CPU = "cpu"
 
 
 def gradient(
@@ -27,7 +29,7 @@ def gradient(
     loss: str = "squared",
     rows: Any = None,
     threads: int | None = None,
-    device: str = "cpu",
+    device: str = _CPU,
 ) -> tuple[np.ndarray, Any]:
     """The mean gradient of a loss over some rows, in one pass over them.
 
@@ -72,6 +74,10 @@ def gradient(
     >>> g.shape
     (5,)
     """
+    if rows is None and device is _CPU and (threads is None or (type(threads) is int and 0 < threads <= 64)):
+        found = small_gradient(X, y, w, b, loss)
+        if found is not None:
+            return found
     check.choice(loss, "loss", LOSSES)
     X, y, _ = rows_and_targets(X, y, loss, is_whole=False, takes_columns=True)
     has_outputs = y.ndim == 2 or LOSSES[loss].rows is not None
@@ -92,6 +98,11 @@ def gradient(
     b = check.real(b, "b", hint="Pass the intercept as one number.")
     index = _EVERY_ROW if rows is None else _rows(rows, len(X))
     y, w = check.for_kernel(y), check.for_kernel(w)
+    if rows is None and device == "cpu" and X.flags.c_contiguous:
+        kernel = kernel_for(loss, X.dtype, *X.shape)
+        if kernel is not None:
+            g = np.empty(len(w), X.dtype)
+            return g, kernel(check.for_kernel(X), y, w, float(X.dtype.type(b)), g)
     out = np.empty(len(w) + 1, X.dtype)
     if device == "cuda":
         _gradient_cuda(check.for_kernel(X), y, w, b, index, out, loss)

@@ -276,6 +276,31 @@ def store(typingctx: Any, array: Any, offset: Any, value: Any) -> Any:
     return types.void(array, types.intp, value), codegen
 
 
+@intrinsic
+def store_row(typingctx: Any, array: Any, offset: Any, value: Any, n: Any) -> Any:
+    """The inverse of ``load_row``: write the first ``n`` elements of ``value``, none behind."""
+    vec = _one(value)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        v, parts = _vector(vec), _parts(builder, value, args[2])
+        align = vec.dtype.bitwidth // 8
+        for k, part in enumerate(parts):
+            first = ir.Constant(_I64, k * vec.lanes)
+            p = _pointer(context, builder, array, args[0], builder.add(args[1], first))
+            p = builder.bitcast(p, v.as_pointer())
+            if k < len(parts) - 1:
+                builder.store(part, p).align = align
+            else:
+                bits = ir.VectorType(_I1, vec.lanes)
+                name = f"llvm.masked.store.{_suffix(vec)}.p0"
+                masked = _intrinsic(builder, name, ir.VoidType(), [v, v.as_pointer(), _I32, bits])
+                mask = _mask(builder, vec.lanes, builder.sub(args[3], first))
+                builder.call(masked, [part, p, ir.Constant(_I32, align), mask])
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp, value, types.intp), codegen
+
+
 @intrinsic(prefer_literal=True)
 def zeros(typingctx: Any, x: Any, lanes: Any, count: Any) -> Any:
     """``count`` registers of the dtype of ``x``, all lanes 0."""

@@ -5,10 +5,10 @@ import itertools
 import numpy as np
 import pytest
 from numba import types
-from numbasgd.matmul.gemm.path import compiled
 
 from numbasgd.machine import cpu
 from numbasgd.matmul.gemm import dot_kernels, microkernel, packing, transpose_kernels
+from numbasgd.matmul.gemm.operands import compiled
 
 MACHINE = cpu.host()
 BASE = 0 if MACHINE.has_fma else microkernel.NO_FMA

@@ -20,7 +20,7 @@ What is touched, from where, and why:
 - ``as_dtype``, ``alloca_once``, ``gep_inbounds``, ``get_or_insert_function``, ``unpack_tuple``, for intrinsics:
   ``np.numpy_support``, ``core.cgutils``
 
-Versions that it was tried on, by the tests as pytest runs them by default, or by those of the cache and of forks
+Versions that it was tried on, by the tests as pytest runs them by default or by those of the cache and forks
 (``test_compile_cache.py``, ``test_concurrency.py``) alone:
 
 | numba | llvmlite | numpy | tests |

@@ -13,7 +13,7 @@ import pytest
 from child import run_python
 from conftest import says
 
-from numbasgd.compile import cache
+from numbasgd.compile import cache, trust
 from numbasgd.compile.options import jit
 from numbasgd.errors import CacheWarning, NumbaSGDError
 
@@ -204,7 +204,7 @@ def store():
 
 def become(monkeypatch, user):
     """Permissions are judged as for another user."""
-    monkeypatch.setattr(cache, "_user", lambda: user)
+    monkeypatch.setattr(trust, "current_user", lambda: user)
 
 
 def file_of(place):

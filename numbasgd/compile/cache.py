@@ -19,7 +19,6 @@ import functools
 import hashlib
 import os
 import pickle
-import stat
 import sys
 import tempfile
 import time
@@ -32,14 +31,13 @@ from typing import Any
 import llvmlite
 import numba
 
-from numbasgd.compile import numba_private
+from numbasgd.compile import numba_private, trust
 from numbasgd.errors import CacheWarning
 from numbasgd.paths import user_cache_dir, write_whole
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 _STALE_AFTER = 30 * 24 * 3600.0  # seconds without use before another version's folder is removed
 _MOST_LETTERS = 120  # of a function's name in the name of its file; a file system takes 255 in all
-_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 # Others may read: an image is filled as root and used by a user who is not.
 _FOLDER_MODE, _FILE_MODE = 0o755, 0o644
 
@@ -90,7 +88,9 @@ def _temporary_place() -> _Place | None:
         folder = Path(tempfile.gettempdir())
     except OSError:  # none that can be written to
         return None
-    return _Place(folder / f"numbasgd-{_user() if _has_users() else os.environ.get('USERNAME', 'user')}")
+    return _Place(
+        folder / f"numbasgd-{trust.current_user() if trust.has_users() else os.environ.get('USERNAME', 'user')}"
+    )
 
 
 def _places() -> Iterator[_Place]:
@@ -100,55 +100,14 @@ def _places() -> Iterator[_Place]:
             yield place
 
 
-def _has_users() -> bool:
-    return hasattr(os, "geteuid")  # else permissions are of another kind, and a folder of the user's is private
-
-
-def _user() -> int:
-    return os.geteuid()
-
-
-def _doubt_of(path: Path) -> str | None:
-    """Why somebody else could have put code into a folder; None when only this user or root could.
-
-    Whoever may write to a parent can put another folder in this one's place.  A folder of this user's they
-    could only exchange for another of this user's, so its parents may belong to anybody (in a container root
-    may have another number) and to a group (whose members' umask is often 002), but not be open to all.
-
-    Raises ``OSError`` for what is not there.
-    """
-    if not _has_users():
-        return None
-    user = _user()
-    is_own = False
-    for part in (path, *path.parents):
-        found = os.stat(part)
-        is_own |= part == path and found.st_uid == user
-        if found.st_uid not in (0, user) and not is_own:
-            return f"{part} belongs to user {found.st_uid}"
-        # In a folder like /tmp others may make files, but not rename or remove those of somebody else.
-        is_sticky = part != path and found.st_mode & stat.S_ISVTX
-        writers = stat.S_IWOTH if is_own and part != path else _OTHERS_WRITE
-        if found.st_mode & writers and not is_sticky:
-            return f"others may write to {part}, mode {stat.S_IMODE(found.st_mode):o}"
-    return None
-
-
-def _is_safe(file: os.stat_result) -> bool:
-    """Whether only this user or root can have written an open file."""
-    if not stat.S_ISREG(file.st_mode):
-        return False
-    return not _has_users() or (file.st_uid in (0, _user()) and not file.st_mode & _OTHERS_WRITE)
-
-
 def _read(place: _Place, name: str) -> bytes | None:
     """The content of a file, or None if it is not there or not safe to run."""
     try:
         folder = place.folder
-        if _doubt_of(folder.parent) or _doubt_of(folder):
+        if trust.doubt_of(folder.parent) or trust.doubt_of(folder):
             return None
         with open(folder / name, "rb") as file:
-            if not _is_safe(os.fstat(file.fileno())):
+            if not trust.is_safe(os.fstat(file.fileno())):
                 return None
             _touch(folder)
             return file.read()
@@ -169,13 +128,13 @@ def _write(place: _Place, name: str, content: bytes) -> str | None:
         folder = place.folder
         for missing in [part for part in (folder.parent, *folder.parents) if not part.exists()][::-1]:
             missing.mkdir(mode=_FOLDER_MODE, exist_ok=True)
-        if doubt := _doubt_of(folder.parent):
+        if doubt := trust.doubt_of(folder.parent):
             return doubt
         is_new = not folder.exists()
         folder.mkdir(mode=_FOLDER_MODE, exist_ok=True)
-        if doubt := _doubt_of(folder):
+        if doubt := trust.doubt_of(folder):
             return doubt
-        if _has_users() and os.stat(folder).st_uid != _user():
+        if trust.has_users() and os.stat(folder).st_uid != trust.current_user():
             return "it belongs to root and can only be read"
         write_whole(folder / name, content, mode=_FILE_MODE)
     except (OSError, ValueError) as error:
@@ -189,9 +148,9 @@ def _is_readable(place: _Place) -> bool:
     """Whether code in a folder is used where it is found; its folder of this version need not be there."""
     folder = place.folder
     try:
-        if _doubt_of(folder.parent):
+        if trust.doubt_of(folder.parent):
             return False
-        return not folder.exists() or (not _doubt_of(folder) and os.access(folder, os.R_OK | os.X_OK))
+        return not folder.exists() or (not trust.doubt_of(folder) and os.access(folder, os.R_OK | os.X_OK))
     except OSError:
         return False
 

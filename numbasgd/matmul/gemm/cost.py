@@ -28,33 +28,33 @@ from numbasgd.machine.cpu import Machine
 class Constants:
     """Constants of the kernels, fitted to sweeps of ``python -m bench.paired --sweep`` on three machines."""
 
-    latency: float = 4.0  # cycles of a dependent multiply-add
-    tile: float = 22.0  # cycles to enter a tile and leave it
-    store: float = 0.9  # cycles to write a vector of C
-    call: float = 30.0  # cycles of a function of loops
-    stall2: float = 0.35  # shares of the transfer from each level that arithmetic does not hide
-    stall3: float = 0.8
-    stall_memory: float = 1.0
-    conflict: float = 0.8  # the share of a transfer from L2 of rows that sets of L1 cannot hold
-    full: float = 0.7  # share of a cache that a working set may take before it is lost from it
-    page: float = 3.0  # cycles a row whose page is not in the first TLB
-    pack_transposed: float = 1.3  # cycles to pack a vector of numbers that are transposed
-    pack_copied: float = 0.8  # and of those that are copied
+    latency: float = 2.19  # cycles of a dependent multiply-add
+    tile: float = 43.2  # cycles to enter a tile and leave it
+    store: float = 0.579  # cycles to write a vector of C
+    call: float = 2.01  # cycles of a function of loops
+    stall2: float = 0.143  # shares of the transfer from each level that arithmetic does not hide
+    stall3: float = 1.08
+    stall_memory: float = 1.33
+    conflict: float = 1.22  # the share of a transfer from L2 of rows that sets of L1 cannot hold
+    full: float = 0.78  # share of a cache that a working set may take before it is lost from it
+    page: float = 3.96  # cycles a row whose page is not in the first TLB
+    pack_transposed: float = 1.53  # cycles to pack a vector of numbers that are transposed
+    pack_copied: float = 20.5  # and of those that are copied
     pack_gathered: float = 1.5  # and a number that is packed by itself
-    efficiency: float = 1.03  # cycles of a packed tile over those of its arithmetic
-    unpacked_step: float = 1.0  # likewise of an unpacked tile,
+    efficiency: float = 1.41  # cycles of a packed tile over those of its arithmetic
+    unpacked_step: float = 1.23  # likewise of an unpacked tile,
     skinny_step: float = 1.0  # of one of skinny-m,
     inner_step: float = 1.0  # of inner products,
-    transpose_step: float = 1.05  # of a tile that is transposed as it is loaded,
+    transpose_step: float = 1.59  # of a tile that is transposed as it is loaded,
     transposed_a_step: float = 1.0  # and of one with A transposed
-    prefetched: float = 0.5  # share of B's transfer that prefetching the next panel does not hide
-    inner_tile: float = 22.0  # cycles to enter a tile of inner products and leave it
-    lane_sum: float = 1.5  # cycles an entry of C whose lanes are added up
-    transpose_group: float = 3.0  # cycles at least of a step whose numbers are transposed as they are loaded
-    transpose_tile: float = 50.0  # cycles to enter and leave such a tile
-    transpose_piece: float = 1.0  # cycles to store a vector of C from such a tile, or a piece of a row
-    non_temporal: float = 1.5  # cycles of a non-temporal store over those of reading as much from memory
-    transpose_store: float = 0.7  # cycles a number of a vector of C that is transposed before it is stored
+    prefetched: float = 0.0446  # share of B's transfer that prefetching the next panel does not hide
+    inner_tile: float = 3.12  # cycles to enter a tile of inner products and leave it
+    lane_sum: float = 2.16  # cycles an entry of C whose lanes are added up
+    transpose_group: float = 5.39  # cycles at least of a step whose numbers are transposed as they are loaded
+    transpose_tile: float = 0.555  # cycles to enter and leave such a tile
+    transpose_piece: float = 0.946  # cycles to store a vector of C from such a tile, or a piece of a row
+    non_temporal: float = 0.184  # cycles of a non-temporal store over those of reading as much from memory
+    transpose_store: float = 1.34  # cycles a number of a vector of C that is transposed before it is stored
 
 
 PAGES = 64  # pages that the first TLB of all machines here holds at least

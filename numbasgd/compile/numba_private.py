@@ -20,13 +20,8 @@ What is touched, from where, and why:
 - ``as_dtype``, ``alloca_once``, ``gep_inbounds``, ``get_or_insert_function``, ``unpack_tuple``, for intrinsics:
   ``np.numpy_support``, ``core.cgutils``
 
-<<<<<<< HEAD
-Versions that it was tried on, by the tests as pytest runs them by default, or by those of the cache and of
-forks (``test_compile_cache.py``, ``test_concurrency.py``) alone:
-=======
 Versions that it was tried on, by the tests as pytest runs them by default or by those of the cache and forks
 (``test_compile_cache.py``, ``test_concurrency.py``) alone:
->>>>>>> w-compile
 
 | numba | llvmlite | numpy | tests |
 | --- | --- | --- | --- |

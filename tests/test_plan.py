@@ -14,6 +14,7 @@ from machines import EMERALD_RAPIDS, MACHINES
 import numbasgd
 from numbasgd.compile.options import jit
 from numbasgd.matmul.gemm import plan, variants
+from numbasgd.matmul.gemm.few_rows import scratch_bytes
 
 K = 1 << 10
 SWEEP = Path(__file__).with_name("data") / "emerald-rapids-sweep.json"
@@ -71,6 +72,10 @@ def test_every_proposal_keeps_its_limits(gemm, layout):
                 assert blocks.NC >= NR
                 assert blocks.KC * blocks.MC * size + tiles.machine.vector <= gemm.scratch_a_bytes
                 assert blocks.KC * (blocks.NC + NR) * size <= gemm.sums_at - gemm.scratch_a_bytes
+            elif name.startswith("few-rows"):
+                MR, NV = function.variant.tile(tiles, function.width)
+                held = scratch_bytes(size, tiles.lanes, MR, NV, blocks.MC, blocks.KC)
+                assert held <= gemm.sums_at
             elif proposal.has_scratch:
                 assert n * blocks.ld + tiles.machine.vector <= gemm.scratch_a_bytes
                 assert blocks.ld >= blocks.KC * size

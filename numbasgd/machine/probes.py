@@ -13,14 +13,21 @@ import functools
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
-from numba import types
-from numba.core import cgutils
-from numba.extending import intrinsic
 
 from numbasgd.compile.options import jit
 from numbasgd.machine import cpu
-from numbasgd.simd.vector import Vector, _pointer, _splat, _vector, add, fill, load, mul, prefetch, store, total
+from numbasgd.simd.vector import (
+    add,
+    fill,
+    fma,
+    load,
+    mul,
+    prefetch,
+    store,
+    store_non_temporal,
+    total,
+    zeros,
+)
 
 UNROLL = 8  # vectors a step of a loop over memory: as many sums run side by side
 AHEAD = 1024  # numbers that a read is asked for before it is needed, where that is done
@@ -41,69 +48,20 @@ def has_fma() -> bool:
     return cpu.target().has_fma
 
 
-@intrinsic(prefer_literal=True)
-def _chains(
-    typingctx: Any, LANES: Any, CHAINS: Any, FUSED: Any, n: Any, x: Any, factor: Any, summand: Any
-) -> Any:
-    """``n`` times ``v = v * factor + summand`` in CHAINS registers that all begin as ``x``; their sum."""
-    if not all(isinstance(literal, types.IntegerLiteral) for literal in (LANES, CHAINS, FUSED)):
-        return None
-    vec = Vector(x, LANES.literal_value)
-
-    def codegen(context: Any, b: ir.IRBuilder, sig: Any, args: Any) -> Any:
-        v = _vector(vec)
-        begin, m, c = (_splat(b, v, value) for value in args[4:])
-        name = f"llvm.fma.v{vec.lanes}f{vec.dtype.bitwidth}"
-        fused = cgutils.get_or_insert_function(b.module, ir.FunctionType(v, [v, v, v]), name)
-        entry, loop, done = b.block, b.append_basic_block("chains"), b.append_basic_block("done")
-        b.branch(loop)
-        b.position_at_end(loop)
-        left = b.phi(args[3].type)
-        chains = [b.phi(v) for _ in range(CHAINS.literal_value)]
-        if FUSED.literal_value:
-            following = [b.call(fused, [chain, m, c]) for chain in chains]
-        else:
-            following = [b.fadd(b.fmul(chain, m), c) for chain in chains]
-        after = b.sub(left, ir.Constant(left.type, 1))
-        left.add_incoming(args[3], entry)
-        left.add_incoming(after, loop)
-        for chain, value in zip(chains, following, strict=True):
-            chain.add_incoming(begin, entry)
-            chain.add_incoming(value, loop)
-        b.cbranch(b.icmp_signed(">", after, ir.Constant(left.type, 0)), loop, done)
-        b.position_at_end(done)
-        result = following[0]
-        for value in following[1:]:
-            result = b.fadd(result, value)
-        return result
-
-    return vec(LANES, CHAINS, FUSED, types.intp, x, x, x), codegen
-
-
 @functools.cache
 def make_multiply_add(lanes: int, chains: int, fused: bool) -> Any:
     """Register-only multiply-adds: 2 * lanes * chains * n operations."""
     FUSED = int(fused)
 
     def multiply_add(n, x, factor, summand):
-        """Return the sum of all chains; n > 0, and x, factor, summand of the dtype to be measured."""
-        return total(_chains(lanes, chains, FUSED, n, x, factor, summand))
+        """Return the sum of all chains, which begin as x; x, factor, summand of the dtype to be measured."""
+        v = add(zeros(x, lanes, chains), fill(x, lanes))
+        m, c = fill(factor, lanes), fill(summand, lanes)
+        for _ in range(n):
+            v = fma(v, m, c) if FUSED else add(mul(v, m), c)
+        return total(v)
 
     return jit(multiply_add, variant=f"{lanes}_{chains}_{FUSED}", fastmath=False)
-
-
-@intrinsic
-def _store_past_cache(typingctx: Any, array: Any, offset: Any, value: Any) -> Any:
-    """Write a vector to memory without reading its cache line first; aligned to the vector's size."""
-
-    def codegen(context: Any, b: ir.IRBuilder, sig: Any, args: Any) -> Any:
-        p = _pointer(context, b, array, args[0], args[1])
-        written = b.store(args[2], b.bitcast(p, _vector(value).as_pointer()))
-        written.align = value.lanes * value.dtype.bitwidth // 8
-        written.set_metadata("nontemporal", b.module.add_metadata([ir.Constant(ir.IntType(32), 1)]))
-        return context.get_dummy_value()
-
-    return types.void(array, types.intp, value), codegen
 
 
 @functools.cache
@@ -139,7 +97,7 @@ def make_read(lanes: int, ahead: int = 0) -> Any:
 @functools.cache
 def make_copy(lanes: int, past_cache: bool) -> Any:
     """Copy an array; ``past_cache``: written to memory without a place in cache."""
-    put = _store_past_cache if past_cache else store
+    put = store_non_temporal if past_cache else store
 
     def copy(x, out, passes):
         """out := x, ``passes`` times; both begin at a page."""
@@ -157,7 +115,7 @@ def make_copy(lanes: int, past_cache: bool) -> Any:
 @functools.cache
 def make_triad(lanes: int, past_cache: bool) -> Any:
     """The triad of McCalpin's STREAM; ``past_cache``: written to memory without a place in cache."""
-    put = _store_past_cache if past_cache else store
+    put = store_non_temporal if past_cache else store
 
     def triad(x, y, factor, out, passes):
         """out := x + factor * y, ``passes`` times; all begin at a page."""

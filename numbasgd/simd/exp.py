@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 from llvmlite import ir
 from numba.extending import intrinsic
 
-from numbasgd.simd.vector import Vector, _intrinsic, _map, _one, _suffix, _vector
+from numbasgd.simd.ir import Lanes, Value
+from numbasgd.simd.vector import lanes_of, map_registers, one_of
 
 
 class _Format(NamedTuple):
@@ -43,30 +44,24 @@ def exp(typingctx: Any, x: Any) -> Any:
     """
 
     def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return _map(context, builder, sig, args, lambda v: _emit(builder, _one(sig.args[0]), v))
+        L = lanes_of(builder, one_of(x))
+        return map_registers(context, builder, sig, args, lambda v: _emit(L, v))
 
     return x(x), codegen
 
 
-def _emit(b: ir.IRBuilder, vec: Vector, x: ir.Value) -> ir.Value:
-    form = _FORMATS[vec.dtype.bitwidth]
-    v = _vector(vec)
-    integers = ir.VectorType(ir.IntType(vec.dtype.bitwidth), vec.lanes)
-    fused = _intrinsic(b, f"llvm.fma.{_suffix(vec)}", v, [v, v, v])
-
-    def fill(value: float) -> ir.Constant:
-        return ir.Constant(v, [value] * vec.lanes)
-
+def _emit(L: Lanes, x: Value) -> Value:
+    b, fma, fill, form = L.b, L.fma, L.fill, _FORMATS[8 * L.size]
+    integers = ir.VectorType(ir.IntType(8 * L.size), L.lanes)
     is_small = b.fcmp_ordered("<", x, fill((1 - form.bias) * math.log(2)))
     round_off = fill(1.5 * 2.0**form.fraction)
-    rounded = b.call(fused, [x, fill(1 / math.log(2)), round_off])  # its last bits are q
-    q = b.fsub(rounded, round_off)
-    r = b.call(fused, [q, fill(-form.high), x])
-    r = b.call(fused, [q, fill(-form.low), r])
+    rounded = fma(x, fill(1 / math.log(2)), round_off)  # its last bits are q
+    q = L.sub(rounded, round_off)
+    r = fma(q, fill(-form.low), fma(q, fill(-form.high), x))
     power = fill(1 / math.factorial(form.degree))
     for k in range(form.degree - 1, -1, -1):
-        power = b.call(fused, [power, r, fill(1 / math.factorial(k))])
-    exponent = b.shl(b.bitcast(rounded, integers), ir.Constant(integers, [form.fraction] * vec.lanes))
-    of_one = ir.Constant(integers, [form.bias << form.fraction] * vec.lanes)
-    scaled = b.fmul(power, b.bitcast(b.add(exponent, of_one), v))
-    return b.select(is_small, fill(0.0), scaled)
+        power = fma(power, r, fill(1 / math.factorial(k)))
+    exponent = b.shl(b.bitcast(rounded, integers), ir.Constant(integers, [form.fraction] * L.lanes))
+    of_one = ir.Constant(integers, [form.bias << form.fraction] * L.lanes)
+    scaled = L.mul(power, b.bitcast(b.add(exponent, of_one), L.type))
+    return b.select(is_small, L.zero, scaled)

@@ -36,6 +36,11 @@ def declare(module: ir.Module, name: str, result: ir.Type, arguments: Sequence[i
     return ir.Function(module, ir.FunctionType(result, arguments), name) if found is None else found
 
 
+def vector_type(size: int, lanes: int) -> ir.VectorType:
+    """The type of a vector of ``lanes`` numbers of ``size`` bytes."""
+    return ir.VectorType(ir.FloatType() if size == 4 else ir.DoubleType(), lanes)
+
+
 class Int:
     """A 64-bit integer of the code that is written; its other operand may be a Python integer.
 
@@ -141,8 +146,8 @@ class Lanes:
         self.b = b
         self.size, self.lanes, self.has_fma, self.is_half = size, lanes, has_fma, is_half
         self.width = size * lanes
-        self.number = ir.FloatType() if size == 4 else ir.DoubleType()
-        self.type = ir.VectorType(self.number, lanes)
+        self.type = vector_type(size, lanes)
+        self.number = self.type.element
         self.mask_type = ir.VectorType(I1, lanes)
         self.zero = self.fill(0.0)
         self.undefined = ir.Constant(self.type, ir.Undefined)
@@ -241,6 +246,10 @@ class Lanes:
         """``x + y``."""
         return self.b.fadd(x, y)
 
+    def sub(self, x: Value, y: Value) -> Value:
+        """``x - y``."""
+        return self.b.fsub(x, y)
+
     def mul(self, x: Value, y: Value) -> Value:
         """``x * y``."""
         return self.b.fmul(x, y)
@@ -250,6 +259,14 @@ class Lanes:
         if not self.has_fma:
             return self.b.fadd(self.b.fmul(x, y), z)
         return self._call("llvm.fma", self.type, x, y, z)
+
+    def smaller(self, x: Value, y: Value) -> Value:
+        """The smaller one in every lane; y where one is NaN."""
+        return self.b.select(self.b.fcmp_ordered("<", x, y), x, y)
+
+    def larger(self, x: Value, y: Value) -> Value:
+        """The larger one in every lane; y where one is NaN."""
+        return self.b.select(self.b.fcmp_ordered(">", x, y), x, y)
 
     def reduce_add(self, x: Value) -> ir.Value:
         """The sum of all lanes, in the order that LLVM likes."""

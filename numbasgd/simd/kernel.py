@@ -209,6 +209,11 @@ class PrivateFunction:
         return function
 
 
+def is_literal(*arguments: Any) -> bool:
+    """Whether all of these Numba types are integers known when the code is compiled."""
+    return all(isinstance(argument, types.IntegerLiteral) for argument in arguments)
+
+
 def _check_name(write: Callable[..., None]) -> None:
     """Two functions that are made inside another have one name, whatever they close over."""
     if "<" in write.__qualname__:
@@ -250,9 +255,7 @@ def _intrinsic(write: Callable[..., None], declaration: str, emit: Callable[...,
 
     @functools.wraps(write)  # its name and module are what the cache of compiled code tells kernels apart by
     def typed(typingctx: Any, *given: Any) -> Any:
-        if len(given) != n_literals + n_arguments:
-            return None
-        if not all(isinstance(literal, types.IntegerLiteral) for literal in given[:n_literals]):
+        if len(given) != n_literals + n_arguments or not is_literal(*given[:n_literals]):
             return None
         values = [literal.literal_value for literal in given[:n_literals]]
 

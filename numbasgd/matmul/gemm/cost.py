@@ -47,6 +47,8 @@ class Constants:
     inner_step: float = 1.0  # of inner products,
     transpose_step: float = 1.59  # of a tile that is transposed as it is loaded,
     transposed_a_step: float = 1.0  # and of one with A transposed
+    few_rows_step: float = 1.2  # and of few rows
+    few_rows_left: float = 0.3  # share of B's transfer that is not hidden where tiles pack the next panel
     prefetched: float = 0.0446  # share of B's transfer that prefetching the next panel does not hide
     inner_tile: float = 3.12  # cycles to enter a tile of inner products and leave it
     lane_sum: float = 2.16  # cycles an entry of C whose lanes are added up

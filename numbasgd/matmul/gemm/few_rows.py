@@ -1,24 +1,46 @@
-"""Few rows of A times a B beyond L2: B is packed while the tiles on the panel before are computed.
+"""Few rows of A times a B beyond L2: B is read once, during the arithmetic, never in a pass of its own.
 
-With few rows there is too little arithmetic on a number of B to pay for reading B twice, and packing it in a
-pass of its own leaves the multiply-adds idle while B comes from L3.  Here only two panels of B are ever packed:
+With few rows there is too little arithmetic on a number of B to read it from L3 twice, and packing B in a
+pass of its own leaves the multiply-adds idle while it comes.
+
+``make_few_rows``: rows of B are contiguous.  Only two panels of B are ever packed:
 
     panel in use   kc x NR, contiguous    read by every tile of its columns of C, from L1 or L2
-    next panel     kc x NR, contiguous    written meanwhile: the first NV tiles copy a vector of it a step
+    next panel     kc x NR, contiguous    written meanwhile: each of NV tiles copies a column of vectors
 
-Each step of p in those tiles loads a vector of B where it lies, stores it to the next panel and prefetches
-one some rows below.  So B is read once, evenly, during the arithmetic; strides at which rows of B share the
-sets of a cache matter only for the few rows between prefetch and copy.
+Each step of p in those tiles loads a vector of B in place, stores it to the next panel and prefetches one some
+rows below (Van Zee and van de Geijn 2015 prefetch a packed panel so).  Strides at which rows of B share the
+sets of a cache matter only for the rows between prefetch and copy.  Two panels should fit into L1:
+KC = L1 / (2 NR SIZE), and less depends on that than one would think.
+
+``make_few_rows_transposed``: columns of B are contiguous, as in X @ W.T.  C.T = B.T @ A.T, so numbers of B are
+broadcast in place, B.T being read along its rows, and the vectors lie in A.T, which is small: it is packed for
+KC steps, at best in half of L2: KC = L2 / (2 m SIZE).
 
 The arguments are those of all loops, see ``loops``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from numbasgd.matmul.gemm.loops import make_panel
-from numbasgd.matmul.gemm.microkernel import COPY_NEXT_B, EDGE, PACKED_A, PACKED_B, PREFETCH_C, tile
+from numbasgd.matmul.gemm.microkernel import (
+    COPY_NEXT_B,
+    EDGE,
+    HEIGHTS,
+    MASKED,
+    PACKED_A,
+    PACKED_B,
+    PREFETCH_C,
+    TRANSPOSED_C,
+    WIDTHS,
+    tile,
+)
 from numbasgd.matmul.gemm.operands import Loops, compiled
 from numbasgd.matmul.gemm.packing import pack_copy, pack_gather, pack_transpose
+
+_LINE = 64  # bytes; packed panels start at a multiple of it
 
 
 def heights(MR: int) -> tuple[int, int, int, int]:
@@ -26,6 +48,20 @@ def heights(MR: int) -> tuple[int, int, int, int]:
     lowest = max(2, -(-MR // 4) * 2)
     high, upper, lower, low = (max(MR - 2 * i, lowest) for i in range(4))
     return high, upper, lower, low
+
+
+def make_height(MR: int) -> Callable[..., int]:
+    """``height(rows, tiles)``: how many of ``rows`` the first of ``tiles`` takes, an even share.
+
+    It is one of the ``heights``, so that tiles fit together, or all that is left.
+    """
+    LOWEST = heights(MR)[3]
+
+    def height(rows, tiles):
+        share = (rows + tiles - 1) // tiles
+        return min(max(share + share % 2, LOWEST), rows)
+
+    return compiled(height, MR)
 
 
 def make_pack_rows(SIZE: int, LANES: int, MR: int) -> Loops:
@@ -80,21 +116,28 @@ def make_tile_of(SIZE: int, LANES: int, MR: int, NV: int, HOW: int) -> Loops:
     return compiled(tile_of, SIZE, LANES, MR, NV, HOW)
 
 
+def scratch_bytes(SIZE: int, LANES: int, MR: int, NV: int, MC: int, KC: int) -> int:
+    """Bytes of scratch memory of either function for blocks of MC rows and KC steps."""
+    rows, panels = MC + max(MR, NV * LANES), -(-MC // MR)
+    return (rows + 2 * NV * LANES) * KC * SIZE + (panels + 4) * _LINE
+
+
 def make_few_rows(SIZE: int, LANES: int, MR: int, NV: int, BASE: int) -> Loops:
-    """Loops as in ``packed``, but for the packing of B, which is done a panel ahead inside the tiles.
+    """Rows of B contiguous: the tiles on one panel of B copy the next.
 
-    4th loop  jc: NC columns of B and C, so that C stays in L2      3rd loop  pc: KC steps of k; A is packed
-    2nd loop  jr: one panel of B      1st loop  ir: tiles of even heights, which are given out evenly
+    5th loop  ic: MC rows of A and C, so that packed A stays in L2; B is read again for each
+    4th loop  jc: NC columns of B and C, for a C beyond L2
+    3rd loop  pc: KC steps of k; A is packed
+    2nd loop  jr: one panel of B      1st loop  ir: tiles of even heights
 
-    All of that for at most MC rows of A.  A panel that nothing is computed beside (the
-    first of a block of columns, the last if it is not full, with B transposed every one) is packed by itself.
+    A panel that nothing is computed beside is packed by itself: the first of NC columns,
+    one that is not full, and every one where rows of B are not contiguous or there are fewer than NV tiles.
     """
     NR = NV * LANES
-    LINE = 64
-    LOWEST = heights(MR)[3]
     BESIDE = BASE | PACKED_A | PACKED_B | EDGE | PREFETCH_C
     panel = make_panel(SIZE, LANES, NR)
     pack_rows = make_pack_rows(SIZE, LANES, MR)
+    height = make_height(MR)
     tile_of = make_tile_of(SIZE, LANES, MR, NV, BESIDE)
     tile_and_copy = make_tile_of(SIZE, LANES, MR, NV, BESIDE | COPY_NEXT_B)
 
@@ -105,23 +148,23 @@ def make_few_rows(SIZE: int, LANES: int, MR: int, NV: int, BASE: int) -> Loops:
         m, n, k = size
         MC, NC, KC = blocks.MC, blocks.NC, blocks.KC
         work = scratch.address
+        b_bytes = NR * min(KC, k) * SIZE
         for ic in range(0, m, MC):
             mc = min(MC, m - ic)
             tiles = (mc + MR - 1) // MR
-            a_bytes = ((mc + MR) * min(KC, k) * SIZE + 2 * LINE) // LINE * LINE
-            b_bytes = NR * min(KC, k) * SIZE
+            a_bytes = (MR * min(KC, k) * SIZE + _LINE - 1) // _LINE * _LINE  # of a panel, which starts a line
+            first_b = work + tiles * a_bytes + _LINE  # packing writes up to LANES numbers more than a panel
             for jc in range(0, n, NC):
                 nc = min(NC, n - jc)
-                b, following = work + a_bytes, work + a_bytes + b_bytes
+                b, next_b = first_b, first_b + b_bytes
                 is_there = False
                 for p in range(0, k, KC):
                     kc = min(KC, k - p)
                     adds = 1 if p > 0 else acc
                     ir = 0
                     for i in range(tiles):
-                        mr = (mc - ir + tiles - i - 1) // (tiles - i)
-                        mr = min(max(mr + mr % 2, LOWEST), mc - ir)
-                        pack_rows(pa + (ic + ir) * rsa + p * csa, rsa, csa, work + ir * kc * SIZE, mr, kc)
+                        mr = height(mc - ir, tiles - i)
+                        pack_rows(pa + (ic + ir) * rsa + p * csa, rsa, csa, work + i * a_bytes, mr, kc)
                         ir += mr
                     for jr in range(0, nc, NR):
                         nr = min(NR, nc - jr)
@@ -129,15 +172,14 @@ def make_few_rows(SIZE: int, LANES: int, MR: int, NV: int, BASE: int) -> Loops:
                             panel(pb + (jc + jr) * csb + p * rsb, rsb, csb, b, nr, kc)
                         if jr + NR < nc:
                             source, steps, columns = pb + (jc + jr + NR) * csb + p * rsb, kc, nc - jr - NR
-                        else:
+                        else:  # the first panel of the next block of k
                             source, steps, columns = pb + jc * csb + (p + kc) * rsb, min(KC, k - p - kc), nc
                         is_there = csb == SIZE and steps == kc and columns >= NR and tiles >= NV
-                        to = following
+                        to = next_b
                         ir = 0
                         for i in range(tiles):
-                            mr = (mc - ir + tiles - i - 1) // (tiles - i)
-                            mr = min(max(mr + mr % 2, LOWEST), mc - ir)
-                            a = work + ir * kc * SIZE
+                            mr = height(mc - ir, tiles - i)
+                            a = work + i * a_bytes
                             c = pc + (ic + ir) * rsc + (jc + jr) * SIZE
                             if is_there and i < NV:
                                 tile_and_copy(a, source, rsb, b, to, c, rsc, kc, mr, nr, adds)
@@ -147,6 +189,59 @@ def make_few_rows(SIZE: int, LANES: int, MR: int, NV: int, BASE: int) -> Loops:
                                 tile_of(a, 0, 0, b, 0, c, rsc, kc, mr, nr, adds)
                             ir += mr
                         if is_there:
-                            b, following = following, b
+                            b, next_b = next_b, b
 
     return few_rows
+
+
+def make_few_rows_transposed(SIZE: int, LANES: int, MR: int, NV: int, BASE: int) -> Loops:
+    """Columns of B contiguous: C.T = B.T @ A.T, B.T in place, A.T packed in panels of NV vectors at most.
+
+    4th loop  ic: MC rows of A and C, so that packed A.T stays in L2; B is read again for each
+    3rd loop  pc: KC steps of k; A.T is packed
+    2nd loop  jr: MR columns of B     1st loop  ir: one panel of A.T, its width an even share
+
+    MR <= LANES, and no more columns of B than L1 has ways: they may all share its sets.
+    """
+    NR = NV * LANES
+    ROW, REST = NR * SIZE, MR - 1
+    FULL = BASE | TRANSPOSED_C | MASKED | WIDTHS
+    PART = BASE | TRANSPOSED_C | MASKED | HEIGHTS
+    panel = make_panel(SIZE, LANES, NR)
+
+    def few_rows_transposed(A, B, C, size, acc, blocks, scratch):
+        pa, rsa, csa = A
+        pb, rsb, csb = B
+        pc, rsc = C.address, C.rs
+        m, n, k = size
+        MC, KC = blocks.MC, blocks.KC
+        work = scratch.address
+        for ic in range(0, m, MC):
+            mc = min(MC, m - ic)
+            vectors = (mc + LANES - 1) // LANES
+            pieces = (vectors + NV - 1) // NV
+            width = (vectors + pieces - 1) // pieces * LANES
+            for p in range(0, k, KC):
+                kc = min(KC, k - p)
+                adds = 1 if p > 0 else acc
+                at = work
+                for ir in range(0, mc, width):
+                    panel(pa + (ic + ir) * rsa + p * csa, csa, rsa, at, min(width, mc - ir), kc)
+                    at += kc * ROW
+                for jr in range(0, n, MR):
+                    mr = min(MR, n - jr)
+                    b = pb + jr * csb + p * rsb
+                    at = work
+                    for ir in range(0, mc, width):
+                        nr = min(width, mc - ir)
+                        c = pc + (ic + ir) * rsc + jr * SIZE
+                        if mr == MR:
+                            tile(SIZE, LANES, MR, NV, FULL, b, csb, rsb, at, ROW, c, rsc, kc, mr, nr, adds)
+                        else:
+                            for j in range(0, nr, LANES):
+                                a, w = at + j * SIZE, min(LANES, nr - j)
+                                cj = c + j * rsc
+                                tile(SIZE, LANES, REST, 1, PART, b, csb, rsb, a, ROW, cj, rsc, kc, mr, w, adds)
+                        at += kc * ROW
+
+    return few_rows_transposed

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from numbasgd.machine.cpu import Machine
+from numbasgd.matmul.gemm.few_rows import make_few_rows, make_few_rows_transposed
 from numbasgd.matmul.gemm.loops import make_packed, make_panels, make_streaming, make_unpacked
 from numbasgd.matmul.gemm.microkernel import HALF, MASKED, NO_FMA, OVERLAP
 from numbasgd.matmul.gemm.operands import Blocks, Loops
@@ -296,6 +297,87 @@ def _propose_packed(t: Tiles, model: Any, first: int) -> Callable[[Product], Pro
         return Proposal(
             cycles, number, number + WIDTHS, 1, Blocks(MC, NC, KC, MR, nv, 0, 0), Cut(24, 0, 1, 0, 0)
         )
+
+    return propose
+
+
+# ---- few-rows ----
+
+
+def _few_rows_tile(t: Tiles, width: int) -> tuple[int, int]:
+    return (14, 2) if t.is_roomy else (6, 2)
+
+
+def _few_rows_scratch(t: Tiles) -> int:
+    """Bytes of scratch memory that packed A may take: half of L2, and of what packed operands have elsewhere."""
+    return min(t.machine.l2 // 2, (t.packed_a_bytes + t.packed_b_bytes) // 2)
+
+
+def _propose_few_rows(t: Tiles, model: Any, first: int) -> Callable[[Product], Proposal]:
+    S, L, V, L1, L2 = t.size, t.lanes, t.machine.vector, t.machine.l1, t.machine.l2
+    MR, NV = _few_rows_tile(t, 0)
+    NR, A_BYTES = NV * L, _few_rows_scratch(t)
+    LONG = max(32, L1 // (2 * NR * S) // 16 * 16)  # two panels of B stay in L1
+    c = model.constants
+    TILE, STORE, CALL, SLOWER, LEFT = c.tile, c.store, c.call, c.few_rows_step, c.few_rows_left
+    TRANSPOSED, COPIED, GATHERED = c.pack_transposed, c.pack_copied, c.pack_gathered * L
+    step, first_time, refuse = model.step, model.first, model.refused
+
+    def propose(p):
+        if p.csb != S or p.m <= MR or float(p.m) * p.n * p.k < TINY_PRODUCT:
+            return refuse(first)
+        rounds = (p.k + LONG - 1) // LONG
+        KC = (p.k + rounds - 1) // rounds
+        MC = min(p.m, max(MR, A_BYTES // (KC * S) // MR * MR))
+        NC = max(8 * NR, L2 // 4 // (MC * S) // NR * NR)
+        blocks = (p.m + MC - 1) // MC
+        tiles = float((p.m + MR - 1) // MR)
+        h = p.m / tiles
+        panels = (p.n + NR - 1) // NR
+        copies = 3.0 * NV * blocks / tiles  # a load, a store and a prefetch, in NV of the tiles
+        each = step(h, NV, h + NV + copies) * SLOWER
+        cycles = panels * tiles * (p.k * each + rounds * (TILE + 2 * STORE * h * NV))
+        a_bytes, b_bytes, c_bytes = float(p.m) * p.k * S, float(p.k) * p.n * S, float(p.m) * p.n * S
+        pack_a = TRANSPOSED if p.csa == S else COPIED if p.rsa == S else GATHERED
+        cycles += (p.n + NC - 1) // NC * a_bytes * (pack_a / V + first_time(a_bytes))
+        cycles += LEFT * blocks * b_bytes * first_time(b_bytes) + 2 * c_bytes * first_time(c_bytes) + 2 * CALL
+        return Proposal(cycles, first, -1, 1, Blocks(MC, NC, KC, MR, NV, 0, 0), Cut(0, NR, 1, 0, 0))
+
+    return propose
+
+
+def _few_rows_transposed_tile(t: Tiles, width: int) -> tuple[int, int]:
+    if not t.is_roomy:
+        return (min(4, t.lanes), 2)
+    return (8, 3) if t.machine.vector == 64 else (min(4, t.lanes), 4)
+
+
+def _propose_few_rows_transposed(t: Tiles, model: Any, first: int) -> Callable[[Product], Proposal]:
+    S, L, V = t.size, t.lanes, t.machine.vector
+    MR, NV = _few_rows_transposed_tile(t, 0)
+    A_BYTES = _few_rows_scratch(t)
+    c = model.constants
+    TILE, CALL, LEFT, TRANSPOSE, SLOWER = c.tile, c.call, c.few_rows_left, c.transpose_store, c.few_rows_step
+    STORE, TRANSPOSED, COPIED, GATHERED = c.store, c.pack_transposed, c.pack_copied, c.pack_gathered * L
+    step, first_time, paging, refuse = model.step, model.first, model.paging, model.refused
+
+    def propose(p):
+        if p.rsb != S or p.csb == S or p.m <= 4 or p.m > 512 or float(p.m) * p.n * p.k < TINY_PRODUCT:
+            return refuse(first)
+        wide = (p.m + L - 1) // L * L  # columns of A.T, padded
+        LONG = max(16, A_BYTES // ((wide + NV * L) * S))
+        rounds = (p.k + LONG - 1) // LONG
+        KC = (p.k + rounds - 1) // rounds
+        vectors = (p.m + L - 1) // L
+        pieces = (vectors + NV - 1) // NV
+        w = float((vectors + pieces - 1) // pieces)
+        tiles = float((p.n + MR - 1) // MR) * pieces
+        cycles = tiles * (p.k * step(MR, w, MR + w) * SLOWER + rounds * (TILE + w * L * (STORE + TRANSPOSE)))
+        a_bytes, b_bytes, c_bytes = float(p.m) * p.k * S, float(p.k) * p.n * S, float(p.m) * p.n * S
+        pack_a = COPIED if p.rsa == S else TRANSPOSED if p.csa == S else GATHERED
+        cycles += a_bytes * (pack_a / V + first_time(a_bytes))
+        cycles += LEFT * b_bytes * first_time(b_bytes) + 2 * c_bytes * first_time(c_bytes) + 2 * CALL
+        return Proposal(cycles, first, -1, 1, Blocks(p.m, p.n, KC, MR, NV, 0, 0), Cut(0, 4 * L, 1, 0, 0))
 
     return propose
 
@@ -600,6 +682,22 @@ VARIANTS = (
         _make_packed,
         _propose_packed,
         lambda t, width: make_panels(t.size, t.lanes, width),
+    ),
+    Variant(
+        "few-rows",
+        "few rows, B beyond the second-level cache: the tiles on one panel of B pack the next",
+        lambda t: (0,),
+        _few_rows_tile,
+        lambda t, width: make_few_rows(t.size, t.lanes, *_few_rows_tile(t, 0), t.base),
+        _propose_few_rows,
+    ),
+    Variant(
+        "few-rows-t",
+        "few rows and B transposed: vectors along m in packed A.T, B read in place",
+        lambda t: (0,),
+        _few_rows_transposed_tile,
+        lambda t, width: make_few_rows_transposed(t.size, t.lanes, *_few_rows_transposed_tile(t, 0), t.base),
+        _propose_few_rows_transposed,
     ),
     Variant(
         "streaming-c",

@@ -1,12 +1,16 @@
 """``numbasgd.matmul`` against ``np.matmul``, judged by the median of paired, alternating blocks.
 
-    python -m bench.paired [--what squares minibatch other] [--dtype float32 float64] [--threads 1]
+    python -m bench.paired [--what squares minibatch few other] [--dtype float32 float64] [--threads 1]
+    python -m bench.paired --sweep [--what squares minibatch sweep] [--shapes random:200:1]
 
 On a machine that others share, a median of one side and then of the other says little.  Here short blocks of
 both take turns in one process, each pair of blocks gives one ratio, and the median of these is printed with
 its quartiles.  Every result is checked (``numbasgd.matmul.verify``) before it is timed.  ``--threads 1``
 limits both sides to one thread; without it each uses what it likes, in longer blocks whose beginning is not
 counted, since threads of the other side spin for a while after its last call (see ``SPIN``).
+
+``--sweep`` times, in one thread, every variant that can compute a product against the others, to see how well
+the plan chooses (``bench.sweep``).
 """
 
 from __future__ import annotations
@@ -29,6 +33,12 @@ MINIBATCH = (
     (128, 128, 1024, ""), (6, 2048, 2048, ""), (1024, 1024, 16, ""), (2048, 16, 2048, ""),
     (2048, 64, 2048, ""),
 )  # fmt: skip
+# Few rows times a B of 2 to 32 MB: a minibatch through a wide layer.
+FEW = tuple(
+    (m, k, n, "")
+    for m in (16, 32, 64, 128)
+    for k, n in ((1024, 1024), (512, 2048), (768, 3072), (3072, 768), (2048, 2048), (1000, 1500), (2048, 2000))
+)
 # Shapes that nobody tuned for: odd sizes, thin ones, transposes, matrix-vector products, long sums.
 OTHER = (
     (50, 77, 33, ""), (200, 100, 1, ""), (1, 100, 200, ""), (3, 1000, 7, ""), (64, 30, 64, ""),
@@ -101,18 +111,59 @@ def compare(m: int, k: int, n: int, layout: str, dtype: Any, args: argparse.Name
     )
     plan = numbasgd.matmul_plan(m, n, k, dtype, transposed=("A" in layout, "B" in layout))
     return {
-        "m": m, "k": k, "n": n, "layout": layout, "dtype": np.dtype(dtype).name, "path": plan.path,
+        "m": m, "k": k, "n": n, "layout": layout, "dtype": np.dtype(dtype).name, "variant": plan.variant,
         "gflops": 2e-9 * m * k * n / found["second"], "blas_gflops": 2e-9 * m * k * n / found["first"],
         "residual": residual, **found,
     }  # fmt: skip
+
+
+def shapes_of(what: str, least: int) -> list[tuple[int, int, int, str]]:
+    """The products of a name, or ``random:count:seed``."""
+    from bench import sweep
+
+    if what == "squares":
+        return [(n, n, n, "") for n in SQUARES if n >= least]
+    if what.startswith("random:"):
+        count, seed = what.removeprefix("random:").split(":")
+        return sweep.random_shapes(int(count), int(seed))
+    lists = {
+        "minibatch": MINIBATCH, "few": FEW, "other": OTHER,
+        "sweep": tuple((m, k, n, "") for m, k, n in sweep.SWEEP),
+    }  # fmt: skip
+    return list(lists[what])
+
+
+def run_sweep(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Print the variants of every product, and the regret of the choice."""
+    from bench import sweep
+    from numbasgd.machine import peaks
+
+    rows = []
+    for dtype in args.dtype:
+        peak = peaks.fma_peak(dtype)
+        print(f"{dtype}: multiply-adds in registers reach {peak:.0f} GFLOP/s; share of that, * the chosen one")
+        group = []
+        for shape in (shape for what in args.what for shape in shapes_of(what, args.least)):
+            row = sweep.measure(shape, dtype, *operands(*shape, dtype), max(6, args.blocks), args.seconds)
+            group.append({**row, "peak_gflops": peak})
+            print(sweep.line(group[-1]), flush=True)
+        print(f"{dtype}: {sweep.summary(group)}\n", flush=True)
+        rows += group
+    print(sweep.summary(rows))
+    return rows
 
 
 def main() -> None:
     """Print a table for each dtype and list of shapes."""
     parser = argparse.ArgumentParser(prog="python -m bench.paired", description=(__doc__ or "").split("\n")[0])
     parser.add_argument(
-        "--what", nargs="+", default=["squares", "minibatch"], choices=["squares", "minibatch", "other"]
+        "--what",
+        nargs="+",
+        default=["squares", "minibatch"],
+        choices=["squares", "minibatch", "few", "other", "sweep"],
     )
+    parser.add_argument("--sweep", action="store_true", help="every variant of each product, and the regret")
+    parser.add_argument("--shapes", metavar="random:N:SEED", help="N random products in place of --what")
     parser.add_argument("--dtype", nargs="+", default=["float32", "float64"], choices=["float32", "float64"])
     parser.add_argument("--threads", type=int, help="most threads of both sides; default: what each likes")
     parser.add_argument("--blocks", type=int, default=15, help="pairs of blocks a shape")
@@ -120,6 +171,10 @@ def main() -> None:
     parser.add_argument("--least", type=int, default=0, help="leave out squares below this size")
     parser.add_argument("--json", help="write the rows to this file")
     args = parser.parse_args()
+    if args.shapes:
+        args.what = [args.shapes]
+    if args.sweep:
+        args.threads = 1
     if args.threads is not None:
         os.environ["NUMBASGD_NUM_THREADS"] = str(args.threads)
     import threadpoolctl
@@ -129,19 +184,25 @@ def main() -> None:
     blas = [f"{b['internal_api']} {b.get('architecture')}, {b['num_threads']} threads"
             for b in threadpoolctl.threadpool_info() if b["user_api"] == "blas"]  # fmt: skip
     print("BLAS:", *blas, "| ratio above 1: numbasgd is faster")
+    rows = run_sweep(args) if args.sweep else run_pairs(args)
+    if args.json:
+        with open(args.json, "w") as file:
+            json.dump(rows, file, indent=1)
+
+
+def run_pairs(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Print the ratio to the BLAS of every product."""
+    from bench import sweep
+
     rows = []
     for dtype in args.dtype:
         for what in args.what:
-            shapes = {"minibatch": MINIBATCH, "other": OTHER}.get(
-                what, tuple((n, n, n, "") for n in SQUARES if n >= args.least)
-            )
             group = []
-            for shape in shapes:
+            for shape in shapes_of(what, args.least):
                 row = compare(*shape, dtype, args)
                 group.append(row)
-                name = f"{row['m']}x{row['k']}x{row['n']}{' ' + row['layout'] if row['layout'] else ''}"
                 print(
-                    f"{dtype} {name:16} {row['path']:7} {row['gflops']:7.1f} GFLOP/s  BLAS "
+                    f"{dtype} {sweep.name_of(row):16} {row['variant']:18} {row['gflops']:7.1f} GFLOP/s  BLAS "
                     f"{row['blas_gflops']:7.1f}  x{row['ratio']:.2f}  [{row['low']:.2f} {row['high']:.2f}]",
                     flush=True,
                 )
@@ -149,9 +210,7 @@ def main() -> None:
             mean = float(np.exp(np.log(ratios).mean()))
             print(f"{dtype} {what}: geometric mean {mean:.3f}, least {ratios.min():.2f}\n", flush=True)
             rows += group
-    if args.json:
-        with open(args.json, "w") as file:
-            json.dump(rows, file, indent=1)
+    return rows
 
 
 if __name__ == "__main__":

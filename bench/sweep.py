@@ -21,7 +21,7 @@ import numpy as np
 from numbasgd import rawmem, threads
 from numbasgd.compile.options import jit
 from numbasgd.matmul import verify
-from numbasgd.matmul.gemm import dispatch, operands
+from numbasgd.matmul.gemm import dispatch
 from numbasgd.matmul.gemm.operands import Blocks, Matrix, Scratch, Sizes
 from numbasgd.matmul.gemm.plan import product_of
 from numbasgd.matmul.gemm.variants import Proposal
@@ -162,6 +162,24 @@ def score(names: list[str], table: np.ndarray) -> dict[str, Any]:
     }
 
 
+def name_of(row: dict[str, Any]) -> str:
+    """m x k x n and the operands that are transposed."""
+    return f"{row['m']}x{row['k']}x{row['n']}{' ' + row['layout'] if row['layout'] else ''}"
+
+
+def line(row: dict[str, Any]) -> str:
+    """One product: each variant in GFLOP/s, the chosen one marked, and its regret."""
+    work = 2e-9 * row["m"] * row["k"] * row["n"]
+    shares = [
+        f"{'*' if name == row['chosen'] else ''}{name} {work / seconds:.1f}"
+        f" ({work / seconds / row['peak_gflops']:.0%})"
+        for name, seconds in row["seconds"].items()
+        if name != "chosen again"
+    ]
+    found = f"regret {row['regret']:.2f} A/A {row['again']:.2f}"
+    return f"{row['dtype']} {name_of(row):18} {found}  {', '.join(shares)}"
+
+
 def summary(rows: Iterable[dict[str, Any]]) -> str:
     """Median, 95 % and greatest regret, beside those of A/A."""
     regrets, again = (np.array([row[key] for row in rows]) for key in ("regret", "again"))
@@ -170,6 +188,3 @@ def summary(rows: Iterable[dict[str, Any]]) -> str:
         f"greatest {regrets.max():.3f}; A/A: median {np.median(again):.3f}, "
         f"95 % {np.percentile(again, 95):.3f}, greatest {again.max():.3f}"
     )
-
-
-__all__ = ["SWEEP", "measure", "operands", "random_shapes", "summary"]

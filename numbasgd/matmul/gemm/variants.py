@@ -309,7 +309,7 @@ def _few_rows_tile(t: Tiles, width: int) -> tuple[int, int]:
 
 
 def _few_rows_scratch(t: Tiles) -> int:
-    """Bytes of scratch memory that packed A may take: half of L2, and of what packed operands have elsewhere."""
+    """Bytes of scratch memory that packed A may take: half of L2, within what ``packed`` has."""
     return min(t.machine.l2 // 2, (t.packed_a_bytes + t.packed_b_bytes) // 2)
 
 
@@ -359,7 +359,7 @@ def _propose_few_rows_transposed(t: Tiles, model: Any, first: int) -> Callable[[
     c = model.constants
     TILE, CALL, LEFT, TRANSPOSE, SLOWER = c.tile, c.call, c.few_rows_left, c.transpose_store, c.few_rows_step
     STORE, TRANSPOSED, COPIED, GATHERED = c.store, c.pack_transposed, c.pack_copied, c.pack_gathered * L
-    step, first_time, paging, refuse = model.step, model.first, model.paging, model.refused
+    step, first_time, refuse = model.step, model.first, model.refused
 
     def propose(p):
         if p.rsb != S or p.csb == S or p.m <= 4 or p.m > 512 or float(p.m) * p.n * p.k < TINY_PRODUCT:

@@ -2,6 +2,9 @@
 
 Out of cache the bandwidth is the bound, so a plain read of X stands beside: the fastest of NumPy's sum and of
 vector sums that ask for memory ahead.
+
+Of few rows a call costs more than the sums.  There NumPy also stands as one who cares writes it, with buffers
+that are made once, and the ratio of both is taken from alternating blocks (``paired`` in the file).
 """
 
 import functools
@@ -13,10 +16,13 @@ import pytest
 import numbasgd
 from bench import peers
 from bench.measure import DTYPES
+from bench.paired import paired
+from numbasgd.machine import blas
 from numbasgd.machine.timing import aligned
 from numbasgd.threads import default as default_threads
 
-SHAPES = ((1500, 5), (100_000, 32), (200_000, 64))  # in cache; beyond the second level; tens of MB
+SMALL = ((10, 5), (1500, 5))  # in cache
+SHAPES = (*SMALL, (100_000, 32), (200_000, 64))  # and beyond the second level; tens of MB
 FAR = ((2**18, 128),)  # beyond all levels
 FAR_FULL = ((2**21, 128), (2**19, 512))
 METHODS = ("numbasgd", "numpy")
@@ -25,7 +31,7 @@ METHODS = ("numbasgd", "numpy")
 def _params():
     for n, d in SHAPES:
         for short in DTYPES:
-            for method in METHODS:
+            for method in (*METHODS, "numpy-buffers") if (n, d) in SMALL else METHODS:
                 yield pytest.param(method, short, n, d, "one", id=f"{method}-{short}-{n}x{d}-one")
     for shapes, marks in ((FAR, ()), (FAR_FULL, pytest.mark.bench_full)):
         for n, d in shapes:
@@ -59,7 +65,8 @@ def test_gradient(measure, method, short, n, d, threads):
             return abs(result[0] - expected) / np.sqrt(X.size), 1.0
     else:
         ours = functools.partial(numbasgd.gradient, threads=1 if threads == "one" else None)
-        compute = {"numbasgd": ours, "numpy": peers.two_pass_gradient}[method]
+        buffered = peers.buffered_gradient(X)
+        compute = {"numbasgd": ours, "numpy": peers.two_pass_gradient, "numpy-buffers": buffered}[method]
 
         def call():
             result[:] = compute(X, y, w, b)
@@ -75,7 +82,7 @@ def test_gradient(measure, method, short, n, d, threads):
         ladder=f"gradient-{short}-{n}x{d}-{threads}",
         reference="numpy",
         threads=threads,
-        uses_blas=method == "numpy",
+        uses_blas=method in ("numpy", "numpy-buffers"),
         dtype=X.dtype.name,
         n=n,
         d=d,
@@ -83,3 +90,7 @@ def test_gradient(measure, method, short, n, d, threads):
         flop=X.size if method == "read" else 4 * n * d,
         bytes=X.nbytes if method == "read" else X.nbytes + y.nbytes + 2 * w.nbytes,
     )
+    if method == "numbasgd" and (n, d) in SMALL:
+        with blas.one_thread():
+            found = paired(call, lambda: buffered(X, y, w, b), blocks=15, seconds=0.005, warm_up=0.001)
+        measure.add(paired={"against": "numpy-buffers", **{k: found[k] for k in ("ratio", "low", "high")}})

@@ -119,6 +119,7 @@ def test_the_gradient_check_sees_a_wrong_entry():
     assert peers.gradient_error(X, y, w, 0.5, g * [1, 1, 1, 1 + 1e-8], gb) > limit
     assert peers.gradient_error(X, y, w, 0.5, g, gb + 1e-8) > limit
     assert not peers.gradient_error(X, y, w, 0.5, g * np.nan, gb) <= limit
+    assert peers.gradient_error(X, y, w, 0.5, *peers.buffered_gradient(X)(X, y, w, 0.5)) <= limit
 
 
 def _flat(case, median, ladder="matmul-f32-8-one"):

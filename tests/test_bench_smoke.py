@@ -46,7 +46,7 @@ def test_smoke_cases_and_what_they_carry(smoke):
     cases = {bench["name"]: bench for bench in found["benchmarks"]}
     on_cpu = [name for name, rung in RUNGS.items() if "cpu" in rung.devices]
     expected = [f"matmul[{name}-f32-64-one]" for name in on_cpu]
-    expected += [f"gradient[{name}-f32-1500x5-one]" for name in ("numbasgd", "numpy")]
+    expected += [f"gradient[{name}-f32-1500x5-one]" for name in ("numbasgd", "numpy", "numpy-buffers")]
     expected += [f"train[{name}-f32-airfoil-b100-one]" for name in ("numbasgd", "numpy-loop")]
     expected += [f"memory[order-{name}-f32-16KB-one]" for name in ("sequential", "strided", "random")]
     assert set(expected) <= set(cases)
@@ -66,6 +66,9 @@ def test_smoke_cases_and_what_they_carry(smoke):
         assert info["reference"] in reference
     assert cases["matmul[full-f32-64-one]"]["extra_info"]["flop"] == 2 * 64**3
     assert cases["train[numbasgd-f32-airfoil-b100-one]"]["extra_info"]["epochs"] == 100
+    paired = cases["gradient[numbasgd-f32-1500x5-one]"]["extra_info"]["paired"]
+    assert paired["against"] == "numpy-buffers"
+    assert 0 < paired["low"] <= paired["ratio"] <= paired["high"]
     assert found["machine_info"]["numbasgd"]["schema"] == 1
     assert found["machine_info"]["numbasgd"]["limits"]["schema"] == 1
 

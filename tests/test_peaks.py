@@ -64,16 +64,16 @@ def test_read_is_the_sum(rng, dtype, ahead, passes):
     assert probes.make_read(lanes, ahead)(x, passes) == passes * x.sum()
 
 
-@pytest.mark.parametrize("past_cache", [False, True])
-def test_copy_and_triad_write_every_entry_and_no_other(rng, past_cache):
+@pytest.mark.parametrize("non_temporal", [False, True])
+def test_copy_and_triad_write_every_entry_and_no_other(rng, non_temporal):
     lanes = register_bytes() // 4
     room = peaks._room(64 * KB).view(np.float32)
     x, y, out, after = room[:1024], room[1024:2048], room[2048:3072], room[3072:3200]
     x[:], y[:] = rng.standard_normal((2, 1024))
     out[:], after[:] = np.nan, 7
-    probes.make_copy(lanes, past_cache)(x, out, 1)
+    probes.make_copy(lanes, non_temporal)(x, out, 1)
     np.testing.assert_array_equal(out, x)
-    probes.make_triad(lanes, past_cache)(x, y, np.float32(3), out, 2)
+    probes.make_triad(lanes, non_temporal)(x, y, np.float32(3), out, 2)
     np.testing.assert_allclose(out, x + 3 * y, rtol=1e-6, atol=1e-6)
     assert (after == 7).all()
 

@@ -30,7 +30,7 @@ from numbasgd.simd.vector import (
 )
 
 UNROLL = 8  # vectors a step of a loop over memory: as many sums run side by side
-AHEAD = 1024  # numbers that a read is asked for before it is needed, where that is done
+AHEAD = 1024  # numbers by which a read is prefetched ahead, where that is done
 LINE = 8  # 64-bit numbers in a cache line of 64 bytes
 
 
@@ -68,7 +68,7 @@ def make_multiply_add(lanes: int, chains: int, fused: bool) -> Any:
 def make_read(lanes: int, ahead: int = 0) -> Any:
     """Read an array, ``lanes`` numbers a load: the sum of ``passes`` passes over it.
 
-    ahead : how many numbers before it is needed a cache line is asked for; 0 leaves that to the hardware.
+    ahead : how many numbers ahead a cache line is prefetched; 0 leaves that to the hardware.
     """
     STEP = UNROLL * lanes
 
@@ -95,9 +95,9 @@ def make_read(lanes: int, ahead: int = 0) -> Any:
 
 
 @functools.cache
-def make_copy(lanes: int, past_cache: bool) -> Any:
-    """Copy an array; ``past_cache``: written to memory without a place in cache."""
-    put = store_non_temporal if past_cache else store
+def make_copy(lanes: int, non_temporal: bool) -> Any:
+    """Copy an array; ``non_temporal``: written to memory without a place in cache."""
+    put = store_non_temporal if non_temporal else store
 
     def copy(x, out, passes):
         """out := x, ``passes`` times; both begin at a page."""
@@ -109,13 +109,13 @@ def make_copy(lanes: int, past_cache: bool) -> Any:
                 put(out, i + 3 * lanes, load(x, i + 3 * lanes, lanes))
         return out[0]
 
-    return jit(copy, variant=f"{lanes}_{int(past_cache)}", fastmath=False)
+    return jit(copy, variant=f"{lanes}_{int(non_temporal)}", fastmath=False)
 
 
 @functools.cache
-def make_triad(lanes: int, past_cache: bool) -> Any:
-    """The triad of McCalpin's STREAM; ``past_cache``: written to memory without a place in cache."""
-    put = store_non_temporal if past_cache else store
+def make_triad(lanes: int, non_temporal: bool) -> Any:
+    """The triad of McCalpin's STREAM; ``non_temporal``: written to memory without a place in cache."""
+    put = store_non_temporal if non_temporal else store
 
     def triad(x, y, factor, out, passes):
         """out := x + factor * y, ``passes`` times; all begin at a page."""
@@ -131,7 +131,7 @@ def make_triad(lanes: int, past_cache: bool) -> Any:
                 put(out, j, add(mul(load(y, j, lanes), f), load(x, j, lanes)))
         return out[0]
 
-    return jit(triad, variant=f"{lanes}_{int(past_cache)}", fastmath=False)
+    return jit(triad, variant=f"{lanes}_{int(non_temporal)}", fastmath=False)
 
 
 @jit

@@ -1,4 +1,4 @@
-"""The two products of a step on short rows, or on few, for which turning the weights would take longest.
+"""The two products of a step on short rows, or on few, for which transposing the weights would take longest.
 
     forward_plain:  Z := X W                    back_plain:  G += factor * X^T R
 

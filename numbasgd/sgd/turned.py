@@ -7,7 +7,7 @@ for that, K rows each of all features: ``turn`` makes one of W, ``turn_back`` ma
     back:     NV vectors, K        G^T[k, j] (+)= sum over t of x_t[j] Z[t, k]     NV * K vectors of sums
 
 A minibatch passes in blocks of rows, each of which goes through both products while it lies in the
-second-level cache.  So every row comes from memory once; and it is asked for a block ahead, a line at a time
+second-level cache.  So every row comes from memory once; and it is prefetched a block ahead, a line at a time
 between the multiplications, which take longer than memory does.  Rows come as a table of addresses, so shuffled
 ones need not be gathered; a table that ends inside a group of R rows repeats its last one.
 
@@ -34,8 +34,8 @@ _ADDRESSES = 12  # that a loop of ``forward`` can hold
 class Cut(NamedTuple):
     """How the products for K outputs are cut.
 
-    N, R : outputs and rows in a tile of ``forward``.  F : rows that it asks for.
-    high, NV : outputs and vectors of features in a tile of ``back``.  Q : lines that it asks for with each row.
+    N, R : outputs and rows in a tile of ``forward``.  F : rows that it prefetches.
+    high, NV : outputs and vectors of features in a tile of ``back``.  Q : lines that it prefetches with each row.
     """
 
     N: int
@@ -49,7 +49,7 @@ class Cut(NamedTuple):
 def cut(K: int, width: int, dtype: np.dtype) -> Cut:
     """The tiles that fit into the registers, the outputs cut evenly.
 
-    A row of ``forward`` passes once for each of its parts, and both products ask for as many lines as they read
+    A row of ``forward`` passes once for each of its parts, and both products prefetch as many lines as they read
     when F * parts / R + Q / NV is 1; ``forward`` does for most, as long as there are registers for addresses.
     """
     tiles = products[dtype].gemm.tiles

@@ -28,35 +28,35 @@ from numbasgd.machine.cpu import Machine
 class Constants:
     """Constants of the kernels, fitted to sweeps of ``python -m bench.paired --sweep`` on three machines."""
 
-    latency: float = 2.19  # cycles of a dependent multiply-add
-    tile: float = 43.2  # cycles to enter a tile and leave it
-    store: float = 0.579  # cycles to write a vector of C
+    latency: float = 2.28  # cycles of a dependent multiply-add
+    tile: float = 58.3  # cycles to enter a tile and leave it
+    store: float = 0.411  # cycles to write a vector of C
     call: float = 2.01  # cycles of a function of loops
-    stall2: float = 0.143  # shares of the transfer from each level that arithmetic does not hide
+    stall2: float = 0.224  # shares of the transfer from each level that arithmetic does not hide
     stall3: float = 1.08
-    stall_memory: float = 1.33
-    conflict: float = 1.22  # the share of a transfer from L2 of rows that sets of L1 cannot hold
+    stall_memory: float = 0.985
+    conflict: float = 0.982  # the share of a transfer from L2 of rows that sets of L1 cannot hold
     full: float = 0.78  # share of a cache that a working set may take before it is lost from it
-    page: float = 3.96  # cycles a row whose page is not in the first TLB
-    pack_transposed: float = 1.53  # cycles to pack a vector of numbers that are transposed
-    pack_copied: float = 20.5  # and of those that are copied
+    page: float = 4.31  # cycles a row whose page is not in the first TLB
+    pack_transposed: float = 1.63  # cycles to pack a vector of numbers that are transposed
+    pack_copied: float = 13.0  # and of those that are copied
     pack_gathered: float = 1.5  # and a number that is packed by itself
     efficiency: float = 1.41  # cycles of a packed tile over those of its arithmetic
-    unpacked_step: float = 1.23  # likewise of an unpacked tile,
+    unpacked_step: float = 1.18  # likewise of an unpacked tile,
     skinny_step: float = 1.0  # of one of skinny-m,
     inner_step: float = 1.0  # of inner products,
     transpose_step: float = 1.59  # of a tile that is transposed as it is loaded,
     transposed_a_step: float = 1.0  # and of one with A transposed
-    few_rows_step: float = 1.2  # and of few rows
-    few_rows_left: float = 0.3  # share of B's transfer that is not hidden where tiles pack the next panel
+    few_rows_step: float = 1.35  # and of few rows
+    few_rows_left: float = 0.0754  # share of B's transfer that is not hidden where tiles pack the next panel
     prefetched: float = 0.0446  # share of B's transfer that prefetching the next panel does not hide
-    inner_tile: float = 3.12  # cycles to enter a tile of inner products and leave it
-    lane_sum: float = 2.16  # cycles an entry of C whose lanes are added up
-    transpose_group: float = 5.39  # cycles at least of a step whose numbers are transposed as they are loaded
+    inner_tile: float = 5.84  # cycles to enter a tile of inner products and leave it
+    lane_sum: float = 1.82  # cycles an entry of C whose lanes are added up
+    transpose_group: float = 5.6  # cycles at least of a step whose numbers are transposed as they are loaded
     transpose_tile: float = 0.555  # cycles to enter and leave such a tile
     transpose_piece: float = 0.946  # cycles to store a vector of C from such a tile, or a piece of a row
-    non_temporal: float = 0.184  # cycles of a non-temporal store over those of reading as much from memory
-    transpose_store: float = 1.34  # cycles a number of a vector of C that is transposed before it is stored
+    non_temporal: float = 0.136  # cycles of a non-temporal store over those of reading as much from memory
+    transpose_store: float = 0.25  # cycles a number of a vector of C that is transposed before it is stored
 
 
 PAGES = 64  # pages that the first TLB of all machines here holds at least
@@ -80,7 +80,8 @@ def make_model(
     SPAN1, WAYS1 = L1.sets * L1.line, L1.ways
     SPAN2, WAYS2 = L2.sets * L2.line, L2.ways
     PER2 = constants.stall2 / L2.bytes_per_cycle
-    PER3 = constants.stall3 / L3.bytes_per_cycle
+    # What L3 costs more than L2: prefetching hides the latency of a near L3, and less of a far one.
+    PER3 = PER2 + constants.stall3 * max(0.0, 1 / L3.bytes_per_cycle - 1 / L2.bytes_per_cycle)
     PERM = constants.stall_memory / machine.memory_bytes_per_cycle
     FMA, LOADS, LATENCY = float(machine.fma_pipes), L1.bytes_per_cycle / machine.vector, constants.latency
     PAGE_COST, CONFLICT2 = constants.page, constants.conflict / L2.bytes_per_cycle

@@ -33,6 +33,7 @@ from numbasgd.matmul.gemm.transpose_kernels import COLUMN_MAJOR_B, COLUMN_MAJOR_
 
 NEVER = 1e300  # cycles of what cannot be done
 NO_LIMIT = 1 << 40
+MOST_ROWS = 256  # that are few: with more, ``packed`` is as fast, and its threads share one packed B
 TINY_PRODUCT = 1 << 13  # multiply-adds below which packing is not worth a thought
 
 
@@ -321,10 +322,10 @@ def _propose_few_rows(t: Tiles, model: Any, first: int) -> Callable[[Product], P
     c = model.constants
     TILE, STORE, CALL, SLOWER, LEFT = c.tile, c.store, c.call, c.few_rows_step, c.few_rows_left
     TRANSPOSED, COPIED, GATHERED = c.pack_transposed, c.pack_copied, c.pack_gathered * L
-    step, first_time, refuse = model.step, model.first, model.refused
+    step, first_time, paging, refuse = model.step, model.first, model.paging, model.refused
 
     def propose(p):
-        if p.csb != S or p.m <= MR or float(p.m) * p.n * p.k < TINY_PRODUCT:
+        if p.csb != S or not MR < p.m <= MOST_ROWS or float(p.m) * p.n * p.k < TINY_PRODUCT:
             return refuse(first)
         rounds = (p.k + LONG - 1) // LONG
         KC = (p.k + rounds - 1) // rounds
@@ -340,7 +341,8 @@ def _propose_few_rows(t: Tiles, model: Any, first: int) -> Callable[[Product], P
         a_bytes, b_bytes, c_bytes = float(p.m) * p.k * S, float(p.k) * p.n * S, float(p.m) * p.n * S
         pack_a = TRANSPOSED if p.csa == S else COPIED if p.rsa == S else GATHERED
         cycles += (p.n + NC - 1) // NC * a_bytes * (pack_a / V + first_time(a_bytes))
-        cycles += LEFT * blocks * b_bytes * first_time(b_bytes) + 2 * c_bytes * first_time(c_bytes) + 2 * CALL
+        cycles += blocks * (LEFT * b_bytes * first_time(b_bytes) + panels * paging(p.k, p.rsb))
+        cycles += 2 * c_bytes * first_time(c_bytes) + 2 * CALL
         return Proposal(cycles, first, -1, 1, Blocks(MC, NC, KC, MR, NV, 0, 0), Cut(0, NR, 1, 0, 0))
 
     return propose
@@ -362,7 +364,7 @@ def _propose_few_rows_transposed(t: Tiles, model: Any, first: int) -> Callable[[
     step, first_time, refuse = model.step, model.first, model.refused
 
     def propose(p):
-        if p.rsb != S or p.csb == S or p.m <= 4 or p.m > 512 or float(p.m) * p.n * p.k < TINY_PRODUCT:
+        if p.rsb != S or p.csb == S or p.m <= 4 or p.m > MOST_ROWS or float(p.m) * p.n * p.k < TINY_PRODUCT:
             return refuse(first)
         wide = (p.m + L - 1) // L * L  # columns of A.T, padded
         LONG = max(16, A_BYTES // ((wide + NV * L) * S))
@@ -500,7 +502,8 @@ def _inner_parts(t: Tiles, n: int) -> tuple[int, int]:
 
 
 def _inner_tile(t: Tiles, n: int) -> tuple[int, int]:
-    return max(1, min(6, t.accumulators // _inner_parts(t, n)[1])), 1
+    # The sums, a vector of each row of A and one of B have registers of their own.
+    return max(1, min(6, (t.machine.registers - 1) // (_inner_parts(t, n)[1] + 1))), 1
 
 
 def _make_inner(in_place: int) -> Callable[[Tiles, int], Loops]:

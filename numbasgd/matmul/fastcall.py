@@ -221,8 +221,10 @@ def _overlaps_itself(shape, strides, SIZE):
 
 
 @_inlined
-def _accepts_out(constants, A, B, out, kind, SIZE, m, k, n):
-    """Whether ``out`` is a writeable (m, n) array of that dtype which shares no memory with A, B or itself."""
+def _accepts_out(constants, A, B, out, kind, SIZE):
+    """Whether ``out`` is a writeable array of that dtype and of the shape of A @ B, with memory of its own."""
+    m, k = _shape(A)
+    n = _shape(B)[1]
     writeable = _ALIGNED | _WRITEABLE
     if not _is_matrix(constants, out) or _get(out + FLAGS) & (writeable | _WARN_ON_WRITE) != writeable:
         return False
@@ -257,7 +259,7 @@ def _make_matmul(ITEMS: int, constants_address: Any, table_32: Any, table_64: An
         if out == _get(constants + _NONE):
             C = _new_array(constants, dtype, m, n)
         else:
-            C = out if _accepts_out(constants, A, B, out, kind, 4 if is_32 else 8, m, k, n) else 0
+            C = out if _accepts_out(constants, A, B, out, kind, 4 if is_32 else 8) else 0
         if C == 0:
             return 0
         operands = (

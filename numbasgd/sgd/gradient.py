@@ -108,10 +108,10 @@ def gradient(
         _gradient_cuda(check.for_kernel(X), y, w, b, index, out, loss)
         return out[:-1].copy(), float(out[-1])
     lies = rows_of(X)
-    ahead = rows_ahead(lies, in_order=len(index) == 0)
     if not parts.is_one(len(index) or len(y), lies.d):
-        _gradient_in_parts(lies, y, w, b, index, ahead, out, loss, threads)
+        _gradient_in_parts(lies, y, w, b, index, out, loss, threads)
         return out[:-1].copy(), float(out[-1])
+    ahead = rows_ahead(lies, in_order=len(index) == 0)
     compiled = kernels(loss, lies.d, X.dtype, is_gathered=lies.is_gathered)
     T = X.dtype.type
     room = (work_for(lies.d, compiled.lanes, lies.is_gathered),)
@@ -129,7 +129,6 @@ def _gradient_in_parts(
     w: np.ndarray,
     b: float,
     index: np.ndarray,
-    ahead: int,
     out: np.ndarray,
     loss: str,
     threads: int | None,
@@ -140,7 +139,7 @@ def _gradient_in_parts(
     padded_w[:d] = w
     padded_w[sums.size] = b
     g = np.zeros(sums.size + 1)
-    sums.add(padded_w, index, 0, n, ahead, g)
+    sums.add(padded_w, index, 0, n, rows_ahead(rows, in_order=len(index) == 0), g)
     g /= n
     out[:d], out[d] = g[:d], g[sums.size]
 

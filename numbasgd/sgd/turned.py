@@ -1,7 +1,8 @@
 """The two products of a step of few outputs, X W and X^T R, on rows that are read where they lie.
 
 A vector along K = 10 outputs would be padded to 16, so vectors lie along the features.  W^T and G^T are kept
-for that, K rows each of all features: ``turn`` makes one of W, ``turn_back`` makes G of the other.
+for that, K rows each of all features: ``turn`` of ``dot_kernels`` makes one of W, and ``turn_back`` makes G
+of the other.
 
     forward:  R rows, N outputs    Z[t, k]  = sum over j of x_t[j] W^T[k, j]       R * N vectors of sums
     back:     NV vectors, K        G^T[k, j] (+)= sum over t of x_t[j] Z[t, k]     NV * K vectors of sums
@@ -35,7 +36,7 @@ class Cut(NamedTuple):
     """How the products for K outputs are cut.
 
     N, R : outputs and rows in a tile of ``forward``.  F : rows that it prefetches.
-    high, NV : outputs and vectors of features in a tile of ``back``.  Q : lines that it prefetches with each row.
+    high, NV : outputs and vectors of features in a tile of ``back``.  Q : lines it prefetches with each row.
     """
 
     N: int
@@ -49,8 +50,9 @@ class Cut(NamedTuple):
 def cut(K: int, width: int, dtype: np.dtype) -> Cut:
     """The tiles that fit into the registers, the outputs cut evenly.
 
-    A row of ``forward`` passes once for each of its parts, and both products prefetch as many lines as they read
-    when F * parts / R + Q / NV is 1; ``forward`` does for most, as long as there are registers for addresses.
+    A row of ``forward`` passes once for each of its parts, and both products prefetch as many lines as they
+    read when F * parts / R + Q / NV is 1; ``forward`` does for most, as long as there are registers for
+    addresses.
     """
     tiles = products[dtype].gemm.tiles
     is_roomy = tiles.machine.registers == 32

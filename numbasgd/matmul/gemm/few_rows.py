@@ -11,7 +11,7 @@ pass of its own leaves the multiply-adds idle while it comes.
 Each step of p in those tiles loads a vector of B in place, stores it to the next panel and prefetches one some
 rows below (Van Zee and van de Geijn 2015 prefetch a packed panel so).  Strides at which rows of B share the
 sets of a cache matter only for the rows between prefetch and copy.  Two panels should fit into L1:
-KC = L1 / (2 NR SIZE), and less depends on that than one would think.
+KC = L1 / (2 NR SIZE); a longer KC, with panels in L2, costs little.
 
 ``make_few_rows_transposed``: columns of B are contiguous, as in X @ W.T.  C.T = B.T @ A.T, so numbers of B are
 broadcast in place, B.T being read along its rows, and the vectors lie in A.T, which is small: it is packed for
@@ -23,7 +23,9 @@ The arguments are those of all loops, see ``loops``.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
+from numbasgd.compile.options import jit
 from numbasgd.matmul.gemm.loops import make_panel
 from numbasgd.matmul.gemm.microkernel import (
     COPY_NEXT_B,
@@ -37,10 +39,15 @@ from numbasgd.matmul.gemm.microkernel import (
     WIDTHS,
     tile,
 )
-from numbasgd.matmul.gemm.operands import Loops, compiled
+from numbasgd.matmul.gemm.operands import Loops
 from numbasgd.matmul.gemm.packing import pack_copy, pack_gather, pack_transpose
 
 _LINE = 64  # bytes; packed panels start at a multiple of it
+
+
+def _inlined(function: Callable[..., Any]) -> Any:
+    """A part of a loop nest: compiled with it, not before it as well, which would take twice as long."""
+    return jit(function, fastmath=False, inline="always")
 
 
 def heights(MR: int) -> tuple[int, int, int, int]:
@@ -61,7 +68,7 @@ def make_height(MR: int) -> Callable[..., int]:
         share = (rows + tiles - 1) // tiles
         return min(max(share + share % 2, LOWEST), rows)
 
-    return compiled(height, MR)
+    return _inlined(height)
 
 
 def make_pack_rows(SIZE: int, LANES: int, MR: int) -> Loops:
@@ -96,7 +103,7 @@ def make_pack_rows(SIZE: int, LANES: int, MR: int) -> Loops:
         else:
             pack_gather(SIZE, H0, a, rsa, csa, to, mr, kc)
 
-    return compiled(pack_rows, SIZE, LANES, MR)
+    return _inlined(pack_rows)
 
 
 def make_tile_of(SIZE: int, LANES: int, MR: int, NV: int, HOW: int) -> Loops:
@@ -113,7 +120,7 @@ def make_tile_of(SIZE: int, LANES: int, MR: int, NV: int, HOW: int) -> Loops:
         else:
             tile(SIZE, LANES, H0, NV, HOW, a, source, step, b, to, c, rsc, kc, mr, nr, acc)
 
-    return compiled(tile_of, SIZE, LANES, MR, NV, HOW)
+    return _inlined(tile_of)
 
 
 def scratch_bytes(SIZE: int, LANES: int, MR: int, NV: int, MC: int, KC: int) -> int:

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic
 
+from numbasgd.compile import numba_private
 from numbasgd.compile.options import jit
 from numbasgd.machine import cpu
 from numbasgd.simd.vector import Vector, _pointer, _splat, _vector, add, fill, load, mul, prefetch, store, total
@@ -54,7 +54,7 @@ def _chains(
         v = _vector(vec)
         begin, m, c = (_splat(b, v, value) for value in args[4:])
         name = f"llvm.fma.v{vec.lanes}f{vec.dtype.bitwidth}"
-        fused = cgutils.get_or_insert_function(b.module, ir.FunctionType(v, [v, v, v]), name)
+        fused = numba_private.get_or_insert_function(b.module, ir.FunctionType(v, [v, v, v]), name)
         entry, loop, done = b.block, b.append_basic_block("chains"), b.append_basic_block("done")
         b.branch(loop)
         b.position_at_end(loop)

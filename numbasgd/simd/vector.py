@@ -20,9 +20,9 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic, models, register_model
 
+from numbasgd.compile import numba_private
 from numbasgd.machine import cpu
 
 _I1, _I32, _I64 = ir.IntType(1), ir.IntType(32), ir.IntType(64)
@@ -82,7 +82,7 @@ def _splat(builder: ir.IRBuilder, vector: ir.VectorType, value: ir.Value) -> ir.
 
 
 def _intrinsic(builder: ir.IRBuilder, name: str, result: ir.Type, args: list[ir.Type]) -> ir.Function:
-    return cgutils.get_or_insert_function(builder.module, ir.FunctionType(result, args), name)
+    return numba_private.get_or_insert_function(builder.module, ir.FunctionType(result, args), name)
 
 
 def _suffix(vec: Vector) -> str:
@@ -133,7 +133,7 @@ def pointer_to(typingctx: Any, place: Any, x: Any) -> Any:
 
 def _parts(builder: ir.IRBuilder, vec: Any, value: Any) -> list[Any]:
     """The registers of one ``Vector``, or of a tuple of them."""
-    return cgutils.unpack_tuple(builder, value, vec.count) if isinstance(vec, types.UniTuple) else [value]
+    return numba_private.unpack_tuple(builder, value, vec.count) if isinstance(vec, types.UniTuple) else [value]
 
 
 def _whole(context: Any, builder: ir.IRBuilder, vec: Any, parts: list[Any]) -> Any:

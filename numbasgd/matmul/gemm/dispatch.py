@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 from numba import types
 from numba.extending import intrinsic
-from numba.np.numpy_support import as_dtype
 
 from numbasgd import rawmem, threads
+from numbasgd.compile.numba_private import as_dtype
 from numbasgd.compile.options import jit
 from numbasgd.matmul.gemm import parallel
 from numbasgd.matmul.gemm.operands import LOOPS, MATRIX, SIZES, Matrix, Scratch, Sizes, compiled, named

@@ -55,12 +55,12 @@ def machine_lanes(dtype):
 def test_workers_do_work(rng):
     """With three threads, units are done by workers; on a busy machine that may take a few tries."""
     A = rng.random((1500, 1500))
-    before = threads.units_by_workers()
+    before = threads.tasks_by_workers()
     for _ in range(50):
         matmul(A, A, threads=3)
-        if threads.units_by_workers() > before:
+        if threads.tasks_by_workers() > before:
             break
-    assert threads.units_by_workers() > before
+    assert threads.tasks_by_workers() > before
     assert sum(t.name == "numbasgd" for t in threading.enumerate()) >= 2
 
 
@@ -74,10 +74,10 @@ A, out = np.ones((800, 800)), np.empty((800, 800))
 fixed = A.view()
 fixed.flags.writeable = False
 for left, right in [(A, A), (fixed, fixed)]:
-    before = threads.units_by_workers()
+    before = threads.tasks_by_workers()
     for _ in range(50):
         matmul(left, right, out=out)
-    print(threads.units_by_workers() > before)
+    print(threads.tasks_by_workers() > before)
 """
     assert run_python(code, NUMBASGD_NUM_THREADS=number).split() == [str(number == "3")] * 2
 

@@ -23,7 +23,7 @@ from numbasgd.machine import cpu
 from numbasgd.simd.vector import Vector, _pointer, _splat, _vector, add, fill, load, mul, prefetch, store, total
 
 UNROLL = 8  # vectors a step of a loop over memory: as many sums run side by side
-AHEAD = 1024  # numbers that a read is asked for before it is needed, where that is done
+AHEAD = 1024  # numbers by which a read is prefetched ahead, where that is done
 LINE = 8  # 64-bit numbers in a cache line of 64 bytes
 
 
@@ -110,7 +110,7 @@ def _store_past_cache(typingctx: Any, array: Any, offset: Any, value: Any) -> An
 def make_read(lanes: int, ahead: int = 0) -> Any:
     """Read an array, ``lanes`` numbers a load: the sum of ``passes`` passes over it.
 
-    ahead : how many numbers before it is needed a cache line is asked for; 0 leaves that to the hardware.
+    ahead : how many numbers ahead a cache line is prefetched; 0 leaves that to the hardware.
     """
     STEP = UNROLL * lanes
 

@@ -475,5 +475,5 @@ def _prefetch(name: str, doc: str, locality: int) -> Any:
     return intrinsic(typed)
 
 
-prefetch = _prefetch("prefetch", "Ask for the cache line of ``array[offset]``; harmless past the end.", 3)
+prefetch = _prefetch("prefetch", "Prefetch the cache line of ``array[offset]``; harmless past the end.", 3)
 prefetch_near = _prefetch("prefetch_near", "The same, into the second level of cache and not the first.", 2)

@@ -104,7 +104,7 @@ def make_few_rows(SIZE: int, LANES: int, MR: int, NV: int, BASE: int) -> Loops:
         pc, rsc = C.address, C.rs
         m, n, k = size
         MC, NC, KC = blocks.MC, blocks.NC, blocks.KC
-        work = scratch.address
+        packed_a = scratch.address
         for ic in range(0, m, MC):
             mc = min(MC, m - ic)
             tiles = (mc + MR - 1) // MR
@@ -112,7 +112,7 @@ def make_few_rows(SIZE: int, LANES: int, MR: int, NV: int, BASE: int) -> Loops:
             b_bytes = NR * min(KC, k) * SIZE
             for jc in range(0, n, NC):
                 nc = min(NC, n - jc)
-                b, following = work + a_bytes, work + a_bytes + b_bytes
+                b, following = packed_a + a_bytes, packed_a + a_bytes + b_bytes
                 is_there = False
                 for p in range(0, k, KC):
                     kc = min(KC, k - p)
@@ -121,7 +121,7 @@ def make_few_rows(SIZE: int, LANES: int, MR: int, NV: int, BASE: int) -> Loops:
                     for i in range(tiles):
                         mr = (mc - ir + tiles - i - 1) // (tiles - i)
                         mr = min(max(mr + mr % 2, LOWEST), mc - ir)
-                        pack_rows(pa + (ic + ir) * rsa + p * csa, rsa, csa, work + ir * kc * SIZE, mr, kc)
+                        pack_rows(pa + (ic + ir) * rsa + p * csa, rsa, csa, packed_a + ir * kc * SIZE, mr, kc)
                         ir += mr
                     for jr in range(0, nc, NR):
                         nr = min(NR, nc - jr)
@@ -137,7 +137,7 @@ def make_few_rows(SIZE: int, LANES: int, MR: int, NV: int, BASE: int) -> Loops:
                         for i in range(tiles):
                             mr = (mc - ir + tiles - i - 1) // (tiles - i)
                             mr = min(max(mr + mr % 2, LOWEST), mc - ir)
-                            a = work + ir * kc * SIZE
+                            a = packed_a + ir * kc * SIZE
                             c = pc + (ic + ir) * rsc + (jc + jr) * SIZE
                             if is_there and i < NV:
                                 tile_and_copy(a, source, rsb, b, to, c, rsc, kc, mr, nr, adds)

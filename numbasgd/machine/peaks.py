@@ -6,9 +6,9 @@ minute.  It works on a machine that others use, too: see ``numbasgd.machine.roun
 Bytes are counted as in McCalpin's STREAM: what a kernel names, 2 numbers per entry for a copy, 3 for a triad.
 A store into a line that is not in cache makes the hardware read the line first; that is not counted.
 Non-temporal stores avoid it.  Both kinds are tried at each size, and the faster one stands: non-temporal ones
-for sets beyond the cache.  A load's latency is that of a walk at random which stays in a few pages for a while, so that
-the search for the page is hardly a part of it, whether pages are huge or small; what a load costs whose page
-must be searched, too, is among the patterns of ``numbasgd.machine.patterns``.
+for sets beyond the cache.  A load's latency is that of a walk at random which stays in a few pages for a while,
+so that the search for the page is hardly a part of it, whether pages are huge or small; what a load costs whose
+page must be searched, too, is among the patterns of ``numbasgd.machine.patterns``.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@
         kernels.matmul(X, W, out)
         ...
 
-A path that no product took before is compiled at the first product that takes it, which needs the
+A variant that no product used before is compiled at the first that uses it, which needs the
 interpreter for a moment.  Inside a ``prange``, whose threads would wait for the interpreter while it waits
 for them, let ``prepare`` come first.
 """
@@ -40,5 +40,5 @@ def matmul(A, B, out, threads=1):
 
 
 def prepare(dtype: Any = np.float32) -> None:
-    """Compile, or load from the cache, every path for float32 or for float64."""
+    """Compile, or load from the cache, every variant for float32 or for float64."""
     dispatch.products[np.dtype(dtype)].prepare_all()

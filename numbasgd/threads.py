@@ -1,8 +1,8 @@
 """How parallel work runs: a small pool of our own threads, inside compiled code.
 
-A piece of work is a compiled function ``f(arguments, unit, work) -> int`` and a number of units.  The
-caller and the workers take units one by one until none is left; what a unit computes must not depend on
-who takes it, so results are the same for any number of threads.  ``work`` is the thread's own workspace.
+A piece of work is a compiled function ``f(arguments, task, work) -> int`` and a number of tasks.  The
+caller and the workers take tasks one by one until none is left; what a task computes must not depend on
+who takes it, so results are the same for any number of threads.  ``work`` is the thread's own scratch memory.
 ``begin_beside`` is for work that one worker does while the caller does something else.
 
 Why our own.  Numba's workqueue layer aborts when two Python threads run parallel code at once, its OpenMP
@@ -11,7 +11,7 @@ layer breaks after a fork, and a queue between Python threads costs more than a 
 - workers are Python threads that stay in compiled code and hold no lock of the interpreter.  They wait for
   work in a loop for a moment, since the next call often comes at once, and then sleep on a semaphore;
 - whoever finds the pool taken computes alone: two Python threads at once are two single-threaded calls;
-- a late worker is never waited for: the caller takes the units that are left;
+- a late worker is never waited for: the caller takes the tasks that are left;
 - a forked child has none of the threads: it starts with a fresh pool (``os.register_at_fork``).
 
 All state is one array of 64-bit words that is never freed.
@@ -43,12 +43,12 @@ _QUIT = 48
 _CALLS = 56  # calls since workers were last woken
 _JOB = 64  # number of the job that is open, else 0
 _LAST = 72  # number of the last job
-_FUNCTION, _ARGUMENTS, _UNITS, _MOST = 80, 88, 96, 104  # the job; most workers that may join
+_FUNCTION, _ARGUMENTS, _TASKS, _MOST = 80, 88, 96, 104  # the job; most workers that may join
 _ALIVE = 112  # threads that run
-_NEXT = 128  # next unit
+_NEXT = 128  # next task
 _ACTIVE = 192  # workers inside the job
 _SLEEPERS = 256
-_JOINED = 320  # units that workers did, over all jobs
+_JOINED = 320  # tasks that workers did, over all jobs
 _SEMAPHORE = 384
 _MALLOC, _ADVISE, _WORK_BYTES = 448, 456, 464  # addresses of malloc and madvise; bytes of a workspace
 _SLOTS = 512  # slot s: [taken, address] at _SLOTS + 16 * s
@@ -123,28 +123,28 @@ def give_workspace(slot):
 
 
 @jit
-def _take_units(state, work):
-    """Do units of the open job until none is left; returns how many."""
+def _take_tasks(state, work):
+    """Do tasks of the open job until none is left; returns how many."""
     function = rawmem.read(state + _FUNCTION)
     arguments = rawmem.read(state + _ARGUMENTS)
-    units = rawmem.read(state + _UNITS)
+    tasks = rawmem.read(state + _TASKS)
     done = 0
     while True:
-        unit = rawmem.add(state + _NEXT, 1)
-        if unit >= units:
+        task = rawmem.add(state + _NEXT, 1)
+        if task >= tasks:
             return done
-        rawmem.call(function, (arguments, unit, work))
+        rawmem.call(function, (arguments, task, work))
         done += 1
 
 
 @jit
-def _open(state, function, arguments, units, wanted, is_large):
+def _open(state, function, arguments, tasks, wanted, is_large):
     """Offer a job to as many workers, and wake those that sleep if it is worth it."""
     job = rawmem.read(state + _LAST) + 1
     rawmem.write(state + _LAST, job)
     rawmem.write(state + _FUNCTION, function)
     rawmem.write(state + _ARGUMENTS, arguments)
-    rawmem.write(state + _UNITS, units)
+    rawmem.write(state + _TASKS, tasks)
     rawmem.write(state + _MOST, wanted)
     rawmem.write(state + _NEXT, 0)
     rawmem.write(state + _JOB, job)
@@ -172,21 +172,21 @@ def _close(state):
 
 
 @jit
-def run(function, arguments, units, threads, is_large, work):
-    """f(arguments, unit, work) for every unit, by the caller and at most ``threads - 1`` workers.
+def run(function, arguments, tasks, threads, is_large, work):
+    """f(arguments, task, work) for every task, by the caller and at most ``threads - 1`` workers.
 
     is_large : whether the work is worth waking a worker that sleeps.
     """
     state = _address()
-    wanted = min(threads, units, MAX_THREADS) - 1
+    wanted = min(threads, tasks, MAX_THREADS) - 1
     if wanted < 1 or rawmem.swap(state + _TAKEN, 1) != 0:
-        for unit in range(units):
-            rawmem.call(function, (arguments, unit, work))
+        for task in range(tasks):
+            rawmem.call(function, (arguments, task, work))
         return
     if rawmem.read(state + _WORKERS) < wanted:
         rawmem.ask(rawmem.read(state + _START), wanted)
-    _open(state, function, arguments, units, wanted, is_large)
-    _take_units(state, work)
+    _open(state, function, arguments, tasks, wanted, is_large)
+    _take_tasks(state, work)
     _close(state)
 
 
@@ -208,7 +208,7 @@ def begin_beside(function, arguments):
 def end_beside():
     """Wait for the worker of ``begin_beside`` if it has begun, and let others have the pool."""
     state = _address()
-    rawmem.add(state + _NEXT, 1)  # whoever comes now finds no unit
+    rawmem.add(state + _NEXT, 1)  # whoever comes now finds no task
     _close(state)
 
 
@@ -225,7 +225,7 @@ def _worker(work):
             idle = 0
             before = rawmem.add(state + _ACTIVE, 1)
             if before < rawmem.read(state + _MOST) and rawmem.read(state + _JOB) == job:
-                done = _take_units(state, work)
+                done = _take_tasks(state, work)
                 rawmem.add(state + _JOINED, done)
             rawmem.add(state + _ACTIVE, -1)
         elif idle < _SPINS:
@@ -349,8 +349,8 @@ def prepare(wanted: int) -> None:
         _pool.start(wanted)
 
 
-def units_by_workers() -> int:
-    """How many units workers, and not callers, did since the process began."""
+def tasks_by_workers() -> int:
+    """How many tasks workers, and not callers, did since the process began."""
     return _word(_JOINED).value
 
 

@@ -343,7 +343,7 @@ AGREES = """
     seen = re.findall(r"([xyz])mm(\\d+)", assembly)
     asked = cpu_target.target_context.codegen().magic_tuple()
     print(json.dumps({
-        "asked": [asked[1], asked[2]] == list(requested()),
+        "asked": [asked[1], asked[2]] == list(requested_target()),
         "vector": [found.vector, machine.vector, vector.register_bytes(), 4 * lanes, told["register_bytes"],
                    told["description"]["vector_bytes"], 8 * vector.lanes_for(1 << 20, 8),
                    4 * numbasgd.matmul_plan(300, 300, 300).lanes,
@@ -388,7 +388,7 @@ def test_all_readers_agree_and_results_are_right(setting, n_dtypes, n_shapes):
     has = {name for name, is_there in llvm.get_host_cpu_features().items() if is_there}
     is_able = expected is None or has >= USES[expected.vector]
     code = f"RUNS, DTYPES, SHAPES = {is_able}, {n_dtypes}, {n_shapes}\n"
-    code += "from numbasgd.machine.target import requested\n" + textwrap.dedent(AGREES)
+    code += "from numbasgd.compile.numba_private import requested_target\n" + textwrap.dedent(AGREES)
     if is_able:
         code += textwrap.dedent(RIGHT)
     found = json.loads(run_python(code, **settings))

@@ -111,12 +111,12 @@ def test_workers_do_work():
     """On a busy machine that may take a few tries."""
     X, y, w = problem(100_000, 16)
     assert not parts.is_one(*X.shape)
-    before = threads.units_by_workers()
+    before = threads.tasks_by_workers()
     for _ in range(100):
         gradient(X, y, w, threads=3)
-        if threads.units_by_workers() > before:
+        if threads.tasks_by_workers() > before:
             break
-    assert threads.units_by_workers() > before
+    assert threads.tasks_by_workers() > before
 
 
 def test_no_access_outside_the_arrays():

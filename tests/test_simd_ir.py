@@ -6,7 +6,7 @@ from child import run_python
 from numba import njit, types
 from numba.core.errors import TypingError
 
-from numbasgd.compile.options import _identity
+from numbasgd.compile.cache import identity as _identity
 from numbasgd.machine import cpu
 from numbasgd.simd.kernel import inlined, kernel, private_function
 
@@ -290,7 +290,7 @@ def test_two_kernels_in_one_name_are_refused():
 def test_kernels_are_told_apart_and_found_again_by_the_cache():
     """Two processes see the same key of a function over a kernel, and another one for each kernel."""
     code = """
-        from numbasgd.compile.options import _identity
+        from numbasgd.compile.cache import identity as _identity
         from numbasgd.matmul.gemm import dot_kernels, microkernel, packing, transpose_kernels
         from numbasgd.sgd import plain, turned
         made = [

@@ -161,12 +161,12 @@ def test_the_same_bits_with_help(settings, has_weights, rows, eager):
     X, y, s = rows
     options = {"lr": 1e-3, "epochs": 5, "seed": 4, "sample_weight": s if has_weights else None, **settings}
     alone = train(X, y, threads=1, **options)
-    before = threads.units_by_workers()
+    before = threads.tasks_by_workers()
     for _ in range(30):  # on a busy machine nobody may have come in time
         assert bits(train(X, y, threads=2, **options)) == bits(alone)
-        if threads.units_by_workers() > before + 10:
+        if threads.tasks_by_workers() > before + 10:
             break
-    assert threads.units_by_workers() > before
+    assert threads.tasks_by_workers() > before
 
 
 @several
@@ -186,12 +186,12 @@ def test_the_same_bits_with_help_at_other_widths(d, dtype, batch_size, rng, eage
     X, s = rng.standard_normal((5 * WINDOW, d)).astype(dtype), 1 + rng.random(5 * WINDOW)
     options = {"lr": 1e-4, "epochs": 4, "seed": 4, "batch_size": batch_size, "sample_weight": s}
     alone = bits(train(X, X[:, 0], threads=1, **options))
-    before = threads.units_by_workers()
+    before = threads.tasks_by_workers()
     for _ in range(30):
         assert bits(train(X, X[:, 0], threads=2, **options)) == alone
-        if threads.units_by_workers() > before + 5:
+        if threads.tasks_by_workers() > before + 5:
             break
-    assert threads.units_by_workers() > before
+    assert threads.tasks_by_workers() > before
 
 
 def test_steps_with_help_are_those_of_the_order(rows, eager):
@@ -299,7 +299,7 @@ def test_several_python_threads_want_help(rows, eager):
     X, y, _ = rows
     options = {"batch_size": 10, "lr": 1e-3, "epochs": 8}
     expected = [bits(train(X, y, seed=seed, threads=1, **options)) for seed in range(3)]
-    found, before = [None] * 6, threads.units_by_workers()
+    found, before = [None] * 6, threads.tasks_by_workers()
 
     def work(i):
         found[i] = [bits(train(X, y, seed=i % 3, threads=2, **options)) for _ in range(4)]
@@ -311,7 +311,7 @@ def test_several_python_threads_want_help(rows, eager):
         caller.join()
     for i in range(6):
         assert found[i] == [expected[i % 3]] * 4
-    assert n_cores() < 2 or threads.units_by_workers() > before
+    assert n_cores() < 2 or threads.tasks_by_workers() > before
 
 
 @has_fork

@@ -4,11 +4,11 @@ A figure means little without the limit that it runs into.  ``limits`` measures 
 minute.  It works on a machine that others use, too: see ``numbasgd.machine.rounds`` for how.
 
 Bytes are counted as in McCalpin's STREAM: what a kernel names, 2 numbers per entry for a copy, 3 for a triad.
-A store into a line that is not in cache makes the hardware read the line first; that is not counted.  Stores
-past the cache avoid it.  Both kinds are tried at each size, and the faster one stands: past the cache for
-sets beyond it.  A load's latency is that of a walk at random which stays in a few pages for a while, so that
-the search for the page is hardly a part of it, whether pages are huge or small; what a load costs whose page
-must be searched, too, is among the patterns of ``numbasgd.machine.patterns``.
+A store into a line that is not in cache makes the hardware read the line first; that is not counted.
+Non-temporal stores avoid it.  Both kinds are tried at each size, and the faster one stands: non-temporal ones
+for sets beyond the cache.  A load's latency is that of a walk at random which stays in a few pages for a while,
+so that the search for the page is hardly a part of it, whether pages are huge or small; what a load costs whose
+page must be searched, too, is among the patterns of ``numbasgd.machine.patterns``.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from numbasgd.simd.vector import register_bytes
 SCHEMA = 1
 SMALLEST = 4096  # bytes of the smallest working set
 HUGE = 2 << 20  # bytes of a huge page
-BEYOND = 256 << 10  # bytes of a set from which on prefetches and stores past the cache are tried
+BEYOND = 256 << 10  # bytes of a set from which on prefetches and non-temporal stores are tried
 FINE = 8 << 20  # bytes of a set up to which a walk takes more turns: caches that no other core uses
 NEAR = 32 * 64  # lines of 32 small pages, whose places a core remembers
 _DTYPES = (np.float32, np.float64)

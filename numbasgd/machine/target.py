@@ -16,6 +16,8 @@ from dataclasses import dataclass
 import llvmlite.binding as llvm
 from llvmlite import ir
 
+from numbasgd.compile.numba_private import requested_target
+
 UNKNOWN = "unknown"
 _X86 = ("x86_64", "amd64", "i386", "i486", "i586", "i686")
 _ARM = ("aarch64", "arm64")
@@ -55,19 +57,10 @@ class Target:
         return self.architecture in _ARM
 
 
-def requested() -> tuple[str, str]:
-    """The CPU's name and the features that Numba hands to LLVM, as ``numba.core.codegen`` chooses them."""
-    from numba.core import codegen, config
-
-    cpu = llvm.get_host_cpu_name() if config.CPU_NAME is None else config.CPU_NAME
-    features = codegen.get_host_cpu_features() if config.CPU_FEATURES is None else config.CPU_FEATURES
-    return cpu, features
-
-
 @functools.cache
 def target() -> Target:
     """What Numba compiles for, asked once."""
-    return probe(*requested())
+    return probe(*requested_target())
 
 
 @functools.cache

@@ -35,10 +35,10 @@ from typing import Any, TypeVar, cast
 import numba
 import numpy as np
 from llvmlite import ir
-from numba.core import cgutils
 from numba.extending import intrinsic
 
 from numbasgd import rawmem
+from numbasgd.compile import numba_private
 from numbasgd.compile.options import jit
 from numbasgd.matmul.gemm.dispatch import AT_ONCE, BUSY, DEFAULT_THREADS, DISPATCH, DONE, compiling, products
 from numbasgd.matmul.gemm.operands import Matrix, Sizes
@@ -144,9 +144,9 @@ def _pair(typingctx, first, second):
     """The address of two 64-bit integers, which are there until the function returns."""
 
     def codegen(context: Any, b: Any, sig: Any, args: Any) -> Any:
-        place = cgutils.alloca_once(b, ir.ArrayType(ir.IntType(64), 2))
+        place = numba_private.alloca_once(b, ir.ArrayType(ir.IntType(64), 2))
         for i in (0, 1):
-            b.store(args[i], cgutils.gep_inbounds(b, place, 0, i))
+            b.store(args[i], numba_private.gep_inbounds(b, place, 0, i))
         return b.ptrtoint(place, ir.IntType(64))
 
     intp = numba.types.intp

@@ -21,9 +21,9 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic, models, register_model
 
+from numbasgd.compile import numba_private
 from numbasgd.machine import cpu
 from numbasgd.simd.ir import Int, Lanes, Pointer, vector_type
 from numbasgd.simd.kernel import is_literal
@@ -110,7 +110,7 @@ def pointer_to(typingctx: Any, place: Any, x: Any) -> Any:
 
 def _parts(builder: ir.IRBuilder, vec: Any, value: Any) -> list[Any]:
     """The registers of one ``Vector``, or of a tuple of them."""
-    return cgutils.unpack_tuple(builder, value, vec.count) if isinstance(vec, types.UniTuple) else [value]
+    return numba_private.unpack_tuple(builder, value, vec.count) if isinstance(vec, types.UniTuple) else [value]
 
 
 def _whole(context: Any, builder: ir.IRBuilder, vec: Any, parts: list[Any]) -> Any:

@@ -1,9 +1,9 @@
-"""The way into ``packed``: one compiled function that chooses the path, and paths compiled when first used.
+"""The way into ``packed``: compiled selection of a variant, and variants that are compiled when first used.
 
-A product of 16 x 16 takes less time than choosing its path in Python would, so the choice is compiled too.
-But nobody uses all paths, and compiling them all takes long.  So each path is a compiled function of its
-own, kept in numbasgd's cache and called through its address in a table; an address that is still 0 is asked
-for, which compiles the path or loads it.  The table itself is a symbol that is resolved when code is loaded,
+A product of 16 x 16 takes less time than selecting its variant in Python would, so that is compiled too.
+But nobody uses all variants, and compiling them all takes long.  So each is a compiled function of its own,
+kept in numbasgd's cache and called through its address in a table; where the address is still 0, a callback
+compiles the variant or loads it.  The table itself is a symbol that is resolved when code is loaded,
 so code that uses the table can be kept as well, a user's own included.
 """
 
@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 from numba import types
 from numba.extending import intrinsic
-from numba.np.numpy_support import as_dtype
 
 from numbasgd import rawmem, threads
+from numbasgd.compile.numba_private import as_dtype
 from numbasgd.compile.options import jit
 from numbasgd.matmul.gemm import parallel
 from numbasgd.matmul.gemm.operands import LOOPS, MATRIX, SIZES, Matrix, Scratch, Sizes, compiled, named
@@ -33,7 +33,7 @@ DISPATCH, _NEED = 0, 8  # addresses: of dispatch, of the callback that compiles 
 _PART, _SHARE = 16, 24  # addresses of ``part`` and ``share`` (``parallel``), compiled when first needed
 _MOST = 32  # the number of threads that ``DEFAULT_THREADS`` stands for
 _FUNCTIONS = 64  # function f: _FUNCTIONS + 8 * f
-_DISPATCH_PLEASE, _SHARE_PLEASE = -1, -2  # what the callback is asked for beside the numbers of functions
+_DISPATCH_PLEASE, _SHARE_PLEASE = -1, -2  # what the callback can make beside the functions, by number
 
 # As a number of threads: what ``threads.default`` said when the first product came; one, and no waiting.
 DEFAULT_THREADS, AT_ONCE = 0, -1

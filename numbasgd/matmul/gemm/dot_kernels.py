@@ -1,7 +1,7 @@
 """Dot products along k for a product with few columns: vectors lie along k, not along a row of ``out``.
 
 With n smaller than a vector or two, the tiles of ``microkernel`` are mostly padding.  Here a tile of R rows
-and N columns holds R * N vectors of partial sums; both A and the turned B are read a vector at a time, and
+and N columns holds R * N vectors of partial sums; both A and the transposed B are read a vector at a time, and
 the lanes are added up once at the end:
 
     for i in range(R), j in range(N):    C[i, j] (+)= sum over p of A[i, p] * W[j, p],      W = B transposed

@@ -149,7 +149,7 @@ def make_packed(SIZE: int, LANES: int, MR: int, NV: int, BASE: int, A_BYTES: int
         pc, rsc = C.address, C.rs
         m, n, k = size
         MC, NC, KC = blocks.MC, blocks.NC, blocks.KC
-        work, panels = scratch
+        packed_a, panels = scratch
         for jc in range(0, n, NC):
             nc = min(NC, n - jc)
             for p in range(0, k, KC):
@@ -160,14 +160,14 @@ def make_packed(SIZE: int, LANES: int, MR: int, NV: int, BASE: int, A_BYTES: int
                     for ir in range(0, mc, MR):
                         mr = min(MR, mc - ir)
                         a = pa + (ic + ir) * rsa + p * csa
-                        to = work + ir * kc * SIZE
+                        to = packed_a + ir * kc * SIZE
                         if csa == SIZE:
                             pack_transpose(SIZE, LANES, MR, a, rsa, to, mr, kc)
                         elif rsa == SIZE:
                             pack_copy(SIZE, LANES, MR, a, csa, to, mr, kc)
                         else:
                             pack_gather(SIZE, MR, a, rsa, csa, to, mr, kc)
-                    first_panel = panels if panels != 0 else work + A_BYTES
+                    first_panel = panels if panels != 0 else packed_a + A_BYTES
                     prefetching = LINES * MR if panels != 0 or ic > 0 else 0  # else the next is not packed yet
                     for jr in range(0, nc, NR):
                         nr = min(NR, nc - jr)
@@ -177,7 +177,7 @@ def make_packed(SIZE: int, LANES: int, MR: int, NV: int, BASE: int, A_BYTES: int
                         ahead = b + NR * kc * SIZE if jr + NR < nc else first_panel
                         for ir in range(0, mc, MR):
                             mr = min(MR, mc - ir)
-                            a = work + ir * kc * SIZE
+                            a = packed_a + ir * kc * SIZE
                             c = pc + (ic + ir) * rsc + (jc + jr) * SIZE
                             if mr == MR and nr == NR:
                                 by = 64 if ir < prefetching else 0

@@ -2,7 +2,7 @@
 
     for i in range(mr), j in range(nr):    C[i, j] (+)= sum over p of A[i, p] * B[p, j]
 
-                  NV vectors of ``lanes``                       A is read a number at a time and spread over
+                  NV vectors of ``lanes``                       A is read a number at a time and broadcast to
                +------+------+------+                           a vector, B a vector at a time.  A step of
            B   |  nr <= NV * lanes  |  row p, stride rsb        p is MR + NV loads and MR * NV multiply-adds,
                +------+------+------+                           so the tile's height and width decide how

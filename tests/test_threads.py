@@ -4,8 +4,8 @@ import os
 import threading
 
 import numpy as np
-import path_cases
 import pytest
+import variant_cases
 from child import run_python
 from conftest import says
 
@@ -22,7 +22,7 @@ SHARED = [
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("shape", SHARED, ids=lambda s: f"{s[0]}x{s[2]}x{s[1]}{s[3]}")
 def test_the_same_bits_for_any_number_of_threads(shape, dtype, rng):
-    A, B = path_cases.operands(*shape, dtype, rng)
+    A, B = variant_cases.operands(*shape, dtype, rng)
     one = matmul(A, B, threads=1)
     np.testing.assert_allclose(one, A.astype("f8") @ B.astype("f8"), rtol=0, atol=1e-2)
     for n_threads in (2, 3, 7, None):
@@ -36,7 +36,7 @@ def test_columns_are_cut_into_whole_panels(dtype, rng):
     lanes = machine_lanes(dtype)
     for vectors in range(6, 15):
         n = vectors * lanes - 3
-        A, B = path_cases.operands(24, n, 1500, "", dtype, rng)
+        A, B = variant_cases.operands(24, n, 1500, "", dtype, rng)
         one = matmul(A, B, threads=1)
         np.testing.assert_allclose(one, A.astype("f8") @ B.astype("f8"), rtol=0, atol=1e-2)
         room = np.full((24, n + 2 * lanes), 7, dtype)

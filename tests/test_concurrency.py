@@ -141,7 +141,8 @@ def test_many_threads_make_their_first_product_at_once(room, tmp_path):
         rng = np.random.default_rng(0)
         pairs = [(rng.random((n, n)).T, rng.random((n, n)).T) for n in (30, 300)]
         for n in (30, 300):
-            assert numbasgd.matmul_plan(n, n, n, "f8", transposed=(True, True)).path == "packed"
+            plan = numbasgd.matmul_plan(n, n, n, "f8", transposed=(True, True))
+            assert plan.variant in ("packed", "few-rows-t")  # which need scratch memory
         expected = [A @ B for A, B in pairs]
         numbasgd.matmul(*pairs[0])
         numbasgd.threads._word(numbasgd.threads._WORK_BYTES).value <<= {40 if room == "for one" else 0}
@@ -185,22 +186,24 @@ def test_without_room_for_a_workspace():
     )
 
 
-@pytest.mark.parametrize("when", ["path", "share", "panels", "start"])
+@pytest.mark.parametrize("when", ["variant", "share", "panels", "start"])
 def test_an_interrupt_while_compiled_code_waits_for_python(when):
     """What it waits for is done, and then the interrupt is told; the next product is right."""
     code = """
         import os, signal, threading, numpy as np, numbasgd
-        from numbasgd.matmul.gemm import dispatch, tiles
+        from numbasgd.matmul.gemm import dispatch
         A = np.random.default_rng(0).random((400, 400))
         numbasgd.matmul(A[:30, :30], A[:30, :30])
         product, hits = dispatch.products[A.dtype], []
-        panels = tiles.PANELS, tiles.PANELS + 1
-        if WHEN != "path":
+        functions = list(enumerate(product.gemm.functions))
+        packers = [number for number, function in functions if function.is_packer]
+        loops = [number for number, function in functions if not function.is_packer]
+        if WHEN != "variant":
             numbasgd.matmul(A.T, A.T, threads=1)
         if WHEN == "start":
-            for path in (tiles.SHARE, *panels):
-                product._compile(path)
-        special = {"share": [tiles.SHARE], "panels": panels, "path": range(tiles.PANELS)}
+            for number in (dispatch._SHARE_PLEASE, *packers):
+                product._compile(number)
+        special = {"share": [dispatch._SHARE_PLEASE], "panels": packers, "variant": loops}
 
         def interrupt():
             if not hits:
@@ -209,16 +212,16 @@ def test_an_interrupt_while_compiled_code_waits_for_python(when):
                 for _ in range(1000):
                     pass
 
-        add, start = product._add, threading.Thread.start
-        def interrupted(path):
-            if path in special.get(WHEN, ()):
+        compile_now, start = product._compile_now, threading.Thread.start
+        def interrupted(number):
+            if number in special.get(WHEN, ()):
                 interrupt()
-            add(path)
+            compile_now(number)
         def started(thread):
             start(thread)
             if WHEN == "start":
                 interrupt()
-        product._add, threading.Thread.start = interrupted, started
+        product._compile_now, threading.Thread.start = interrupted, started
         try:
             numbasgd.matmul(A.T, A.T, threads=2)
         except KeyboardInterrupt:

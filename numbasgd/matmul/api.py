@@ -129,21 +129,22 @@ def _matmul_packed(A: np.ndarray, B: np.ndarray, out: np.ndarray | None, threads
 
 def _run(rung: Rung, device: str, A: np.ndarray, B: np.ndarray, out: np.ndarray) -> None:
     """out := A @ B by a kernel that takes C order alone; ``out`` is C-ordered."""
-    kernel = rung.kernel(device)
     if device == "cuda":
-        add_up(lambda A, B, C: _on_card(kernel, A, B, C), A, B, out)
-    elif rung.is_numpy:
+        add_up(lambda A, B, C: _on_card(rung, A, B, C), A, B, out)
+        return
+    kernel = rung.kernel(device)
+    if rung.is_numpy:
         kernel(check.for_kernel(A), check.for_kernel(B), out)
     else:
         add_up(lambda A, B, C: kernel(check.for_kernel(A), check.for_kernel(B), C), A, B, out)
 
 
-def _on_card(kernel: Callable[..., Any], A: np.ndarray, B: np.ndarray, out: np.ndarray) -> None:
+def _on_card(rung: Rung, A: np.ndarray, B: np.ndarray, out: np.ndarray) -> None:
     from numbasgd import device
 
     with device.checked():
         on_card = device.empty(out.shape, out.dtype)
-        kernel(device.to_device(A), device.to_device(B), on_card)
+        rung.kernel("cuda")(device.to_device(A), device.to_device(B), on_card)
         on_card.copy_to_host(out)
 
 

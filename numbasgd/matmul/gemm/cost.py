@@ -17,7 +17,7 @@ every machine, and are named.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -58,6 +58,16 @@ class Constants:
     non_temporal: float = 0.136  # cycles of a non-temporal store over those of reading as much from memory
     transpose_store: float = 0.25  # cycles a number of a vector of C that is transposed before it is stored
 
+    def on(self, machine: Machine) -> Constants:
+        """The same for a machine that multiplies and adds at another rate than those of the sweeps.
+
+        What a step takes beside its multiply-adds goes to loads and to issuing instructions; where a step has
+        twice the cycles, half as large a share of them.
+        """
+        pipes = machine.fma_pipes / 2
+        steps = [name for name in vars(self) if name.endswith("_step") or name == "efficiency"]
+        return replace(self, **{name: 1 + (getattr(self, name) - 1) * pipes for name in steps})
+
 
 PAGES = 64  # pages that the first TLB of all machines here holds at least
 PAGE = 4096
@@ -71,6 +81,7 @@ def make_model(
     refused : what a variant answers where it cannot compute a product.  wrap : what compiles a function, or
     leaves it as it is.
     """
+    constants = constants.on(machine)
     L1, L2 = machine.caches[:2]
     L3 = machine.caches[2] if len(machine.caches) > 2 else L2
     LINE = L1.line

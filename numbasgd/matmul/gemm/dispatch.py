@@ -181,10 +181,13 @@ class DispatchTable:
             self.prepare()
             return
         with _compiling:  # whoever waited here finds the address in the table
-            if number == _SHARE_PLEASE:
-                self._compile_share()
-            else:
-                self.function(number)
+            self._compile_now(number)
+
+    def _compile_now(self, number: int) -> None:
+        if number == _SHARE_PLEASE:
+            self._compile_share()
+        else:
+            self.function(number)
 
     def _compile_share(self) -> None:
         if self.words[_SHARE // 8]:

@@ -72,7 +72,8 @@ class Gemm:
         """``propose`` of every variant; ``wrap`` compiles a function, or leaves it as it is."""
         model = cost.make_model(self.tiles.machine, self.tiles.size, self.constants, refused, wrap)
         names = [function.variant.name for function in self.functions]
-        return [wrap(v.make_propose(self.tiles, model, names.index(v.name))) for v in self.variants]
+        used = [v for v in self.variants if v.name in names]
+        return [wrap(v.make_propose(self.tiles, model, names.index(v.name))) for v in used]
 
     @functools.cached_property
     def _plain(self) -> list[Callable[[Product], Proposal]]:

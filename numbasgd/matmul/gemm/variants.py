@@ -154,7 +154,7 @@ class Variant:
     """A way to compute a product.
 
     name, why : in the field's words, and when it is right.
-    widths : tiles -> the widths of its functions, each compiled when first used.
+    widths : tiles -> the widths of its functions, each compiled when first used; none where it has no use.
     tile : (tiles, width) -> rows, and vectors of columns, of its largest register tile.
     make : (tiles, width) -> its loops.
     make_propose : (tiles, model, number of its first function) -> propose(product) -> Proposal.
@@ -176,6 +176,12 @@ def refused(first: int) -> Proposal:
 
 
 # ---- unpacked ----
+
+
+def _unpacked_widths(t: Tiles) -> tuple[int, ...]:
+    """Twice the vectors of a panel, and one more where half of the last is left, on AVX-512."""
+    most = 4 if t.is_roomy else 2
+    return tuple(range(2, 2 * most + 2, 1 if t.machine.vector == 64 else 2))
 
 
 def _make_unpacked(t: Tiles, width: int) -> Loops:
@@ -238,7 +244,7 @@ def _propose_unpacked(t: Tiles, model: Any, first: int) -> Callable[[Product], P
             cut = Cut(0, 4 * L, 1, nv, 0)
         else:
             cut = Cut(4, 0, 1, 0, 1)
-        number = first + 2 * (nv - 1) + has_half
+        number = first + (2 * (nv - 1) + has_half if V == 64 else nv - 1)
         return Proposal(cycles, number, -1, 0, Blocks(p.m, p.n, p.k, MR, nv, 0, 0), cut)
 
     return propose
@@ -319,13 +325,15 @@ def _propose_few_rows(t: Tiles, model: Any, first: int) -> Callable[[Product], P
     MR, NV = _few_rows_tile(t, 0)
     NR, A_BYTES = NV * L, _few_rows_scratch(t)
     LONG = max(32, L1 // (2 * NR * S) // 16 * 16)  # two panels of B stay in L1
+    NEAR = L2 // 4  # bytes of a B that is near enough to be read in place
     c = model.constants
     TILE, STORE, CALL, SLOWER, LEFT = c.tile, c.store, c.call, c.few_rows_step, c.few_rows_left
     TRANSPOSED, COPIED, GATHERED = c.pack_transposed, c.pack_copied, c.pack_gathered * L
     step, first_time, paging, refuse = model.step, model.first, model.paging, model.refused
 
     def propose(p):
-        if p.csb != S or not MR < p.m <= MOST_ROWS or float(p.m) * p.n * p.k < TINY_PRODUCT:
+        b_bytes = float(p.k) * p.n * S
+        if p.csb != S or not MR < p.m <= MOST_ROWS or b_bytes <= NEAR:
             return refuse(first)
         rounds = (p.k + LONG - 1) // LONG
         KC = (p.k + rounds - 1) // rounds
@@ -338,7 +346,7 @@ def _propose_few_rows(t: Tiles, model: Any, first: int) -> Callable[[Product], P
         copies = 3.0 * NV * blocks / tiles  # a load, a store and a prefetch, in NV of the tiles
         each = step(h, NV, h + NV + copies) * SLOWER
         cycles = panels * tiles * (p.k * each + rounds * (TILE + 2 * STORE * h * NV))
-        a_bytes, b_bytes, c_bytes = float(p.m) * p.k * S, float(p.k) * p.n * S, float(p.m) * p.n * S
+        a_bytes, c_bytes = float(p.m) * p.k * S, float(p.m) * p.n * S
         pack_a = TRANSPOSED if p.csa == S else COPIED if p.rsa == S else GATHERED
         cycles += (p.n + NC - 1) // NC * a_bytes * (pack_a / V + first_time(a_bytes))
         cycles += blocks * (LEFT * b_bytes * first_time(b_bytes) + panels * paging(p.k, p.rsb))
@@ -672,7 +680,7 @@ VARIANTS = (
     Variant(
         "unpacked",
         "B is read in place: it lies near enough, or there are too few rows to pack it for",
-        lambda t: tuple(range(2, 2 + 2 * 4)),  # twice the vectors of a panel, and 1 if the last is a half
+        _unpacked_widths,
         lambda t, width: (t.height(width // 2), width // 2),
         _make_unpacked,
         _propose_unpacked,
@@ -713,7 +721,7 @@ VARIANTS = (
     Variant(
         "single-vector",
         "few columns, and rows of A that fall on the same sets of a cache: few rows at a time",
-        lambda t: (8,),
+        lambda t: (8,) if t.is_roomy else (),
         lambda t, width: (8, 1),
         lambda t, width: make_single_vector(t.size, t.lanes, 8, t.base),
         _propose_single_vector,

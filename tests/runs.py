@@ -34,7 +34,7 @@ def data(kind: str = "twin"):
         return X.astype(np.float64), np.where(y > 0.2, 7.0, 3.0), rng.uniform(0.1, 2, len(y))
     if kind == "names":
         return (
-            X,
+            X.astype(np.float64),
             np.array(["quiet", "loud", "louder"])[np.digitize(y, [-0.5, 0.5])],
             rng.uniform(0.1, 2, len(y)),
         )

@@ -101,7 +101,8 @@ def test_weights_that_leave_nothing_on_one_side(data):
 
 def test_settings_are_plain_numbers(data):
     fit = train(*data, patience=np.int64(3), tol=np.float32(0.5), average=np.int64(1), l2=np.float32(0.5),
-                momentum=np.float64(0.5), eval_every=np.int64(100), lr=np.float32(0.125))  # fmt: skip
+                momentum=np.float64(0.5), eval_every=np.int64(100), lr=np.float32(0.125),
+                sample_weight=np.ones(120, int))  # fmt: skip
     assert json.loads(json.dumps(fit.to_dict()))["settings"]["patience"] == 3
 
 
@@ -163,7 +164,7 @@ def test_overflow_of_finite_data_is_no_nan():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         with pytest.raises(DivergenceError) as diverged:
-            train(X, y, lr=0.9, momentum=0.99, batch_size=1, epochs=10, seed=0)
+            train(X, y, lr=0.9, momentum=0.99, batch_size=1, epochs=10, seed=0, sample_weight=np.ones(len(y)))
         assert "nan" not in str(diverged.value).split("went from")[0]
         assert np.all(np.isfinite(diverged.value.w))
         for options in ({"lr": 0.01}, {}, {"standardize": True}):

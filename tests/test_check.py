@@ -98,7 +98,7 @@ def test_dataframes_name_row_and_column():
 
 def test_the_hint_works_for_what_was_passed():
     pandas = pytest.importorskip("pandas")
-    X, y = pandas.DataFrame({"a": [1.0, 2.0]}), pandas.DataFrame({"y": [1.0, 2.0]})
+    X, y = pandas.DataFrame(np.eye(2, 5)), pandas.DataFrame({"y": [1.0, 2.0]})
     for found in (y, y.to_numpy(), y.to_numpy().tolist()):
         with pytest.raises(ValueError, match="y has 2 dimensions") as caught:
             train(X, found, loss="logistic")
@@ -135,7 +135,8 @@ def test_every_slice_of_an_array_is_memory_of_its_own():
         base[8::-4, 1:9:2],
         base[:3, :4].T.copy().T,
     ):
-        assert (matmul(np.ones((3, 2)), np.ones((2, 4)), out=out) == 2).all()
-    assert matmul(np.ones((1, 2)), np.ones((2, 1)), out=np.broadcast_to(base[:1, :1], (1, 1)).copy())[0, 0] == 2
+        assert (matmul(np.ones((3, 2)), np.ones((2, 4)), out=out, rung="element") == 2).all()
+    one = np.broadcast_to(base[:1, :1], (1, 1)).copy()
+    assert matmul(np.ones((1, 2)), np.ones((2, 1)), out=one, rung="element")[0, 0] == 2
     empty = np.lib.stride_tricks.as_strided(np.zeros(1), (0, 4), (0, 0))
     assert matmul(np.ones((0, 2)), np.ones((2, 4)), out=empty).shape == (0, 4)

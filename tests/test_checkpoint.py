@@ -8,6 +8,7 @@ import random
 import signal
 import time
 import warnings
+from types import SimpleNamespace
 
 import pytest
 from conftest import says
@@ -15,6 +16,7 @@ from runs import EPOCHS, PLAIN, assert_same, data, resume, run
 
 import numbasgd.paths
 from numbasgd import Fit, FitFileError, train
+from numbasgd.sgd import checkpoint
 from numbasgd.sgd.checkpoint import Checkpoint
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
@@ -193,19 +195,24 @@ def test_written_every_so_many_steps_and_at_the_end(tmp_path, monkeypatch):
 
 
 def test_not_more_often_than_asked_for(tmp_path, monkeypatch):
-    times = []
+    """By a clock that goes on by a 64th of a second whenever it is read."""
+    now, times = [0.0], []
     real = Checkpoint.save
 
+    def clock():
+        now[0] += 2**-6
+        return now[0]
+
     def save(self, fit, **options):
-        times.append(time.monotonic())
+        times.append(now[0])
         real(self, fit, **options)
 
     monkeypatch.setattr(Checkpoint, "save", save)
-    place = {"checkpoint": tmp_path / "run.fit", "checkpoint_every": 0.15}
-    train(batch_size=1, lr=0.005, epochs=40_000, seed=1, eval_every=None, **place)
+    monkeypatch.setattr(checkpoint, "time", SimpleNamespace(monotonic=clock))
+    train(batch_size=100, lr=0.01, epochs=30, seed=1, checkpoint=tmp_path / "run.fit", checkpoint_every=0.125)
     between = [later - sooner for sooner, later in itertools.pairwise(times[:-1])]
-    assert len(between) >= 1
-    assert min(between) > 0.14
+    assert len(between) >= 2
+    assert 0.125 <= min(between) <= max(between) < 0.125 + 3 * 2**-6
 
 
 @pytest.mark.parametrize("every", [1, 10, 214, 215, 216, 1e-9, 30.0])

@@ -109,7 +109,9 @@ def test_closed_output_is_no_error():
 
 
 def test_names_that_the_terminal_cannot_show(tmp_path):
-    (tmp_path / "t.csv").write_text("höhe,weite\n1,2\n3,4\n5,6\n", encoding="utf-8")
+    (tmp_path / "t.csv").write_text(
+        "höhe,a,b,c,d,weite\n1,2,3,4,6,6\n3,4,5,9,7,8\n5,6,8,7,8,1\n", encoding="utf-8"
+    )
     done = subprocess.run(
         [*NUMBASGD, "train", str(tmp_path / "t.csv"), "--target", "weite"],
         env=environment(PYTHONIOENCODING="ascii", PYTHONUTF8="0"),

@@ -79,7 +79,7 @@ def test_all_options_of_the_method(table, tmp_path, capsys):
         "classes    1 where a score is below 0, else 2",
     ):
         assert part in printed
-    assert main(["train", "--average", "0"]) == 0
+    assert main(["train", "--average", "0", "--momentum", "0.5", "--nesterov"]) == 0
     assert "average True" in capsys.readouterr().out
 
 
@@ -235,7 +235,7 @@ def test_interrupted_and_resumed(option, tmp_path, capsys):
     options = ["--batch-size", "1", "--lr", "0.005", "--seed", "3", "--eval-every", "none"]
     before = signal.signal(signal.SIGALRM, stop)
     try:
-        signal.setitimer(signal.ITIMER_REAL, 0.5)
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
         given = [option, kept] if option else []
         assert main(["train", *options, "--epochs", "10000000", *given]) == 130
     finally:

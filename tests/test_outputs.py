@@ -185,12 +185,13 @@ def test_gradient_is_numpys_and_the_losses_difference(loss, K, dtype, rng):
         g, _ = gradient(X, y, w, b, loss=loss, rows=picked)
         np.testing.assert_allclose(g, X64[picked].T @ R[picked] / 3, rtol=0, atol=tolerance)
         h = 1e-6
-        for j, k in ((0, 0), (d - 1, K - 1)) if d else ():
+        for j, k in (
+            ((0, 0), (d - 1, K - 1)) if d and dtype == np.float64 else ()
+        ):  # of float32, rounding is more
             step = np.zeros((d, K))
             step[j, k] = h
             high, low = (np.mean(values(loss, X64 @ (w64 + e) + b64, y)) for e in (step, -step))
-            found = gradient(X64, y, w64, b64, loss=loss)[0][j, k]
-            assert found == pytest.approx((high - low) / (2 * h), abs=1e-7)
+            assert gradient(X, y, w, b, loss=loss)[0][j, k] == pytest.approx((high - low) / (2 * h), abs=1e-7)
 
 
 def test_one_column_of_targets_is_a_vector_of_them(rng):
@@ -230,9 +231,9 @@ def test_optimum_of_multinomial_regression(rng):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         solver = linear.LogisticRegression(C=1 / (200 * l2), tol=1e-12, max_iter=10_000).fit(X, y)
-    fit = train(
-        X, y, loss="softmax", l2=l2, batch_size=200, lr=0.5, momentum=0.875, epochs=2000, eval_every=None
-    )
+    options = {"loss": "softmax", "l2": l2, "batch_size": 200, "lr": 0.5, "momentum": 0.875, "nesterov": True}
+    options |= {"sample_weight": np.ones(200), "average": 1900}  # the kernel of every kind of step
+    fit = train(X, y, epochs=2000, eval_every=None, **options)
     np.testing.assert_allclose(fit.w, solver.coef_.T, atol=1e-4)
     np.testing.assert_allclose(fit.b - fit.b.mean(), solver.intercept_ - solver.intercept_.mean(), atol=1e-4)
     np.testing.assert_allclose(fit.probability(X), solver.predict_proba(X), atol=1e-4)
@@ -257,8 +258,9 @@ def test_auto_lr_is_near_the_best_constant_rate(loss, batch_size, rng):
     if loss == "softmax":
         y = rng.integers(0, 3, n)
         X = 1.5 * rng.standard_normal((3, 5))[y] + rng.standard_normal((n, 5))
-        options = {"batch_size": n, "momentum": 0.95, "nesterov": True, "lr": 0.5, "epochs": 1000}
-        least = train(X, y, loss=loss, eval_every=None, **options).loss[-1]
+        options = {"batch_size": n, "momentum": 0.95, "nesterov": True, "lrs": [0.5] * 500, "seed": 0}
+        W, b = numpy_loop(X, y, 3, loss, **options)
+        least = np.mean(values(loss, X @ W + b, y))
     else:
         X = rng.standard_normal((n, 5))
         y = X @ rng.standard_normal((5, 3)) + rng.standard_normal((n, 3))

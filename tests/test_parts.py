@@ -47,7 +47,7 @@ def found(*args, **kwargs):
 )
 @pytest.mark.parametrize("n", [1, 53, 54, 400, 1501])
 def test_the_same_gradient_for_any_number_of_threads(n, d, order, small_parts):
-    X, y, w = problem(n, d, order=order)
+    X, y, w = problem(n, d, np.float32 if order == "C" else np.float64, order)
     one = found(X, y, w, 0.25, threads=1)
     np.testing.assert_allclose(one, reference(X, y, w, 0.25), rtol=0, atol=1e-5 * np.sqrt(d) * abs(one).max())
     rows = np.random.default_rng(0).integers(0, n, 2 * n)
@@ -109,7 +109,7 @@ def test_long_float32_sums_stay_right():
 
 def test_workers_do_work():
     """On a busy machine that may take a few tries."""
-    X, y, w = problem(100_000, 16)
+    X, y, w = problem(300_000, 5)
     assert not parts.is_one(*X.shape)
     before = threads.tasks_by_workers()
     for _ in range(100):
@@ -170,7 +170,7 @@ def test_forked_children_use_it():
         from numbasgd import gradient, matmul
         signal.alarm(120)  # ends a process that hangs; a child starts without one
         warnings.simplefilter("ignore")  # Python warns of forks in processes that have threads
-        X = np.random.default_rng(0).standard_normal((60_000, 16)).astype("f")
+        X = np.random.default_rng(0).standard_normal((200_000, 5)).astype("f")
         y, w = X[:, 0].copy(), X[0].copy()
         g, gb = gradient(X, y, w, threads=1)
         def is_same(n_threads):

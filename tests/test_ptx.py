@@ -11,6 +11,8 @@ import pytest
 from numbasgd import device
 from numbasgd.sgd.losses import LOSSES
 
+DTYPES = ["float32", pytest.param("float64", marks=pytest.mark.slow)]
+
 
 @pytest.fixture
 def compile_ptx(monkeypatch):
@@ -39,7 +41,7 @@ def array(dtype, ndim):
     return types.Array(from_dtype(numpy_dtype(dtype)), ndim, "C")
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", ["element", "column", "full", "blocked"])
 def test_product(name, dtype, compile_ptx):
     from numba import types
@@ -57,7 +59,7 @@ def test_product(name, dtype, compile_ptx):
     assert ("st.shared" in ptx) == (name in ("column", "blocked"))
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("loss", [name for name, loss in LOSSES.items() if loss.rows is None])
 def test_gradient(loss, dtype, compile_ptx):
     from numba import types

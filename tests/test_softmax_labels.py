@@ -81,23 +81,25 @@ def test_a_class_that_one_part_lacks(data):
 def test_a_class_without_weight(data):
     X, y = data
     fit = train(X, y, loss="softmax", lr=0.2, epochs=30, sample_weight=(y != 2) * 1.0, seed=0)
-    same = train(X[y != 2], y[y != 2], loss="softmax", lr=0.2, epochs=30, seed=0)
+    # Of two classes, the difference of both columns follows the logistic weights at twice their rate.
+    same = train(X[y != 2], y[y != 2], loss="logistic", lr=0.4, epochs=30, seed=0)
     assert fit.classes == (0, 1, 2) and np.mean(fit.predict(X) == 2) < 0.1
     assert fit.loss[-1] == pytest.approx(same.loss[-1], rel=0.2)
 
 
 def test_as_many_classes_as_rows(rng):
-    X = rng.standard_normal((6, 5))
-    fit = train(X, np.arange(6), loss="softmax", lr=0.5, batch_size=6, epochs=2000)
-    assert np.array_equal(fit.predict(X), np.arange(6))
+    X = rng.standard_normal((3, 5))
+    fit = train(X, np.arange(3), loss="softmax", lr=0.5, batch_size=3, epochs=2000)
+    assert np.array_equal(fit.predict(X), np.arange(3))
 
 
 def test_gradient_takes_numbers_of_classes(data):
     X, y = data
-    w = np.zeros((5, 4))  # the fourth class does not show
-    assert gradient(X, y, w, loss="softmax")[0].shape == (5, 4)
+    y = np.minimum(y, 1)
+    w = np.zeros((5, 3))  # the third class does not show
+    assert gradient(X, y, w, loss="softmax")[0].shape == (5, 3)
     for labels, parts in (
-        (y + 2, ("y holds class 4, w has 4 columns", "expected classes 0 to K - 1", "Number")),
+        (y + 2, ("y holds class 3, w has 3 columns", "expected classes 0 to K - 1", "Number")),
         (y - 1, ("y holds", "-1", "expected the numbers 0 to K - 1", "Number")),
         (y + 0.5, ("y holds", "0.5", "expected the numbers 0 to K - 1", "Number")),
         (y.astype(str), ("y holds", "expected the numbers 0 to K - 1", "Number")),

@@ -105,7 +105,7 @@ def test_what_is_watched_has_the_penalty_in_it(data):
 
 def test_averaged_weights_are_what_is_watched_and_kept(data):
     X, y = data
-    options = {"lr": 0.3, "batch_size": 5, "seed": 1, "average": 1}
+    options = {"lr": 0.3, "batch_size": 5, "seed": 1, "average": 1, "sample_weight": np.ones(120)}
     long = train(X, y, epochs=40, **options)
     fit = train(X, y, epochs=40, tol=1e-3, patience=2, **options)
     best = int(np.argmin(long.objective[: int(fit.epochs[-1]) + 1]))

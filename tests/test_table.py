@@ -259,8 +259,16 @@ def test_a_pipe_gives_every_row(tmp_path, kind):
     np.testing.assert_array_equal(found_y, table[:, 1])
 
 
-@pytest.mark.parametrize("path", ["-", pytest.param("/dev/stdin", marks=NEEDS_DEV)])
-@pytest.mark.parametrize("content", [GOOD["comma"], GOOD["spaces"], "1,2\nx,3\n"])
+@pytest.mark.parametrize(
+    ("path", "content"),
+    [
+        ("-", GOOD["comma"]),
+        ("-", GOOD["spaces"]),
+        ("-", "1,2\nx,3\n"),
+        pytest.param("/dev/stdin", GOOD["comma"], marks=NEEDS_DEV),
+        pytest.param("/dev/stdin", "1,2\nx,3\n", marks=NEEDS_DEV),
+    ],
+)
 def test_standard_input(path, content):
     code = f"""
         import sys

@@ -256,9 +256,9 @@ def test_auto_lr_is_stable_with_penalties_and_weights(average, batch_size, rng):
     X = rng.standard_normal((200, 5))
     y = X @ rng.standard_normal(5) + rng.standard_normal(200)
     options = {"batch_size": batch_size, "average": average, "epochs": 20, "seed": 0}
-    fit = train(X, y, l2=1000.0, **options)
-    assert fit.objective[-1] < fit.objective[0]
     s = np.ones(200)
+    fit = train(X, y, l2=1000.0, sample_weight=s, **options)
+    assert fit.objective[-1] < fit.objective[0]
     s[:3] = 2000
     fit = train(X, y, sample_weight=s, **options)
     assert fit.loss[-1] < 0.5 * fit.loss[0]

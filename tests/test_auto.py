@@ -34,9 +34,9 @@ def classes(width, n, rng, loss="logistic"):
     return loss, X, rng.random(n) < 1 / (1 + np.exp(-width * (X @ w)))
 
 
-def blobs(distance, n, rng):
-    y = rng.integers(0, 3, n)
-    return "softmax", distance * rng.standard_normal((3, 6))[y] + rng.standard_normal((n, 6)), y
+def blobs(classes, distance, n, rng):
+    y = rng.integers(0, classes, n)
+    return "softmax", distance * rng.standard_normal((classes, 6))[y] + rng.standard_normal((n, 6)), y
 
 
 PROBLEMS = {
@@ -48,9 +48,9 @@ PROBLEMS = {
     "classes easy to tell apart": lambda rng: classes(20.0, 1500, rng),
     "hinge": lambda rng: classes(1.0, 1500, rng, loss="hinge"),
     "more rows than a sample": lambda rng: classes(1.0, 9000, rng),
-    "three classes": lambda rng: blobs(1.0, 1500, rng),
-    "three classes hard to tell apart": lambda rng: blobs(0.2, 1500, rng),
-    "three classes of more rows": lambda rng: blobs(0.7, 9000, rng),
+    "three classes": lambda rng: blobs(3, 1.0, 1500, rng),
+    "four classes hard to tell apart": lambda rng: blobs(4, 0.2, 1500, rng),
+    "four classes of more rows": lambda rng: blobs(4, 0.7, 9000, rng),
 }
 
 QUICK = {("much noise", 10), ("classes easy to tell apart", 100), ("three classes", 1000)}

@@ -88,7 +88,7 @@ def test_matmul_cuda(measure, rung, short, n):
 
 @pytest.mark.parametrize(("short", "n", "d"), [*_gradients()])
 def test_gradient_cuda(measure, short, n, d):
-    from numbasgd.sgd import cuda
+    from numbasgd.sgd.solvers import cuda
 
     rng = np.random.default_rng(0)
     X = rng.standard_normal((n, d), np.float32).astype(DTYPES[short])

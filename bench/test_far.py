@@ -14,7 +14,7 @@ import pytest
 import numbasgd
 from bench import peers
 from bench.measure import add_elapsed, self_timed
-from numbasgd.sgd.sampling import epoch_order
+from numbasgd.sgd.order import epoch_order
 
 SHAPES = ((1_000_000, 16),)
 SHAPES_FULL = ((10_000_000, 16), (200_000, 128))

@@ -13,7 +13,7 @@ import pytest
 import numbasgd
 from bench import peers
 from bench.measure import DTYPES, add_elapsed, self_timed
-from numbasgd.sgd.sampling import epoch_order
+from numbasgd.sgd.order import epoch_order
 
 N = 2000
 LR = 0.01

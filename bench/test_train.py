@@ -16,7 +16,7 @@ import pytest
 import numbasgd
 from bench import peers
 from bench.measure import DTYPES, add_elapsed, self_timed
-from numbasgd.sgd.sampling import epoch_order
+from numbasgd.sgd.order import epoch_order
 
 LR = {1: 0.005, 10: 0.05, 100: 0.4, 1500: 0.9}
 METHODS = ("numbasgd", "sklearn", "numpy-loop")

@@ -7,9 +7,9 @@ import pytest
 
 from numbasgd import train
 from numbasgd.errors import DivergenceError
-from numbasgd.sgd.pilot import least
-from numbasgd.sgd.quadratic import step_variance
-from numbasgd.sgd.sampling import SAMPLINGS
+from numbasgd.sgd.learning_rate.pilot import least
+from numbasgd.sgd.learning_rate.quadratic import step_variance
+from numbasgd.sgd.order import SAMPLINGS
 
 slow = pytest.mark.slow
 

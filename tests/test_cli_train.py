@@ -15,7 +15,7 @@ from numbasgd.data import load_table
 from numbasgd.report import training
 from numbasgd.sgd import gradient_noise, train, train_chapter
 
-training_module = sys.modules["numbasgd.sgd.training"]
+training_module = sys.modules["numbasgd.sgd.train"]
 
 
 @pytest.fixture

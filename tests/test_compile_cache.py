@@ -21,7 +21,7 @@ from numbasgd.errors import CacheWarning, NumbaSGDError
 PROBE = """
     import numpy as np, numbasgd
     from numbasgd.matmul.cpu import element
-    from numbasgd.sgd.cpu import kernels
+    from numbasgd.sgd.solvers.epoch import kernels
     ones = np.ones((3, 3))
     numbasgd.matmul(ones, ones, rung="element")
     sum_loss = kernels("squared", 3, ones.dtype).sum_loss
@@ -74,7 +74,7 @@ def test_loading_imports_what_only_compiling_needs_when_a_symbol_is_missing(warm
 def test_training_in_the_next_process_compiles_nothing(tmp_path):
     code = """
         import numpy as np, numbasgd
-        from numbasgd.sgd.cpu import advance_kernel
+        from numbasgd.sgd.solvers.epoch import advance_kernel
         assert numbasgd.train(seed=1).loss[-1] < 0.3
         print(len(advance_kernel("squared", 5, np.dtype("f4")).stats.cache_hits))
     """
@@ -165,7 +165,7 @@ def test_an_image_that_root_filled_serves_everybody(warm, tmp_path):
         as_nobody = f"""
     import os, numba, numpy as np, numbasgd
     from numbasgd.matmul import cpu
-    from numbasgd.sgd.cpu import kernels
+    from numbasgd.sgd.solvers.epoch import kernels
     numba.njit(lambda x: x + 1)(1.0)  # what compiling imports, the new user may not be able to read
     os.setgroups([])
     os.setgid({NOBODY})

@@ -154,7 +154,7 @@ def assert_gradient(found, X, y, w, b, rows=None):
 
 
 def run_gradient(X, y, w, b, rows=None):
-    from numbasgd.sgd import cuda
+    from numbasgd.sgd.solvers import cuda
 
     index = np.empty(0, np.int64) if rows is None else np.asarray(rows, np.int64)
     out = device.to_device(np.full(len(w) + 1, np.nan, X.dtype))
@@ -224,7 +224,7 @@ def test_gradient_of_every_loss(loss, dtype, rng, small_blocks):
 
 
 def test_every_plan_fits_its_shared_memory():
-    from numbasgd.sgd import cuda
+    from numbasgd.sgd.solvers import cuda
 
     for d in [*range(70), 127, 128, 255, 256, 784, 1023, 1024, 2000, 10**6]:
         for itemsize in (4, 8):

@@ -232,7 +232,7 @@ def test_no_access_outside_the_arrays(dtype, shapes):
         import numpy as np
         from guard import guarded
         from numbasgd import gradient, train
-        from numbasgd.sgd import small_gradient
+        from numbasgd.sgd.solvers import small_gradient
         for dtype in ({dtype!r},):
             for n, d in {shapes}:
                 for at_end in (True, False):

@@ -14,7 +14,7 @@ from child import run_python
 from runs import EPOCHS, RUNS, assert_same, resume, run
 
 from numbasgd import Fit, train
-from numbasgd.sgd.run import Run
+from numbasgd.sgd.trainer import Run
 
 one_go = functools.cache(run)
 has_timer = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this platform has no setitimer")
@@ -274,7 +274,7 @@ def test_an_evaluation_that_takes_long_is_left_out(tmp_path, monkeypatch):
         time.sleep(0.1)
         return real(self, row)
 
-    problem = sys.modules["numbasgd.sgd.run"].Problem
+    problem = sys.modules["numbasgd.sgd.trainer"].Problem
     real = problem.mean_loss
     with monkeypatch.context() as patch:
         patch.setattr(problem, "mean_loss", slow)

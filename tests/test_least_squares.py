@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from numbasgd import Fit, airfoil_twin, train
-from numbasgd.sgd import rates
-from numbasgd.sgd.least_squares import MOST_COLUMNS, look_at
-from numbasgd.sgd.quadratic import Local, best_constant, step_variance
-from numbasgd.sgd.sampling import SAMPLINGS
+from numbasgd.sgd.learning_rate import curvature
+from numbasgd.sgd.learning_rate.least_squares import MOST_COLUMNS, look_at
+from numbasgd.sgd.learning_rate.quadratic import Local, best_constant, step_variance
+from numbasgd.sgd.order import SAMPLINGS
 
 COARSE, FINE = np.linspace(-6, 0, 13), np.linspace(-0.42, 0.42, 13)
 
@@ -54,8 +54,8 @@ def problem(n, d, dtype, seed, *, is_weighted=False, is_moved=False, b=0.0, scal
 
 
 def by_numpy(X, y, s, w, b, intercept, l2):
-    sample = rates.Sample(X, intercept, s)
-    return sample, rates.local_model(sample, y, w, b, "squared", l2)
+    sample = curvature.Sample(X, intercept, s)
+    return sample, curvature.local_model(sample, y, w, b, "squared", l2)
 
 
 def assert_agree(X, y, s, w, b, intercept, l2, n_steps):
@@ -64,7 +64,7 @@ def assert_agree(X, y, s, w, b, intercept, l2, n_steps):
     assert look.largest == pytest.approx(sample.largest, rel=1e-6)
     assert (look.beta, look.mean, look.curvature) == pytest.approx(tuple(sample.size), rel=1e-6)
     if look.squares is not None:
-        assert look.squares == pytest.approx(rates.mean_squares(X), rel=1e-6)
+        assert look.squares == pytest.approx(curvature.mean_squares(X), rel=1e-6)
     for batch_size in {1, max(1, len(X) // 7), len(X)}:
         found = best_constant(look.local, len(X), batch_size, n_steps)
         assert found == pytest.approx(best_constant(local, len(X), batch_size, n_steps), rel=1e-6)

@@ -292,10 +292,10 @@ def test_kernels_are_told_apart_and_found_again_by_the_cache():
     code = """
         from numbasgd.compile.cache import identity as _identity
         from numbasgd.matmul.gemm import dot_kernels, microkernel, packing, transpose_kernels
-        from numbasgd.sgd import plain, turned
+        from numbasgd.sgd.solvers import multi_small, multi_transposed
         made = [
             microkernel.tile, dot_kernels.dots, dot_kernels.turn, transpose_kernels.across, packing.pack_copy,
-            packing.pack_gather, plain.back_plain, turned.back, turned.turn_back,
+            packing.pack_gather, multi_small.back_plain, multi_transposed.back, multi_transposed.turn_back,
         ]
         def make(kernel):
             def call(x):

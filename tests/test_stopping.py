@@ -5,7 +5,7 @@ import pytest
 from conftest import held_out
 
 from numbasgd import DivergenceError, train
-from numbasgd.sgd import risk, run
+from numbasgd.sgd import risk, trainer
 from numbasgd.sgd.rows import rows_of
 
 
@@ -180,7 +180,7 @@ def glances(monkeypatch):
     found = []
     some = risk.Problem.mean_loss_of_some
     monkeypatch.setattr(risk, "_LARGE", 0)
-    monkeypatch.setattr(run, "_UNCHECKED", 0)
+    monkeypatch.setattr(trainer, "_UNCHECKED", 0)
     monkeypatch.setattr(
         risk.Problem, "mean_loss_of_some", lambda *args: (found.append(some(*args)), found[-1])[1]
     )
@@ -233,7 +233,7 @@ def test_what_some_rows_tell_of_is_looked_for_in_all(data, monkeypatch):
     expected = train(X, y, **options)
     asked = []
     monkeypatch.setattr(risk, "_LARGE", 0)
-    monkeypatch.setattr(run, "_UNCHECKED", 0)
+    monkeypatch.setattr(trainer, "_UNCHECKED", 0)
     monkeypatch.setattr(risk.Problem, "mean_loss_of_some", lambda *args: (asked.append(1), np.nan)[1])
     assert train(X, y, **options).w.tobytes() == expected.w.tobytes()
     assert len(asked) == 3  # after epochs 1, 2 and 4

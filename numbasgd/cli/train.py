@@ -137,13 +137,13 @@ def _whole(text: str, name: str) -> int:
 def _train(args: argparse.Namespace) -> int:
     from numbasgd.errors import DivergenceError
     from numbasgd.report import figures
-    from numbasgd.sgd import fitfile, train
+    from numbasgd.sgd import fit_io, train
 
     names: list[str] | None = None
     place = None
     if args.save is not None:
-        place = fitfile.path_of(args.save, "--save")
-        fitfile.require_place(place, "--save")
+        place = fit_io.path_of(args.save, "--save")
+        fit_io.require_place(place, "--save")
     if args.data is None:
         if args.target is not None:
             raise ValueError(

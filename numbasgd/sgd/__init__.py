@@ -4,7 +4,7 @@ from numbasgd.sgd.chapter import train_chapter
 from numbasgd.sgd.fit import Fit
 from numbasgd.sgd.gradient import gradient
 from numbasgd.sgd.noise import gradient_noise
-from numbasgd.sgd.sampling import epoch_order
-from numbasgd.sgd.training import train
+from numbasgd.sgd.order import epoch_order
+from numbasgd.sgd.train import train
 
 __all__ = ["Fit", "epoch_order", "gradient", "gradient_noise", "train", "train_chapter"]

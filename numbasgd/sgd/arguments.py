@@ -9,8 +9,8 @@ import numpy as np
 
 from numbasgd import check
 from numbasgd.sgd import problem
-from numbasgd.sgd.run import Method
-from numbasgd.sgd.sampling import SAMPLINGS, epoch_order
+from numbasgd.sgd.order import SAMPLINGS, epoch_order
+from numbasgd.sgd.trainer import Method
 
 _VALIDATION = 2**61  # the epoch whose order picks the validation rows; no run gets there
 _NO_RATES = np.ones(1)

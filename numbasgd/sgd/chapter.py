@@ -9,7 +9,7 @@ import numpy as np
 
 from numbasgd import check
 from numbasgd.sgd.fit import Fit
-from numbasgd.sgd.training import train
+from numbasgd.sgd.train import train
 
 #: Learning rate, batch size (None: all rows) and epochs of the four runs.
 RUNS = MappingProxyType(

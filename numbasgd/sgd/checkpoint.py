@@ -11,7 +11,7 @@ import numpy as np
 
 from numbasgd import check
 from numbasgd.errors import FitFileError
-from numbasgd.sgd import fitfile
+from numbasgd.sgd import fit_io
 
 if TYPE_CHECKING:
     from numbasgd.sgd.fit import Fit
@@ -27,8 +27,8 @@ class Checkpoint:
     """
 
     def __init__(self, path: Any, every: Any, n: int, batch_size: int) -> None:
-        self.path = fitfile.path_of(path, "checkpoint")
-        fitfile.require_place(self.path, "checkpoint")
+        self.path = fit_io.path_of(path, "checkpoint")
+        fit_io.require_place(self.path, "checkpoint")
         hint = "Pass a whole number of steps, for example 1000, or seconds as a float, for example 30.0."
         self.steps: int | None = None
         self.seconds = SECONDS
@@ -71,7 +71,7 @@ class Checkpoint:
 
     def save(self, fit: Fit, *, is_durable: bool = True) -> None:
         """Write it now; raises ``FitFileError``."""
-        fitfile.write(vars(fit), self.path, name="checkpoint", is_durable=is_durable)
+        fit_io.write(vars(fit), self.path, name="checkpoint", is_durable=is_durable)
 
     def save_last(self, fit: Fit) -> None:
         """Write the result; a failure is a warning, since the caller gets the result anyway."""

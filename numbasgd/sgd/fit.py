@@ -15,7 +15,7 @@ import numba
 import numpy as np
 
 from numbasgd import check
-from numbasgd.sgd import fitfile, labels
+from numbasgd.sgd import fit_io, labels
 from numbasgd.sgd.state import State
 
 
@@ -180,14 +180,14 @@ class Fit:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write all of it to one file, bit for bit, for ``Fit.load`` and ``train(resume=path)``.
 
-        The file (``numbasgd.sgd.fitfile``) is written beside and renamed, so ``path`` never holds a part of it.
+        The file (``numbasgd.sgd.fit_io``) is written beside and renamed, so ``path`` never holds a part of it.
 
         Raises
         ------
         FitFileError
             If it cannot be written; what was at ``path`` is still there.
         """
-        fitfile.write(vars(self), fitfile.path_of(path, "path"))
+        fit_io.write(vars(self), fit_io.path_of(path, "path"))
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Fit:
@@ -199,7 +199,7 @@ class Fit:
             If the file cannot be read, is truncated, damaged or no such file, or was written by a newer
             numbasgd.
         """
-        return fitfile.read(fitfile.path_of(path, "path"), cls)
+        return fit_io.read(fit_io.path_of(path, "path"), cls)
 
     def plot(self, ax: Any = None, *, x: str = "epochs", label: str | None = None) -> Any:
         """Draw the loss against ``x``, one of "epochs", "samples" or "seconds".

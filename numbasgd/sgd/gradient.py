@@ -8,13 +8,13 @@ import numpy as np
 
 from numbasgd import check
 from numbasgd.errors import DeviceError
-from numbasgd.sgd import parts
-from numbasgd.sgd.cpu import kernels, padded, work_for
 from numbasgd.sgd.losses import LOSSES
-from numbasgd.sgd.outputs import gradient_of_outputs
 from numbasgd.sgd.problem import intercepts, rows_and_targets
 from numbasgd.sgd.rows import Rows, lined, rows_ahead, rows_of
-from numbasgd.sgd.small_gradient import kernel_for, small_gradient
+from numbasgd.sgd.solvers import reduce
+from numbasgd.sgd.solvers.epoch import kernels, padded, work_for
+from numbasgd.sgd.solvers.multi import gradient_of_outputs
+from numbasgd.sgd.solvers.small_gradient import kernel_for, small_gradient
 
 _EVERY_ROW = np.empty(0, np.int64)
 _CPU = "cpu"
@@ -108,7 +108,7 @@ def gradient(
         _gradient_cuda(check.for_kernel(X), y, w, b, index, out, loss)
         return out[:-1].copy(), float(out[-1])
     lies = rows_of(X)
-    if not parts.is_one(len(index) or len(y), lies.d):
+    if not reduce.is_one(len(index) or len(y), lies.d):
         _gradient_in_parts(lies, y, w, b, index, out, loss, threads)
         return out[:-1].copy(), float(out[-1])
     ahead = rows_ahead(lies, in_order=len(index) == 0)
@@ -134,7 +134,7 @@ def _gradient_in_parts(
     threads: int | None,
 ) -> None:
     n, d = len(index) or len(y), rows.d
-    sums = parts.Parts(loss, rows, y, y[:0], index.dtype, parts.workers(threads, n, d))
+    sums = reduce.Parts(loss, rows, y, y[:0], index.dtype, reduce.workers(threads, n, d))
     padded_w = np.zeros(sums.size + 1, y.dtype)
     padded_w[:d] = w
     padded_w[sums.size] = b
@@ -169,7 +169,7 @@ def _gradient_cuda(
     from numbasgd import device
 
     with device.checked():
-        from numbasgd.sgd import cuda
+        from numbasgd.sgd.solvers import cuda
 
         on_card = device.empty(out.shape, out.dtype)
         X_card, y_card, w_card, rows_card = (device.to_device(a) for a in (X, y, w, rows))

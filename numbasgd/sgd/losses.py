@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from numbasgd.sgd.softmax import make_softmax
+from numbasgd.sgd.solvers.softmax import make_softmax
 
 
 def squared_value(z, y):
@@ -67,7 +67,7 @@ class Loss:
     curvature : the largest second derivative in z, where there is one (1 for the hinge, which has none).
     targets : "real" numbers, two "signs" -1 and 1, or "classes" 0 to K - 1.
     rows : for a loss of all K predictions of a row, what makes the compiled functions of it
-    (``numbasgd.sgd.softmax``); value and slope are then None.
+    (``numbasgd.sgd.solvers.softmax``); value and slope are then None.
     """
 
     value: Callable[..., Any] | None

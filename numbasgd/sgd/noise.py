@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from numbasgd import check
-from numbasgd.sgd.cpu import kernels, padded, work_for
 from numbasgd.sgd.gradient import gradient
 from numbasgd.sgd.problem import rows_and_targets
+from numbasgd.sgd.solvers.epoch import kernels, padded, work_for
 
 MOST = 10**7  # draws: enough for a spread to a four-thousandth
 _BLOCK = 512  # draws whose gradients are kept at once

@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from numbasgd.sgd.run import Moment
+    from numbasgd.sgd.trainer import Moment
 
 _QUIET_SECONDS = 1.0
 _BETWEEN_SECONDS = 0.2

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from numbasgd.sgd import outputs, parts
-from numbasgd.sgd.cpu import advance_kernel, kernels, padded, work_for
-from numbasgd.sgd.layout import Layout
+from numbasgd.sgd.model import Layout
 from numbasgd.sgd.rows import Rows
-from numbasgd.sgd.update import Step
+from numbasgd.sgd.solvers import multi, multi_kernels, reduce
+from numbasgd.sgd.solvers.epoch import advance_kernel, kernels, padded, work_for
+from numbasgd.sgd.solvers.update import Step
 
 # Entries of X, its rows taken for 8 longer:
 EVALUATED = 1 << 22  # that one call evaluates
@@ -62,7 +62,7 @@ class Problem:
         n, d = self.rows.n, self.rows.d
         size = padded(d, made.lanes)
         layout = Layout(d, self.outputs, made.lanes, 1, size, size + made.lanes)
-        is_quick = n * (d + 8) <= EVALUATED and parts.is_one(n, d) and not self.rows.is_gathered
+        is_quick = n * (d + 8) <= EVALUATED and reduce.is_one(n, d) and not self.rows.is_gathered
         vars(self).update(kernels=made, layout=layout, is_quick=is_quick)
 
     def mean_loss(self, row: np.ndarray) -> float:
@@ -72,7 +72,7 @@ class Problem:
         n = self.rows.n
         count = max(1, EVALUATED // (self.layout.breadth + 8))
         if self.is_in_parts:
-            each = parts.part_rows(self.rows.d)
+            each = reduce.part_rows(self.rows.d)
             count = max(1, count // each) * each
         return self._sum_blocks(row, [(i, min(i + count, n)) for i in range(0, n, count)]) / n
 
@@ -116,18 +116,18 @@ class Problem:
     @property
     def is_in_parts(self) -> bool:
         """Whether the loss is summed in parts, several threads at once."""
-        return not self.layout.is_many and not parts.is_one(self.rows.n, self.rows.d)
+        return not self.layout.is_many and not reduce.is_one(self.rows.n, self.rows.d)
 
     @_Kept
-    def in_parts(self) -> parts.Parts:
+    def in_parts(self) -> reduce.Parts:
         """How the rows are evaluated when they are many."""
-        n_threads = parts.workers(self.threads, self.rows.n, self.rows.d)
-        return parts.Parts(self.loss, self.rows, self.y, self.s, np.dtype(np.int32), n_threads)
+        n_threads = reduce.workers(self.threads, self.rows.n, self.rows.d)
+        return reduce.Parts(self.loss, self.rows, self.y, self.s, np.dtype(np.int32), n_threads)
 
     @_Kept
     def kernels(self) -> Any:
         """The compiled functions for this loss and these rows."""
-        return outputs.kernels(*self._variant)
+        return multi.kernels(*self._variant)
 
     @property
     def rows_dtype(self) -> np.dtype:
@@ -136,7 +136,7 @@ class Problem:
 
     @property
     def _variant(self) -> tuple[Any, ...]:
-        few = outputs.blocks.few(self.outputs)
+        few = multi_kernels.few(self.outputs)
         return self.loss, self.y.dtype, self.layout.lanes, few, self.s.size > 0, self.rows_dtype
 
     @property
@@ -147,12 +147,12 @@ class Problem:
 
     def big_kernels(self, step: Step) -> tuple[Any, Any]:
         """The compiled functions that make a step of K outputs in parts."""
-        return outputs.make_big(*self._variant, step)
+        return multi.make_big(*self._variant, step)
 
     def advance_kernel(self, step: Step) -> Any:
         """The compiled function that makes steps."""
         if self.outputs > 1:
-            return outputs.advance_kernel(*self._variant, step)
+            return multi.advance_kernel(*self._variant, step)
         return advance_kernel(
             self.loss, self.rows.d, self.y.dtype, self.s.size > 0, self.rows.is_gathered, step
         )
@@ -160,11 +160,11 @@ class Problem:
     @_Kept
     def layout(self) -> Layout:
         """How a row of the state is laid out."""
-        return outputs.layout(self.rows.d, self.outputs, self.y.dtype)
+        return multi.layout(self.rows.d, self.outputs, self.y.dtype)
 
     @property
     def work_size(self) -> int:
         """Entries of room that kernels need."""
         if self.outputs > 1:
-            return outputs.work_for(self.layout, self.y.itemsize)
+            return multi.work_for(self.layout, self.y.itemsize)
         return work_for(self.rows.d, self.layout.lanes, self.rows.is_gathered)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from numbasgd.sgd import rates
+from numbasgd.sgd.learning_rate import curvature
 
 
 class Scale:
@@ -44,23 +44,23 @@ class Scale:
         return out, float(b) if w.ndim == 1 else b
 
 
-def warn_of_scale(squares: list[float], lr: float, curvature: float, is_auto: bool) -> None:
+def warn_of_scale(squares: list[float], lr: float, loss_curvature: float, is_auto: bool) -> None:
     """Name a column that makes the rate unusable, or every stable rate too small for the others.
 
     squares : mean squares of the columns.
     """
     if is_auto:
-        if (found := rates.dominating_column(squares)) is not None:
+        if (found := curvature.dominating_column(squares)) is not None:
             warnings.warn(
                 f"column {found[0]} of X is so large beside others (mean squares differ by a factor of "
                 f"{found[1]:.3g}) that a stable lr, here {lr:.3g}, hardly moves their weights. Pass "
                 "standardize=True, or scale that column.",
                 stacklevel=4,
             )
-    elif (found := rates.overshooting_column(squares, lr * curvature)) is not None:
+    elif (found := curvature.overshooting_column(squares, lr * loss_curvature)) is not None:
         warnings.warn(
             f"column {found[0]} of X has mean square {found[1]:.3g}, so every step with lr={lr:.3g} "
-            f"overshoots along it. Pass an lr below {2 / found[1] / curvature:.3g}, standardize=True, or scale "
-            "that column.",
+            f"overshoots along it. Pass an lr below {2 / found[1] / loss_curvature:.3g}, standardize=True, or "
+            "scale that column.",
             stacklevel=4,
         )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 if TYPE_CHECKING:
-    from numbasgd.sgd.run import Run
+    from numbasgd.sgd.trainer import Run
 
 name_of = functools.cache(str)  # of a dtype, which NumPy puts together anew each time
 _SAMPLED = 1000  # rows, and columns, that are hashed
@@ -22,7 +22,7 @@ _NO_SCALE = np.empty((2, 0))
 class State(NamedTuple):
     """A run between two steps, without padding, so that it does not depend on the width of a register.
 
-    weights : (4, d + 1), or (4, d + 1, K), the rows of the state as in ``cpu.py``, the intercept last, in the
+    weights : (4, d + 1), or (4, d + 1, K), the rows of the state as in ``epoch.py``, the intercept last, in the
     dtype and the units of training.  counts : (2,) as there.
     best : (d + 1,) or (d + 1, K) the best weights so far; best_watched : their loss.
     stale : epochs since then.  limit : the loss from which on a run has diverged.

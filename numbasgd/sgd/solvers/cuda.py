@@ -3,7 +3,7 @@
 Contract: X (n, d), y (n,), w (d,) and out (d + 1,) are C-ordered device arrays of one dtype, float32 or
 float64; rows (int64, on the device) names the rows, none meaning all of them.  There is at least one row.
 Work is queued on the default stream.  Arguments are trusted; ``numbasgd.gradient`` is the checked way in.
-``cpu.py`` holds the twin under the same name.
+``epoch.py`` holds the twin under the same name.
 """
 
 from __future__ import annotations

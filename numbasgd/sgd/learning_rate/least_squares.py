@@ -1,4 +1,4 @@
-"""The model of ``rates.py`` for least squares on few rows and columns, in three calls of compiled code.
+"""The model of ``curvature.py`` for least squares on few rows and columns, in three calls of compiled code.
 
 Such a problem is trained in less time than a few dozen calls of NumPy take.  Rows are turned to columns in
 float64, along which all sums run; behind them stands the target, so that a linear map of the columns gives the
@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from numbasgd.compile.options import jit
-from numbasgd.sgd.quadratic import Local
+from numbasgd.sgd.learning_rate.quadratic import Local
 from numbasgd.simd.vector import dot, fill, fma, lanes_for, larger, load_all, mul, pointer, store, zeros
 
 TINY = 1e-150  # squared norms of all rows below it are scaled before they are multiplied, and numbers whose

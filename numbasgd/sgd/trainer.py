@@ -13,13 +13,13 @@ from numbasgd import threads
 from numbasgd.compile.options import uncollected
 from numbasgd.errors import DivergenceError
 from numbasgd.machine.cpu import n_cores
-from numbasgd.sgd import bigstep, outputs
+from numbasgd.sgd.order import WINDOW
 from numbasgd.sgd.risk import EVALUATED, Problem
 from numbasgd.sgd.rows import lined, rows_ahead
-from numbasgd.sgd.sampling import WINDOW
 from numbasgd.sgd.scale import Scale
-from numbasgd.sgd.update import Step
-from numbasgd.sgd.windows import ROW_BYTES, Windows
+from numbasgd.sgd.solvers import large_batch, multi
+from numbasgd.sgd.solvers.order_prefetch import ROW_BYTES, Windows
+from numbasgd.sgd.solvers.update import Step
 
 DIVERGED = 1e6  # a loss so many times the first one
 _CALL_SECONDS = 0.05  # how long compiled code runs before Python looks at it: progress, Ctrl-C, divergence
@@ -96,7 +96,7 @@ _entries: dict[Any, float] = {}  # of what is compiled, the shortest that was se
 
 
 class Run:
-    """One training run; ``state`` and ``count`` are as in ``cpu.py``."""
+    """One training run; ``state`` and ``count`` are as in ``epoch.py``."""
 
     def __init__(
         self,
@@ -111,7 +111,7 @@ class Run:
         self.safe_lr = safe_lr
         self.n, self.d = rows.n, rows.d
         self.layout = layout = problem.layout
-        is_big = bigstep.is_big(method.batch_size, layout.breadth)
+        is_big = large_batch.is_big(method.batch_size, layout.breadth)
         step = method.step
         self.is_penalized = step.is_penalized
         self.kernel: Any = None if is_big else problem.advance_kernel(step)
@@ -127,7 +127,7 @@ class Run:
         )
         length = min(self.n, -(-WINDOW // batch_size) * batch_size)
         if is_big:
-            length = bigstep.window_rows(self.n, layout.breadth)
+            length = large_batch.window_rows(self.n, layout.breadth)
         length = 0 if in_order else length
         row_bytes = max(1, rows.d * problem.y.itemsize)
         self.ahead = rows_ahead(rows, in_order)
@@ -139,7 +139,7 @@ class Run:
         self.windows = Windows(
             self.n, length, 0 if is_big else self.ahead, problem.rows_dtype, problem.y, problem.s, may_help
         )
-        self.big = bigstep.BigSteps(self) if is_big else None
+        self.big = large_batch.BigSteps(self) if is_big else None
         self._told: tuple[tuple[Any, ...], tuple[Any, ...]] | None = None
         self.compile_seconds = 0.0
         self.entry_seconds = 0.0
@@ -169,7 +169,7 @@ class Run:
             self._call(self.samples)
             problem.compile(self.state[0], self.work)
             if self.layout.is_many:
-                outputs.rehearse(self)
+                multi.rehearse(self)
         self.compile_seconds = time.perf_counter() - begin
         seconds = min(self._time_entry() for _ in range(_ENTRIES))
         self.entry_seconds = _entries[compiled] = min(seconds, _entries.get(compiled, math.inf))

@@ -1,4 +1,4 @@
-"""Slopes and values of a loss of one prediction, taken of each of the K outputs of a row; see ``blocks.py``."""
+"""Slopes and values of a loss of one prediction, for each of the K outputs of a row."""
 
 from __future__ import annotations
 

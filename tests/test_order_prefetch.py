@@ -9,8 +9,9 @@ import pytest
 
 from numbasgd import Fit, epoch_order, gradient, threads, train
 from numbasgd.machine.cpu import n_cores
-from numbasgd.sgd import run, windows
-from numbasgd.sgd.sampling import WINDOW
+from numbasgd.sgd import trainer
+from numbasgd.sgd.order import WINDOW
+from numbasgd.sgd.solvers import order_prefetch
 
 N = 9 * WINDOW + 1234
 TAIL = 16
@@ -31,7 +32,7 @@ def rows():
 @pytest.fixture
 def eager(monkeypatch):
     """Help from the first call on."""
-    monkeypatch.setattr(run, "_HELP_AFTER", -1.0)
+    monkeypatch.setattr(trainer, "_HELP_AFTER", -1.0)
 
 
 def bits(fit):
@@ -42,20 +43,26 @@ def made(n, length, dtype=np.float32, has_weights=False, rows_dtype=np.int32):
     """Windows with help over numbers that tell their row, and the same numbers."""
     y = np.arange(n).astype(dtype)
     s = -y if has_weights else y[:0]
-    it = windows.Windows(n, length, TAIL, np.dtype(rows_dtype), y, s, True)
+    it = order_prefetch.Windows(n, length, TAIL, np.dtype(rows_dtype), y, s, True)
     it.get_help()
     return it
 
 
 def begin(it, epoch, first, end, at=0):
     """Tell the other thread where to begin and to stop."""
-    words = {windows._EPOCH: epoch, windows._FIRST: first, windows._END: end, windows._AT: at, windows._QUIT: 0}
+    words = {
+        order_prefetch._EPOCH: epoch,
+        order_prefetch._FIRST: first,
+        order_prefetch._END: end,
+        order_prefetch._AT: at,
+        order_prefetch._QUIT: 0,
+    }
     for offset, word in words.items():
         it.job[offset // 8] = word
 
 
 def ready(it):
-    return it.job[windows._READY // 8 :][: windows.SLOTS]
+    return it.job[order_prefetch._READY // 8 :][: order_prefetch.SLOTS]
 
 
 @pytest.mark.parametrize("sampling", ["reshuffle", "once", "replacement"])
@@ -69,12 +76,12 @@ def test_what_is_drawn_ahead(dtype, rows_dtype, has_weights, sampling):
     it = made(n, length, dtype, has_weights, rows_dtype)
     it.told(sampling, 11)
     begin(it, 4, length, 5 * n + 10)
-    draw_ahead = windows.make_draw_ahead(np.dtype(rows_dtype).name, np.dtype(dtype).name)
+    draw_ahead = order_prefetch.make_draw_ahead(np.dtype(rows_dtype).name, np.dtype(dtype).name)
     draw_ahead(it.job.ctypes.data, 0, 0)
     wanted = [(4, length, 2 * length), (4, 2 * length, n), (5, 0, length)]
     assert sorted(ready(it).tolist()) == [0, 1, 2, 3]
     for number, (epoch, start, stop) in enumerate(wanted, 1):
-        slot = 1 + number % windows.SLOTS
+        slot = 1 + number % order_prefetch.SLOTS
         order = epoch_order(11, epoch, n, sampling)[start : stop + TAIL]
         assert it.rows[slot, : len(order)].tolist() == order.tolist()
         order = order[: stop - start]
@@ -96,16 +103,16 @@ def test_nothing_is_written_outside_the_slots(n, length):
     it.told("reshuffle", 1)
     for at in (0, 2, 9):
         begin(it, 0, 0, 40 * n, at)
-        it.job[windows._AT // 8] = at
+        it.job[order_prefetch._AT // 8] = at
         helper = threading.Thread(
-            target=windows.make_draw_ahead("int32", "float64"), args=(it.job.ctypes.data, 0, 0)
+            target=order_prefetch.make_draw_ahead("int32", "float64"), args=(it.job.ctypes.data, 0, 0)
         )
         helper.start()
         for number in range(at + 1, at + 12):
-            while ready(it)[number % windows.SLOTS] != number:
+            while ready(it)[number % order_prefetch.SLOTS] != number:
                 pass
-            it.job[windows._AT // 8] = number
-        it.job[windows._QUIT // 8] = 1
+            it.job[order_prefetch._AT // 8] = number
+        it.job[order_prefetch._QUIT // 8] = 1
         helper.join()
     assert (memory[: length + stride] == -7).all() and (memory[-length:] == -7).all()
     assert (numbers[: 4 * length] == -7).all() and (numbers[-2 * length :] == -7).all()
@@ -116,25 +123,25 @@ def test_who_comes_late_leaves_out_what_is_past():
     it = made(8 * WINDOW, WINDOW)
     it.told("reshuffle", 0)
     begin(it, 0, WINDOW, 8 * WINDOW, at=4)  # of seven windows, steps are made on the fourth
-    windows.make_draw_ahead("int32", "float32")(it.job.ctypes.data, 0, 0)
+    order_prefetch.make_draw_ahead("int32", "float32")(it.job.ctypes.data, 0, 0)
     assert sorted(ready(it).tolist()) == [0, 5, 6, 7]
     wanted = epoch_order(0, 0, it.n)[5 * WINDOW :][: WINDOW + TAIL]
-    assert it.rows[1 + 5 % windows.SLOTS].tolist() == wanted.tolist()
+    assert it.rows[1 + 5 % order_prefetch.SLOTS].tolist() == wanted.tolist()
 
 
 def test_who_is_told_to_quit_draws_nothing():
     it = made(8 * WINDOW, WINDOW)
     it.told("reshuffle", 0)
     begin(it, 0, WINDOW, 8 * WINDOW)
-    it.job[windows._QUIT // 8] = 1
-    windows.make_draw_ahead("int32", "float32")(it.job.ctypes.data, 0, 0)
+    it.job[order_prefetch._QUIT // 8] = 1
+    order_prefetch.make_draw_ahead("int32", "float32")(it.job.ctypes.data, 0, 0)
     assert not ready(it).any()
 
 
 def test_a_window_that_is_not_ready_is_drawn_by_who_needs_it():
     it = made(8 * WINDOW, WINDOW)
     it.told("reshuffle", 7)
-    next_window = windows.make_next_window()
+    next_window = order_prefetch.make_next_window()
     ready(it)[2] = 2
     assert next_window(it.job.ctypes.data, 0, 2 * WINDOW, 8 * WINDOW, 2) == 3
     assert it.drawn.tolist() == [0, 2 * WINDOW, 3 * WINDOW, 1 + 2, 3 * WINDOW + TAIL]
@@ -182,7 +189,7 @@ def test_the_same_bits_with_help(settings, has_weights, rows, eager):
 )
 def test_the_same_bits_with_help_at_other_widths(d, dtype, batch_size, rng, eager, monkeypatch):
     """Rows of more registers than weights have as well, which help would not be asked for here."""
-    monkeypatch.setattr(run, "ROW_BYTES", 1 << 20)
+    monkeypatch.setattr(trainer, "ROW_BYTES", 1 << 20)
     X, s = rng.standard_normal((5 * WINDOW, d)).astype(dtype), 1 + rng.random(5 * WINDOW)
     options = {"lr": 1e-4, "epochs": 4, "seed": 4, "batch_size": batch_size, "sample_weight": s}
     alone = bits(train(X, X[:, 0], threads=1, **options))
@@ -210,11 +217,11 @@ def test_steps_with_help_are_those_of_the_order(rows, eager):
 @several
 def test_short_runs_get_no_help(rows, monkeypatch):
     calls = []
-    monkeypatch.setattr(windows.Windows, "get_help", lambda self: calls.append(self))
+    monkeypatch.setattr(order_prefetch.Windows, "get_help", lambda self: calls.append(self))
     X, y, _ = rows
     train(X, y, batch_size=10, lr=1e-3, epochs=1, threads=2)
     assert not calls
-    monkeypatch.setattr(run, "_HELP_AFTER", -1.0)
+    monkeypatch.setattr(trainer, "_HELP_AFTER", -1.0)
     train(X, y, batch_size=10, lr=1e-3, epochs=1, threads=1)  # nobody to ask
     train(X, y, batch_size=10, lr=1e-3, epochs=1, threads=2, sampling="sequential")
     train(X, y, batch_size=N, lr=1e-3, epochs=1, threads=2)
@@ -248,11 +255,13 @@ def test_nothing_is_compiled_within_the_clock(rows, monkeypatch):
         call(self, end)
         assert len(compiled) == before or end == 0
 
-    call = run.Run._call
-    monkeypatch.setattr(run.Run, "_call", timed)
+    call = trainer.Run._call
+    monkeypatch.setattr(trainer.Run, "_call", timed)
     for name in ("make_next_window", "draw_for"):
-        make = getattr(windows, name)
-        monkeypatch.setattr(windows, name, lambda *args, make=make: (compiled.append(args), make(*args))[1])
+        make = getattr(order_prefetch, name)
+        monkeypatch.setattr(
+            order_prefetch, name, lambda *args, make=make: (compiled.append(args), make(*args))[1]
+        )
     for sampling in ("reshuffle", "replacement", "once"):
         before = len(compiled)
         train(X, y, **options, sampling=sampling)

@@ -12,19 +12,20 @@ import numpy as np
 
 from numbasgd import check
 from numbasgd.errors import DivergenceError
-from numbasgd.sgd import arguments, problem, rates
+from numbasgd.sgd import arguments, problem
 from numbasgd.sgd.arguments import Default, overflows, require_finite
-from numbasgd.sgd.auto import auto_rate
 from numbasgd.sgd.checkpoint import Checkpoint
 from numbasgd.sgd.fit import Fit
+from numbasgd.sgd.learning_rate import curvature
+from numbasgd.sgd.learning_rate.auto import auto_rate
 from numbasgd.sgd.losses import LOSSES
 from numbasgd.sgd.progress import Progress
 from numbasgd.sgd.resume import hand_over, require_ahead, resumable
 from numbasgd.sgd.risk import Problem
 from numbasgd.sgd.rows import rows_of
-from numbasgd.sgd.run import QUICK, Run
 from numbasgd.sgd.scale import Scale, warn_of_scale
 from numbasgd.sgd.state import State, data_mark, freeze, name_of, require_same_data, restore
+from numbasgd.sgd.trainer import QUICK, Run
 
 
 @resumable
@@ -81,8 +82,8 @@ def train(
     lr : float, sequence of float, callable or "auto"
         Learning rate: one for all epochs, one for each, a function of the epoch (from 0 on), or the constant
         rate that curvature and noise of the data make the best for this batch size and so many epochs
-        (``numbasgd.sgd.quadratic.best_constant``, with its sources); for a loss that is not squared, short
-        runs on a sample of the rows correct it (``numbasgd.sgd.pilot``).
+        (``numbasgd.sgd.learning_rate.quadratic.best_constant``, with its sources); for a loss that is not
+        squared, short runs on a sample of the rows correct it (``numbasgd.sgd.learning_rate.pilot``).
     epochs : int
         Passes over the data.
     loss : {"squared", "huber", "logistic", "hinge", "softmax"}
@@ -217,13 +218,17 @@ def train(
     Z = X if scale is None else scale.apply(X)
     fitted = Problem(rows_of(Z), problem.targets_for_kernel(y), s, loss, outputs, threads)
 
-    curvature = LOSSES[loss].curvature
+    loss_curvature = LOSSES[loss].curvature
     squares = None  # of the columns, if they are known
 
     def safe_lr() -> float:
         """Half of what is stable for sure; for the advice after a divergence."""
-        size = rates.Sample(Z, method.intercept, s).size
-        return 0.5 * rates.stable_lr(size, method.batch_size, curvature, method.l2) * (1 - method.momentum)
+        size = curvature.Sample(Z, method.intercept, s).size
+        return (
+            0.5
+            * curvature.stable_lr(size, method.batch_size, loss_curvature, method.l2)
+            * (1 - method.momentum)
+        )
 
     if given is None and state is not None:
         given = state.lrs
@@ -288,9 +293,9 @@ def train(
                 raise ValueError(overflows(X, y, run.state[0]))
             if scale is None:
                 warn_of_scale(
-                    rates.mean_squares(Z) if squares is None else squares,
+                    curvature.mean_squares(Z) if squares is None else squares,
                     float(given.max()),
-                    curvature,
+                    loss_curvature,
                     isinstance(lr, str),
                 )
         try:

@@ -5,7 +5,7 @@ next, and collects their targets, while steps are made on the present one: to dr
 time of such steps, and a target is alone on its cache line.  A window that is not ready is drawn by whoever
 needs it, so nobody is waited for long, and steps are the same whoever drew their rows.
 
-Shapes and roles besides those of ``cpu.py``:
+Shapes and roles besides those of ``epoch.py``:
 window : (1 or 1 + SLOTS, length + tail) rows of some positions in their order, and behind them some that follow
 in the epoch, which are asked for meanwhile; the first is the caller's own, the rest another thread's.  Of
 length 0 when rows are taken as they lie, as for steps over all rows, which are the same in any order.
@@ -29,8 +29,8 @@ from numba import types
 
 from numbasgd import rawmem, threads
 from numbasgd.compile.options import jit
+from numbasgd.sgd.order import SAMPLINGS, WINDOW, draw_for
 from numbasgd.sgd.rows import SOON, lined
-from numbasgd.sgd.sampling import SAMPLINGS, WINDOW, draw_for
 from numbasgd.simd.vector import pointer_to, prefetch, prefetch_near
 
 SLOTS = 4  # windows of another thread: the one that steps are made on, and those that lie ready

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from numbasgd.compile.options import jit
-from numbasgd.sgd import parts
+from numbasgd.sgd.order import SAMPLINGS, WINDOW, fill_order, scatter_for
 from numbasgd.sgd.rows import CHUNK
-from numbasgd.sgd.sampling import SAMPLINGS, WINDOW, fill_order, scatter_for
-from numbasgd.sgd.update import Step, make_average, make_update, make_update_intercept
+from numbasgd.sgd.solvers import reduce
+from numbasgd.sgd.solvers.update import Step, make_average, make_update, make_update_intercept
 from numbasgd.simd.vector import load, pointer, store
 
 if TYPE_CHECKING:
-    from numbasgd.sgd.run import Run
+    from numbasgd.sgd.trainer import Run
 
 ENTRIES = 1 << 22  # of X in a part; a row counts for 8 more
 
@@ -43,7 +43,7 @@ def window_rows(n: int, d: int) -> int:
 
 @functools.cache
 def make_finish(dtype: np.dtype, lanes: int, step: Step) -> Callable[..., Any]:
-    """What ends a big step; contracts in ``cpu.py``."""
+    """What ends a big step; contracts in ``epoch.py``."""
     variant = f"{dtype.name}_{lanes}_{step}"
     update, update_b, average = make_update(step, lanes), make_update_intercept(step), make_average(lanes)
     has_momentum, is_averaged, T = step.momentum != "", step.is_averaged, dtype.type
@@ -94,8 +94,8 @@ class BigSteps:
         if run.layout.is_many:
             self._add_part, self._finish = problem.big_kernels(step)
             return
-        n_threads = parts.workers(problem.threads, run.method.batch_size, rows.d)
-        self._sums = parts.Parts(problem.loss, rows, problem.y, problem.s, run.windows.rows.dtype, n_threads)
+        n_threads = reduce.workers(problem.threads, run.method.batch_size, rows.d)
+        self._sums = reduce.Parts(problem.loss, rows, problem.y, problem.s, run.windows.rows.dtype, n_threads)
         self._finish = make_finish(problem.y.dtype, run.layout.lanes, step)
 
     def advance(self, end: int) -> None:

@@ -5,15 +5,15 @@ import pytest
 from child import run_python
 
 from numbasgd import train
-from numbasgd.sgd import blocks, turned
+from numbasgd.sgd.solvers import multi_kernels, multi_transposed
 
 slow = pytest.mark.slow
-PRODUCT = turned.MOST + 1  # as many outputs go through the product
+PRODUCT = multi_transposed.MOST + 1  # as many outputs go through the product
 CUTS = [
     (10, "float32"),
     *(
         pytest.param(K, dtype, marks=pytest.mark.exhaustive(of=12))
-        for K in (2, 4, 5, 6, 7, 8, 11, 13, 16, 19, turned.MOST, PRODUCT)
+        for K in (2, 4, 5, 6, 7, 8, 11, 13, 16, 19, multi_transposed.MOST, PRODUCT)
         for dtype in ("float32", "float64")
     ),
 ]
@@ -25,7 +25,7 @@ def test_nothing_is_read_or_written_outside_the_arrays(K, dtype):
     run_python(f"""
         import numpy as np
         from guard import guarded
-        from numbasgd.sgd.outputs import gradient_sum
+        from numbasgd.sgd.solvers.multi import gradient_sum
         from numbasgd.sgd.rows import rows_of
         from numbasgd.sgd.risk import Problem
         rng = np.random.default_rng(0)
@@ -63,14 +63,14 @@ def test_nothing_is_read_or_written_outside_the_arrays(K, dtype):
 @pytest.mark.parametrize("lanes", [2, 4, 8, 16])
 def test_every_cut_fits(dtype, lanes):
     """Into the padded rows of Z, the lanes of a vector, and the tables."""
-    for K in range(2, turned.MOST + 1):
+    for K in range(2, multi_transposed.MOST + 1):
         width = -(-K // lanes) * lanes
-        N, R, F, high, NV, Q = turned.cut(K, width, np.dtype(dtype))
+        N, R, F, high, NV, Q = multi_transposed.cut(K, width, np.dtype(dtype))
         assert min(N, R, F, high, NV) >= 1 and Q >= 0
-        assert N <= turned.products[np.dtype(dtype)].gemm.tiles.lanes
+        assert N <= multi_transposed.products[np.dtype(dtype)].gemm.tiles.lanes
         assert -(-K // N) * N <= width
         assert R <= 8 and F <= 8 and Q <= min(NV, 5)
-        assert blocks.few(K) == K
+        assert multi_kernels.few(K) == K
 
 
 def test_blocks_of_a_step_do_not_depend_on_where_a_call_ends(rng):

@@ -8,7 +8,7 @@ the cross-entropy of a multinomial logit (Theil, International Economic Review 1
 off first, so that no exp overflows.  The second derivative diag(p) - p p^T is at most half the identity
 (Boehning, Annals of the Institute of Statistical Mathematics 44, 1992).
 
-Contracts in ``blocks.py``.
+Contracts in ``multi_kernels.py``.
 """
 
 from __future__ import annotations

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from numbasgd.compile.options import uncollected
-from numbasgd.sgd import rates, rates_outputs
-from numbasgd.sgd.least_squares import look_at
+from numbasgd.sgd.learning_rate import curvature, curvature_multi
+from numbasgd.sgd.learning_rate.least_squares import look_at
+from numbasgd.sgd.learning_rate.pilot import Pilot
+from numbasgd.sgd.learning_rate.quadratic import Local
 from numbasgd.sgd.losses import LOSSES
-from numbasgd.sgd.pilot import Pilot
-from numbasgd.sgd.quadratic import Local
 from numbasgd.sgd.risk import Problem
-from numbasgd.sgd.run import Method
+from numbasgd.sgd.trainer import Method
 
 
 def auto_rate(
@@ -29,34 +29,34 @@ def auto_rate(
     want another one is left to the model, which says what is best for either.
     """
     n, loss, is_many = len(X), problem.loss, problem.outputs > 1
-    curvature = LOSSES[loss].curvature
+    loss_curvature = LOSSES[loss].curvature
     if not is_many:
         y1, w1, b1 = (y, w, b) if y.ndim == 1 else (y[:, 0], w[:, 0], float(b[0]))
-        if loss == "squared" and n <= rates.SAMPLE:
+        if loss == "squared" and n <= curvature.SAMPLE:
             with uncollected:  # what is called may have to be compiled
                 look = look_at(X, y1, problem.s, w1, b1, method.intercept, method.l2)
                 if look is not None:
-                    size = rates.Size(look.beta, look.mean, look.curvature)
-                    return rates.auto_lr(look.local, size, method, n, epochs, curvature), look.squares
-    sample = rates.Sample(X, method.intercept, problem.s)
+                    size = curvature.Size(look.beta, look.mean, look.curvature)
+                    return curvature.auto_lr(look.local, size, method, n, epochs, loss_curvature), look.squares
+    sample = curvature.Sample(X, method.intercept, problem.s)
     if not all(map(math.isfinite, sample.size)):
         return math.nan, None
 
     def of_outputs(optimum: tuple[np.ndarray, np.ndarray] | None) -> Local | None:
-        return rates_outputs.local_model(X, y, problem.s, w, b, loss, method.intercept, method.l2, optimum)
+        return curvature_multi.local_model(X, y, problem.s, w, b, loss, method.intercept, method.l2, optimum)
 
     local = None
     if is_many:
         local = of_outputs(None) if loss == "squared" else None
     else:
-        local = rates.local_model(sample, y1, w1, b1, loss, method.l2)
-    rate = rates.auto_lr(local, sample.size, method, n, epochs, curvature)
+        local = curvature.local_model(sample, y1, w1, b1, loss, method.l2)
+    rate = curvature.auto_lr(local, sample.size, method, n, epochs, loss_curvature)
     if loss == "squared" or epochs == 0:
         return rate, None
     pilot = Pilot(problem, X, y, method, epochs)
 
     def of_pilot() -> float:
-        return rates.auto_lr(local, sample.size, pilot.method, pilot.n, pilot.epochs, curvature)
+        return curvature.auto_lr(local, sample.size, pilot.method, pilot.n, pilot.epochs, loss_curvature)
 
     first = of_pilot()
     found, row = pilot.search(first, problem.layout.row(w, b))
@@ -65,5 +65,5 @@ def auto_rate(
     if is_many:
         end = problem.layout.take(row)
         local = of_outputs((end[:-1], end[-1]))
-        rate, first = rates.auto_lr(local, sample.size, method, n, epochs, curvature), of_pilot()
+        rate, first = curvature.auto_lr(local, sample.size, method, n, epochs, loss_curvature), of_pilot()
     return found * rate / first, None

@@ -1,7 +1,8 @@
 """Minibatch SGD of a linear model with K outputs on a CPU: gradients, steps, whole epochs.
 
-The same functions as in ``cpu.py``, which says what shapes and roles are, with three more arguments behind: K,
-``width``, which is K padded to whole registers, and the address of ``sum_rows`` of ``blocks.py``.  Differences:
+The same functions as in ``epoch.py``, which says what shapes and roles are, with three more arguments behind:
+K, ``width``, which is K padded to whole registers, and the address of ``sum_rows`` of ``multi_kernels.py``.
+Differences:
 state : its rows are (d, width) weights, a row a feature, and ``width`` intercepts.
 y : (n,) classes 0 to K - 1, or (n, K) targets.
 work, wide : ``work_for`` entries in the dtype of X, zeros at first, and a row of the state in float64.
@@ -19,19 +20,19 @@ from numba import types
 
 from numbasgd import check, rawmem
 from numbasgd.compile.options import jit
-from numbasgd.sgd import blocks
-from numbasgd.sgd.blocks import STEP, SUM, VALUE, chunk_rows
-from numbasgd.sgd.cpu import compiled, make_advance
-from numbasgd.sgd.each import make_each
-from numbasgd.sgd.layout import Layout
 from numbasgd.sgd.losses import LOSSES
+from numbasgd.sgd.model import Layout
 from numbasgd.sgd.rows import LINE, lined, rows_of
-from numbasgd.sgd.update import Step, make_average, make_update
+from numbasgd.sgd.solvers import multi_kernels
+from numbasgd.sgd.solvers.epoch import compiled, make_advance
+from numbasgd.sgd.solvers.multi_kernels import STEP, SUM, VALUE, chunk_rows
+from numbasgd.sgd.solvers.multi_losses import make_each
+from numbasgd.sgd.solvers.update import Step, make_average, make_update
 from numbasgd.simd.vector import address, lanes_for, load, pointer, pointer_to, store
 
 if TYPE_CHECKING:
     from numbasgd.sgd.risk import Problem
-    from numbasgd.sgd.run import Run
+    from numbasgd.sgd.trainer import Run
 
 
 def layout(d: int, outputs: int, dtype: np.dtype) -> Layout:
@@ -43,8 +44,8 @@ def layout(d: int, outputs: int, dtype: np.dtype) -> Layout:
 
 def work_for(layout: Layout, itemsize: int) -> int:
     """The length of work: a row of the state, and what ``sum_rows`` needs."""
-    few = blocks.few(layout.outputs)
-    return layout.length + blocks.scratch_for(layout.d, layout.width, itemsize, few)
+    few = multi_kernels.few(layout.outputs)
+    return layout.length + multi_kernels.scratch_for(layout.d, layout.width, itemsize, few)
 
 
 @functools.cache
@@ -56,8 +57,8 @@ def kernels(
     variant = f"{loss}_outputs_{dtype.name}_{lanes}_{few}" + "_weighted" * is_weighted
     value, slope = (None if f is None else compiled(f) for f in (entry.value, entry.slope))
     slopes, values = (entry.rows or make_each)(value, slope, dtype.type, lanes, is_weighted, variant)
-    sum_rows = blocks.make_sums(slopes, values, dtype.type, lanes, few, rows_dtype, variant)
-    sum_rows.compile((types.intp,) * blocks.N_ARGUMENTS)
+    sum_rows = multi_kernels.make_sums(slopes, values, dtype.type, lanes, few, rows_dtype, variant)
+    sum_rows.compile((types.intp,) * multi_kernels.N_ARGUMENTS)
     first = LINE // dtype.itemsize
 
     @jit(variant=variant, fastmath=False)
@@ -137,7 +138,7 @@ def make_move(made: SimpleNamespace, step: Step) -> tuple[Callable[..., Any], Ca
 def advance_kernel(
     loss: str, dtype: np.dtype, lanes: int, few: int, is_weighted: bool, rows_dtype: np.dtype, step: Step
 ) -> Callable[..., Any]:
-    """``advance`` of ``cpu.py`` for K outputs."""
+    """``advance`` of ``epoch.py`` for K outputs."""
     made = kernels(loss, dtype, lanes, few, is_weighted, rows_dtype)
     move, keep = make_move(made, step)
     variant, T = f"{made.variant}_{step}", dtype.type
@@ -177,7 +178,7 @@ def advance_kernel(
 def make_big(
     loss: str, dtype: np.dtype, lanes: int, few: int, is_weighted: bool, rows_dtype: np.dtype, step: Step
 ) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """``add_part`` and ``finish`` of ``bigstep.py`` for K outputs."""
+    """``add_part`` and ``finish`` of ``large_batch.py`` for K outputs."""
     made = kernels(loss, dtype, lanes, few, is_weighted, rows_dtype)
     sum_part = made.gradient
     move, keep = make_move(made, step)
@@ -211,7 +212,7 @@ def make_big(
 def rehearse(run: Run) -> None:
     """Have the products compiled that steps and evaluations of a run will need; changes none of it."""
     problem, layout = run.problem, run.layout
-    few, itemsize = blocks.few(layout.outputs), problem.y.itemsize
+    few, itemsize = multi_kernels.few(layout.outputs), problem.y.itemsize
     if few:
         return
     most = chunk_rows(layout.d, itemsize, few)

@@ -16,8 +16,8 @@ from numba import types
 
 from numbasgd import rawmem, threads
 from numbasgd.compile.options import jit
-from numbasgd.sgd.cpu import kernels, padded
 from numbasgd.sgd.rows import CHUNK, LINE, Rows, gather, room_for
+from numbasgd.sgd.solvers.epoch import kernels, padded
 from numbasgd.simd.vector import pointer_to
 
 ENTRIES = 1 << 18  # of X in a part, a row counts for 8 more: some ten microseconds

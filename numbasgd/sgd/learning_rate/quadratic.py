@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from numbasgd.compile.options import jit
-from numbasgd.sgd.sampling import SAMPLINGS
+from numbasgd.sgd.order import SAMPLINGS
 from numbasgd.simd.vector import fma, lanes_for, load_all, pointer, store, zeros
 
 _GROUPS = 24  # eigenvectors are merged to at most so many

@@ -9,7 +9,7 @@ from child import run_python
 from conftest import says
 
 from numbasgd import gradient, threads, train
-from numbasgd.sgd import bigstep, parts
+from numbasgd.sgd.solvers import large_batch, reduce
 
 NUMBERS = (2, 3, 5, None)
 
@@ -17,11 +17,11 @@ NUMBERS = (2, 3, 5, None)
 @pytest.fixture
 def small_parts(monkeypatch):
     """Parts of a few rows, and few of them in a round, so that little data makes many of both."""
-    monkeypatch.setattr(parts, "ENTRIES", 700)
-    monkeypatch.setattr(parts, "LEAST", 3)
-    monkeypatch.setattr(parts, "ROUND", 7)
-    monkeypatch.setattr(parts, "WORTH_SHARING", 1)
-    monkeypatch.setattr(bigstep, "ENTRIES", 4000)
+    monkeypatch.setattr(reduce, "ENTRIES", 700)
+    monkeypatch.setattr(reduce, "LEAST", 3)
+    monkeypatch.setattr(reduce, "ROUND", 7)
+    monkeypatch.setattr(reduce, "WORTH_SHARING", 1)
+    monkeypatch.setattr(large_batch, "ENTRIES", 4000)
 
 
 def problem(n, d, dtype=np.float32, order="C"):
@@ -76,7 +76,7 @@ def test_the_same_run_for_any_number_of_threads(name, small_parts):
     settings = {"lr": 0.05, "epochs": 3, "seed": 1, **CASES[name]}
     if settings.get("loss") == "logistic":
         y = np.sign(y)
-    assert bigstep.is_big(settings["batch_size"], 5)
+    assert large_batch.is_big(settings["batch_size"], 5)
     one = train(X, y, threads=1, **settings)
     for n_threads in NUMBERS:
         fit = train(X, y, threads=n_threads, **settings)
@@ -90,9 +90,9 @@ def test_the_loss_in_parts_is_the_loss(monkeypatch):
     X, y, _ = problem(1500, 5)
     settings = {"lr": 0.05, "epochs": 2, "seed": 1, "threads": 3}
     whole = train(X, y, **settings)
-    monkeypatch.setattr(parts, "ENTRIES", 700)
-    monkeypatch.setattr(parts, "LEAST", 3)
-    monkeypatch.setattr(parts, "WORTH_SHARING", 1)
+    monkeypatch.setattr(reduce, "ENTRIES", 700)
+    monkeypatch.setattr(reduce, "LEAST", 3)
+    monkeypatch.setattr(reduce, "WORTH_SHARING", 1)
     in_parts = train(X, y, **settings)
     assert in_parts.w.tobytes() == whole.w.tobytes()
     np.testing.assert_allclose(in_parts.loss, whole.loss, rtol=1e-12)
@@ -110,7 +110,7 @@ def test_long_float32_sums_stay_right():
 def test_workers_do_work():
     """On a busy machine that may take a few tries."""
     X, y, w = problem(300_000, 5)
-    assert not parts.is_one(*X.shape)
+    assert not reduce.is_one(*X.shape)
     before = threads.tasks_by_workers()
     for _ in range(100):
         gradient(X, y, w, threads=3)
@@ -125,8 +125,8 @@ def test_no_access_outside_the_arrays():
         import numpy as np
         from guard import guarded
         from numbasgd import gradient
-        from numbasgd.sgd import parts
-        parts.ENTRIES, parts.LEAST, parts.WORTH_SHARING = 700, 3, 1
+        from numbasgd.sgd.solvers import reduce
+        reduce.ENTRIES, reduce.LEAST, reduce.WORTH_SHARING = 700, 3, 1
         for n, d, at_end in [(107, 5, True), (107, 5, False), (29, 200, True), (29, 200, False)]:
             X, y = guarded((n, d), np.float32, at_end=at_end), guarded((n,), np.float32, at_end=at_end)
             w = guarded((d,), np.float32, at_end=at_end)

@@ -1,4 +1,4 @@
-"""The model of ``rates.py`` for a problem with K outputs.
+"""The model of ``curvature.py`` for a problem with K outputs.
 
 All outputs see the same rows, so with the half-squared loss their Hessian is one and the same, and squared
 errors and variances of gradients add up over the outputs.  The Hessian of the softmax loss, the mean of
@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from numbasgd.sgd.quadratic import Local, grouped
-from numbasgd.sgd.rates import MOST_COLUMNS, is_moderate, row_sample
+from numbasgd.sgd.learning_rate.curvature import MOST_COLUMNS, is_moderate, row_sample
+from numbasgd.sgd.learning_rate.quadratic import Local, grouped
 
 _OUTPUT_GROUPS = 4  # into so many groups the output directions are cut, and columns then into
 _GROUPS = 6

@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 
 from numbasgd.compile.options import jit
-from numbasgd.sgd.cpu import kernels, registers
 from numbasgd.sgd.losses import LOSSES
 from numbasgd.sgd.rows import FAR
+from numbasgd.sgd.solvers.epoch import kernels, registers
 from numbasgd.simd.vector import load_row, pointer, store_row
 
 MOST = FAR // 8  # n * (d + 8) of n rows that are small: in cache, and never cut into parts

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from numbasgd.sgd.least_squares import LARGEST, RIDGE, TINY
+from numbasgd.sgd.learning_rate.least_squares import LARGEST, RIDGE, TINY
+from numbasgd.sgd.learning_rate.quadratic import Local, best_constant
 from numbasgd.sgd.losses import LOSSES
-from numbasgd.sgd.quadratic import Local, best_constant
 
 if TYPE_CHECKING:
-    from numbasgd.sgd.run import Method
+    from numbasgd.sgd.trainer import Method
 
 SAMPLE = 2048  # rows that curvature and noise are estimated from
 MOST_COLUMNS = 512  # beyond so many, eigenvalues come from power iteration and the best rate from a bound

@@ -1,4 +1,4 @@
-"""Rows of a few vector registers, x, w and g all held in registers; contracts in ``cpu.py``."""
+"""Rows of a few vector registers, x, w and g all held in registers; contracts in ``epoch.py``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from numbasgd.compile.options import jit
 from numbasgd.sgd.rows import CHUNK, LINE, SOON, STAGGER, gather
-from numbasgd.sgd.update import Step, make_average, make_update, make_update_intercept
+from numbasgd.sgd.solvers.update import Step, make_average, make_update, make_update_intercept
 from numbasgd.simd import vector as simd
 from numbasgd.simd.vector import (
     add,

@@ -14,11 +14,11 @@ from collections.abc import Callable
 
 import numpy as np
 
+from numbasgd.sgd.learning_rate.curvature import SAMPLE, row_sample
 from numbasgd.sgd.problem import targets_for_kernel
-from numbasgd.sgd.rates import SAMPLE, row_sample
 from numbasgd.sgd.risk import Problem
 from numbasgd.sgd.rows import rows_of
-from numbasgd.sgd.run import Method, Run
+from numbasgd.sgd.trainer import Method, Run
 
 EPOCHS = 8  # of a pilot, at most
 _WORK = 1 << 25  # multiply-adds of the runs at one rate, at most

@@ -1,4 +1,4 @@
-"""Rows of many vector registers: x, w and g pass through piece by piece; contracts in ``cpu.py``.
+"""Rows of many vector registers: x, w and g pass through piece by piece; contracts in ``epoch.py``.
 
 Their dot products are made row by row, which reads memory as one stream, and then four rows are added to g
 together, so that a piece of g is loaded and stored once for four rows, which the first pass left in cache.
@@ -14,7 +14,7 @@ import numpy as np
 
 from numbasgd.compile.options import jit
 from numbasgd.sgd.rows import CHUNK, LINE, gather
-from numbasgd.sgd.update import Step, make_average, make_update, make_update_intercept
+from numbasgd.sgd.solvers.update import Step, make_average, make_update, make_update_intercept
 from numbasgd.simd.vector import (
     add,
     fill,

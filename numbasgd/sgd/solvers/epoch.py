@@ -20,7 +20,7 @@ Arguments are trusted; ``numbasgd.train`` and ``numbasgd.gradient`` are the chec
 
 Sums over many rows are made in two levels, CHUNK rows in the dtype of X and the chunks in float64, so the
 rounding error of a float32 gradient does not grow with the number of rows (Higham, Accuracy and Stability of
-Numerical Algorithms, 2nd ed., section 4.2).  ``parts.py`` makes a third level of them, for several threads.
+Numerical Algorithms, 2nd ed., section 4.2).  ``reduce.py`` makes a third level of them, for several threads.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ import numpy as np
 
 from numbasgd import rawmem
 from numbasgd.compile.options import jit
-from numbasgd.sgd import narrow, wide
 from numbasgd.sgd.losses import LOSSES
+from numbasgd.sgd.order import fill_order
 from numbasgd.sgd.rows import CHUNK, gather, room_for
-from numbasgd.sgd.sampling import fill_order
-from numbasgd.sgd.update import PLAIN, Step
-from numbasgd.sgd.windows import DISMISS, LENGTH, NEXT
+from numbasgd.sgd.solvers import register_rows, streamed_rows
+from numbasgd.sgd.solvers.order_prefetch import DISMISS, LENGTH, NEXT
+from numbasgd.sgd.solvers.update import PLAIN, Step
 from numbasgd.simd.vector import address, lanes_for, most_registers, pointer
 
 _name = functools.cache(str)  # of a dtype, which NumPy puts together anew each time
@@ -104,7 +104,8 @@ def _make_sums(
     T = getattr(np, dtype)
     variant = f"{loss}_{dtype}_{lanes}_{count or 'wide'}"
     variant += "_weighted" * is_weighted + "_gathered" * is_gathered
-    sums = (narrow if count else wide).make_sums(slope, T, lanes, count, is_weighted, is_gathered, variant)
+    family = register_rows if count else streamed_rows
+    sums = family.make_sums(slope, T, lanes, count, is_weighted, is_gathered, variant)
     dot, sum_rows = sums.dot, sums.sum_rows
 
     @jit(variant=variant)
@@ -151,7 +152,8 @@ def _make_advance(
 ) -> Callable[..., Any]:
     made = _make_sums(loss, dtype, lanes, count, is_weighted, is_gathered)
     variant = f"{made.variant}_{step}"
-    steps = (narrow if count else wide).make_steps(made.sums, getattr(np, dtype), lanes, count, step, variant)
+    family = register_rows if count else streamed_rows
+    steps = family.make_steps(made.sums, getattr(np, dtype), lanes, count, step, variant)
     return make_advance(steps, variant)
 
 
@@ -165,8 +167,8 @@ def make_advance(steps: Callable[..., Any], variant: str) -> Callable[..., Any]:
     ):  # fmt: skip
         """The steps up to sample number ``end``, counted over all epochs; no Python in between.
 
-        window, targets, drawn, job : as in ``windows.py``.
-        size : where the intercept begins in a row of the state.  outputs : nothing, or as in ``outputs.py``.
+        window, targets, drawn, job : as in ``order_prefetch.py``.
+        size : where the intercept begins in a row of the state.  outputs : nothing, or as in ``multi.py``.
         lrs : learning rates of the epochs; the last one stays.  average_from : samples before averaging.
         ``end`` must fall between two steps.  There is one place that makes steps, so that stopping in between
         cannot change how sums are rounded.

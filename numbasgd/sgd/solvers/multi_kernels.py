@@ -1,10 +1,10 @@
 """The gradient of K outputs over some rows, and their loss: X W, then the slopes in place, then X^T R.
 
-Few outputs go through ``turned.py``, a block of rows through both products.  More of them make it worth to call
-the product (``numbasgd.matmul``), which wants the rows of a minibatch in one piece: they are taken there first,
-unless they are in order.  Few rows, or rows of few columns, go through ``plain.py``.
+Few outputs go through ``multi_transposed.py``, a block of rows through both products.  More of them make it
+worth to call the product (``numbasgd.matmul``), which wants the rows of a minibatch in one piece: they are
+taken there first, unless they are in order.  Few rows, or rows of few columns, go through ``multi_small.py``.
 
-Shapes and roles besides those of ``cpu.py``:
+Shapes and roles besides those of ``epoch.py``:
 K : outputs.  width : K padded to whole registers.  d : columns.
 W : (d, width) weights and behind them ``width`` intercepts, in.  G : the same of the gradient.
 Z : (m, width) predictions, then slopes, of m rows.  y : (n,) classes 0 to K - 1, or (n, K) targets.
@@ -23,9 +23,9 @@ import numpy as np
 from numbasgd.compile.options import jit
 from numbasgd.matmul.gemm.dispatch import make_product, products
 from numbasgd.matmul.gemm.dot_kernels import turn
-from numbasgd.sgd.plain import back_plain, forward_plain
 from numbasgd.sgd.rows import CHUNK, LINE, SOON
-from numbasgd.sgd.turned import MOST, back, cut, forward, turn_back
+from numbasgd.sgd.solvers.multi_small import back_plain, forward_plain
+from numbasgd.sgd.solvers.multi_transposed import MOST, back, cut, forward, turn_back
 from numbasgd.simd.vector import (
     add,
     fill,

@@ -8,7 +8,7 @@ import pytest
 from conftest import says
 
 from numbasgd import DeviceError, DivergenceError, Fit, epoch_order, gradient, train
-from numbasgd.sgd import bigstep, blocks
+from numbasgd.sgd.solvers import large_batch, multi_kernels
 
 slow = pytest.mark.slow
 LOSSES = ("softmax", "squared")
@@ -118,7 +118,7 @@ def test_rows_in_any_memory_order(order, rng):
 
 def test_sums_of_many_chunks(rng):
     """More rows than a chunk has, with the last one short; in order, and taken."""
-    most = blocks.chunk_rows(33, 8, 3)
+    most = multi_kernels.chunk_rows(33, 8, 3)
     X, y = problem("softmax", 2 * most + 9, 33, 3, np.float64, rng)
     for batch_size, sampling in itertools.product((most + 1, len(X)), ("reshuffle", "sequential")):
         options = {"batch_size": batch_size, "sampling": sampling, "seed": 1}
@@ -133,7 +133,7 @@ def test_big_steps_are_made_in_parts(sampling, rng, monkeypatch):
     options = {"loss": "softmax", "batch_size": 500, "sampling": sampling, "lr": 0.1, "epochs": 3, "seed": 1}
     options |= {"momentum": 0.875, "nesterov": True, "l2": 0.125, "l1": 0.0625, "average": 1}
     whole = train(X, y, sample_weight=X[:, 0] ** 2, **options)
-    monkeypatch.setattr(bigstep, "ENTRIES", 5000)
+    monkeypatch.setattr(large_batch, "ENTRIES", 5000)
     parts = train(X, y, sample_weight=X[:, 0] ** 2, **options)
     np.testing.assert_allclose(parts.w, whole.w, rtol=1e-10, atol=1e-14)
     np.testing.assert_allclose(parts.b, whole.b, rtol=1e-10, atol=1e-14)

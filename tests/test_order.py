@@ -6,7 +6,7 @@ from child import run_python
 from conftest import says
 
 from numbasgd import epoch_order
-from numbasgd.sgd.sampling import MOST_ROWS, SAMPLINGS, WINDOW, fill_order, make_scatter, scatter_for
+from numbasgd.sgd.order import MOST_ROWS, SAMPLINGS, WINDOW, fill_order, make_scatter, scatter_for
 
 # above the window, where an order is computed and not shuffled: powers of two and neighbours, primes, squares
 LONG = [4097, 4099, 5000, 8191, 8192, 8193, 65535, 65536, 65537, 99_991, 100_489, 262_144, 299_993, 300_000]

@@ -105,21 +105,21 @@ def test_a_fork_while_another_thread_prepares_a_run():
     run_python(
         WORK
         + """
-    from numbasgd.sgd import risk
+    from numbasgd.sgd.solvers import objective
     X, y = np.random.default_rng(0).standard_normal((2, 200_000, 1))
     fit = numbasgd.train(X, y[:, 0], lr=0.1, seed=1)
-    held, done, made = threading.Event(), threading.Event(), risk.parts.Parts
+    held, done, made = threading.Event(), threading.Event(), objective.reduce.Parts
 
     def make(*args):
         held.set()
         done.wait(10)
         return made(*args)
 
-    risk.parts.Parts = make
+    objective.reduce.Parts = make
     thread = threading.Thread(target=lambda: numbasgd.train(X, y[:, 0], lr=0.1, seed=1))
     thread.start()
     assert held.wait(10)
-    risk.parts.Parts = made
+    objective.reduce.Parts = made
     assert in_child(lambda: numbasgd.train(X, y[:, 0], lr=0.1, seed=1).w == fit.w) == 0
     done.set()
     thread.join()

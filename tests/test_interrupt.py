@@ -14,7 +14,8 @@ from child import run_python
 from runs import EPOCHS, RUNS, assert_same, resume, run
 
 from numbasgd import Fit, train
-from numbasgd.sgd.trainer import Run
+from numbasgd.sgd.solvers.objective import Objective
+from numbasgd.sgd.trainer import Trainer
 
 one_go = functools.cache(run)
 has_timer = pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this platform has no setitimer")
@@ -33,7 +34,7 @@ class Opcodes:
         frame.f_trace_opcodes, frame.f_trace_lines = True, False
         if event == "opcode":
             self.count += 1
-            self.counted_in_run += self.counted_in_run > 0 or frame.f_code is Run.place.__code__
+            self.counted_in_run += self.counted_in_run > 0 or frame.f_code is Trainer.place.__code__
             if self.count == self.at:
                 raise KeyboardInterrupt
         return self
@@ -237,7 +238,7 @@ def test_an_interrupt_before_the_first_evaluation(name, method, tmp_path, monkey
 
     (tmp_path / "a.fit").write_text("what was there")
     with monkeypatch.context() as patch:
-        patch.setattr(Run, method, stop)
+        patch.setattr(Trainer, method, stop)
         with pytest.raises(KeyboardInterrupt) as caught:
             run(name, checkpoint=tmp_path / "a.fit")
     assert (tmp_path / "a.fit").read_text() == "what was there"  # no step was made yet
@@ -254,7 +255,7 @@ def test_an_interrupt_before_there_is_a_run(monkeypatch):
 
     part = run("plain", epochs=1)
     with monkeypatch.context() as patch:
-        patch.setattr(Run, "__init__", stop)
+        patch.setattr(Trainer, "__init__", stop)
         with pytest.raises(KeyboardInterrupt) as caught:
             run("plain")
         assert caught.value.fit is None
@@ -274,10 +275,9 @@ def test_an_evaluation_that_takes_long_is_left_out(tmp_path, monkeypatch):
         time.sleep(0.1)
         return real(self, row)
 
-    problem = sys.modules["numbasgd.sgd.trainer"].Problem
-    real = problem.mean_loss
+    real = Objective.mean_loss
     with monkeypatch.context() as patch:
-        patch.setattr(problem, "mean_loss", slow)
+        patch.setattr(Objective, "mean_loss", slow)
         with pytest.raises(KeyboardInterrupt) as caught:
             run("replacement", callback=lambda fit: None if fit.epochs[-1] < 2 else stop_within(fit))
     fit = caught.value.fit

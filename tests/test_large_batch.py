@@ -5,7 +5,7 @@ import pytest
 from runs import assert_same
 
 from numbasgd import train
-from numbasgd.sgd.solvers import large_batch
+from numbasgd.sgd.solvers import cpu, large_batch
 
 
 def problem(n, d, order="C"):
@@ -51,7 +51,7 @@ def test_resumed_in_the_middle(name, monkeypatch):
     settings = {"lr": 0.1, "epochs": 4, "seed": 1, **settings}
     whole = train(X, y, **settings)
     assert_same(whole, train(X, y, resume=train(X, y, **{**settings, "epochs": 1}), epochs=4))
-    real = large_batch.BigSteps._add
+    real = cpu.LargeBatchSolver._add
     for at in (1, 5, 20, 33):
         left = iter(range(at, -1, -1))
 
@@ -61,7 +61,7 @@ def test_resumed_in_the_middle(name, monkeypatch):
             real(self, *args)
 
         with monkeypatch.context() as patch:
-            patch.setattr(large_batch.BigSteps, "_add", add)
+            patch.setattr(cpu.LargeBatchSolver, "_add", add)
             with pytest.raises(KeyboardInterrupt) as caught:
                 train(X, y, **settings)
         assert_same(whole, train(X, y, resume=caught.value.fit))

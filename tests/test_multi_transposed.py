@@ -26,23 +26,23 @@ def test_nothing_is_read_or_written_outside_the_arrays(K, dtype):
         import numpy as np
         from guard import guarded
         from numbasgd.sgd.solvers.multi import gradient_sum
-        from numbasgd.sgd.rows import rows_of
-        from numbasgd.sgd.risk import Problem
+        from numbasgd.sgd.dataset import Dataset
+        from numbasgd.sgd.solvers.objective import make_objective
         rng = np.random.default_rng(0)
         for n, d in ((20, 20), (45, 33), (300, 64), (37, 103), (5, 40), (40, 7)):
             for at_end in (True, False):
                 X, y = (guarded(s, {dtype!r}, at_end=at_end) for s in ((n, d), (n,)))
                 X[:], y[:] = rng.standard_normal((n, d)), rng.integers(0, {K}, n)
-                problem = Problem(rows_of(X), y, np.empty(0, X.dtype), "softmax", {K})
-                length = problem.layout.length
+                objective = make_objective(Dataset(X, y, np.empty(0, X.dtype), {K}), "softmax")
+                length = objective.layout.length
                 state = guarded((1, length), {dtype!r}, at_end=at_end)
-                problem.layout.put(state[0], rng.standard_normal((d + 1, {K})) / max(1, d))
-                work = guarded((problem.work_size,), {dtype!r}, at_end=at_end)
+                objective.layout.put(state[0], rng.standard_normal((d + 1, {K})) / max(1, d))
+                work = guarded((objective.scratch_size,), {dtype!r}, at_end=at_end)
                 wide = guarded((length,), float, at_end=at_end)
                 work[:], wide[:] = (0 if {K} == {PRODUCT} else np.nan), np.nan
                 orders = [np.empty(0, np.int32), guarded((n,), np.int32, at_end=at_end)]
                 orders[1][:] = rng.permutation(n)
-                W = problem.layout.take(state[0]).astype(float)
+                W = objective.layout.take(state[0]).astype(float)
                 Z = X.astype(float) @ W[:-1] + W[-1]
                 parts = np.exp(Z)
                 total = parts.sum(axis=1)
@@ -50,12 +50,12 @@ def test_nothing_is_read_or_written_outside_the_arrays(K, dtype):
                 R = parts / total[:, None] - np.eye({K})[there]
                 truth = np.vstack([X.T.astype(float) @ R, R.sum(axis=0)])
                 for order in orders:
-                    G = gradient_sum(problem, state, order, n, work, wide)
+                    G = gradient_sum(objective, state, order, n, work, wide)
                     assert np.allclose(G, truth, rtol=0, atol=(1e-4 if X.itemsize == 4 else 1e-11))
                     padding = work[:length].reshape(d + 1, -1)[:, {K}:]
                     assert not padding.any()
                 loss = np.mean(np.log(total) - Z[np.arange(n), there])
-                assert np.isclose(problem.mean_loss(state[0]), loss, rtol=1e-5)
+                assert np.isclose(objective.mean_loss(state[0]), loss, rtol=1e-5)
     """)
 
 

@@ -498,21 +498,22 @@ def test_a_start_at_the_optimum_is_no_divergence(rng):
 
 
 def test_seconds_leave_out_what_entering_compiled_code_takes(monkeypatch):
-    from numbasgd.sgd import trainer
+    from numbasgd.sgd.solvers import base
 
-    monkeypatch.setattr(trainer, "_entries", {})
-    monkeypatch.setattr(trainer.Run, "_time_entry", lambda self: 1.0)
+    monkeypatch.setattr(base, "_entries", {})
+    monkeypatch.setattr(base.Solver, "_time_entry", lambda self: 1.0)
     assert train(epochs=3).seconds[-1] == 0
 
 
 def test_python_looks_at_long_runs_now_and_then(monkeypatch):
     """Progress and Ctrl-C need Python; compiled code comes back after some samples, however long the run."""
     from numbasgd.sgd import trainer
+    from numbasgd.sgd.solvers import base, cpu
 
     calls = []
-    call = trainer.Run._call
-    monkeypatch.setattr(trainer.Run, "_call", lambda self, end: (calls.append(end), call(self, end)))
+    call = cpu.EpochSolver.advance
+    monkeypatch.setattr(cpu.EpochSolver, "advance", lambda self, end: (calls.append(end), call(self, end)))
     monkeypatch.setattr(trainer, "_CALL_SECONDS", 0.0)
-    monkeypatch.setattr(trainer, "_FIRST", 1)
+    monkeypatch.setattr(base, "_FIRST", 1)
     train(epochs=2, batch_size=100, eval_every=None)
     assert len(set(calls)) >= 30

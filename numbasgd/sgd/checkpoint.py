@@ -66,7 +66,7 @@ class Checkpoint:
         except FitFileError as error:
             if not self._is_warned:
                 self._is_warned = True
-                warnings.warn(f"{error} Training goes on, and tries again.", stacklevel=5)
+                warnings.warn(f"{error} Training goes on, and tries again.", stacklevel=6)
         self._saved_at = time.monotonic()
 
     def save(self, fit: Fit, *, is_durable: bool = True) -> None:
@@ -78,4 +78,4 @@ class Checkpoint:
         try:
             self.save(fit)
         except FitFileError as error:
-            warnings.warn(f"{error} The run is complete and only its checkpoint is missing.", stacklevel=4)
+            warnings.warn(f"{error} The run is complete and only its checkpoint is missing.", stacklevel=5)

@@ -16,7 +16,7 @@ import numpy as np
 
 from numbasgd import check
 from numbasgd.sgd import fit_io, labels
-from numbasgd.sgd.state import State
+from numbasgd.sgd.state import RunState
 
 
 @functools.cache
@@ -87,7 +87,7 @@ class Fit:
     seed: int
     settings: Mapping[str, Any]
     versions: Mapping[str, str] = field(default_factory=versions)
-    _state: State | None = None  # what is needed to go on
+    _state: RunState | None = None  # what is needed to go on
 
     def __post_init__(self) -> None:
         fields = vars(self)

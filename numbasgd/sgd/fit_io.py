@@ -23,7 +23,8 @@ import numpy as np
 
 from numbasgd.errors import FitFileError
 from numbasgd.paths import part_of, write_whole
-from numbasgd.sgd.state import DataMark, State
+from numbasgd.sgd.fingerprint import Fingerprint
+from numbasgd.sgd.state import RunState
 
 T = TypeVar("T")
 
@@ -135,8 +136,8 @@ def _fields(content: bytes) -> dict[str, Any]:
         return found.astype(found.dtype.newbyteorder("="))
 
     fields = {key: value(entry) for key, entry in header["fit"].items()}
-    state = State(**{key: value(entry) for key, entry in header["state"].items()})
-    state = state._replace(data=DataMark(dict(state.data)))
+    state = RunState(**{key: value(entry) for key, entry in header["state"].items()})
+    state = state._replace(data=Fingerprint(dict(state.data)))
     if at != len(content):
         raise ValueError(f"{len(content) - at} bytes are left over")
     if fields["classes"] is not None:
@@ -145,7 +146,7 @@ def _fields(content: bytes) -> dict[str, Any]:
     return {**fields, "_state": state}
 
 
-def _require_shapes(fields: dict[str, Any], state: State) -> None:
+def _require_shapes(fields: dict[str, Any], state: RunState) -> None:
     """What the rest of the package relies on."""
     d, columns = len(fields["w"]), fields["w"].shape[1:]
     moments = len(fields["loss"])

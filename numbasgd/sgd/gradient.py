@@ -8,12 +8,12 @@ import numpy as np
 
 from numbasgd import check
 from numbasgd.errors import DeviceError
+from numbasgd.sgd.dataset import Dataset, intercepts, rows_and_targets
 from numbasgd.sgd.losses import LOSSES
-from numbasgd.sgd.problem import intercepts, rows_and_targets
 from numbasgd.sgd.rows import Rows, lined, rows_ahead, rows_of
-from numbasgd.sgd.solvers import reduce
+from numbasgd.sgd.solvers import multi, reduce
 from numbasgd.sgd.solvers.epoch import kernels, padded, work_for
-from numbasgd.sgd.solvers.multi import gradient_of_outputs
+from numbasgd.sgd.solvers.objective import ManyOutputs
 from numbasgd.sgd.solvers.small_gradient import kernel_for, small_gradient
 
 _EVERY_ROW = np.empty(0, np.int64)
@@ -94,7 +94,7 @@ def gradient(
     if has_outputs:
         _require_outputs(y, w, loss, device)
         b = intercepts(b, "b", w.shape[1])
-        return gradient_of_outputs(X, y, w, b, loss, _EVERY_ROW if rows is None else _rows(rows, len(X)))
+        return _gradient_of_outputs(X, y, w, b, loss, _EVERY_ROW if rows is None else _rows(rows, len(X)))
     b = check.real(b, "b", hint="Pass the intercept as one number.")
     index = _EVERY_ROW if rows is None else _rows(rows, len(X))
     y, w = check.for_kernel(y), check.for_kernel(w)
@@ -121,6 +121,25 @@ def gradient(
         lies.memory, lies.d, lies.base, lies.si, lies.sj, y, y[:0], w, T(b), index, ahead, out, work, wide
     )
     return out[:-1].copy(), float(out[-1])
+
+
+def _gradient_of_outputs(
+    X: np.ndarray, y: np.ndarray, w: np.ndarray, b: np.ndarray, loss: str, index: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The mean gradients for w (d, K) and b (K,) over the rows of ``index``, or over all if it is empty."""
+    K = w.shape[1]
+    if K == 1:  # has kernels of its own
+        g, gb = gradient(X, y[:, 0], w[:, 0], float(b[0]), loss=loss, rows=index if index.size else None)
+        return g[:, None], np.array([gb], X.dtype)
+    objective = ManyOutputs(Dataset(X, y, np.empty(0, X.dtype), K), loss, None)
+    state = lined((objective.layout.length,), X.dtype)
+    objective.layout.put(state, np.vstack([w, b]))
+    scratch, scratch64 = lined((objective.scratch_size,), X.dtype), np.empty(objective.layout.length)
+    count = len(index) or len(y)
+    order = index.astype(objective.rows_dtype)
+    total = multi.gradient_sum(objective, state, order, count, scratch, scratch64)
+    mean = total / X.dtype.type(count)
+    return mean[:-1].copy(), mean[-1].copy()
 
 
 def _gradient_in_parts(

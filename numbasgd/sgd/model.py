@@ -7,6 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 
+def breadth(d: int, outputs: int) -> int:
+    """How many columns one output would need to cost as much as a row of d columns for these outputs."""
+    return d * max(1, outputs // 8)
+
+
 class Layout(NamedTuple):
     """One output: d weights, zeros up to ``size``, then the intercept.  K of them: rows of K, a row a feature.
 
@@ -30,7 +35,7 @@ class Layout(NamedTuple):
     @property
     def breadth(self) -> int:
         """How many columns one output would need to cost as much as a row of these."""
-        return self.d * max(1, self.outputs // 8)
+        return breadth(self.d, self.outputs)
 
     def take(self, rows: np.ndarray) -> np.ndarray:
         """Weights and, behind them, intercepts without padding, of a row of the state or several; a copy."""

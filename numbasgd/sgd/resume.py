@@ -12,14 +12,13 @@ import numpy as np
 
 from numbasgd.errors import FitFileError
 from numbasgd.sgd.checkpoint import Checkpoint
+from numbasgd.sgd.config import KEPT
 from numbasgd.sgd.fit import Fit
-from numbasgd.sgd.state import State
+from numbasgd.sgd.state import RunState
 
 P = ParamSpec("P")
 
-# What a call may say anew: the data, which is recognized, and what has no say in the numbers.
-_FREE = {"X", "y", "sample_weight", "resume", "epochs", "lr"}
-_FREE |= {"callback", "progress", "verbose", "checkpoint", "checkpoint_every"}
+_FREE = {"epochs", "lr"}  # settings of a run that a call may say anew
 
 
 def resumable(train: Callable[P, Fit]) -> Callable[P, Fit]:
@@ -62,13 +61,14 @@ def _fit(value: Any) -> Fit:
 
 def _missing_settings(fit: Fit, passed: dict[str, Any]) -> dict[str, Any]:
     """The settings of a run that were not passed; raises ``ValueError`` for one passed with another value."""
-    known = {**fit.settings, "seed": fit.seed}
+    run = {**fit.settings, "seed": fit.seed}
+    known = {name: run["lr_given" if name == "lr" else name] for name in KEPT if name in run}
     differing = [
         f"{name} is {value!r} but {known[name]!r} in the run"
         for name, value in passed.items()
         if name in known and name not in _FREE and not _is_same(value, known[name])
     ]
-    given = known["lr_given"]
+    given = known["lr"]
     if "lr" in passed and isinstance(passed["lr"], str) and passed["lr"] != given:
         differing.append(f"lr is {passed['lr']!r} but {given!r} in the run")
     if passed.get("init") is not None:
@@ -85,8 +85,7 @@ def _missing_settings(fit: Fit, passed: dict[str, Any]) -> dict[str, Any]:
             "and a function cannot be saved; expected lr for all epochs. Pass lr again, with what it was for "
             "the epochs that are done."
         )
-    names = known.keys() - {"lr_given", "dtype", "sample_weight"} - passed.keys()
-    return {name: given if name == "lr" else known[name] for name in names}
+    return {name: value for name, value in known.items() if name not in passed}
 
 
 def _is_same(new: Any, old: Any) -> bool:
@@ -98,7 +97,7 @@ def _is_same(new: Any, old: Any) -> bool:
         return False
 
 
-def require_ahead(state: State, lrs: np.ndarray, epochs: int, n: int) -> None:
+def require_ahead(state: RunState, lrs: np.ndarray, epochs: int, n: int) -> None:
     """Raise ``ValueError`` if the run is beyond ``epochs`` already, or its rates so far were not ``lrs``."""
     done = state.samples / n
     if epochs < done:

@@ -7,41 +7,52 @@ from typing import Any
 
 import numpy as np
 
+from numbasgd.sgd.dataset import Dataset
 from numbasgd.sgd.learning_rate import curvature
 
 
 class Scale:
     """Columns with mean 0 and standard deviation 1, and the way back to the user's units."""
 
-    def __init__(self, X: np.ndarray, intercept: bool, known: np.ndarray | None = None) -> None:
-        """``known`` : (2, d) mean and spread of a run that is resumed."""
+    def __init__(self, dataset: Dataset, intercept: bool, known: np.ndarray | None = None) -> None:
+        """``known`` : (2, d) mean and standard deviation of a run that is resumed."""
         if known is not None:
-            self.mean, self.spread = known
+            self.mean, self.std = known
             return
+        counted = dataset.counted()
+        X, s = counted.X, counted.sample_weight
+        weights = s.astype(np.float64) if s.size else None
         with np.errstate(over="ignore", invalid="ignore"):
-            self.mean = X.mean(axis=0, dtype=np.float64) if intercept else np.zeros(X.shape[1])
-            self.spread = np.sqrt(np.mean(np.square(X - self.mean, dtype=np.float64), axis=0))
-        # A constant column has nothing but rounding left of its spread, which must not be blown up.
+            self.mean = _column_means(X, weights) if intercept else np.zeros(X.shape[1])
+            self.std = np.sqrt(_column_means(np.square(X - self.mean, dtype=np.float64), weights))
+        # A constant column has nothing but rounding left of its deviation, which must not be blown up.
         is_constant = (X == X[0]).all(axis=0)
         if intercept:
             self.mean[is_constant] = X[0, is_constant]
-            self.spread[is_constant] = 1.0
-        self.spread[self.spread == 0] = 1.0
+            self.std[is_constant] = 1.0
+        self.std[self.std == 0] = 1.0
 
-    def apply(self, X: np.ndarray) -> np.ndarray:
-        """The scaled columns, a copy in the dtype of X."""
-        return ((X - self.mean) / self.spread).astype(X.dtype)
+    def apply(self, dataset: Dataset) -> Dataset:
+        """The same rows with scaled columns, a copy in their dtype."""
+        return dataset.with_rows(((dataset.X - self.mean) / self.std).astype(dataset.dtype))
 
     def into(self, w: np.ndarray, b: Any) -> tuple[np.ndarray, Any]:
         """Weights for X -> weights for the scaled columns."""
-        spread = self.spread if w.ndim == 1 else self.spread[:, None]
-        return (w * spread).astype(w.dtype), b + self.mean @ w
+        std = self.std if w.ndim == 1 else self.std[:, None]
+        return (w * std).astype(w.dtype), b + self.mean @ w
 
     def back(self, w: np.ndarray, b: Any) -> tuple[np.ndarray, Any]:
         """Weights for the scaled columns -> weights for X, in float64: with large means their sum cancels."""
-        out = w / (self.spread if w.ndim == 1 else self.spread[:, None])
+        out = w / (self.std if w.ndim == 1 else self.std[:, None])
         b = b - self.mean @ out
         return out, float(b) if w.ndim == 1 else b
+
+
+def _column_means(X: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
+    """The (weighted) mean of each column, in float64."""
+    if weights is None:
+        return X.mean(axis=0, dtype=np.float64)
+    return np.average(X, axis=0, weights=weights)
 
 
 def warn_of_scale(squares: list[float], lr: float, loss_curvature: float, is_auto: bool) -> None:
@@ -55,12 +66,12 @@ def warn_of_scale(squares: list[float], lr: float, loss_curvature: float, is_aut
                 f"column {found[0]} of X is so large beside others (mean squares differ by a factor of "
                 f"{found[1]:.3g}) that a stable lr, here {lr:.3g}, hardly moves their weights. Pass "
                 "standardize=True, or scale that column.",
-                stacklevel=4,
+                stacklevel=6,
             )
     elif (found := curvature.overshooting_column(squares, lr * loss_curvature)) is not None:
         warnings.warn(
             f"column {found[0]} of X has mean square {found[1]:.3g}, so every step with lr={lr:.3g} "
             f"overshoots along it. Pass an lr below {2 / found[1] / loss_curvature:.3g}, standardize=True, or "
             "scale that column.",
-            stacklevel=4,
+            stacklevel=6,
         )

@@ -4,28 +4,27 @@ from __future__ import annotations
 
 import math
 import os
-import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from numbasgd import check
 from numbasgd.errors import DivergenceError
-from numbasgd.sgd import arguments, problem
-from numbasgd.sgd.arguments import Default, overflows, require_finite
 from numbasgd.sgd.checkpoint import Checkpoint
+from numbasgd.sgd.config import Default, Method, TrainConfig, rates_in
+from numbasgd.sgd.dataset import Dataset, make_dataset, start_of
+from numbasgd.sgd.fingerprint import name_of, require_same_data
 from numbasgd.sgd.fit import Fit
 from numbasgd.sgd.learning_rate import curvature
 from numbasgd.sgd.learning_rate.auto import auto_rate
 from numbasgd.sgd.losses import LOSSES
 from numbasgd.sgd.progress import Progress
 from numbasgd.sgd.resume import hand_over, require_ahead, resumable
-from numbasgd.sgd.risk import Problem
-from numbasgd.sgd.rows import rows_of
 from numbasgd.sgd.scale import Scale, warn_of_scale
-from numbasgd.sgd.state import State, data_mark, freeze, name_of, require_same_data, restore
-from numbasgd.sgd.trainer import QUICK, Run
+from numbasgd.sgd.solvers.cpu import make_solver
+from numbasgd.sgd.solvers.objective import make_objective
+from numbasgd.sgd.state import RunState, freeze, restore
+from numbasgd.sgd.trainer import QUICK, Plan, Trainer
 
 
 @resumable
@@ -171,194 +170,161 @@ def train(
     >>> bool(fit.loss[-1] < 0.25)
     True
     """
-    check.choice(loss, "loss", LOSSES)
-    X, y, classes, data = arguments.data(X, y, loss)
-    s = problem.sample_weights(sample_weight, len(X), X.dtype)
-    mark = data_mark(X, y, s)
-    state = _state(resume)
-    if state is not None:
-        require_same_data(mark, state.data, data)
-    if seed is None:
-        seed = secrets.randbits(63)
-    seed = check.integer(seed, "seed", low=0, high=2**63 - 1, hint="Pass an integer, or leave it out.")
-    whole = X, y  # what was passed, in whose numbering a NaN is named
-    X, y, s, held_out = arguments.split(X, y, s, validation_fraction, seed)
-    n, d = X.shape
-    outputs = len(classes or ()) if LOSSES[loss].rows else y.shape[1] if y.ndim == 2 else 0
-    method = arguments.method(
-        n, batch_size=batch_size, sampling=sampling, seed=seed, momentum=momentum, nesterov=nesterov,
-        average=average, l2=l2, l1=l1, intercept=intercept,
+    config = TrainConfig(
+        batch_size=batch_size, lr=lr, epochs=epochs, loss=loss, sampling=sampling, momentum=momentum,
+        nesterov=nesterov, average=average, l2=l2, l1=l1, intercept=intercept, standardize=standardize,
+        eval_every=eval_every, validation_fraction=validation_fraction, tol=tol, patience=patience, seed=seed,
+        callback=callback, checkpoint=checkpoint, checkpoint_every=checkpoint_every, progress=progress,
+        verbose=verbose, threads=threads,
     )  # fmt: skip
-    epochs = check.integer(epochs, "epochs", low=0, hint="Pass the number of passes over the data.")
-    given = problem.rates_of_epochs(lr, epochs)
-    standardize = check.flag(standardize, "standardize")
-    every = problem.eval_samples(eval_every, n)
-    verbose = check.flag(verbose, "verbose")
-    if progress is not None:
-        progress = check.flag(progress, "progress")
-    if threads is not None:
-        threads = check.threads(threads)
-    stopping = problem.stopping(tol, patience)
-    if callback is not None and not callable(callback):
-        raise TypeError(f"callback is a {type(callback).__name__}; expected a function of a Fit. Pass one.")
-    saver = None
-    if checkpoint is not None:
-        saver = Checkpoint(checkpoint, checkpoint_every, n, method.batch_size)
-    elif checkpoint_every is not None:
-        raise ValueError(
-            f"checkpoint_every is {checkpoint_every!r} but checkpoint is None; expected both, or neither. Pass "
-            "the path of a file as checkpoint."
-        )
-    w, b = problem.start(init, d, X.dtype, outputs)
-    scale = None
-    if standardize:
-        scale = Scale(X, method.intercept, None if state is None else state.scale)
-        require_finite(*whole, *scale.spread)
-        w, b = scale.into(w, b)
-    Z = X if scale is None else scale.apply(X)
-    fitted = Problem(rows_of(Z), problem.targets_for_kernel(y), s, loss, outputs, threads)
+    state = resume._state if isinstance(resume, Fit) else None  # ``resumable`` has made a Fit of any path
+    dataset = make_dataset(X, y, sample_weight, config.loss)
+    return _Training(config, dataset, init, state).run()
 
-    loss_curvature = LOSSES[loss].curvature
-    squares = None  # of the columns, if they are known
 
-    def safe_lr() -> float:
-        """Half of what is stable for sure; for the advice after a divergence."""
-        size = curvature.Sample(Z, method.intercept, s).size
-        return (
-            0.5
-            * curvature.stable_lr(size, method.batch_size, loss_curvature, method.l2)
-            * (1 - method.momentum)
-        )
+class _Training:
+    """One call of ``train``: from settings and data to a Fit.
 
-    if given is None and state is not None:
-        given = state.lrs
-    elif given is None:
-        rate, squares = auto_rate(fitted, Z, y, w, b, method, epochs)
+    whole : what was passed, in whose numbering a NaN is named.  dataset : its training rows, scaled where
+    that is asked for.  state : of the run to go on with, or None.
+    """
+
+    def __init__(self, config: TrainConfig, whole: Dataset, init: Any, state: RunState | None) -> None:
+        self.config, self.whole, self.state = config, whole, state
+        self.fingerprint = whole.fingerprint()
+        if state is not None:
+            require_same_data(self.fingerprint, state.data, whole.source)
+        training, held_out = whole.split(config.validation_fraction, config.seed or 0)
+        self.n = n = training.n
+        rates = config.rates
+        method = config.method(n, np.ones(1) if rates is None else rates)
+        self.saver = None
+        if config.checkpoint is not None:
+            self.saver = Checkpoint(config.checkpoint, config.checkpoint_every, n, method.batch_size)
+        w, b = start_of(init, training)
+        self.scale = None
+        if config.standardize:
+            self.scale = Scale(training, method.intercept, None if state is None else state.scale)
+            whole.require_finite(*self.scale.std)
+            w, b = self.scale.into(w, b)
+            training = self.scale.apply(training)
+            held_out = None if held_out is None else self.scale.apply(held_out)
+        self.dataset = training
+        self.squares: list[float] | None = None  # mean squares of the columns, if they are known
+        self.rates = self._rates(method, w, b) if rates is None else rates
+        if state is not None:
+            require_ahead(state, self.rates, config.epochs, n)
+        self.method = method._replace(lrs=rates_in(self.rates, training.dtype))
+        objective = None if held_out is None else make_objective(held_out, config.loss, config.threads)
+        self.settings = self._settings()
+        self.line = Progress(config.progress, config.epochs, n, is_verbose=config.verbose)
+        self.trainer = Trainer(make_solver(training, self.method), self.scale, self._safe_lr, objective)
+        if state is not None:
+            restore(self.trainer, state)
+        else:
+            self.trainer.place(self.trainer.solver.layout.row(w, b))
+
+    def _rates(self, method: Method, w: np.ndarray, b: Any) -> np.ndarray:
+        """The rates of ``lr="auto"``: those of the run that is resumed, else the best constant one."""
+        if self.state is not None:
+            return self.state.lrs
+        rate, self.squares = auto_rate(self.dataset, method, w, b, self.config.epochs)
         if not math.isfinite(rate):
-            require_finite(*whole, math.nan)
-            raise ValueError(overflows(X, y, w))
-        given = np.array([rate])
-    if state is not None:
-        require_ahead(state, given, epochs, n)
-    method = method._replace(lrs=problem.lrs_in(given, X.dtype))
-    held = None
-    if held_out is not None:
-        Xv, yv, sv = held_out
-        Zv = Xv if scale is None else scale.apply(Xv)
-        held = Problem(rows_of(Zv), problem.targets_for_kernel(yv), sv, loss, outputs, threads)
-    run = Run(fitted, method, scale, safe_lr, held)
-    settings = {
-        "batch_size": method.batch_size,
-        "lr": float(given[0]),
-        "lr_given": lr if isinstance(lr, str) else float(given[0]) if problem.is_one(lr) else given.tolist(),
-        "epochs": epochs,
-        "loss": loss,
-        "sampling": sampling,
-        "momentum": method.momentum,
-        "nesterov": method.nesterov,
-        "average": bool(average) if isinstance(average, bool | np.bool_) else int(average),
-        "l2": method.l2,
-        "l1": method.l1,
-        "intercept": method.intercept,
-        "sample_weight": s.size > 0,
-        "standardize": standardize,
-        "eval_every": eval_every if eval_every is None or isinstance(eval_every, str) else every,
-        "validation_fraction": float(validation_fraction),
-        "tol": None if stopping is None else stopping[0],
-        "patience": int(patience),
-        "dtype": name_of(X.dtype),
-    }
+            self.whole.require_finite(math.nan)
+            raise self.whole.overflows(w)
+        return np.array([rate])
 
-    def result(limit: float = math.inf) -> Fit:
-        return _fit(run, data, settings, classes, freeze(run, given, mark), limit)
+    def _settings(self) -> Mapping[str, Any]:
+        """All settings of the run as plain values, for its Fit."""
+        kept = self.config.kept()
+        lr_given = kept.pop("lr")
+        del kept["seed"]  # has a place of its own
+        return {
+            **kept,
+            "batch_size": self.method.batch_size,
+            "lr": float(self.rates[0]),
+            "lr_given": lr_given,
+            "sample_weight": self.dataset.is_weighted,
+            "dtype": name_of(self.dataset.dtype),
+        }
 
-    def at_epoch() -> bool:
-        return bool(callback(result())) if callback is not None else False
+    def _safe_lr(self) -> float:
+        """Half of what is stable for sure; for the advice after a divergence."""
+        dataset, method = self.dataset, self.method
+        size = curvature.Sample(dataset.X, method.intercept, dataset.sample_weight).size
+        stable = curvature.stable_lr(size, method.batch_size, LOSSES[method.loss].curvature, method.l2)
+        return 0.5 * stable * (1 - method.momentum)
 
-    line = Progress(progress, epochs, n, is_verbose=verbose)
-    if saver is not None:
-        saver.make = lambda: result(QUICK)
-    if state is not None:
-        restore(run, state)
-    else:
-        run.place(run.layout.row(w, b))
-    try:
-        run.compile()
-        if not run.history:
-            run.start()
-            first = run.history[0]
-            held_loss = first.loss if held is None else first.validation
-            require_finite(*whole, first.loss, held_loss)
-            if not math.isfinite(first.loss):
-                raise ValueError(overflows(X, y, run.state[0]))
-            if scale is None:
-                warn_of_scale(
-                    curvature.mean_squares(Z) if squares is None else squares,
-                    float(given.max()),
-                    loss_curvature,
-                    isinstance(lr, str),
-                )
-        try:
-            run.train(
-                epochs,
-                every,
-                patience=stopping,
-                stops=saver,
-                at_epoch=None if callback is None else at_epoch,
-                show=line.show,
-            )
-        finally:
-            line.end()
-        if stopping is not None:
-            run.take_best()
-        fit = result()
+    def run(self) -> Fit:
+        """Make the steps; what stops them leaves with the run so far as ``.fit``."""
+        trainer, saver, callback = self.trainer, self.saver, self.config.callback
+        at_epoch = None if callback is None else lambda: bool(callback(self.fit()))
         if saver is not None:
-            saver.save_last(fit)
-        return fit
-    except DivergenceError:
-        raise
-    except BaseException as error:
-        if run.samples or isinstance(error, KeyboardInterrupt):
-            hand_over(
-                error,
-                lambda is_evaluated: result(QUICK if is_evaluated else 0.0),
-                saver if run.samples else None,
-            )
-        raise
+            saver.make = lambda: self.fit(QUICK)
+        try:
+            trainer.compile()
+            if not trainer.history:
+                self._start()
+            plan = Plan(
+                self.config.epochs * self.n, self.config.eval_samples(self.n), self.config.stopping, saver,
+                at_epoch, self.line.show,
+            )  # fmt: skip
+            try:
+                trainer.train(plan)
+            finally:
+                self.line.end()
+            if plan.stopping is not None:
+                trainer.take_best()
+            fit = self.fit()
+            if saver is not None:
+                saver.save_last(fit)
+            return fit
+        except DivergenceError:
+            raise
+        except BaseException as error:
+            samples = trainer.solver.samples
+            if samples or isinstance(error, KeyboardInterrupt):
+                hand_over(
+                    error,
+                    lambda is_evaluated: self.fit(QUICK if is_evaluated else 0.0),
+                    saver if samples else None,
+                )
+            raise
 
+    def _start(self) -> None:
+        """Evaluate for the first time, and name what makes the loss, or the steps to come, useless."""
+        trainer = self.trainer
+        trainer.start()
+        first = trainer.history[0]
+        self.whole.require_finite(first.loss, first.loss if trainer.held_out is None else first.validation)
+        if not math.isfinite(first.loss):
+            raise self.whole.overflows(trainer.solver.rows[0])
+        if self.scale is None:
+            squares = curvature.mean_squares(self.dataset) if self.squares is None else self.squares
+            is_auto = self.config.lr == "auto"
+            warn_of_scale(squares, float(self.rates.max()), LOSSES[self.method.loss].curvature, is_auto)
 
-def _state(resume: Any) -> State | None:
-    """The state to go on from; ``resumable`` has made a Fit of whatever was passed."""
-    return None if resume is None else resume._state
-
-
-def _fit(
-    run: Run,
-    data: str,
-    settings: dict[str, Any],
-    classes: tuple[Any, ...] | None,
-    state: State,
-    limit: float,
-) -> Fit:
-    """The run as the user gets it; ``limit`` as in ``Run.moments``."""
-    w, b = run.in_user_units(run.result)
-    table = np.array(run.moments(limit), np.float64).T.copy()
-    loss, objective, held_out, samples, seconds = table
-    table.setflags(write=False)
-    return Fit.of_run(
-        w=w,
-        b=b,
-        loss=loss,
-        objective=objective,
-        validation_loss=None if run.validation is None else held_out,
-        samples=samples.astype(np.int64),
-        epochs=samples / run.n,
-        seconds=seconds,
-        compile_seconds=run.compile_seconds,
-        data=data,
-        n=run.n,
-        classes=classes,
-        seed=run.method.seed,
-        settings=settings,
-        _state=state,
-    )
+    def fit(self, limit: float = math.inf) -> Fit:
+        """The run as the user gets it; ``limit`` as in ``Trainer.evaluations``."""
+        trainer = self.trainer
+        w, b = trainer.in_user_units(trainer.result)
+        table = np.array(trainer.evaluations(limit), np.float64).T.copy()
+        loss, objective, held_out, samples, seconds = table
+        table.setflags(write=False)
+        return Fit.of_run(
+            w=w,
+            b=b,
+            loss=loss,
+            objective=objective,
+            validation_loss=None if trainer.held_out is None else held_out,
+            samples=samples.astype(np.int64),
+            epochs=samples / self.n,
+            seconds=seconds,
+            compile_seconds=trainer.solver.compile_seconds,
+            data=self.whole.source,
+            n=self.n,
+            classes=self.whole.classes,
+            seed=self.method.seed,
+            settings=self.settings,
+            _state=freeze(trainer, self.rates, self.fingerprint),
+        )

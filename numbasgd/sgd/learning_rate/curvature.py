@@ -12,7 +12,8 @@ from numbasgd.sgd.learning_rate.quadratic import Local, best_constant
 from numbasgd.sgd.losses import LOSSES
 
 if TYPE_CHECKING:
-    from numbasgd.sgd.trainer import Method
+    from numbasgd.sgd.config import Method
+    from numbasgd.sgd.dataset import Dataset
 
 SAMPLE = 2048  # rows that curvature and noise are estimated from
 MOST_COLUMNS = 512  # beyond so many, eigenvalues come from power iteration and the best rate from a bound
@@ -269,8 +270,11 @@ def dominating_column(squares: list[float], limit: float = 1e4) -> tuple[int, fl
     return squares.index(max(used)), max(used) / min(used)
 
 
-def mean_squares(X: np.ndarray) -> list[float]:
+def mean_squares(dataset: Dataset) -> list[float]:
     """Of the columns of X, over a sample of its rows."""
-    rows = X[row_sample(len(X))]
+    counted = dataset.counted()
+    picked = row_sample(counted.n)
+    rows = counted.X[picked]
+    weights = counted.sample_weight[picked].astype(np.float64) if counted.is_weighted else np.ones(len(rows))
     with np.errstate(over="ignore"):
-        return (np.ones(len(rows)) @ np.square(rows, dtype=np.float64) / len(rows)).tolist()
+        return (weights @ np.square(rows, dtype=np.float64) / weights.sum()).tolist()

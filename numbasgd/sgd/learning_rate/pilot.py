@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
+from numbasgd.sgd.config import Method
+from numbasgd.sgd.dataset import Dataset
 from numbasgd.sgd.learning_rate.curvature import SAMPLE, row_sample
-from numbasgd.sgd.problem import targets_for_kernel
-from numbasgd.sgd.risk import Problem
-from numbasgd.sgd.rows import rows_of
-from numbasgd.sgd.trainer import Method, Run
+from numbasgd.sgd.solvers.cpu import make_solver
 
 EPOCHS = 8  # of a pilot, at most
 _WORK = 1 << 25  # multiply-adds of the runs at one rate, at most
@@ -35,50 +35,44 @@ class Pilot:
     is_whole : whether nothing is left out, so that what is best here needs no model to be the best there.
     """
 
-    def __init__(self, problem: Problem, X: np.ndarray, y: np.ndarray, method: Method, epochs: int) -> None:
-        n, d = X.shape
+    def __init__(self, dataset: Dataset, method: Method, epochs: int) -> None:
+        n = dataset.n
         self.epochs = min(epochs, EPOCHS)
-        work = self.epochs * max(problem.outputs, 1) * (d + 8)
+        work = self.epochs * max(dataset.outputs, 1) * (dataset.d + 8)
         picked = row_sample(n, min(SAMPLE, max(_LEAST_ROWS, _WORK // work)))
-        self.n = n
         if not isinstance(picked, slice):
-            self.n = len(picked)
-            # As the rows lie, so that nothing else has to be compiled.
-            rows = np.asfortranarray(X[picked]) if problem.rows.is_gathered else X[picked]
-            s = problem.s[picked] if problem.s.size else problem.s
-            y = targets_for_kernel(y[picked])
-            problem = Problem(rows_of(rows), y, s, problem.loss, problem.outputs, problem.threads)
+            dataset = dataset.take(picked, keeps_layout=True)
             begin = method.average_from
             method = method._replace(
-                batch_size=max(1, round(method.batch_size * self.n / n)),
-                average_from=None if begin is None else begin // n * self.n,
+                batch_size=max(1, round(method.batch_size * dataset.n / n)),
+                average_from=None if begin is None else begin // n * dataset.n,
             )
-        self.method = method
+        self.n, self.method, self._dataset = dataset.n, method, dataset
         self.is_whole = self.n == n and self.epochs == epochs
-        self._problem = problem
         self._n_seeds = max(1, min(_SEEDS, _SEED_ROWS // self.n, _WORK // (self.n * work)))
 
-    def search(self, first: float, start: np.ndarray) -> tuple[float, np.ndarray]:
-        """The best rate found from ``first`` on, and a row of the state that a run with it ends with.
+    def search(self, first: float, w: np.ndarray, b: Any) -> tuple[float, np.ndarray]:
+        """The best rate found from ``first`` on, and the weights that a run with it ends with.
 
-        start : the row of the state to start from.
+        w, b : the weights to start from.  The end has the intercept as its last row.
         """
 
         def with_rate(rate: float, seed: int = 0) -> Method:
-            return self.method._replace(lrs=np.array([rate], start.dtype), seed=seed)
+            return self.method._replace(lrs=np.array([rate], w.dtype), seed=seed)
 
-        run = Run(self._problem, with_rate(first), None, lambda: math.nan)
-        run.compile()
+        solver = make_solver(self._dataset, with_rate(first))
+        start = solver.layout.row(w, b)
+        solver.compile()
         ends: dict[float, np.ndarray] = {}
 
         def loss_after(rate: float) -> float:
             losses = 0.0
             for seed in range(self._n_seeds):
-                run.begin_anew(start)
-                run.use(with_rate(rate, seed))
-                run.go_to(self.epochs * self.n)
-                losses += run.moment(run.samples).objective
-            ends[rate] = run.result.copy()
+                solver.begin_anew(start)
+                solver.use(with_rate(rate, seed))
+                solver.go_to(self.epochs * self.n)
+                losses += solver.mean_loss(solver.result) + solver.penalty(solver.result)
+            ends[rate] = solver.layout.take(solver.result)
             return losses if math.isfinite(losses) else math.inf
 
         rate = least(loss_after, first)

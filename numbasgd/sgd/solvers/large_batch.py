@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from numbasgd.compile.options import jit
-from numbasgd.sgd.order import SAMPLINGS, WINDOW, fill_order, scatter_for
+from numbasgd.sgd.order import WINDOW
 from numbasgd.sgd.rows import CHUNK
-from numbasgd.sgd.solvers import reduce
 from numbasgd.sgd.solvers.update import Step, make_average, make_update, make_update_intercept
 from numbasgd.simd.vector import load, pointer, store
 
 if TYPE_CHECKING:
-    from numbasgd.sgd.trainer import Run
+    pass
 
 ENTRIES = 1 << 22  # of X in a part; a row counts for 8 more
 
@@ -81,64 +80,3 @@ def make_finish(dtype: np.dtype, lanes: int, step: Step) -> Callable[..., Any]:
         count[1] = samples
 
     return finish
-
-
-class BigSteps:
-    """Makes the steps of a run in parts; stands for the kernel that makes many steps in one call."""
-
-    def __init__(self, run: Run) -> None:
-        self.run = run
-        problem, rows, step = run.problem, run.problem.rows, run.method.step
-        self._part = part_rows(run.layout.breadth)
-        self._sums = None
-        if run.layout.is_many:
-            self._add_part, self._finish = problem.big_kernels(step)
-            return
-        n_threads = reduce.workers(problem.threads, run.method.batch_size, rows.d)
-        self._sums = reduce.Parts(problem.loss, rows, problem.y, problem.s, run.windows.rows.dtype, n_threads)
-        self._finish = make_finish(problem.y.dtype, run.layout.lanes, step)
-
-    def advance(self, end: int) -> None:
-        """The steps up to sample number ``end``; none, but everything compiled, where that is now."""
-        run = self.run
-        if end == run.samples:
-            self._step(run.windows.rows[0], 0, 0, run.state.copy(), run.count.copy())
-        while run.samples < end:
-            start = run.samples % run.n
-            stop = min(start + run.method.batch_size, run.n)
-            self._step(run.windows.rows[0], start, stop, run.state, run.count)
-
-    def _step(self, window: np.ndarray, start: int, stop: int, state: np.ndarray, count: np.ndarray) -> None:
-        """One step over the positions start <= t < stop of an epoch."""
-        run, method, n = self.run, self.run.method, self.run.n
-        T = state.dtype.type
-        epoch = run.samples // n
-        g = np.zeros(run.layout.length)
-        draw = (SAMPLINGS[method.sampling], method.seed, epoch)
-        scatter = scatter_for(window.dtype, n)
-        if 0 < len(window) == n:
-            fill_order(window, n, *draw, 0, scatter)
-        for at in range(start, max(stop, start + 1), self._part):
-            end = min(at + self._part, stop)
-            if len(window) in (0, n):
-                self._add(window, at, end, state, g)
-            else:
-                rows = window[: end - at]
-                fill_order(rows, n, *draw, at, scatter)
-                self._add(rows, 0, end - at, state, g)
-        self._finish(
-            g, max(stop - start, 1), method.lrs[min(epoch, len(method.lrs) - 1)], T(method.momentum),
-            T(method.l2), T(method.l1), method.intercept, run.samples < (method.average_from or 0),
-            epoch * n + stop, state, count, run.work, *run.problem.extra,
-        )  # fmt: skip
-
-    def _add(self, order: np.ndarray, start: int, stop: int, state: np.ndarray, g: np.ndarray) -> None:
-        """g += the sum of the gradients over the positions start <= t < stop of ``order``."""
-        run, problem, rows = self.run, self.run.problem, self.run.problem.rows
-        if self._sums is not None:
-            self._sums.add(state[0], order, start, stop, run.ahead, g[: run.layout.size + 1])
-            return
-        self._add_part(
-            rows.memory, rows.d, rows.base, rows.si, rows.sj, problem.y, problem.s, order, start, stop,
-            run.ahead, state, g, run.work, run.wide, *run.problem.extra,
-        )  # fmt: skip

@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numba import types
 
-from numbasgd import check, rawmem
+from numbasgd import rawmem
 from numbasgd.compile.options import jit
 from numbasgd.sgd.losses import LOSSES
 from numbasgd.sgd.model import Layout
-from numbasgd.sgd.rows import LINE, lined, rows_of
+from numbasgd.sgd.rows import LINE, lined
 from numbasgd.sgd.solvers import multi_kernels
 from numbasgd.sgd.solvers.epoch import compiled, make_advance
 from numbasgd.sgd.solvers.multi_kernels import STEP, SUM, VALUE, chunk_rows
@@ -31,8 +31,7 @@ from numbasgd.sgd.solvers.update import Step, make_average, make_update
 from numbasgd.simd.vector import address, lanes_for, load, pointer, pointer_to, store
 
 if TYPE_CHECKING:
-    from numbasgd.sgd.risk import Problem
-    from numbasgd.sgd.trainer import Run
+    from numbasgd.sgd.solvers.objective import Objective
 
 
 def layout(d: int, outputs: int, dtype: np.dtype) -> Layout:
@@ -209,54 +208,32 @@ def make_big(
     return add_part, finish
 
 
-def rehearse(run: Run) -> None:
-    """Have the products compiled that steps and evaluations of a run will need; changes none of it."""
-    problem, layout = run.problem, run.layout
-    few, itemsize = multi_kernels.few(layout.outputs), problem.y.itemsize
+def product_rows(objective: Objective, n: int) -> set[int]:
+    """The numbers of rows whose products n rows together need; none where products are not called."""
+    layout, itemsize = objective.layout, objective.y.itemsize
+    few = multi_kernels.few(layout.outputs)
     if few:
-        return
+        return set()
     most = chunk_rows(layout.d, itemsize, few)
+    return {min(n, most), n % most} - {0}
 
-    def parts(n: int) -> set[int]:
-        return {min(n, most), n % most} - {0}
 
-    order = np.zeros(most if run.windows.rows.size else 0, run.windows.rows.dtype)
-    for m in parts(run.method.batch_size) | parts(run.n % run.method.batch_size):
-        gradient_sum(problem, run.state, order[:m], m, run.work, run.wide)
-    for each in filter(None, (problem, run.validation)):
-        for m in parts(each.rows.n):
-            each.sum_loss(run.state[0], 0, m, run.work)
+def rehearse(
+    objective: Objective, counts: tuple[int, ...], order: np.ndarray, scratch: np.ndarray, scratch64: np.ndarray
+) -> None:
+    """Have the products compiled that gradients over so many rows will need.
+
+    order : an array like those that say which rows, of length 0 for sequential order.
+    """
+    state = lined((1, objective.layout.length), scratch.dtype)
+    for m in set().union(*(product_rows(objective, count) for count in counts)):
+        first = np.zeros(m if order.size else 0, order.dtype)
+        gradient_sum(objective, state, first, m, scratch, scratch64)
 
 
 def gradient_sum(
-    problem: Problem, state: np.ndarray, order: np.ndarray, count: int, work: np.ndarray, wide: np.ndarray
+    objective: Objective, state: np.ndarray, order: np.ndarray, count: int, work: np.ndarray, wide: np.ndarray
 ) -> np.ndarray:
     """The sum of the gradients of ``count`` rows, those of ``order`` unless it is empty; (d + 1, K)."""
-    rows = problem.rows
-    problem.kernels.gradient(
-        rows.memory, rows.d, rows.base, rows.si, rows.sj, problem.y, problem.s, state, order, 0, count, 0, work,
-        wide, *problem.extra,
-    )  # fmt: skip
-    return problem.layout.take(work[: problem.layout.length])
-
-
-def gradient_of_outputs(
-    X: np.ndarray, y: np.ndarray, w: np.ndarray, b: np.ndarray, loss: str, index: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """The mean gradients for w (d, K) and b (K,) over the rows of ``index``, or over all if it is empty."""
-    from numbasgd.sgd.risk import Problem
-
-    K = w.shape[1]
-    if K == 1:  # has kernels of its own
-        from numbasgd.sgd.gradient import gradient
-
-        g, gb = gradient(X, y[:, 0], w[:, 0], float(b[0]), loss=loss, rows=index if index.size else None)
-        return g[:, None], np.array([gb], X.dtype)
-    problem = Problem(rows_of(X), check.for_kernel(y), np.empty(0, X.dtype), loss, K)
-    state = lined((problem.layout.length,), X.dtype)
-    problem.layout.put(state, np.vstack([w, b]))
-    work, wide = lined((problem.work_size,), X.dtype), np.empty(problem.layout.length)
-    count = len(index) or len(y)
-    total = gradient_sum(problem, state, index.astype(problem.rows_dtype), count, work, wide)
-    mean = total / X.dtype.type(count)
-    return mean[:-1].copy(), mean[-1].copy()
+    objective.kernels.gradient(*objective.samples, state, order, 0, count, 0, work, wide, *objective.outputs)
+    return objective.layout.take(work[: objective.layout.length])

@@ -1,0 +1,218 @@
+"""The mean loss over the rows of a dataset, and the compiled functions for it: what evaluations tell.
+
+``make_objective`` gives the one for the dataset: of one output, whose weights are a vector, or of K.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+from numbasgd.sgd.dataset import Dataset
+from numbasgd.sgd.model import Layout
+from numbasgd.sgd.solvers import multi, multi_kernels, reduce
+from numbasgd.sgd.solvers.epoch import advance_kernel, kernels, padded, work_for
+from numbasgd.sgd.solvers.update import Step
+
+# Entries of X, its rows taken for 8 longer:
+EVALUATED = 1 << 22  # that one call evaluates
+_LARGE = 1 << 25  # beyond which a part of the rows has to do where any will
+_GLANCED, _BLOCKS = 1 << 20, 16  # in that part, and in how many blocks of rows they are
+
+
+class _Lazy:
+    """A property that is computed once.
+
+    That of ``functools`` has a lock until Python 3.12, which a child that is forked while another thread
+    holds it would wait for.
+    """
+
+    def __init__(self, make: Callable[[Any], Any]) -> None:
+        self.make = make
+        self.__doc__ = make.__doc__
+
+    def __get__(self, owner: Any, kind: Any) -> Any:
+        if owner is None:
+            return self
+        kept = vars(owner)[self.make.__name__] = self.make(owner)
+        return kept
+
+
+class Objective(ABC):
+    """The mean loss over the rows of a dataset, penalties apart.
+
+    threads : the most that may work on it; None for as many as pay.
+    layout : how a row of the state is laid out.  scratch_size : entries that kernels need.
+    outputs : what kernels for K outputs are told besides; empty for one output.
+    is_quick : whether one call without scratch memory evaluates it.
+    """
+
+    layout: Layout
+    kernels: Any
+    scratch_size: int
+    outputs: tuple[int, ...] = ()
+    is_quick = False
+
+    def __init__(self, dataset: Dataset, loss: str, threads: int | None) -> None:
+        self.dataset, self.loss, self.threads = dataset, loss, threads
+        self.rows, self.y, self.s = dataset.rows, dataset.targets, dataset.sample_weight
+
+    @property
+    def samples(self) -> tuple[Any, ...]:
+        """Rows, targets and weights as kernels take them."""
+        memory, _, d, base, si, sj = self.rows
+        return memory, d, base, si, sj, self.y, self.s
+
+    @property
+    def rows_dtype(self) -> np.dtype:
+        """Of the numbers of rows."""
+        return np.dtype(np.int32 if self.rows.n < 2**30 else np.int64)
+
+    @property
+    def is_large(self) -> bool:
+        """Whether to evaluate the loss takes so long that a part of the rows has to do where any will."""
+        return self.rows.n * (self.layout.breadth + 8) > _LARGE
+
+    def mean_loss(self, row: np.ndarray) -> float:
+        """The mean loss for a row of the state, in calls that do not take long."""
+        n = self.rows.n
+        if self.is_quick:
+            return self.sum_loss(row, 0, n, row) / n
+        return self._sum_blocks(row, self.dataset.blocks(self._block_rows)) / n
+
+    def mean_loss_of_some(self, row: np.ndarray) -> float:
+        """The mean loss of some blocks of rows, evenly spread; it does not see what only others show."""
+        n = self.rows.n
+        blocks = min(n, _BLOCKS)
+        count = min(n, max(1, _GLANCED // (_BLOCKS * (self.layout.breadth + 8))))
+        starts = [i * (n - count) // max(1, blocks - 1) for i in range(blocks)]
+        return self._sum_blocks(row, [(i, i + count) for i in starts]) / (blocks * count)
+
+    @property
+    def _block_rows(self) -> int:
+        """Rows that one call evaluates."""
+        return max(1, EVALUATED // (self.layout.breadth + 8))
+
+    def _sum_blocks(self, row: np.ndarray, blocks: Iterable[tuple[int, int]]) -> float:
+        """The sum of the losses of the rows of some blocks."""
+        scratch = np.empty(self.scratch_size, row.dtype)
+        return math.fsum(self.sum_loss(row, *block, scratch) for block in blocks)
+
+    def compile(self, row: np.ndarray, scratch: np.ndarray) -> None:
+        """Compile, or load, what evaluates the loss."""
+        self.sum_loss(row, 0, 0, scratch)
+
+    @abstractmethod
+    def sum_loss(self, row: np.ndarray, start: int, stop: int, scratch: np.ndarray) -> float:
+        """The sum of the losses of some rows, in one call of compiled code."""
+
+    @abstractmethod
+    def advance_kernel(self, step: Step) -> Any:
+        """The compiled function that makes steps."""
+
+
+class OneOutput(Objective):
+    """A loss of one prediction a row; large data is summed in parts, by several threads."""
+
+    def __init__(self, dataset: Dataset, loss: str, threads: int | None) -> None:
+        super().__init__(dataset, loss, threads)
+        n, d, gathered = self.rows.n, self.rows.d, self.rows.is_gathered
+        self.kernels = made = kernels(loss, d, self.y.dtype, self.s.size > 0, gathered)
+        size = padded(d, made.lanes)
+        self.layout = Layout(d, dataset.outputs, made.lanes, 1, size, size + made.lanes)
+        self.scratch_size = work_for(d, made.lanes, gathered)
+        self.is_in_parts = not reduce.is_one(n, d)
+        self.is_quick = n * (d + 8) <= EVALUATED and not self.is_in_parts and not gathered
+
+    def sum_loss(self, row: np.ndarray, start: int, stop: int, scratch: np.ndarray) -> float:
+        """The sum of the losses of some rows, in one call of compiled code."""
+        memory, _, d, base, si, sj = self.rows
+        b = row[self.layout.size]
+        return self.kernels.sum_loss(memory, d, base, si, sj, self.y, self.s, row, b, start, stop, scratch)
+
+    def advance_kernel(self, step: Step) -> Any:
+        """The compiled function that makes steps."""
+        return advance_kernel(
+            self.loss, self.rows.d, self.y.dtype, self.s.size > 0, self.rows.is_gathered, step
+        )
+
+    def compile(self, row: np.ndarray, scratch: np.ndarray) -> None:
+        """Compile, or load, what evaluates the loss."""
+        if self.is_in_parts:
+            self.in_parts.loss(row, 0, 0)
+        else:
+            super().compile(row, scratch)
+
+    @_Lazy
+    def in_parts(self) -> reduce.Parts:
+        """How the rows are evaluated when they are many."""
+        n_threads = reduce.workers(self.threads, self.rows.n, self.rows.d)
+        return reduce.Parts(self.loss, self.rows, self.y, self.s, np.dtype(np.int32), n_threads)
+
+    @property
+    def _block_rows(self) -> int:
+        count = super()._block_rows
+        if not self.is_in_parts:
+            return count
+        each = reduce.part_rows(self.rows.d)
+        return max(1, count // each) * each
+
+    def _sum_blocks(self, row: np.ndarray, blocks: Iterable[tuple[int, int]]) -> float:
+        if not self.is_in_parts:
+            return super()._sum_blocks(row, blocks)
+        return math.fsum(self.in_parts.loss(row, *block) for block in blocks)
+
+
+class ManyOutputs(Objective):
+    """A loss of the K predictions of a row, or the sum of a loss over them."""
+
+    def __init__(self, dataset: Dataset, loss: str, threads: int | None) -> None:
+        super().__init__(dataset, loss, threads)
+        self.layout = multi.layout(self.rows.d, dataset.outputs, self.y.dtype)
+        self.scratch_size = multi.work_for(self.layout, self.y.itemsize)
+
+    @_Lazy
+    def kernels(self) -> Any:
+        """The compiled functions for this loss and these rows."""
+        return multi.kernels(*self._variant)
+
+    @_Lazy
+    def outputs(self) -> tuple[int, ...]:
+        """K, K padded, and the address of what sums gradients and losses."""
+        return self.layout.outputs, self.layout.width, self.kernels.address
+
+    @property
+    def _variant(self) -> tuple[Any, ...]:
+        few = multi_kernels.few(self.layout.outputs)
+        return self.loss, self.y.dtype, self.layout.lanes, few, self.s.size > 0, self.rows_dtype
+
+    def compile(self, row: np.ndarray, scratch: np.ndarray) -> None:
+        """Compile, or load, what evaluates the loss, the products of all sizes included."""
+        super().compile(row, scratch)
+        for m in multi.product_rows(self, self.rows.n):
+            self.sum_loss(row, 0, m, scratch)
+
+    def sum_loss(self, row: np.ndarray, start: int, stop: int, scratch: np.ndarray) -> float:
+        """The sum of the losses of some rows, in one call of compiled code."""
+        memory, _, d, base, si, sj = self.rows
+        return self.kernels.sum_loss(
+            memory, d, base, si, sj, self.y, self.s, row, start, stop, scratch, *self.outputs
+        )
+
+    def advance_kernel(self, step: Step) -> Any:
+        """The compiled function that makes steps."""
+        return multi.advance_kernel(*self._variant, step)
+
+    def large_batch_kernels(self, step: Step) -> tuple[Any, Any]:
+        """The compiled functions that make a step in parts."""
+        return multi.make_big(*self._variant, step)
+
+
+def make_objective(dataset: Dataset, loss: str, threads: int | None = None) -> Any:
+    """The mean loss over the rows of a dataset."""
+    kind = ManyOutputs if dataset.outputs > 1 else OneOutput
+    return kind(dataset, loss, threads)

@@ -12,7 +12,7 @@ from runs import assert_same
 from numbasgd import Fit, airfoil_twin
 from numbasgd.cli import main
 from numbasgd.data import load_table
-from numbasgd.report import training
+from numbasgd.render import training_plot as training
 from numbasgd.sgd import gradient_noise, train, train_chapter
 
 training_module = sys.modules["numbasgd.sgd.training"]

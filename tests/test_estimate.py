@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from numbasgd.report.estimate import (
+from numbasgd.compare.estimate import (
     CANNOT_TELL,
     FASTER,
     SAME,
@@ -19,8 +19,8 @@ from numbasgd.report.estimate import (
     student,
     verdict,
 )
-from numbasgd.report.prior import Prior
-from numbasgd.report.results import Case
+from numbasgd.compare.prior import Prior
+from numbasgd.compare.results import Case
 
 
 def timed(id_, median, spread=0.01, rounds=20):

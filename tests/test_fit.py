@@ -10,7 +10,7 @@ import pytest
 from conftest import says
 
 from numbasgd import gradient_noise, train
-from numbasgd.report import training
+from numbasgd.render import training_plot as training
 
 
 @pytest.fixture(scope="module")

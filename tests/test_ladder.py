@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from numbasgd import RUNGS, WrongResultError, cli
+from numbasgd.experiments import ladder
 from numbasgd.matmul import numpy_loops, verify
-from numbasgd.report import figures, ladder, plots
+from numbasgd.render import figures
+from numbasgd.render import ladder_plot as plots
 
 ON_CPU = [name for name, rung in RUNGS.items() if "cpu" in rung.devices]
 
@@ -47,7 +49,7 @@ def test_rows_are_the_rungs_in_order_the_blas_last(small):
 def test_the_ladder_of_a_card_in_the_simulator():
     pytest.importorskip("numbasgd.device")
     code = (
-        "import json; from numbasgd.report import ladder; "
+        "import json; from numbasgd.experiments import ladder; "
         "print(json.dumps(ladder.measure(5, 'float32', 'cuda', seconds=1e-3).to_dict()))"
     )
     env = {**os.environ, "NUMBA_ENABLE_CUDASIM": "1", "PYTHONPATH": str(Path(__file__).resolve().parents[1])}

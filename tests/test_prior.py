@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from numbasgd.report.prior import LEAST, MANY, MOST, digamma, prior_of, trigamma
+from numbasgd.compare.prior import LEAST, MANY, MOST, digamma, prior_of, trigamma
 
 
 @pytest.mark.parametrize(

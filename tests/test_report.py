@@ -10,10 +10,11 @@ import pytest
 from result_files import LADDER, LIMITS, MACHINE, document, entry, matmul, save, stats, train
 
 import numbasgd.cli
+from numbasgd.compare.results import read
 from numbasgd.paths import write_whole
-from numbasgd.report import pictures, readme
-from numbasgd.report.results import read
-from numbasgd.report.tables import Table, number, render
+from numbasgd.render import comparison_plot as pictures
+from numbasgd.render import readme
+from numbasgd.render.tables import Table, number, render
 
 ROOT = Path(__file__).parents[1]
 EMPTY = f"# A project\n\n{readme.BEGIN}\n{readme.END}\n\nMore text.\n"
@@ -186,7 +187,8 @@ def test_bars_begin_at_nothing_unless_the_short_ones_would_not_be_seen():
 
 
 def test_reading_and_comparing_do_not_import_matplotlib(tmp_path):
-    code = "import sys, numbasgd.report.pictures, numbasgd.report.readme; print('matplotlib' in sys.modules)"
+    modules = "numbasgd.render.comparison_plot, numbasgd.render.readme"
+    code = f"import sys, {modules}; print('matplotlib' in sys.modules)"
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env)
     assert done.stdout.strip() == "False"

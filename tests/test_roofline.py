@@ -11,11 +11,11 @@ from matplotlib.text import Text
 
 from bench import measure as bench_measure
 from numbasgd import cli
+from numbasgd.experiments import ladder, roofline
 from numbasgd.machine import peaks
+from numbasgd.machine.bounds import limits_of
 from numbasgd.matmul.verify import WrongResultError
-from numbasgd.report import ladder, roofline
-from numbasgd.report.bounds import limits_of
-from numbasgd.report.roofline_plot import plot_roofline, spread
+from numbasgd.render.roofline_plot import plot_roofline, spread
 
 KB = 1024
 

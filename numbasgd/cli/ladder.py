@@ -12,7 +12,7 @@ import json
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from numbasgd.report.ladder import Ladder, Row
+    from numbasgd.experiments.ladder import Ladder, Row
 
 HELP = "time the same product on every rung, beside NumPy's BLAS"
 
@@ -30,7 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure, then print the table or JSON, and draw."""
-    from numbasgd.report import figures, ladder, plots
+    from numbasgd.experiments import ladder
+    from numbasgd.render import figures
+    from numbasgd.render import ladder_plot as plots
 
     if args.plot:
         figures.check_path(args.plot)

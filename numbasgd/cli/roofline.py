@@ -22,15 +22,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure, then print the table or JSON, and draw."""
+    from numbasgd.experiments import roofline
     from numbasgd.machine.fingerprint import lines, warnings_for
-    from numbasgd.report import figures, roofline
-    from numbasgd.report.tables import Table, number, render
+    from numbasgd.render import figures
+    from numbasgd.render.tables import Table, number, render
 
     if args.plot:
         figures.check_path(args.plot)
     found = roofline.measure(args.dtype, args.quick)
     if args.plot:
-        from numbasgd.report.roofline_plot import plot_roofline
+        from numbasgd.render.roofline_plot import plot_roofline
 
         figures.save(plot_roofline(found), args.plot)
     if args.json:

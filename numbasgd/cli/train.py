@@ -74,7 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train and print what came out."""
-    from numbasgd.report import figures
+    from numbasgd.render import figures
 
     if args.plot:
         figures.check_path(args.plot)
@@ -136,7 +136,7 @@ def _whole(text: str, name: str) -> int:
 
 def _train(args: argparse.Namespace) -> int:
     from numbasgd.errors import DivergenceError
-    from numbasgd.report import figures
+    from numbasgd.render import figures
     from numbasgd.sgd import fitfile, train
 
     names: list[str] | None = None
@@ -264,8 +264,8 @@ def _weights(w: Any, b: Any, names: list[str] | None) -> list[str]:
 
 def _chapter(args: argparse.Namespace) -> int:
     from numbasgd.data import airfoil_twin, load_airfoil
-    from numbasgd.report import figures
-    from numbasgd.report.training import plot_chapter
+    from numbasgd.render import figures
+    from numbasgd.render.training_plot import plot_chapter
     from numbasgd.sgd import train_chapter
 
     if (
@@ -293,7 +293,7 @@ def _chapter(args: argparse.Namespace) -> int:
 
 def _tell_chapter(fits: dict[str, Fit], source: str, what: str) -> None:
     """The four runs as a table."""
-    from numbasgd.report.tables import Table, number, render
+    from numbasgd.render.tables import Table, number, render
 
     rows = [
         (

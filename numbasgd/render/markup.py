@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 from typing import Any
 
-from numbasgd.report.tables import printable
+from numbasgd.render.tables import printable
 
 
 class Markup(str):

@@ -8,7 +8,7 @@ holds 95 %.  Rounds of one run are not independent, they share the machine's moo
 **How runs differ** cannot be seen within one, and is most of it: another process, other memory, other
 neighbours.  Several runs of one side are a sample, and a ratio's error is then at least the 95 % interval of
 Student's two-sample t on the logarithms of the runs' figures.  A case has few runs but many neighbours, so
-its variance is moderated by what all cases tell: see ``numbasgd.report.prior``.
+its variance is moderated by what all cases tell: see ``numbasgd.compare.prior``.
 
 With one run a side there is no sample of a case, but there is one of cases: most changes of a program touch
 few of them, so how the rest differ shows how far two such runs lie apart by themselves (an empirical null:
@@ -39,8 +39,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean, median
 
-from numbasgd.report.prior import Prior, prior_of
-from numbasgd.report.results import Case
+from numbasgd.compare.prior import Prior, prior_of
+from numbasgd.compare.results import Case
 
 TOLERANCE = 0.05
 SCATTER = 0.5  # two runs of one program may differ by this much, as a factor less one

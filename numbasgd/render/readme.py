@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from numbasgd.compare.machines import describe
+from numbasgd.compare.results import Case, ResultFile
 from numbasgd.errors import ResultFileError
 from numbasgd.matmul import RUNGS
-from numbasgd.report.machines import describe
-from numbasgd.report.results import Case, ResultFile
-from numbasgd.report.tables import Table, number, render
+from numbasgd.render.tables import Table, number, render
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -94,7 +94,7 @@ def ladders(file: ResultFile) -> list[Ladder]:
 
 def picture(ladder: Ladder) -> Figure:
     """The bars of one ladder: a group for each rung, a bar for each size."""
-    from numbasgd.report.pictures import bars
+    from numbasgd.render.comparison_plot import bars
 
     series = {f"{n} x {n}": rates for n, rates in ladder.rates.items()}
     return bars(ladder.rungs, series, unit="GFLOP/s").figure  # type: ignore[return-value]

@@ -5,8 +5,8 @@ their times apart (one machine, or machines that do not differ in what matters) 
 each time is first divided by the time of its own reference, the BLAS, in the same run, and the ratio is one
 of those shares.  ``metric`` forces one of them, or the share of the measured peak or of the roofline.
 
-What a figure is: ``numbasgd.report.measure``.  How figures get their errors and ratios their verdicts:
-``numbasgd.report.estimate``.
+What a figure is: ``numbasgd.compare.measure``.  How figures get their errors and ratios their verdicts:
+``numbasgd.compare.estimate``.
 """
 
 from __future__ import annotations
@@ -17,10 +17,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 
-from numbasgd.errors import ResultFileError
-from numbasgd.report.estimate import TOLERANCE, prior_between
-from numbasgd.report.machines import INCOMPARABLE, Difference, differences
-from numbasgd.report.measure import (
+from numbasgd.compare.estimate import TOLERANCE, prior_between
+from numbasgd.compare.machines import INCOMPARABLE, Difference, differences
+from numbasgd.compare.measure import (
     NOT_COMPARABLE,
     REFERENCE,
     Change,
@@ -31,7 +30,8 @@ from numbasgd.report.measure import (
     crowds,
     measure,
 )
-from numbasgd.report.results import ResultFile
+from numbasgd.compare.results import ResultFile
+from numbasgd.errors import ResultFileError
 
 
 @dataclass(frozen=True)

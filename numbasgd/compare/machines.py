@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
-from numbasgd.report.results import Case, ResultFile
+from numbasgd.compare.results import Case, ResultFile
 
 INCOMPARABLE = "makes these figures incomparable"
 NORMALIZED = "is normalized away"

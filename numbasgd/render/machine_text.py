@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from numbasgd.report.bounds import Limits
-from numbasgd.report.compare import Comparison
-from numbasgd.report.machines import INCOMPARABLE, INFORMATION, NORMALIZED, describe
-from numbasgd.report.tables import Table
+from numbasgd.compare.comparison import Comparison
+from numbasgd.compare.machines import INCOMPARABLE, INFORMATION, NORMALIZED, describe
+from numbasgd.machine.bounds import Limits
+from numbasgd.render.tables import Table
 
 _THREADS = {"one": "one thread", "all": "all threads"}
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from numbasgd.report.figures import given_axes
+from numbasgd.render.figures import given_axes
 
 if TYPE_CHECKING:
-    from numbasgd.report.ladder import Row
+    from numbasgd.experiments.ladder import Row
 
 # Colours that stay apart in print and for the colour-blind (Okabe and Ito, 2008).
 COMPILED, INTERPRETED, BLAS = "#0072B2", "#E69F00", "#999999"
@@ -19,7 +19,7 @@ def plot_ladder(rows: Sequence[Row], ax: Any = None, *, title: str = "") -> Any:
 
     Parameters
     ----------
-    rows : sequence of numbasgd.report.ladder.Row
+    rows : sequence of numbasgd.experiments.ladder.Row
         At least one.
     ax : matplotlib Axes, optional
         Where to draw; a figure of its own if left out.

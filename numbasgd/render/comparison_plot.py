@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from numbasgd.report.compare import Comparison
-from numbasgd.report.compare_roofline import COLOURS, PANEL, panels, plot_rooflines
-from numbasgd.report.figures import new_axes, new_figure, plain_ticks
-from numbasgd.report.machine_text import letter
-from numbasgd.report.tables import number, printable
+from numbasgd.compare.comparison import Comparison
+from numbasgd.render.comparison_rooflines import COLOURS, PANEL, panels, plot_rooflines
+from numbasgd.render.figures import new_axes, new_figure, plain_ticks
+from numbasgd.render.machine_text import letter
+from numbasgd.render.tables import number, printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -15,9 +15,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from numbasgd.compare.document import load, mapping, number, sequence, text
 from numbasgd.errors import ResultFileError
-from numbasgd.report.bounds import Limits, limits_of
-from numbasgd.report.document import load, mapping, number, sequence, text
+from numbasgd.machine.bounds import Limits, limits_of
 
 SCHEMA = 1
 SHORTEST, LONGEST = 1e-15, 1e12  # seconds that a measurement may claim

@@ -2,7 +2,7 @@
 
 A case has up to four figures, each a speed: per second ("time"), as a share of its reference's in the same
 run ("blas"), of the measured FMA peak ("peak"), and of what the roofline allows ("roofline").  The last two
-need the limits that ``numbasgd.report.bounds`` knows.  A change is the ratio of one of them.
+need the limits that ``numbasgd.machine.bounds`` knows.  A change is the ratio of one of them.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
-from numbasgd.report.bounds import Bound, fma_bound, roofline_bound
-from numbasgd.report.estimate import SCATTER, Crowd, Estimate, of_case, of_quartiles, pool, verdict
-from numbasgd.report.machines import Difference, obstacles
-from numbasgd.report.prior import Prior
-from numbasgd.report.results import Case, ResultFile
+from numbasgd.compare.estimate import SCATTER, Crowd, Estimate, of_case, of_quartiles, pool, verdict
+from numbasgd.compare.machines import Difference, obstacles
+from numbasgd.compare.prior import Prior
+from numbasgd.compare.results import Case, ResultFile
+from numbasgd.machine.bounds import Bound, fma_bound, roofline_bound
 
 METRICS = ("time", "blas", "peak", "roofline")
 REFERENCE, NOT_COMPARABLE = "reference", "not comparable"
@@ -150,7 +150,7 @@ class Terms:
     """How two sides are compared.
 
     metric : one of METRICS or "auto".  differ : how the machines do.  tolerance, prior : see
-    ``numbasgd.report.estimate``.  scatter : that two runs may differ by, None for what is usual.
+    ``numbasgd.compare.estimate``.  scatter : that two runs may differ by, None for what is usual.
     is_restless : whether the machine was busy with something else.  crowds : by metric, the ratios of all cases
     on one machine.
     """

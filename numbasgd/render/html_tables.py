@@ -1,17 +1,17 @@
-"""The tables of a comparison's page; their text is escaped by ``numbasgd.report.markup``."""
+"""The tables of a comparison's page; their text is escaped by ``numbasgd.render.markup``."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 
-from numbasgd.report.compare import Comparison, Mean, Row
-from numbasgd.report.compare_text import name_of, names_meet, share_names, unit_of, words
-from numbasgd.report.estimate import CANNOT_TELL, FASTER, SAME, SLOWER
-from numbasgd.report.machine_text import letter
-from numbasgd.report.markup import Markup, tag
-from numbasgd.report.measure import NOT_COMPARABLE, REFERENCE, Change, Measure
-from numbasgd.report.tables import Table, number
+from numbasgd.compare.comparison import Comparison, Mean, Row
+from numbasgd.compare.estimate import CANNOT_TELL, FASTER, SAME, SLOWER
+from numbasgd.compare.measure import NOT_COMPARABLE, REFERENCE, Change, Measure
+from numbasgd.render.comparison_text import name_of, names_meet, share_names, unit_of, words
+from numbasgd.render.machine_text import letter
+from numbasgd.render.markup import Markup, tag
+from numbasgd.render.tables import Table, number
 
 CLASSES = {
     FASTER: "faster",

@@ -1,7 +1,7 @@
 """A ``Comparison`` as one HTML page that needs nothing else: no network, no other file, no JavaScript.
 
-Everything that comes from a file is escaped by ``numbasgd.report.markup``, and the page's own policy lets a
-browser load nothing from anywhere.  Tables: ``numbasgd.report.html_tables``.
+Everything that comes from a file is escaped by ``numbasgd.render.markup``, and the page's own policy lets a
+browser load nothing from anywhere.  Tables: ``numbasgd.render.html_tables``.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from numbasgd.report import compare_text, machine_text
-from numbasgd.report.compare import Comparison
-from numbasgd.report.estimate import CANNOT_TELL, FASTER, SLOWER
-from numbasgd.report.html_style import SCRIPT, STYLE
-from numbasgd.report.html_tables import CLASSES, ladder_table, means_table, plain_table
-from numbasgd.report.machine_text import letter
-from numbasgd.report.markup import Markup, join, tag
+from numbasgd.compare.comparison import Comparison
+from numbasgd.compare.estimate import CANNOT_TELL, FASTER, SLOWER
+from numbasgd.render import comparison_text as compare_text
+from numbasgd.render import machine_text
+from numbasgd.render.html_style import SCRIPT, STYLE
+from numbasgd.render.html_tables import CLASSES, ladder_table, means_table, plain_table
+from numbasgd.render.machine_text import letter
+from numbasgd.render.markup import Markup, join, tag
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 _INK = "#010203"  # drawn in, and replaced by the page's own colour of text
@@ -117,7 +118,7 @@ def _ladders(comparison: Comparison) -> Markup:
 
 
 def _roofline(comparison: Comparison) -> Markup | None:
-    from numbasgd.report.compare_roofline import COLOURS, panels, plot_rooflines
+    from numbasgd.render.comparison_rooflines import COLOURS, panels, plot_rooflines
 
     if not panels(comparison):
         return None

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from numbasgd.machine.fingerprint import size
-from numbasgd.report.figures import new_figure, plain_ticks
+from numbasgd.render.figures import new_figure, plain_ticks
 
 if TYPE_CHECKING:
-    from numbasgd.report.memory import Memory, Row
+    from numbasgd.experiments.memory import Memory, Row
 
 # Told apart without colour vision too (Okabe and Ito, 2008).
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00")

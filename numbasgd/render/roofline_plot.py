@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from numbasgd.machine.fingerprint import size
-from numbasgd.report.figures import new_axes, plain_ticks
+from numbasgd.render.figures import new_axes, plain_ticks
 
 if TYPE_CHECKING:
-    from numbasgd.report.roofline import Point, Roofline
+    from numbasgd.experiments.roofline import Point, Roofline
 
 # Told apart without colour vision too (Okabe and Ito, 2008); the markers differ as well.
 _STYLES = (("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "D"), ("#CC79A7", "^"))

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from numbasgd.report.bounds import Limits
-from numbasgd.report.compare import Comparison
-from numbasgd.report.figures import new_figure, plain_ticks
-from numbasgd.report.machine_text import letter
-from numbasgd.report.measure import Measure
-from numbasgd.report.results import Case
-from numbasgd.report.tables import printable
+from numbasgd.compare.comparison import Comparison
+from numbasgd.compare.measure import Measure
+from numbasgd.compare.results import Case
+from numbasgd.machine.bounds import Limits
+from numbasgd.render.figures import new_figure, plain_ticks
+from numbasgd.render.machine_text import letter
+from numbasgd.render.tables import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
 
-from numbasgd.report.compare import Comparison, Row
-from numbasgd.report.estimate import CANNOT_TELL, FASTER, SAME, SCATTER, SLOWER
-from numbasgd.report.machine_text import letter
-from numbasgd.report.measure import NOT_COMPARABLE, REFERENCE, Change, Measure
-from numbasgd.report.tables import Table, number, printable
+from numbasgd.compare.comparison import Comparison, Row
+from numbasgd.compare.estimate import CANNOT_TELL, FASTER, SAME, SCATTER, SLOWER
+from numbasgd.compare.measure import NOT_COMPARABLE, REFERENCE, Change, Measure
+from numbasgd.render.machine_text import letter
+from numbasgd.render.tables import Table, number, printable
 
 _WHAT = {
     "time": "times",

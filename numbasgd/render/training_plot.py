@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from numbasgd import check
-from numbasgd.report.figures import given_axes, new_figure
+from numbasgd.render.figures import given_axes, new_figure
 
 if TYPE_CHECKING:
     from numbasgd.sgd.fit import Fit

@@ -17,10 +17,10 @@ import numpy as np
 
 from numbasgd import check
 from numbasgd.machine import peaks
+from numbasgd.machine.bounds import Limits, fma_bound, limits_of, roofline_bound
 from numbasgd.machine.fingerprint import fingerprint
 from numbasgd.machine.timing import aligned, time_call
 from numbasgd.matmul.verify import WrongResultError
-from numbasgd.report.bounds import Limits, fma_bound, limits_of, roofline_bound
 
 SCHEMA = 1
 SIZES = (256, 1024)
@@ -113,7 +113,7 @@ def measure(dtype: str = "float32", quick: bool = False) -> Roofline:
     WrongResultError
         If a result is wrong.
     """
-    from numbasgd.report import ladder
+    from numbasgd.experiments import ladder
 
     check.choice(dtype, "dtype", ("float32", "float64"))
     found = peaks.limits(quick)

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from numbasgd.report.document import mapping, number, sequence, text
+from numbasgd.compare.document import mapping, number, sequence, text
 
 SCHEMA = 1
 DTYPES = ("float32", "float64")

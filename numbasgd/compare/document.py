@@ -1,17 +1,13 @@
-"""A path -> the parsed document of a pytest-benchmark file, or one clear line on why there is none.
-
-Whatever stands in a file is looked at through ``mapping``, ``sequence``, ``text`` and ``number``, which
-answer with nothing where the value is of another type, so that no file can cause a traceback.
-"""
+"""A path -> the parsed document of a pytest-benchmark file, or one clear line on why there is none."""
 
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 from typing import Any
 
 from numbasgd.errors import ResultFileError
+from numbasgd.json_values import mapping
 
 HOW = "Give a file that pytest wrote with --benchmark-json=FILE."
 
@@ -70,31 +66,6 @@ def _foreign(document: Any) -> str | None:
     if entries and not any(isinstance(e, dict) and ({"stats", "fullname", "name"} & e.keys()) for e in entries):
         return "its benchmarks have neither names nor stats, so another tool's"
     return None
-
-
-def mapping(value: Any) -> dict[str, Any]:
-    """The value if it is an object, else an empty one."""
-    return value if isinstance(value, dict) else {}
-
-
-def sequence(value: Any) -> list[Any]:
-    """The value if it is a list, else an empty one."""
-    return value if isinstance(value, list) else []
-
-
-def text(value: Any) -> str | None:
-    """The value if it is a text with something in it."""
-    return value if isinstance(value, str) and value else None
-
-
-def number(value: Any) -> float | None:
-    """The value if it is a finite number and no bool."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    try:
-        return float(value) if math.isfinite(value) else None
-    except OverflowError:
-        return None
 
 
 def _reason(error: BaseException) -> str:

@@ -15,8 +15,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from numbasgd.compare.document import load, mapping, number, sequence, text
+from numbasgd.compare.document import load
 from numbasgd.errors import ResultFileError
+from numbasgd.json_values import mapping, number, sequence, text
 from numbasgd.machine.bounds import Limits, limits_of
 
 SCHEMA = 1

@@ -1,11 +1,11 @@
-"""What a machine's measured limits allow a piece of work: its share of the peak and of the roofline.
+"""The roofline model: the least time that a machine's measured limits allow for a piece of work.
 
-The roofline (Williams, Waterman and Patterson, 2009, Communications of the ACM 52(4)): no work of ``flop``
-operations on ``bytes`` of compulsory traffic is done at more than min(peak, intensity x bandwidth) where
-intensity = flop / bytes.  As a time: in no less than max(flop / peak, bytes / bandwidth).  The peak is that
-of fused multiply-adds in the work's dtype and on as many threads; the bandwidth is that of reads from the
-smallest level whose size holds the bytes.  Limits are measured by ``numbasgd.machine.peaks`` and come from
-``machine_info["numbasgd"]["limits"]`` of a result file.  Pure arithmetic: nothing is read or printed here.
+Work of ``flop`` operations on ``bytes`` of compulsory traffic runs at no more than min(peak, intensity x
+bandwidth), where intensity = flop / bytes, so in no less than max(flop / peak, bytes / bandwidth) seconds
+(Williams, Waterman and Patterson, 2009, Communications of the ACM 52(4)).  The peak is that of fused
+multiply-adds in the same dtype on as many threads; the bandwidth is that of reads from the smallest level
+that holds the bytes.  Limits are measured by ``numbasgd.machine.peaks`` and come from
+``machine_info["numbasgd"]["limits"]`` of a result file.  Nothing is read or printed here.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from numbasgd.compare.document import mapping, number, sequence, text
+from numbasgd.json_values import mapping, number, sequence, text
 
 SCHEMA = 1
 DTYPES = ("float32", "float64")
@@ -60,7 +60,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Bound:
-    """The least time in seconds that limits allow, what it stands on ("FMA" or a level), and how sure it is."""
+    """The least time in seconds, the name of the limit that sets it ("FMA" or a level), and that limit."""
 
     seconds: float
     name: str
@@ -105,8 +105,8 @@ def roofline_bound(
     themselves where left out.  On all threads only memory's bandwidth is measured; a cache is at least as
     fast, so the peak still bounds work that memory could feed.
     """
-    work = fma_bound(limits, flop=flop, dtype=dtype, threads=threads)
-    if not bytes or (flop and work is None):
+    compute = fma_bound(limits, flop=flop, dtype=dtype, threads=threads)
+    if not bytes or (flop and compute is None):
         return None
     level = limits.level(working_set or bytes)
     if level is None:
@@ -114,8 +114,8 @@ def roofline_bound(
     traffic = _traffic(level, bytes, threads)
     if traffic is None:
         slowest = _traffic(limits.levels[-1], bytes, threads)
-        return work if work and slowest and slowest.seconds <= work.seconds else None
-    return traffic if work is None or traffic.seconds > work.seconds else work
+        return compute if compute and slowest and slowest.seconds <= compute.seconds else None
+    return traffic if compute is None or traffic.seconds > compute.seconds else compute
 
 
 def _traffic(level: Level, size: float, threads: str | None) -> Bound | None:

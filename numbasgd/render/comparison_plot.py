@@ -1,4 +1,4 @@
-"""Pictures made from result files: the ladder of one run, and ladders of several runs side by side.
+"""Bars of figures from result files: the ladder of one run, and ladders of several runs side by side.
 
 A function that draws takes ``ax`` and returns it; no state of matplotlib's is touched, nothing is shown.
 """
@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from numbasgd.compare.comparison import Comparison
-from numbasgd.render.comparison_rooflines import COLOURS, PANEL, panels, plot_rooflines
-from numbasgd.render.figures import new_axes, new_figure, plain_ticks
+from numbasgd.render.comparison_rooflines import PANEL, panels, plot_rooflines
+from numbasgd.render.figures import hide_box, legend_above, new_axes, new_figure, plain_text, plain_ticks
 from numbasgd.render.machine_text import letter
-from numbasgd.render.tables import number, printable
+from numbasgd.render.palette import series_colour
+from numbasgd.render.tables import number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,11 +41,11 @@ def bars(
             [i - 0.4 + (j + 0.5) * height for i, _ in there],
             [v for _, v in there],
             height=0.92 * height,
-            color=COLOURS[j % len(COLOURS)],
-            label=_plain(name),
+            color=series_colour(j),
+            label=plain_text(name),
         )
         ax.bar_label(drawn, labels=[number(v) for _, v in there], padding=3, fontsize=8)
-    ax.set_yticks(range(len(labels)), [_plain(label) for label in labels])
+    ax.set_yticks(range(len(labels)), [plain_text(label) for label in labels])
     ax.invert_yaxis()
     drawn_values = [v for values in series.values() for v in values if v is not None]
     ax.margins(x=0.12)
@@ -54,11 +55,9 @@ def bars(
         plain_ticks(ax.xaxis)
         unit += " (logarithmic)"
     ax.set_xlabel(unit)
-    ax.spines[["top", "right"]].set_visible(False)
+    hide_box(ax)
     if len(series) > 1:
-        ax.legend(
-            frameon=False, fontsize=8, loc="lower right", bbox_to_anchor=(1, 1), ncols=4, borderaxespad=0.2
-        )
+        legend_above(ax)
     return ax
 
 
@@ -87,10 +86,5 @@ def plot_comparison(comparison: Comparison) -> Figure:
             ]
         names = [next(m.case.case for m in row.measures if m) for row in rows]
         bars(names, series, unit=unit or "seconds", ax=ax)
-        ax.set_title(_plain(ladder) or "cases without a group", loc="left", fontsize=10)
+        ax.set_title(plain_text(ladder) or "cases without a group", loc="left", fontsize=10)
     return figure
-
-
-def _plain(text: str) -> str:
-    """Text as it stands: no mathematics between dollar signs, and no hidden legend entry."""
-    return printable(text).replace("$", r"\$")

@@ -13,16 +13,14 @@ from numbasgd.compare.comparison import Comparison
 from numbasgd.compare.measure import Measure
 from numbasgd.compare.results import Case
 from numbasgd.machine.bounds import Limits
-from numbasgd.render.figures import new_figure, plain_ticks
+from numbasgd.render.figures import hide_box, legend_above, new_figure, plain_text, plain_ticks
 from numbasgd.render.machine_text import letter
+from numbasgd.render.palette import series_colour, series_marker
 from numbasgd.render.tables import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Told apart without colour vision too (Okabe and Ito, 2008).
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#A08A00", "#777777")
-MARKERS = "osD^vPX*"
 PANEL = 4.2  # inches
 
 
@@ -64,7 +62,7 @@ def plot_rooflines(comparison: Comparison, axes: Sequence[Axes] | None = None) -
         span = _span(points, [(known, dtype, threads) for known in limits.values()])
         ax.set(xscale="log", yscale="log", xlim=span)
         for side, known in limits.items():
-            _ceilings(ax, known, dtype, threads, COLOURS[side % len(COLOURS)])
+            _ceilings(ax, known, dtype, threads, series_colour(side))
         _draw_points(ax, points)
         ax.set_title(f"Roofline, {dtype}, {threads} thread{'s' * (threads == 'all')}", loc="left", fontsize=10)
     return axes
@@ -139,25 +137,25 @@ def _draw_points(ax: Axes, points: Sequence[Point]) -> None:
             [p.intensity * beside for p in mine],
             [p.gflops for p in mine],
             linestyle="none",
-            marker=MARKERS[side % len(MARKERS)],
+            marker=series_marker(side),
             markersize=5,
             markeredgewidth=0.5,
             markeredgecolor="white",
-            color=COLOURS[side % len(COLOURS)],
+            color=series_colour(side),
             label=letter(side),
         )
     ax.set_ylim(min(p.gflops for p in points) / 15)
     for intensity, label in _labels(points):
         ax.annotate(
-            label.replace("$", r"\$"), (intensity, 0), xycoords=("data", "axes fraction"), xytext=(0, 4),
+            plain_text(label), (intensity, 0), xycoords=("data", "axes fraction"), xytext=(0, 4),
             textcoords="offset points", rotation=90, fontsize=7, ha="center", va="bottom", color="0.5",
         )  # fmt: skip
     ax.set_xlabel("intensity: operations per byte of compulsory traffic (logarithmic)")
     ax.set_ylabel("GFLOP/s (logarithmic)")
-    ax.spines[["top", "right"]].set_visible(False)
+    hide_box(ax)
     plain_ticks(ax.xaxis)
     plain_ticks(ax.yaxis)
-    ax.legend(frameon=False, fontsize=8, loc="lower right", bbox_to_anchor=(1, 1), ncols=4, borderaxespad=0.2)
+    legend_above(ax)
 
 
 def _labels(points: Sequence[Point]) -> list[tuple[float, str]]:

@@ -1,4 +1,4 @@
-"""What every picture needs: axes of its own, and a file that is written whole or a reason why not."""
+"""What every picture needs: axes of its own, their common look, and a file written whole or not at all."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from numbasgd.paths import write_whole
+from numbasgd.render.tables import printable
 
 
 def new_axes(width: float = 6.0, height: float = 3.8) -> Any:
@@ -43,6 +44,21 @@ def plain_ticks(axis: Any) -> None:
     axis.set_major_locator(LogLocator(subs=(1.0,) if high > 1000 * low else (1.0, 2.0, 5.0)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_formatter(NullFormatter())
+
+
+def hide_box(ax: Any) -> None:
+    """Leave the left and the lower axis only."""
+    ax.spines[["top", "right"]].set_visible(False)
+
+
+def legend_above(ax: Any) -> None:
+    """Put the legend in rows of four above the right end of the axes."""
+    ax.legend(frameon=False, fontsize=8, loc="lower right", bbox_to_anchor=(1, 1), ncols=4, borderaxespad=0.2)
+
+
+def plain_text(text: str) -> str:
+    """``text`` as it stands: no mathematics between dollar signs, and no control characters."""
+    return printable(text).replace("$", r"\$")
 
 
 def check_path(path: str | Path) -> Path:

@@ -20,6 +20,7 @@ from numbasgd.render.html_style import SCRIPT, STYLE
 from numbasgd.render.html_tables import CLASSES, ladder_table, means_table, plain_table
 from numbasgd.render.machine_text import letter
 from numbasgd.render.markup import Markup, join, tag
+from numbasgd.render.palette import BLUE
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 _INK = "#010203"  # drawn in, and replaced by the page's own colour of text
@@ -118,7 +119,7 @@ def _ladders(comparison: Comparison) -> Markup:
 
 
 def _roofline(comparison: Comparison) -> Markup | None:
-    from numbasgd.render.comparison_rooflines import COLOURS, panels, plot_rooflines
+    from numbasgd.render.comparison_rooflines import panels, plot_rooflines
 
     if not panels(comparison):
         return None
@@ -140,7 +141,7 @@ def _roofline(comparison: Comparison) -> Markup | None:
         figure.savefig(drawn, format="svg", metadata={"Date": None, "Creator": None})
     svg = drawn.getvalue()
     svg = re.sub("<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
-    svg = svg.replace(_INK, "currentColor").replace(COLOURS[0].lower(), "var(--blue)")
+    svg = svg.replace(_INK, "currentColor").replace(BLUE.lower(), "var(--blue)")
     return join(
         tag("h2", "Under the rooflines"),
         tag(

@@ -1,9 +1,11 @@
 """How the page of a comparison looks, and the few lines that sort its tables: constants that stand in it."""
 
+from numbasgd.render.palette import BLUE
+
 STYLE = """
 :root { color-scheme: light dark;
   --ink: #1d2530; --soft: #5b6675; --line: #d9dfe6; --page: #fff; --band: #f5f7f9; --bar: #b9d3ea;
-  --blue: #0072b2;
+  --blue: BLUE;
   --faster: #08704a; --faster-back: #dcf3e8; --slower: #a33414; --slower-back: #fbe5dc;
   --same: #1c5c99; --same-back: #e0ecf8; --unsure: #5b6675; --unsure-back: #eceff2; }
 @media (prefers-color-scheme: dark) { :root {
@@ -46,7 +48,7 @@ svg.interval { vertical-align: middle; max-width: none; }
 .figure { color: var(--ink); max-width: 60rem; }
 ul.plain { padding-left: 1.2rem; }
 @media print { body { max-width: none; padding: 0; font-size: 11px; } .wide { overflow: visible; } }
-"""
+""".replace("BLUE", BLUE.lower())
 
 # Without JavaScript the tables are as they were made; with it a click on a header sorts by that column.
 SCRIPT = """

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from numbasgd.render.figures import given_axes
+from numbasgd.render.figures import given_axes, hide_box
+from numbasgd.render.palette import BLUE, LIGHT_GREY, ORANGE
 
 if TYPE_CHECKING:
     from numbasgd.experiments.ladder import Row
 
-# Colours that stay apart in print and for the colour-blind (Okabe and Ito, 2008).
-COMPILED, INTERPRETED, BLAS = "#0072B2", "#E69F00", "#999999"
+COMPILED, INTERPRETED, BLAS = BLUE, ORANGE, LIGHT_GREY
 
 
 def plot_ladder(rows: Sequence[Row], ax: Any = None, *, title: str = "") -> Any:
@@ -33,14 +33,14 @@ def plot_ladder(rows: Sequence[Row], ax: Any = None, *, title: str = "") -> Any:
     if not rows:
         raise ValueError("rows is empty; expected at least one rung to draw. Measure a ladder first.")
     ax = given_axes(ax, 7.0, 0.9 + 0.42 * len(rows))
-    work = [row.gflops * row.seconds for row in rows]
-    spread = [
-        [row.gflops - gflop / row.q3 for row, gflop in zip(rows, work, strict=True)],
-        [gflop / row.q1 - row.gflops for row, gflop in zip(rows, work, strict=True)],
+    gflop = [row.gflops * row.seconds for row in rows]
+    to_quartiles = [
+        [row.gflops - operations / row.q3 for row, operations in zip(rows, gflop, strict=True)],
+        [operations / row.q1 - row.gflops for row, operations in zip(rows, gflop, strict=True)],
     ]
     places = range(len(rows))
     speeds = [row.gflops for row in rows]
-    ax.barh(places, speeds, xerr=spread, color=[_colour(row.rung) for row in rows], error_kw={"lw": 0.8})
+    ax.barh(places, speeds, xerr=to_quartiles, color=[_colour(row.rung) for row in rows], error_kw={"lw": 0.8})
     for place, row in zip(places, rows, strict=True):
         share = "" if row.share is None or row.rung == "numpy" else f"  ({row.share:.2g} x BLAS)"
         label = f"{row.gflops:.3g}{share}"
@@ -53,8 +53,7 @@ def plot_ladder(rows: Sequence[Row], ax: Any = None, *, title: str = "") -> Any:
     ax.set_ylim(len(rows) - 0.4, -0.6)
     ax.set_xlabel("GFLOP/s (2mnk/t, log scale)")
     ax.set_title(title, fontsize=10)
-    for side in ("top", "right"):
-        ax.spines[side].set_visible(False)
+    hide_box(ax)
     return ax
 
 

@@ -6,18 +6,17 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from numbasgd.machine.fingerprint import size
-from numbasgd.render.figures import new_figure, plain_ticks
+from numbasgd.render.figures import hide_box, new_figure, plain_text, plain_ticks
+from numbasgd.render.palette import BLUE, GREEN, ORANGE, VERMILLION, series_colour
 
 if TYPE_CHECKING:
     from numbasgd.experiments.memory import Memory, Row
 
-# Told apart without colour vision too (Okabe and Ito, 2008).
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00")
 _PATTERNS = {
-    "sequential": "in order, whole registers",
-    "strided": "one of each cache line, in order",
-    "random": "one of each cache line, at random",
-    "chase": "at random, each after the one before",
+    "sequential": ("in order, whole registers", BLUE),
+    "strided": ("one of each cache line, in order", ORANGE),
+    "random": ("one of each cache line, at random", GREEN),
+    "chase": ("at random, each after the one before", VERMILLION),
 }
 
 
@@ -30,15 +29,15 @@ def plot_memory(memory: Memory) -> Any:
     _bursts(axes[2], memory.bursts)
     _widths(axes[3], memory.widths)
     _work(axes[4], memory.work)
-    _words(axes[5], memory)
+    _levels(axes[5], memory)
     return figure
 
 
 def _latency(ax: Any, memory: Memory) -> None:
     points = memory.limits["latency"]
     sizes = [p["bytes"] for p in points]
-    ax.fill_between(sizes, [p["low"] for p in points], [p["high"] for p in points], color=COLOURS[0], alpha=0.2)
-    ax.plot(sizes, [p["value"] for p in points], ".-", color=COLOURS[0])
+    ax.fill_between(sizes, [p["low"] for p in points], [p["high"] for p in points], color=BLUE, alpha=0.2)
+    ax.plot(sizes, [p["value"] for p in points], ".-", color=BLUE)
     _logarithmic(ax)
     _title(
         ax,
@@ -50,12 +49,12 @@ def _latency(ax: Any, memory: Memory) -> None:
 
 
 def _patterns(ax: Any, memory: Memory) -> None:
-    names = list(dict.fromkeys(row.name for row in memory.patterns))
-    for name, colour in zip(names, COLOURS, strict=True):
+    for name in dict.fromkeys(row.name for row in memory.patterns):
+        label, colour = _PATTERNS[name]
         rows = [row for row in memory.patterns if row.name == name]
-        ax.plot([r.working_set for r in rows], [r.ns for r in rows], ".-", color=colour, label=_PATTERNS[name])
+        ax.plot([r.working_set for r in rows], [r.ns for r in rows], ".-", color=colour, label=label)
     _logarithmic(ax)
-    ax.set_ylim(top=max(row.ns for row in memory.patterns) * 100)  # room for the legend
+    ax.set_ylim(top=max(row.ns for row in memory.patterns) * 100)  # space for the legend
     _title(ax, "The order of reading decides", "The same memory, read in four orders.")
     ax.set_ylabel("ns for each number read")
     ax.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(0, 0.95))
@@ -65,8 +64,8 @@ def _patterns(ax: Any, memory: Memory) -> None:
 def _bursts(ax: Any, rows: Sequence[Row]) -> None:
     lengths = [int(row.name.partition("-")[2]) for row in rows]
     per_number = [row.ns * 4 / length for row, length in zip(rows, lengths, strict=True)]
-    ax.bar(range(len(rows)), per_number, color=COLOURS[0])
-    _figures(ax, range(len(rows)), per_number)
+    ax.bar(range(len(rows)), per_number, color=BLUE)
+    _write_values(ax, range(len(rows)), per_number)
     ax.set_xticks(range(len(rows)), [size(length) for length in lengths])
     _logarithmic(ax)
     _title(ax, "A burst is cheap", f"Random places in {size(rows[0].working_set)}, so many bytes from each.")
@@ -77,8 +76,8 @@ def _bursts(ax: Any, rows: Sequence[Row]) -> None:
 def _widths(ax: Any, rows: Sequence[Row]) -> None:
     for j, (working_set, chosen) in enumerate(_by_set(rows)):
         places = [i + 0.4 * j - 0.2 for i in range(len(chosen))]
-        ax.bar(places, [row.gbs for row in chosen], width=0.38, color=COLOURS[j], label=size(working_set))
-        _figures(ax, places, [row.gbs for row in chosen])
+        ax.bar(places, [row.gbs for row in chosen], width=0.38, color=series_colour(j), label=size(working_set))
+        _write_values(ax, places, [row.gbs for row in chosen])
         ax.set_xticks(range(len(chosen)), [row.name.partition("-")[2] + " B" for row in chosen])
     _logarithmic(ax)
     _title(ax, "Wide loads feed the units", "While the data is in cache; memory is the limit beyond.")
@@ -88,9 +87,9 @@ def _widths(ax: Any, rows: Sequence[Row]) -> None:
 
 
 def _work(ax: Any, rows: Sequence[Row]) -> None:
-    for (working_set, chosen), colour in zip(_by_set(rows), COLOURS, strict=False):
+    for j, (working_set, chosen) in enumerate(_by_set(rows)):
         flops = [int(row.name.partition("-")[2]) for row in chosen]
-        ax.plot(flops, [row.ns for row in chosen], "o-", color=colour, label=size(working_set))
+        ax.plot(flops, [row.ns for row in chosen], "o-", color=series_colour(j), label=size(working_set))
         ax.set_xticks(flops, [str(flop) for flop in flops])
     ax.set_xscale("log", base=2)
     ax.set_xticks(flops, [str(flop) for flop in flops])
@@ -101,8 +100,8 @@ def _work(ax: Any, rows: Sequence[Row]) -> None:
     ax.legend(frameon=False, fontsize=8, title="working set", title_fontsize=8)
 
 
-def _words(ax: Any, memory: Memory) -> None:
-    """The levels as text."""
+def _levels(ax: Any, memory: Memory) -> None:
+    """The levels of the memory hierarchy as text, and how the figures were measured."""
     ax.axis("off")
     lines = [f"{'level':8}{'size':>9}{'read':>12}{'a load':>11}", ""]
     for level in memory.limits["levels"]:
@@ -110,7 +109,7 @@ def _words(ax: Any, memory: Memory) -> None:
         lines.append(f"{level['name']:8}{extent:>9}{level['read']:>7.3g} GB/s{level['latency']:>8.3g} ns")
     ax.text(0, 1, "The levels that the sweep found", va="top", fontsize=11, transform=ax.transAxes)
     ax.text(0, 0.9, "\n".join(lines), va="top", fontsize=10, family="monospace", transform=ax.transAxes)
-    cpu = memory.machine["cpu"]["model"].replace("$", r"\$")
+    cpu = plain_text(memory.machine["cpu"]["model"])
     told = (
         f"{cpu}, one thread, float32.\nDotted lines: where the sweep found a cache to end, the last one\n"
         "by bandwidth where others keep it from being seen here.\n"
@@ -125,7 +124,7 @@ def _title(ax: Any, claim: str, how: str) -> None:
     ax.text(0, 1.02, how, fontsize=9, color="0.3", transform=ax.transAxes)
     ax.grid(visible=True, alpha=0.25)
     ax.set_axisbelow(True)
-    ax.spines[["top", "right"]].set_visible(False)
+    hide_box(ax)
 
 
 def _logarithmic(ax: Any) -> None:
@@ -148,7 +147,7 @@ def _sizes(ax: Any, sizes: Sequence[int], memory: Memory) -> None:
             )  # fmt: skip
 
 
-def _figures(ax: Any, places: Iterable[float], values: Sequence[float]) -> None:
+def _write_values(ax: Any, places: Iterable[float], values: Sequence[float]) -> None:
     for place, value in zip(places, values, strict=True):
         ax.annotate(
             f"{value:.3g}", (place, value), xytext=(0, 2), textcoords="offset points", ha="center", fontsize=8

@@ -7,13 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from numbasgd.machine.fingerprint import size
-from numbasgd.render.figures import new_axes, plain_ticks
+from numbasgd.render.figures import hide_box, new_axes, plain_text, plain_ticks
+from numbasgd.render.palette import TEXT_SERIES, series_marker
 
 if TYPE_CHECKING:
     from numbasgd.experiments.roofline import Point, Roofline
 
-# Told apart without colour vision too (Okabe and Ito, 2008); the markers differ as well.
-_STYLES = (("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "D"), ("#CC79A7", "^"))
 HOW_TO_READ = (
     "How to read it: a point is a kernel; up is faster, right is more arithmetic for each byte that it needs. "
     "No point gets above the roof.\nA sloped line is how fast a level of the memory hands out data, the flat "
@@ -41,11 +40,11 @@ def plot_roofline(roofline: Roofline, ax: Any = None) -> Any:
     _ceilings(ax, levels, peak, left, right, roofline.dtype)
     groups = list(dict.fromkeys(p.group for p in points))
     for i, group in enumerate(groups):
-        colour, marker = _STYLES[i % len(_STYLES)]
+        colour = TEXT_SERIES[i % len(TEXT_SERIES)]
         chosen = [p for p in points if p.group == group]
         ax.plot(
             [p.place.intensity for p in chosen], [p.place.gflops for p in chosen],
-            marker, color=colour, ms=6, label=_plain(_group(group)), zorder=3,
+            series_marker(i), color=colour, ms=6, label=plain_text(_group(group)), zorder=3,
         )  # fmt: skip
         _names(ax, chosen, colour, left, right, is_left=i == 0 and len(groups) > 1)
     ax.set_xlabel("arithmetic intensity: operations for each byte that must travel (log scale)")
@@ -53,13 +52,13 @@ def plot_roofline(roofline: Roofline, ax: Any = None) -> Any:
     plain_ticks(ax.yaxis)
     ax.grid(visible=True, alpha=0.2)
     ax.set_axisbelow(True)
-    ax.spines[["top", "right"]].set_visible(False)
+    hide_box(ax)
     ticks = [2.0**i for i in range(-6, 14) if left <= 2.0**i <= right]
     ax.set_xticks(ticks, [f"1/{round(1 / t)}" if t < 1 else f"{t:.0f}" for t in ticks])
     if groups:
         ax.legend(frameon=False, fontsize=9, loc="lower left")
     cpu = roofline.machine["cpu"]["model"]
-    ax.set_title(_plain(f"Roofline of one core: {cpu}, {roofline.dtype}"), loc="left", fontsize=11)
+    ax.set_title(plain_text(f"Roofline of one core: {cpu}, {roofline.dtype}"), loc="left", fontsize=11)
     ax.annotate(
         HOW_TO_READ, (0, 0), xycoords="axes fraction", xytext=(0, -46), textcoords="offset points",
         va="top", fontsize=8.5, color="0.25",
@@ -102,13 +101,13 @@ def _ceilings(
 
 
 def _names(ax: Any, points: Sequence[Point], colour: str, left: float, right: float, *, is_left: bool) -> None:
-    """Each point's name and share beside the group, spread so that no two lines of text meet."""
+    """Each point's name and share beside the group, placed so that no two lines of text overlap."""
     bottom, top = ax.get_ylim()
     roof = 0.9 * max(p.place.roof for p in points)
     height = ax.get_window_extent().height or 400
     gap = 13.0 * ax.figure.dpi / 72 / height * (math.log(top / bottom))
     ordered = sorted(points, key=lambda p: p.place.gflops)
-    places = spread([math.log(p.place.gflops / bottom) for p in ordered], gap, math.log(roof / bottom))
+    places = separated([math.log(p.place.gflops / bottom) for p in ordered], gap, math.log(roof / bottom))
     edge = (
         min(p.place.intensity for p in points) / 1.5
         if is_left
@@ -118,18 +117,19 @@ def _names(ax: Any, points: Sequence[Point], colour: str, left: float, right: fl
         share = f"{100 * point.place.roofline_share:.2g} %"
         text = f"{share}  {point.name}" if is_left else f"{point.name}  {share}"
         ax.annotate(
-            _plain(text), (point.place.intensity, point.place.gflops), xytext=(edge, bottom * math.exp(y)),
+            plain_text(text), (point.place.intensity, point.place.gflops), xytext=(edge, bottom * math.exp(y)),
             textcoords="data", ha="right" if is_left else "left", va="center", fontsize=8, color=colour,
             arrowprops={"arrowstyle": "-", "lw": 0.5, "color": colour, "shrinkA": 0, "shrinkB": 2},
         )  # fmt: skip
 
 
-def spread(wanted: Sequence[float], gap: float, top: float) -> list[float]:
-    """Ascending places ``gap`` apart or more, none above ``top``, as near as can be to ``wanted``, ascending.
+def separated(wanted: Sequence[float], gap: float, top: float) -> list[float]:
+    """The places nearest to ``wanted`` that are ``gap`` apart or more and not above ``top``; all ascending.
 
-    Without the gaps between them, places may be equal but not descend: neighbours that would are pooled.
+    Less the gaps below them the places must not descend, so this is an isotonic regression, done by pooling
+    adjacent violators.
     """
-    pools: list[tuple[float, int]] = []  # the mean of a pool's places without gaps, and how many they are
+    pools: list[tuple[float, int]] = []  # the mean of each pool, gaps taken off, and how many places are in it
     for i, value in enumerate(wanted):
         pools.append((value - i * gap, 1))
         while len(pools) > 1 and pools[-2][0] >= pools[-1][0]:
@@ -142,7 +142,3 @@ def spread(wanted: Sequence[float], gap: float, top: float) -> list[float]:
 
 def _group(group: str) -> str:
     return "gradient, rows x columns" if group == "gradient" else f"product {group}"
-
-
-def _plain(text: str) -> str:
-    return text.replace("$", r"\$")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from numbasgd import check
 from numbasgd.render.figures import given_axes, new_figure
+from numbasgd.render.palette import BLUE, ORANGE
 
 if TYPE_CHECKING:
     from numbasgd.sgd.fit import Fit
@@ -59,20 +60,23 @@ def plot_chapter(fits: Mapping[str, Fit]) -> Any:
 
 
 def plot_noise(noise: Noise, ax: Any = None) -> Any:
-    """Draw measured and predicted spread of minibatch gradients against the batch size; returns the axes."""
+    """Draw the standard deviation of minibatch gradients against the batch size; returns the axes.
+
+    Dots are measured, lines predicted.
+    """
     ax = given_axes(ax)
     for rows, name, colour, marker in (
-        (noise.with_replacement, "with replacement", "tab:blue", "o"),
-        (noise.without_replacement, "without replacement", "tab:orange", "s"),
+        (noise.with_replacement, "with replacement", BLUE, "o"),
+        (noise.without_replacement, "without replacement", ORANGE, "s"),
     ):
         sizes = [r.batch_size for r in rows]
         ax.plot(sizes, [r.std for r in rows], marker, color=colour, label=f"{name}, measured")
         ax.plot(sizes, [r.predicted for r in rows], "-", color=colour, label=f"{name}, predicted")
     ax.set_xscale("log")
-    spreads = [r.std for r in noise.with_replacement if r.std > 0]
-    if spreads:  # a single row has none, and no place on a logarithmic axis
+    positive = [r.std for r in noise.with_replacement if r.std > 0]
+    if positive:  # the gradients of a single row do not vary, and 0 has no place on a logarithmic axis
         ax.set_yscale("log")
-        ax.set_ylim(bottom=min(spreads) / 3)
+        ax.set_ylim(bottom=min(positive) / 3)
     ax.set_xlabel("batch size")
     ax.set_ylabel("standard deviation of the gradient")
     ax.grid(visible=True, alpha=0.3)

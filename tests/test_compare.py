@@ -9,7 +9,7 @@ from result_files import LADDER, MACHINE, document, entry, matmul, other_machine
 from numbasgd.compare.comparison import compare, sides_of
 from numbasgd.compare.estimate import CANNOT_TELL, FASTER, SAME, SLOWER
 from numbasgd.compare.machines import INCOMPARABLE, INFORMATION, KEYS, NORMALIZED, differences
-from numbasgd.compare.measure import Side
+from numbasgd.compare.measures import Side
 from numbasgd.compare.results import Case, ResultFile, read
 from numbasgd.errors import ResultFileError
 

@@ -10,7 +10,7 @@ from result_files import MACHINE
 
 from numbasgd.compare.comparison import compare, sides_of
 from numbasgd.compare.estimate import CANNOT_TELL, FASTER, SAME, SLOWER, verdict
-from numbasgd.compare.measure import Side
+from numbasgd.compare.measures import Side
 from numbasgd.compare.results import Case, ResultFile
 from numbasgd.errors import ResultFileError
 from numbasgd.render.comparison_text import case_tables, notes, to_dict

@@ -1,4 +1,4 @@
-"""Which folder may import which, read from the source: a measurement draws nothing, a result file compares alone."""
+"""Which folder may import which, read from the source: a measurement draws nothing, a file compares alone."""
 
 import ast
 import subprocess

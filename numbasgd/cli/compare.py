@@ -71,9 +71,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Compare, print, and return the exit code."""
+    from numbasgd.compare.changes import NOT_COMPARABLE
     from numbasgd.compare.comparison import compare, sides_of
     from numbasgd.compare.estimate import SLOWER
-    from numbasgd.compare.measure import NOT_COMPARABLE
     from numbasgd.compare.results import expand, read
     from numbasgd.errors import ResultFileError
     from numbasgd.render import comparison_text as text

@@ -1,12 +1,12 @@
 """Two or more result files -> which cases became faster or slower, as data.  Nothing here prints.
 
-**The ratio** is a speed ratio against the first side: above 1 the other side is faster.  Where nothing keeps
-their times apart (one machine, or machines that do not differ in what matters) it is a ratio of times; else
-each time is first divided by the time of its own reference, the BLAS, in the same run, and the ratio is one
-of those shares.  ``metric`` forces one of them, or the share of the measured peak or of the roofline.
+**The ratio** is a speed ratio against the first side: above 1 the other side is faster.  On one machine, or on
+machines that differ in nothing that changes times, it is a ratio of times.  Else each time is first divided by
+that of its reference, the BLAS, in the same run, and the ratio is one of those shares.  ``metric`` forces one
+of them, or the share of the measured peak or of the roofline.
 
-What a figure is: ``numbasgd.compare.measure``.  How figures get their errors and ratios their verdicts:
-``numbasgd.compare.estimate``.
+Figures: ``numbasgd.compare.measures``.  Their errors: ``numbasgd.compare.estimate``.  Ratios and verdicts:
+``numbasgd.compare.changes``.
 """
 
 from __future__ import annotations
@@ -17,19 +17,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 
+from numbasgd.compare.changes import NOT_COMPARABLE, REFERENCE, Change, Terms, change, nulls
 from numbasgd.compare.estimate import TOLERANCE, prior_between
 from numbasgd.compare.machines import INCOMPARABLE, Difference, differences
-from numbasgd.compare.measure import (
-    NOT_COMPARABLE,
-    REFERENCE,
-    Change,
-    Measure,
-    Side,
-    Terms,
-    change,
-    crowds,
-    measure,
-)
+from numbasgd.compare.measures import Measure, Side, measure
 from numbasgd.compare.results import ResultFile
 from numbasgd.errors import ResultFileError
 
@@ -133,9 +124,9 @@ def compare(
         pairs = [(a, b) for a, b in ((m[0], m[place]) for m in joined.values()) if a and b]
         prior = prior_between([(a.seconds, b.seconds) for a, b in pairs])
         differ = differences([sides[0].files[0], side.files[0]])
-        is_restless = any(file.is_restless for file in (*sides[0].files, *side.files))
-        between = Terms(metric, differ, tolerance, scatter, prior, is_restless)
-        terms.append(replace(between, crowds=crowds(pairs, between)))
+        is_busy = any(file.is_busy for file in (*sides[0].files, *side.files))
+        between = Terms(metric, differ, tolerance, scatter, prior, is_busy)
+        terms.append(replace(between, nulls=nulls(pairs, between)))
     rows = [_row(id_, measures, terms) for id_, measures in joined.items()]
     if not rows:
         raise ResultFileError(

@@ -22,8 +22,8 @@ from numbasgd.machine.bounds import Limits, limits_of
 
 SCHEMA = 1
 SHORTEST, LONGEST = 1e-15, 1e12  # seconds that a measurement may claim
-RESTLESS = 0.05  # benches of this project scatter less on idle cores, and far more on busy ones
-FEW = 8  # fewer cases do not tell how restless a machine was
+BUSY = 0.05  # benches of this project vary less than this on idle cores, and far more on busy ones
+LEAST_CASES = 8  # fewer do not show whether a machine was busy
 SIZES = ("m", "n", "k", "d", "batch_size")
 
 
@@ -34,8 +34,8 @@ class Case:
     id : joins files; holds nothing of the machine.  ladder, reference : the table that the case belongs
     to, and the name (``case``) of that table's BLAS or peer.  median, q1, q3 : seconds; the quartiles are
     None where the file does not have them.  rounds : how many were timed, 0 where unknown.
-    flop, bytes : the work of one call, None where unknown.  working_set : the bytes that it goes over, where
-    it says so.  extra : all that the file adds.
+    flop, bytes : operations and traffic of one call, None where unknown.  working_set : bytes that a level of
+    memory must hold, where it is not ``bytes``.  extra : all that the file adds.
     """
 
     id: str
@@ -59,7 +59,7 @@ class Case:
 
     @property
     def iqr(self) -> float | None:
-        """Distance of the quartiles in seconds: the spread of the rounds."""
+        """The interquartile range of the rounds in seconds."""
         return None if self.q1 is None or self.q3 is None else self.q3 - self.q1
 
 
@@ -87,18 +87,18 @@ class ResultFile:
         return {case.id: case for case in self.cases}
 
     @cached_property
-    def unrest(self) -> float | None:
-        """The IQR over the median that a quarter of the cases exceed; None with too few cases to say.
+    def noise_level(self) -> float | None:
+        """The IQR over the median that a quarter of the cases exceed; None with too few cases.
 
-        On a machine that does nothing else it is a few percent; with neighbours on its cores, tens of percent.
+        A few percent on an idle machine, tens of percent where other programs use its cores.
         """
-        spreads = sorted(case.iqr / case.median for case in self.cases if case.iqr is not None)
-        return spreads[len(spreads) * 3 // 4] if len(spreads) >= FEW else None
+        iqrs = sorted(case.iqr / case.median for case in self.cases if case.iqr is not None)
+        return iqrs[len(iqrs) * 3 // 4] if len(iqrs) >= LEAST_CASES else None
 
     @property
-    def is_restless(self) -> bool:
+    def is_busy(self) -> bool:
         """Whether the machine was busy with something else while this was measured."""
-        return self.unrest is not None and self.unrest > RESTLESS
+        return self.noise_level is not None and self.noise_level > BUSY
 
     def reference_of(self, case: Case) -> Case | None:
         """The case that this one's ladder names as its BLAS or peer, in this file."""
@@ -110,7 +110,7 @@ class ResultFile:
 
 
 def expand(paths: Sequence[str]) -> list[str]:
-    """The paths, with the ``.json`` files in a folder, or in the folders right in it, in place of the folder.
+    """The paths, each folder replaced by the ``.json`` files in it and in its folders.
 
     So ``.benchmarks`` stands for all that pytest-benchmark saved there, the oldest run of a machine first.
     A folder without such files stays, for ``read`` to complain of.
@@ -169,8 +169,8 @@ def _case(file: str, entry: Any, place: str) -> Case | str:
     stats, extra = mapping(entry.get("stats")), mapping(entry.get("extra_info"))
     if not stats:
         return f"{fullname}: it has no stats"
-    whole = all(number(stats.get(key)) is not None for key in ("median", "q1", "q3", "rounds"))
-    data = [] if whole else sequence(stats.get("data"))  # millions of them in large files
+    is_complete = all(number(stats.get(key)) is not None for key in ("median", "q1", "q3", "rounds"))
+    data = [] if is_complete else sequence(stats.get("data"))  # a large file has millions of them
     times = [t for t in map(number, data) if t is not None and t > 0]
     median = stats.get("median", statistics.median(times) if times else None)
     seconds = number(median)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from numbasgd.compare.comparison import Comparison
-from numbasgd.compare.measure import Measure
+from numbasgd.compare.measures import Measure
 from numbasgd.compare.results import Case
 from numbasgd.machine.bounds import Limits
 from numbasgd.render.figures import hide_box, legend_above, new_figure, plain_text, plain_ticks

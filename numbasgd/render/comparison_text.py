@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
 
+from numbasgd.compare.changes import NOT_COMPARABLE, REFERENCE, Change
 from numbasgd.compare.comparison import Comparison, Row
 from numbasgd.compare.estimate import CANNOT_TELL, FASTER, SAME, SCATTER, SLOWER
-from numbasgd.compare.measure import NOT_COMPARABLE, REFERENCE, Change, Measure
+from numbasgd.compare.measures import Measure
 from numbasgd.render.machine_text import letter
 from numbasgd.render.tables import Table, number, printable
 
@@ -83,11 +84,12 @@ def reading(comparison: Comparison) -> list[str]:
     if single[0] and any(single[1:]):
         said.append(_one_run(comparison.scatter))
     for file in (file for side in comparison.sides for file in side.files):
-        if file.is_restless:
+        if file.is_busy:
+            percent = 100 * (file.noise_level or 0)
             said.append(
                 f"The machine was busy while {printable(file.name)} was measured: in a quarter of its cases "
-                f"the rounds scatter by more than {100 * (file.unrest or 0):.2g} %. Its verdicts are less sure "
-                "than they look; measure again when nothing else runs."
+                f"the rounds scatter by more than {percent:.2g} %. Its verdicts are less sure than they look; "
+                "measure again when nothing else runs."
             )
     changes = [c for row in comparison.rows for c in row.changes if c]
     if refused := sum(c.verdict == NOT_COMPARABLE for c in changes):
@@ -134,7 +136,7 @@ def to_dict(comparison: Comparison) -> dict[str, Any]:
                 "letter": letter(i),
                 "name": side.name,
                 "files": [file.name for file in side.files],
-                "unrest": [file.unrest for file in side.files],
+                "unrest": [file.noise_level for file in side.files],
                 "left_out": [reason for file in side.files for reason in file.left_out],
             }
             for i, side in enumerate(sides)
@@ -167,7 +169,7 @@ def _measure(m: Measure) -> dict[str, Any]:
     return {
         "case": m.case.case,
         "seconds": m.seconds.value,
-        "spread": m.spread,
+        "spread": m.relative_iqr,
         "rate": m.rate,
         "unit": m.unit,
         "share": m.share("blas"),
@@ -184,10 +186,10 @@ def _table(rows: Sequence[Row], sides: int, unit: tuple[float, str], *, full: bo
     measures = [m for row in rows for m in row.measures if m]
     units = ["GFLOP/s", "GB/s"] if full else sorted({m.unit for m in measures if m.unit}, reverse=True)
     shares = share_names(measures, full=full)
-    has_spread = full or any(m.spread is not None for m in measures)
+    has_iqr = full or any(m.relative_iqr is not None for m in measures)
     columns = ["case"]
     for place in range(sides):
-        names = [unit[1], *["iqr %"] * has_spread, *units, *shares.values()]
+        names = [unit[1], *["iqr %"] * has_iqr, *units, *shares.values()]
         columns += [f"{letter(place)} {name}" for name in names]
     for place in range(1, sides):
         columns += [_against(place), f"{letter(place)} from", f"{letter(place)} to", f"{letter(place)} verdict"]
@@ -197,7 +199,7 @@ def _table(rows: Sequence[Row], sides: int, unit: tuple[float, str], *, full: bo
         line: list[Any] = [row.id if long else name_of(row)]
         for m in row.measures:
             line.append(m and m.seconds.value / unit[0])
-            line += [m and m.spread and 100 * m.spread] * has_spread
+            line += [m and m.relative_iqr and 100 * m.relative_iqr] * has_iqr
             line += [m.rate if m and m.unit == name else None for name in units]
             for metric in shares:
                 share = m.share(metric) if m else None

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from numbasgd.compare.changes import NOT_COMPARABLE, REFERENCE, Change
 from numbasgd.compare.comparison import Comparison, Mean, Row
 from numbasgd.compare.estimate import CANNOT_TELL, FASTER, SAME, SLOWER
-from numbasgd.compare.measure import NOT_COMPARABLE, REFERENCE, Change, Measure
+from numbasgd.compare.measures import Measure
 from numbasgd.render.comparison_text import name_of, names_meet, share_names, unit_of, words
 from numbasgd.render.machine_text import letter
 from numbasgd.render.markup import Markup, tag
@@ -92,7 +93,7 @@ def _figures(m: Measure | None, unit: float, best: dict[str, float], shares: Seq
         return [tag("td", "", class_="first" if i == 0 else None) for i in range(2 + len(best) + len(shares))]
     cells = [
         _number(m.seconds.value / unit, "first"),
-        _number(None if m.spread is None else 100 * m.spread, "quiet"),
+        _number(None if m.relative_iqr is None else 100 * m.relative_iqr, "quiet"),
     ]
     for rate, most in best.items():
         value = m.rate if m.unit == rate else None

@@ -1,4 +1,4 @@
-"""Measure the ladder: every rung on the same product, timed in turns and checked, the BLAS beside them."""
+"""Measure the ladder: every rung and the BLAS on the same product, interleaved and checked."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from numbasgd.matmul import RUNGS, verify
 SCHEMA = 1
 REFERENCE = "numpy"
 MOST = 16384  # a side; three float64 matrices of it are 6 GB
-PATIENCE = 3.0  # seconds a call may take, unless every rung is asked for
+PATIENCE = 3.0  # seconds that a call may take, unless ``is_complete``
 _PROBE = 128  # the side of the product that tells how long a larger one takes
 
 
@@ -49,9 +49,9 @@ class Row:
 class Ladder:
     """The rows in ladder order, the reference last, and what they belong to.
 
-    left_out : rungs that were not timed, with the seconds that a call was estimated to take.
-    blas_threads : threads that the BLAS ran on, None where it cannot be told.
-    peak : GFLOP/s of a loop that multiplies and adds in registers alone, None for a GPU.
+    left_out : rungs that were not timed, with the estimated seconds of a call.
+    blas_threads : threads that the BLAS ran on, None where unknown.
+    peak : GFLOP/s of a loop of multiply-adds in registers, None for a GPU.
     """
 
     size: int
@@ -69,7 +69,7 @@ class Ladder:
 
     @property
     def interpreter_cost(self) -> float | None:
-        """How many times as long the same loops take when Python runs them, the BLAS's dots included."""
+        """How many times as long the interpreter takes for the same loops, with the BLAS's dot products."""
         slow, fast = self["numpy-element"], self["element"]
         return slow.seconds / fast.seconds if slow and fast else None
 
@@ -151,7 +151,7 @@ def _operands(size: int, dtype: str) -> tuple[np.ndarray, np.ndarray]:
 def _calls(
     names: list[str], A: np.ndarray, B: np.ndarray, results: Mapping[str, np.ndarray], device: str
 ) -> tuple[dict[str, Callable[[], Any]], Callable[[], None]]:
-    """A call for each rung, and what brings the results of the card back."""
+    """A call for each rung, and a function that copies results from the GPU to the host."""
     calls: dict[str, Callable[[], Any]] = {}
     on_card: dict[str, Any] = {}
     if device == "cuda":
@@ -184,7 +184,7 @@ def _calls(
 
 
 def _too_slow(names: list[str], size: int, dtype: str, device: str) -> dict[str, float]:
-    """Rungs that would need more than ``PATIENCE`` seconds a call, judged by two small products."""
+    """Rungs that would take more than ``PATIENCE`` seconds a call, extrapolated from two small products."""
     taken = []
     for side in (_PROBE // 2, _PROBE):
         A, B = _operands(side, dtype)

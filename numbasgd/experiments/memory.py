@@ -1,4 +1,4 @@
-"""Measure what the chapter says of memory: the first access costs, a burst is cheap, arithmetic outruns it."""
+"""Measure the chapter's claims about memory: a first access is slow, a burst is cheap, arithmetic is faster."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from numbasgd.machine import patterns, peaks
 from numbasgd.machine.fingerprint import fingerprint
 from numbasgd.machine.patterns import Access
-from numbasgd.machine.rounds import Effort, Probe, limit, turns
+from numbasgd.machine.rounds import Effort, Probe, interleave, limit
 from numbasgd.matmul.verify import WrongResultError
 
 SCHEMA = 1
@@ -18,10 +18,10 @@ IN_CACHE = 16 << 10
 
 @dataclass(frozen=True)
 class Row:
-    """One way to read a working set; see ``numbasgd.machine.patterns.Access`` for its names.
+    """A pattern of reading a working set; ``name`` is that of ``numbasgd.machine.patterns.Access``.
 
-    ns : nanoseconds of one access, ``low`` and ``high`` its spread.  gbs : GB/s of the bytes that are used.
-    gflops : operations on them.
+    ns : nanoseconds of one access; low, high : the fastest round and the upper quartile.
+    gbs : GB/s of the bytes that are used.  gflops : operations on them.
     """
 
     name: str
@@ -35,7 +35,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Memory:
-    """The limits of the machine, and the rows of four experiments, each in the order in which it is told."""
+    """The limits of the machine, and the rows of four experiments.
+
+    patterns : orders of reading.  bursts : bytes in a row at random places.  widths : bytes of a load.
+    work : operations for each number.
+    """
 
     limits: Mapping[str, Any]
     patterns: tuple[Row, ...]
@@ -60,7 +64,7 @@ class Memory:
 
 
 def measure(quick: bool = False, *, largest: int | None = None) -> Memory:
-    """Measure the limits, then how fast memory is read in order, with gaps, at random, in bursts, with work.
+    """Measure the limits, then reads in order, strided, at random, in bursts, by wide loads, with arithmetic.
 
     Parameters
     ----------
@@ -83,14 +87,14 @@ def measure(quick: bool = False, *, largest: int | None = None) -> Memory:
         _rows([patterns.pattern(name, size) for name in patterns.PATTERNS for size in sizes], quick),
         _rows([patterns.burst(length, last) for length in patterns.BURSTS], quick),
         _rows([patterns.width(n, size) for size in (IN_CACHE, last) for n in patterns.WIDTHS], quick),
-        _rows([patterns.work(flop, size) for size in (IN_CACHE, last) for flop in patterns.FLOPS], quick),
+        _rows([patterns.arithmetic(flop, size) for size in (IN_CACHE, last) for flop in patterns.FLOPS], quick),
         fingerprint(),
     )
 
 
 def _rows(accesses: list[Access], quick: bool) -> tuple[Row, ...]:
     probes = [Probe(access.call, 1.0) for access in accesses]
-    turns(probes, Effort(1 if quick else 3, 3, 2e-4, 4.0))
+    interleave(probes, Effort(1 if quick else 3, 3, 2e-4, 4.0))
     for access in accesses:
         if access.call(2) != access.expected(2):
             raise WrongResultError(

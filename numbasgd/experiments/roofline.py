@@ -1,9 +1,9 @@
-"""Place kernels under the roof of this machine: what they reach, and what they could.
+"""Measure kernels under this machine's roofline: the speed that they reach, and the speed that they could.
 
-A kernel does ``flop`` operations on ``bytes`` that must travel at least once.  Their ratio is its arithmetic
-intensity.  No kernel is faster than the multiply-add units allow, nor than its data can arrive, which is
-intensity x bandwidth: the lower of the two is the roof (Williams, Waterman, Patterson 2009).  The bandwidth is
-that of the nearest level which holds the data, since the kernels are timed again and again on the same data.
+A kernel does ``flop`` operations on ``bytes`` of compulsory traffic; their ratio is its arithmetic intensity.
+Its speed is at most the multiply-add peak, and at most intensity x bandwidth: the lower of the two is the roof
+(Williams, Waterman, Patterson 2009).  The bandwidth is that of the fastest level which holds the data, since a
+kernel is timed repeatedly on the same data.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ GRADIENTS = ((1500, 5), (100_000, 32), (200_000, 64))
 
 @dataclass(frozen=True)
 class Place:
-    """Where a kernel stands: flop per byte, GFLOP/s, the level that holds its data, and the roof there.
+    """A kernel's place: flop per byte, GFLOP/s, the level that holds its data, and the roof at that intensity.
 
-    limit : what the roof is made of there, "FMA" or the level's name.
+    limit : what sets the roof, "FMA" or the level's name.
     peak_share, roofline_share : its speed as a share of the multiply-add peak, and of the roof.
     """
 
@@ -79,21 +79,21 @@ class Roofline:
 def place(
     limits: Limits, *, flop: float, n_bytes: float, seconds: float, dtype: str, working_set: float = 0
 ) -> Place | None:
-    """Where a one-thread kernel stands, or None if it does no arithmetic or its dtype was not measured.
+    """The place of a one-thread kernel, or None if it does no arithmetic or its dtype was not measured.
 
-    n_bytes : that must travel.  working_set : bytes that it runs over, where they are not the same.
+    n_bytes : the compulsory traffic.  working_set : bytes that a level must hold, where that is another number.
     """
     if not (flop > 0 and n_bytes > 0 and seconds > 0):
         return None
     level = limits.level(working_set or n_bytes)
-    work = fma_bound(limits, flop=flop, dtype=dtype, threads="one")
+    compute = fma_bound(limits, flop=flop, dtype=dtype, threads="one")
     least = roofline_bound(
         limits, flop=flop, bytes=n_bytes, dtype=dtype, threads="one", working_set=working_set
     )
-    if level is None or work is None or least is None:
+    if level is None or compute is None or least is None:
         return None
     rates = [flop / t / 1e9 for t in (seconds, least.seconds)]
-    shares = [t / seconds for t in (work.seconds, least.seconds)]
+    shares = [t / seconds for t in (compute.seconds, least.seconds)]
     return Place(flop / n_bytes, rates[0], level.name, rates[1], least.name, shares[0], shares[1])
 
 

@@ -1,4 +1,4 @@
-"""What this machine is, as far as it decides how fast a kernel runs; the block that result files carry.
+"""The facts about this machine that decide how fast a kernel runs; the block that result files carry.
 
 Nothing here names a person or a place: no host name, no user, no path.  What cannot be read is "unknown",
 never a guess.
@@ -19,6 +19,7 @@ import llvmlite.binding as llvm
 from numbasgd.machine import blas, cpu, linux
 from numbasgd.machine.blas import UNKNOWN
 from numbasgd.machine.cores import allowed_cpus
+from numbasgd.machine.files import read_text
 
 SCHEMA = 1
 _PREFIXES = ("OPENBLAS_", "OMP_", "GOMP_", "MKL_", "BLIS_", "NUMBA_")
@@ -112,6 +113,11 @@ def lines(found: dict[str, Any]) -> list[str]:
     return told
 
 
+def lines_with_notes(found: dict[str, Any]) -> list[str]:
+    """``lines``, and below them the warnings as notes."""
+    return [*lines(found), *(f"note:     {said}" for said in warnings_for(found))]
+
+
 def _description_lines(known: dict[str, Any]) -> list[str]:
     fma = "FMA" if known["has_fma"] else "multiply and add apart"
     levels = [
@@ -172,7 +178,7 @@ def _cpu() -> dict[str, Any]:
 
 
 def _cpu_model() -> str:
-    for line in _read(Path("/proc/cpuinfo")).splitlines():
+    for line in read_text(Path("/proc/cpuinfo")).splitlines():
         if line.startswith("model name"):
             return line.partition(":")[2].strip() or UNKNOWN
     return platform.processor() or UNKNOWN
@@ -229,10 +235,3 @@ def _gpu() -> Any:
     except ImportError:
         return None
     return device.describe()
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""

@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
     """Measure, then print the table or JSON, and draw."""
     from numbasgd.experiments import ladder
     from numbasgd.render import figures
-    from numbasgd.render import ladder_plot as plots
+    from numbasgd.render.ladder_plot import plot_ladder
 
     if args.plot:
         figures.check_path(args.plot)
@@ -43,14 +43,14 @@ def run(args: argparse.Namespace) -> int:
         print("\n".join(_lines(found, args.chapter_units)))
     if args.plot:
         title = f"{found.size} x {found.size}, {found.dtype}, {found.device}, one BLAS thread"
-        figures.save(plots.plot_ladder(found.rows, title=title), args.plot)
+        figures.save(plot_ladder(found.rows, title=title), args.plot)
     return 0
 
 
 def _lines(found: Ladder, has_chapter_units: bool) -> list[str]:
-    from numbasgd.machine.fingerprint import lines, warnings_for
+    from numbasgd.machine.fingerprint import lines_with_notes
 
-    told = lines(dict(found.machine)) + [f"note:     {s}" for s in warnings_for(dict(found.machine))]
+    told = lines_with_notes(dict(found.machine))
     where = "on the GPU, beside NumPy's BLAS on the CPU" if found.device == "cuda" else "one thread"
     told += ["", f"{found.size} x {found.size} @ {found.size} x {found.size}, {found.dtype}, {where}"]
     if found.blas_threads is None:

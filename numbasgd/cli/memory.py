@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Measure, then print the tables or JSON, and draw."""
     from numbasgd.experiments import memory
-    from numbasgd.machine.fingerprint import lines, warnings_for
+    from numbasgd.machine.fingerprint import lines_with_notes
     from numbasgd.render import figures
     from numbasgd.render.tables import render
 
@@ -45,8 +45,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(found.to_dict(), indent=2, allow_nan=False))
         return 0
-    machine = dict(found.machine)
-    print("\n".join([*lines(machine), *(f"note:     {said}" for said in warnings_for(machine)), ""]))
+    print("\n".join([*lines_with_notes(dict(found.machine)), ""]))
     print(render(_tables(found)), end="")
     print(
         f"\nMeasured in {found.limits['seconds']:.0f} s and checked. A value is the median of the fastest "

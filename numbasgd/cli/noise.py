@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from numbasgd.sgd.noise import Noise
 
-HELP = "mean and spread of minibatch gradients"
+HELP = "mean and standard deviation of minibatch gradients"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -12,8 +12,7 @@ from result_files import LADDER, LIMITS, MACHINE, document, entry, matmul, save,
 import numbasgd.cli
 from numbasgd.compare.results import read
 from numbasgd.paths import write_whole
-from numbasgd.render import comparison_plot as pictures
-from numbasgd.render import readme
+from numbasgd.render import comparison_plot, readme
 from numbasgd.render.tables import Table, number, render
 
 ROOT = Path(__file__).parents[1]
@@ -171,19 +170,22 @@ def test_drawing_leaves_matplotlib_as_it_was_and_uses_the_axes_it_gets():
 
     before = dict(rcParams)
     ax = Figure().add_subplot()
-    assert pictures.bars(["a", "b$x$"], {"one": [1.0, None], "_two": [2.0, 3.0]}, unit="GFLOP/s", ax=ax) is ax
+    assert (
+        comparison_plot.bars(["a", "b$x$"], {"one": [1.0, None], "_two": [2.0, 3.0]}, unit="GFLOP/s", ax=ax)
+        is ax
+    )
     assert len(ax.patches) == 3 and "GFLOP/s" in ax.get_xlabel()
     assert dict(rcParams) == before
 
 
 def test_bars_begin_at_nothing_unless_the_short_ones_would_not_be_seen():
-    near = pictures.bars(["a", "b"], {"one": [9.0, 10.0]}, unit="GB/s")
+    near = comparison_plot.bars(["a", "b"], {"one": [9.0, 10.0]}, unit="GB/s")
     assert (near.get_xscale(), near.get_xlim()[0], near.get_xlabel()) == ("linear", 0, "GB/s")
-    far = pictures.bars(["a", "b"], {"one": [0.1, 10.0]}, unit="GB/s")
+    far = comparison_plot.bars(["a", "b"], {"one": [0.1, 10.0]}, unit="GB/s")
     assert (far.get_xscale(), far.get_xlabel()) == ("log", "GB/s (logarithmic)")
     far.figure.draw_without_rendering()
     assert {"0.1", "1", "10"} <= {label.get_text() for label in far.get_xticklabels()}
-    assert pictures.bars(["a"], {"one": [None]}, unit="s").get_xscale() == "linear"
+    assert comparison_plot.bars(["a"], {"one": [None]}, unit="s").get_xscale() == "linear"
 
 
 def test_reading_and_comparing_do_not_import_matplotlib(tmp_path):

@@ -46,7 +46,7 @@ class Mean:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All there is to show.  ``partial``: cases that some sides lack, and the names of those that have them."""
+    """A whole comparison.  partial : cases that some sides lack, each with the names of those that have it."""
 
     sides: tuple[Side, ...]
     metric: str
@@ -64,7 +64,7 @@ class Comparison:
         return tuple(sorted({c.metric for c in changes if c.verdict != NOT_COMPARABLE}, reverse=True))
 
     def kind_of(self, difference: Difference) -> str:
-        """What a difference of the machines does to these figures: where there are shares, to those."""
+        """The effect of a difference of the machines on these figures: on the shares, where there are any."""
         shares = [metric for metric in self.metrics if metric != "time"]
         return difference.kind(shares[0] if shares else "time")
 

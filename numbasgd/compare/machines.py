@@ -3,7 +3,7 @@
 ``KEYS`` is the one table of that.  A difference has one of three kinds, and which one depends on what is
 compared: times, shares of the reference (the BLAS) that the same run measured on the same machine, or shares
 of that machine's measured limits.  Another CPU makes times incomparable and is normalized away in shares;
-another BLAS library leaves the times of our kernels alone and gives shares of it another yardstick.
+another BLAS library does not change the times of our kernels, but makes shares of it incomparable.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def describe(file: ResultFile, *, ours: bool = True) -> dict[str, str]:
     """The machine as flat text, from our block or (``ours`` False) from what pytest-benchmark says."""
     if not ours or not file.fingerprint:
         return dict(file.platform)
-    # Limits are measurements, never twice the same; shares make use of them.
+    # Limits are measurements, which differ from run to run; shares are computed from them.
     return _flat({key: value for key, value in file.fingerprint.items() if key != "limits"})
 
 
@@ -93,7 +93,7 @@ def obstacles(found: Sequence[Difference], case: Case, metric: str) -> list[str]
 def _difference(key: str, values: tuple[str, ...]) -> Difference:
     _, *kinds = KEYS[_place(key)]
     known = {value for value in values if value not in _UNKNOWN}
-    # A variable that is set on one side only is a difference; a fact that one side does not tell is none.
+    # A variable that is set on one side only is a difference; a fact that one side lacks is not.
     if len(known) < 2 and not key.startswith("env."):
         kinds = [INFORMATION] * 3
     return Difference(key, values, (kinds[0], kinds[1], kinds[2]))

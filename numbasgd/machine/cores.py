@@ -57,7 +57,7 @@ def _group_folders() -> Iterator[Path]:
             mounts = (_CGROUP / controllers, _CGROUP / "cpu")
         else:
             continue
-        # A group outside what a container sees is named with "..": only the root of it is there to be read.
+        # A group outside of the container is named with "..": only its root can be read.
         group = PurePosixPath(*(part for part in PurePosixPath(name).parts if part not in ("/", "..")))
         for mount in mounts:
             for part in (group, *group.parents):

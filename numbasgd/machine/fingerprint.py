@@ -66,7 +66,7 @@ def environment() -> dict[str, str]:
 
 
 def warnings_for(found: dict[str, Any]) -> list[str]:
-    """Plain sentences on what makes figures from this machine unfair or unusual."""
+    """Sentences on settings that make figures from this machine unfair or unusual."""
     env, kernel = found["env"], found["blas"]["kernel"]
     said = [
         f"The BLAS runs its {kernel} kernel because {name} is set; unset it for a fair comparison."
@@ -185,7 +185,7 @@ def _cpu_model() -> str:
 
 
 def _caches(found: dict[int, cpu.Cache]) -> dict[str, int | str]:
-    """Data caches as Linux tells of them for the first core, and how many cpus share the last."""
+    """Data caches as Linux describes them for the first core, and how many cpus share the last."""
     caches: dict[str, int | str] = {"L1d": UNKNOWN, "L2": UNKNOWN, "L3": UNKNOWN, "line": UNKNOWN}
     for level, cache in sorted(found.items()):
         caches["L1d" if level == 1 else f"L{level}"] = cache.size
@@ -195,7 +195,7 @@ def _caches(found: dict[int, cpu.Cache]) -> dict[str, int | str]:
 
 
 def _description() -> dict[str, Any]:
-    """The machine as kernels and plans see it: what was read, and what its family is known for."""
+    """The machine as kernels and plans use it: what was read, completed by what its family is known for."""
     machine = cpu.host()
     return {
         "name": machine.name,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST_LADDERS = 12
-WIDE = 30  # longest over shortest bar from which on an axis is logarithmic
+LOGARITHMIC_FROM = 30  # ratio of the longest bar to the shortest from which on an axis is logarithmic
 
 
 def bars(
@@ -29,8 +29,8 @@ def bars(
 ) -> Axes:
     """Horizontal bars, one group per label, one bar per series, figures beside them.
 
-    A None leaves its bar out.  The axis is logarithmic where bars differ so much that the short ones would not
-    be seen; else it begins at 0, since how long a logarithmic bar looks depends on where its axis begins.
+    A None leaves its bar out.  The axis is logarithmic where the short bars would else be invisible;
+    otherwise it begins at 0, since the length of a logarithmic bar depends on where its axis begins.
     """
     if ax is None:
         ax = new_axes(8, min(1 + 0.3 * len(labels) * max(1, len(series)), 40))
@@ -49,7 +49,7 @@ def bars(
     ax.invert_yaxis()
     drawn_values = [v for values in series.values() for v in values if v is not None]
     ax.margins(x=0.12)
-    if drawn_values and max(drawn_values) > WIDE * min(drawn_values) > 0:
+    if drawn_values and max(drawn_values) > LOGARITHMIC_FROM * min(drawn_values) > 0:
         ax.set_xscale("log")
         ax.set_xlim(min(drawn_values) / 3)
         plain_ticks(ax.xaxis)

@@ -1,7 +1,7 @@
 """The rooflines of several machines in one picture, and where each case stands under its own.
 
 Speed against intensity, both logarithmic: the slopes are the bandwidths of the levels, the flat parts the
-FMA peaks.  A case below a slope moves data as fast as it can at best; one below a flat part computes.
+FMA peaks.  A case below a slope is bound by memory; one below a flat part is bound by arithmetic.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Point(NamedTuple):
 
 
 def panels(comparison: Comparison) -> dict[tuple[str, str], list[Point]]:
-    """The points by dtype and threads, from sides whose limits are known; nothing else can be placed."""
+    """The points by dtype and threads, of the sides whose limits are known."""
     found: dict[tuple[str, str], list[Point]] = {}
     for row in comparison.rows:
         for side, m in enumerate(row.measures):
@@ -76,7 +76,7 @@ def _point(side: int, m: Measure) -> Point:
 
 
 def _size(case: Case) -> str:
-    """What tells this case's intensity from others': its kind and its sizes."""
+    """The label of a case's intensity: its kind and its sizes."""
     sizes = [case.sizes[name] for name in ("m", "k", "n", "d") if name in case.sizes]
     if case.kind == "gradient":
         sizes = [case.sizes[name] for name in ("n", "d") if name in case.sizes]
@@ -118,7 +118,7 @@ def _ceilings(ax: Axes, limits: Limits, dtype: str, threads: str, colour: str) -
 
 
 def _span(points: Sequence[Point], known: Sequence[tuple[Limits, str, str]]) -> tuple[float, float]:
-    """Room for all points, and for a piece of each machine's lowest slope."""
+    """The limits of the intensity axis: all points, and a part of each machine's lowest slope."""
     places = [point.intensity for point in points]
     ridges = []
     for limits, dtype, threads in known:
@@ -128,7 +128,7 @@ def _span(points: Sequence[Point], known: Sequence[tuple[Limits, str, str]]) -> 
 
 
 def _draw_points(ax: Axes, points: Sequence[Point]) -> None:
-    """The points, each side's a little beside the others', and at the bottom what stands at an intensity."""
+    """The points, those of each side shifted a little, and at the bottom the labels of their intensities."""
     sides = sorted({point.side for point in points})
     for place, side in enumerate(sides):
         beside = 1.05 ** (place - (len(sides) - 1) / 2)
@@ -159,7 +159,7 @@ def _draw_points(ax: Axes, points: Sequence[Point]) -> None:
 
 
 def _labels(points: Sequence[Point]) -> list[tuple[float, str]]:
-    """What stands at which intensity; labels too close to stand side by side become one."""
+    """The label at each intensity; labels too close to be written side by side are joined."""
     found: list[tuple[float, str]] = []
     for intensity, label in sorted({(p.intensity, p.label) for p in points}):
         if found and intensity < 1.15 * found[-1][0]:

@@ -21,7 +21,7 @@ _WHAT = {
     "peak": "shares of each machine's measured FMA peak",
     "roofline": "shares of what each machine's roofline allows",
 }
-ORDER = (FASTER, SLOWER, SAME, CANNOT_TELL, REFERENCE, NOT_COMPARABLE)  # of verdicts, as they are told
+ORDER = (FASTER, SLOWER, SAME, CANNOT_TELL, REFERENCE, NOT_COMPARABLE)  # of verdicts in texts
 MOST = 30  # cases that are named one by one
 _UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns"))
 
@@ -116,7 +116,7 @@ def _one_run(scatter: float | None) -> str:
 
 
 def gaps(comparison: Comparison) -> list[str]:
-    """The cases that some side lacks, and those that no side could give."""
+    """The cases that some side lacks, and those that no file gives in a usable form."""
     said = [f"only in {', '.join(names)}: {id_}" for id_, names in comparison.partial]
     for side in comparison.sides:
         said += [f"left out of {file.name}: {reason}" for file in side.files for reason in file.left_out]

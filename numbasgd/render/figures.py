@@ -30,7 +30,7 @@ def given_axes(ax: Any, width: float = 6.0, height: float = 3.8) -> Any:
 
 
 def new_figure(width: float, height: float) -> Any:
-    """A figure that pyplot does not know of; sizes in inches."""
+    """A figure that is not registered with pyplot; sizes in inches."""
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")

@@ -23,7 +23,7 @@ from numbasgd.render.markup import Markup, join, tag
 from numbasgd.render.palette import BLUE
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
-_INK = "#010203"  # drawn in, and replaced by the page's own colour of text
+_INK = "#010203"  # a placeholder that is replaced by the page's text colour
 
 
 def page(comparison: Comparison) -> str:

@@ -1,4 +1,4 @@
-"""How the page of a comparison looks, and the few lines that sort its tables: constants that stand in it."""
+"""The style sheet of a comparison's page, and the script that sorts its tables."""
 
 from numbasgd.render.palette import BLUE
 

@@ -1,4 +1,4 @@
-"""HTML that cannot be broken by what stands in it: text is escaped unless it was made here."""
+"""HTML elements from values that are not trusted: all text is escaped unless this module made it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Markup(str):
 
 
 def tag(name: str, *inside: Any, **attributes: Any) -> Markup:
-    """An element; what is inside is escaped if it is text, put in as it is if ``tag`` made it.
+    """An element; its content is escaped, except what ``tag`` itself made.
 
     A None inside is nothing, and so is an attribute of None.  ``class_`` is written ``class``, ``aria_label``
     is written ``aria-label``.

@@ -1,7 +1,6 @@
-"""The colours and markers of every picture and page: those of Okabe and Ito (2008), and two for long lists.
+"""The colours and markers of every picture: those of Okabe and Ito (2008), then olive and greys.
 
-They stay apart in print and for readers without full colour vision.  What a curve or bar stands for is never
-told by its colour alone.
+They can be told apart in print and without full colour vision.
 """
 
 from __future__ import annotations

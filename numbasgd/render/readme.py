@@ -118,12 +118,12 @@ def digest_of(path: Path) -> str | None:
 
 
 def metadata(ladder: Ladder) -> dict[str, str]:
-    """What a picture of the ladder carries, for ``digest_of``."""
+    """The metadata of a picture of the ladder, which ``digest_of`` reads."""
     return {_DIGEST: ladder.digest}
 
 
 def split(readme: str, name: str) -> tuple[str, str, str]:
-    """README before, between and after the markers."""
+    """The text of README before, between and after the markers."""
     if readme.count(BEGIN) != 1 or readme.count(END) != 1 or readme.index(BEGIN) > readme.index(END):
         raise ResultFileError(
             f"{name}: expected one line {BEGIN} and below it one line {END}; the tables go between them. "
@@ -135,7 +135,7 @@ def split(readme: str, name: str) -> tuple[str, str, str]:
 
 
 def between(sections: Sequence[str]) -> str:
-    """What stands between the markers."""
+    """The text between the markers."""
     return "\n" + "\n".join(sections).strip() + "\n"
 
 
@@ -174,7 +174,7 @@ def _ladder_table(ladder: Ladder) -> Table:
 
 
 def _epoch_tables(file: ResultFile) -> list[Table]:
-    """Epochs over each number of rows: ours in microseconds, others as how many times that they take."""
+    """A table for each shape of the data: numbasgd's microseconds an epoch, and the others as multiples."""
     cases = [c for c in file.cases if c.kind == "train" and {"n", "d", "batch_size"} <= c.sizes.keys()]
     cases = [c for c in cases if c.dtype in ("float32", None) and c.device == "cpu"]
     shapes = sorted({(c.sizes["n"], c.sizes["d"]) for c in cases})

@@ -1,4 +1,4 @@
-"""The picture of a roofline, for a reader who sees one for the first time."""
+"""The picture of a roofline, explained for readers who have not seen one."""
 
 from __future__ import annotations
 
@@ -88,13 +88,13 @@ def _ceilings(
     ax.plot([ridge, ridge], [peak, peak * 2], color="0.6", lw=0.9, ls=":")
     for i, level in enumerate(levels):
         extent = "" if level["bytes"] is None else f" ({size(level['bytes'])})"
-        # Above its line, but below where the next faster line is too near for that.
+        # Above its line, but below it where the next faster line is too close.
         is_above = i == 0 or levels[i - 1]["read"] > 1.4 * level["read"]
         x = left * (1.1 if is_above else 1.2)
         ax.text(
             x, x * level["read"] * (1.04 if is_above else 0.96),
             f"{level['name']}{extent}: {level['read']:.3g} GB/s", fontsize=8, color="0.3",
-            # Along the line y = read * x, whatever angle that has once the axes have their final size.
+            # Along the line y = read * x: transform_rotates_text turns this angle into that of the final axes.
             rotation=math.degrees(math.atan(level["read"])), rotation_mode="anchor",
             transform_rotates_text=True, ha="left", va="bottom" if is_above else "top",
         )  # fmt: skip

@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from numbasgd.machine import blas, timing
-from numbasgd.report import bounds
+from numbasgd.machine import blas, bounds, timing
 from numbasgd.threads import default as default_threads
 
 SCHEMA = 1

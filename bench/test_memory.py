@@ -20,7 +20,7 @@ KINDS = {
     "order": (patterns.pattern, patterns.PATTERNS, "sequential", SETS),
     "burst": (patterns.burst, patterns.BURSTS, "4", [IN_MEMORY]),
     "width": (patterns.width, patterns.WIDTHS, "4", [IN_CACHE, IN_MEMORY]),
-    "work": (patterns.work, patterns.FLOPS, None, [IN_CACHE, IN_MEMORY]),
+    "work": (patterns.arithmetic, patterns.FLOPS, None, [IN_CACHE, IN_MEMORY]),
 }
 
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from result_files import LIMITS
 
-from numbasgd.report.bounds import fma_bound, limits_of, roofline_bound
+from numbasgd.machine.bounds import fma_bound, limits_of, roofline_bound
 
 ONE = {"dtype": "float32", "threads": "one"}
 KB, MB = 2**10, 2**20

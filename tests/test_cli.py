@@ -14,7 +14,8 @@ from result_files import LADDER, document, matmul, save
 
 from numbasgd import cli, interrupts
 from numbasgd.cli.options import in_flags
-from numbasgd.report import figures, ladder
+from numbasgd.experiments import ladder
+from numbasgd.render import figures
 
 NUMBASGD = [sys.executable, "-m", "numbasgd"]
 posix = pytest.mark.skipif(sys.platform == "win32", reason="pipes and signals are of another kind there")

@@ -12,7 +12,7 @@ from runs import assert_same
 from numbasgd import Fit, airfoil_twin
 from numbasgd.cli import main
 from numbasgd.data import load_table
-from numbasgd.report import training
+from numbasgd.render import training_plot
 from numbasgd.sgd import gradient_noise, train, train_chapter
 
 training_module = sys.modules["numbasgd.sgd.train"]
@@ -121,7 +121,7 @@ def test_the_chapter_on_the_twin(capsys):
 
 def test_the_chapters_figures():
     fits = train_chapter(*airfoil_twin(), seed=0)
-    figure = training.plot_chapter(fits)
+    figure = training_plot.plot_chapter(fits)
     *single, together = figure.axes
     assert [ax.get_title() for ax in single] == list(fits)
     assert all(ax.get_ylim() == (0.22, 0.35) for ax in figure.axes)

@@ -6,12 +6,12 @@ from random import Random
 import pytest
 from result_files import LADDER, MACHINE, document, entry, matmul, other_machine, save, stats, train
 
+from numbasgd.compare.comparison import compare, sides_of
+from numbasgd.compare.estimate import CANNOT_TELL, FASTER, SAME, SLOWER
+from numbasgd.compare.machines import INCOMPARABLE, INFORMATION, KEYS, NORMALIZED, differences
+from numbasgd.compare.measures import Side
+from numbasgd.compare.results import Case, ResultFile, read
 from numbasgd.errors import ResultFileError
-from numbasgd.report.compare import compare, sides_of
-from numbasgd.report.estimate import CANNOT_TELL, FASTER, SAME, SLOWER
-from numbasgd.report.machines import INCOMPARABLE, INFORMATION, KEYS, NORMALIZED, differences
-from numbasgd.report.measure import Side
-from numbasgd.report.results import Case, ResultFile, read
 
 
 def run_of(cases, name="a.json", machine=MACHINE, commit="c0ffee"):

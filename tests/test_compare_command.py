@@ -9,7 +9,7 @@ import pytest
 from result_files import document, entry, matmul, other_machine, save, stats
 
 import numbasgd.cli
-from numbasgd.report.estimate import SLOWER
+from numbasgd.compare.estimate import SLOWER
 
 
 @pytest.fixture

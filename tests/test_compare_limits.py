@@ -5,14 +5,14 @@ import json
 import pytest
 from result_files import LIMITS, MACHINE, document, entry, matmul, other_machine, save, stats, train
 
-from numbasgd.report.compare import compare, sides_of
-from numbasgd.report.compare_roofline import panels, plot_rooflines
-from numbasgd.report.compare_text import flat_table
-from numbasgd.report.estimate import SAME, SLOWER
-from numbasgd.report.figures import save as save_picture
-from numbasgd.report.machine_text import limits_table
-from numbasgd.report.pictures import plot_comparison
-from numbasgd.report.results import read
+from numbasgd.compare.comparison import compare, sides_of
+from numbasgd.compare.estimate import SAME, SLOWER
+from numbasgd.compare.results import read
+from numbasgd.render.comparison_plot import plot_comparison
+from numbasgd.render.comparison_rooflines import panels, plot_rooflines
+from numbasgd.render.comparison_text import flat_table
+from numbasgd.render.figures import save as save_picture
+from numbasgd.render.machine_text import limits_table
 
 
 def halved(limits):

@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from result_files import MACHINE
 
+from numbasgd.compare.comparison import compare, sides_of
+from numbasgd.compare.estimate import CANNOT_TELL, FASTER, SAME, SLOWER, verdict
+from numbasgd.compare.measures import Side
+from numbasgd.compare.results import Case, ResultFile
 from numbasgd.errors import ResultFileError
-from numbasgd.report.compare import compare, sides_of
-from numbasgd.report.compare_text import case_tables, notes, to_dict
-from numbasgd.report.estimate import CANNOT_TELL, FASTER, SAME, SLOWER, verdict
-from numbasgd.report.measure import Side
-from numbasgd.report.results import Case, ResultFile
-from numbasgd.report.tables import render
+from numbasgd.render.comparison_text import case_tables, notes, to_dict
+from numbasgd.render.tables import render
 
 TOLD = (FASTER, SLOWER)
 

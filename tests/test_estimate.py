@@ -6,12 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from numbasgd.report.estimate import (
+from numbasgd.compare.estimate import (
     CANNOT_TELL,
     FASTER,
     SAME,
     SLOWER,
-    Crowd,
     Estimate,
     of_case,
     pool,
@@ -19,8 +18,9 @@ from numbasgd.report.estimate import (
     student,
     verdict,
 )
-from numbasgd.report.prior import Prior
-from numbasgd.report.results import Case
+from numbasgd.compare.null import EmpiricalNull
+from numbasgd.compare.prior import Prior
+from numbasgd.compare.results import Case
 
 
 def timed(id_, median, spread=0.01, rounds=20):
@@ -58,7 +58,7 @@ def test_verdicts(ratio, error, said):
 def test_the_error_of_a_median_shrinks_with_rounds_but_not_for_ever():
     errors = [of_case(timed("a", 1.0, 0.1, rounds)).error for rounds in (3, 10, 1000)]
     assert errors[0] > errors[1] == errors[2] == pytest.approx(1.82 * math.log(1.05 / 0.95) / math.sqrt(10))
-    assert of_case(timed("a", 1.0, 0.0, rounds=1)).error is None, "one round has no spread, not none of it"
+    assert of_case(timed("a", 1.0, 0.0, rounds=1)).error is None, "one round has no quartiles, not equal ones"
 
 
 def test_several_runs_are_their_geometric_mean():
@@ -122,31 +122,31 @@ def test_more_runs_that_scatter_alike_narrow_an_interval(runs, more, spread):
     assert error(runs + more) < error(runs)
 
 
-crowds = st.lists(
+cases = st.lists(
     st.tuples(st.floats(-3, 3), st.floats(0, 0.5)), min_size=2, max_size=60
 ).map(lambda pairs: [Estimate(math.exp(log), error) for log, error in pairs])  # fmt: skip
 
 
-@given(crowds, st.booleans())
-def test_at_most_one_in_twenty_of_a_crowd_lies_beyond_what_the_others_tell(ratios, are_single):
+@given(cases, st.booleans())
+def test_at_most_one_in_twenty_lies_beyond_what_the_other_cases_tell(ratios, are_single):
     """Whatever the noise and however it differs from case to case."""
-    crowd = Crowd(ratios, are_single)
-    beyond = [r for r in ratios if abs(math.log(r.value)) > crowd.apart(r) * (1 + 1e-9)]
+    null = EmpiricalNull(ratios, are_single)
+    beyond = [r for r in ratios if abs(math.log(r.value)) > null.error_of(r) * (1 + 1e-9)]
     assert len(beyond) <= len(ratios) // 20
-    assert len(ratios) >= 20 or all(crowd.apart(r) == math.inf for r in ratios)
+    assert len(ratios) >= 20 or all(null.error_of(r) == math.inf for r in ratios)
 
 
 def test_what_the_others_tell():
     """By hand: 21 ratios, so the limit is the 20th of the other 20; all errors alike."""
     logs = [0.001 * i for i in range(-10, 10)]
     odd = Estimate(math.exp(0.1), 0.002)
-    crowd = Crowd([Estimate(math.exp(x), 0.002) for x in logs] + [odd])
-    assert crowd.apart(odd) == pytest.approx(0.01), "the farthest of the others, from the median at 0"
-    assert crowd.apart(Estimate(math.exp(0.005), 0.002)) == pytest.approx(0.1)
-    assert crowd.apart(Estimate(math.exp(0.005), 0.004)) == pytest.approx(0.2), (
-        "restless rounds may be further off"
+    null = EmpiricalNull([Estimate(math.exp(x), 0.002) for x in logs] + [odd])
+    assert null.error_of(odd) == pytest.approx(0.01), "the farthest of the others, from the median at 0"
+    assert null.error_of(Estimate(math.exp(0.005), 0.002)) == pytest.approx(0.1)
+    assert null.error_of(Estimate(math.exp(0.005), 0.004)) == pytest.approx(0.2), (
+        "rounds that vary more allow more"
     )
-    assert crowd.apart(Estimate(1.0, None)) == math.inf
-    drifted = Crowd([Estimate(math.exp(x + 0.03), 0.002) for x in [*logs, 0.1]])
-    assert drifted.apart(Estimate(math.exp(0.13), 0.002)) == pytest.approx(0.04), "what all share is added"
-    assert Crowd([]).apart(odd) == math.inf
+    assert null.error_of(Estimate(1.0, None)) == math.inf
+    drifted = EmpiricalNull([Estimate(math.exp(x + 0.03), 0.002) for x in [*logs, 0.1]])
+    assert drifted.error_of(Estimate(math.exp(0.13), 0.002)) == pytest.approx(0.04), "what all share is added"
+    assert EmpiricalNull([]).error_of(odd) == math.inf

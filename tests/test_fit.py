@@ -10,7 +10,7 @@ import pytest
 from conftest import says
 
 from numbasgd import gradient_noise, train
-from numbasgd.report import training
+from numbasgd.render import training_plot
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def test_it_comes_out_of_a_process_pool(fit):
 @pytest.mark.parametrize("ax", [3, "axes", np.zeros((2, 2))])
 def test_what_is_no_axes_is_refused(fit, ax):
     noise = gradient_noise(np.eye(2, 5), [1.0, 0.0], draws=2)
-    for draw in (lambda: fit.plot(ax), lambda: training.plot_noise(noise, ax)):
+    for draw in (lambda: fit.plot(ax), lambda: training_plot.plot_noise(noise, ax)):
         with pytest.raises(TypeError) as caught:
             draw()
         says(caught.value, "ax is a", "expected matplotlib axes", "Pass", "leave ax out")
@@ -60,8 +60,8 @@ def test_what_is_no_axes_is_refused(fit, ax):
 
 def test_noise_of_one_row_is_drawn():
     """Without any spread there is nothing to show on a logarithmic axis, and no warning."""
-    ax = training.plot_noise(gradient_noise(np.ones((1, 5)), [2.0], draws=10))
+    ax = training_plot.plot_noise(gradient_noise(np.ones((1, 5)), [2.0], draws=10))
     assert ax.get_yscale() == "linear"
     ax.figure.canvas.draw()
-    with_spread = training.plot_noise(gradient_noise(np.eye(2, 5) + 1, [2.0, 3.0], draws=10))
+    with_spread = training_plot.plot_noise(gradient_noise(np.eye(2, 5) + 1, [2.0, 3.0], draws=10))
     assert with_spread.get_yscale() == "log"

@@ -8,10 +8,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from result_files import LIMITS, MACHINE, document, entry, matmul, other_machine, save, stats
 
-from numbasgd.report.compare import compare, sides_of
-from numbasgd.report.html import page
-from numbasgd.report.markup import join, tag
-from numbasgd.report.results import read
+from numbasgd.compare.comparison import compare, sides_of
+from numbasgd.compare.results import read
+from numbasgd.render.html import page
+from numbasgd.render.markup import join, tag
 
 NASTY = (
     "<script>alert(1)</script>",

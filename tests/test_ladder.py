@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from numbasgd import RUNGS, WrongResultError, cli
+from numbasgd.experiments import ladder
 from numbasgd.matmul import numpy_loops, verify
-from numbasgd.report import figures, ladder, plots
+from numbasgd.render import figures
+from numbasgd.render.ladder_plot import plot_ladder
 
 ON_CPU = [name for name, rung in RUNGS.items() if "cpu" in rung.devices]
 
@@ -47,7 +49,7 @@ def test_rows_are_the_rungs_in_order_the_blas_last(small):
 def test_the_ladder_of_a_card_in_the_simulator():
     pytest.importorskip("numbasgd.device")
     code = (
-        "import json; from numbasgd.report import ladder; "
+        "import json; from numbasgd.experiments import ladder; "
         "print(json.dumps(ladder.measure(5, 'float32', 'cuda', seconds=1e-3).to_dict()))"
     )
     env = {**os.environ, "NUMBA_ENABLE_CUDASIM": "1", "PYTHONPATH": str(Path(__file__).resolve().parents[1])}
@@ -201,7 +203,7 @@ def test_plot_draws_a_bar_for_each_rung_and_leaves_no_trace(small):
     import matplotlib
 
     before = dict(matplotlib.rcParams)
-    ax = plots.plot_ladder(small.rows, title="a title")
+    ax = plot_ladder(small.rows, title="a title")
     assert [bar.get_width() for bar in ax.patches] == [row.gflops for row in small.rows]
     assert [label.get_text().split("\n")[0] for label in ax.get_yticklabels()] == ON_CPU
     assert ax.get_xscale() == "log"
@@ -213,18 +215,18 @@ def test_plot_draws_a_bar_for_each_rung_and_leaves_no_trace(small):
 
 def test_plot_draws_on_the_axes_that_it_is_given(small):
     ax = figures.new_axes()
-    assert plots.plot_ladder(small.rows[:3], ax=ax) is ax
+    assert plot_ladder(small.rows[:3], ax=ax) is ax
     assert len(ax.patches) == 3
     with pytest.raises(ValueError, match="rows is empty"):
-        plots.plot_ladder([], ax=ax)
+        plot_ladder([], ax=ax)
     with pytest.raises(TypeError, match="ax is a int; expected matplotlib axes"):
-        plots.plot_ladder(small.rows, ax=3)
+        plot_ladder(small.rows, ax=3)
 
 
 def test_a_picture_that_cannot_be_written_leaves_the_old_one(small, tmp_path, monkeypatch):
     path = tmp_path / "ladder.png"
     path.write_bytes(b"old")
-    ax = plots.plot_ladder(small.rows)
+    ax = plot_ladder(small.rows)
     monkeypatch.setattr(ax.figure, "savefig", lambda *a, **k: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError, match="disk full"):
         figures.save(ax, path)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from numbasgd.machine import levels, peaks, rounds
+from numbasgd.machine import levels, rounds, sweeps
 
 DTYPES = (np.float32, np.float64)
 KB = 1024
@@ -49,7 +49,7 @@ def test_probes_take_turns_and_rounds_are_long_enough(clock):
         rounds.Probe(lambda n, name=name: call(name, n), 6.0, lambda name=name: prepared.append(name))
         for name in "ab"
     ]
-    rounds.turns(probes_, rounds.Effort(2, 3, 2e-3, 60.0))
+    rounds.interleave(probes_, rounds.Effort(2, 3, 2e-3, 60.0))
     assert [len(probe.rates) for probe in probes_] == [6, 6]
     assert prepared == ["a", "b", "a", "b"]
     assert order[-4:] == [("b", 1)] + 3 * [("b", probes_[1].repeats)]
@@ -62,7 +62,7 @@ def test_no_turn_begins_when_the_time_is_over(clock):
         clock[0] += n * 1e-4
 
     probe = rounds.Probe(call, 1.0)
-    rounds.turns([probe], rounds.Effort(50, 2, 1e-4, 0.0))
+    rounds.interleave([probe], rounds.Effort(50, 2, 1e-4, 0.0))
     assert len(probe.rates) == 2
 
 
@@ -74,7 +74,7 @@ def test_threads_start_together_each_on_its_own():
             made.append((i, threading.get_ident()))
         return lambda n: time.sleep(1e-3)
 
-    rates = rounds.together(3, make, work=2.0, repeats=1, rounds=4)
+    rates = rounds.concurrent(3, make, work=2.0, repeats=1, rounds=4)
     assert len(rates) == 4
     assert all(0 < rate <= 2.0 / 1e-3 for rate in rates)
     assert len({thread for _, thread in made}) == 3
@@ -87,7 +87,7 @@ def test_an_error_in_one_thread_ends_all():
         return lambda n: None
 
     with pytest.raises((MemoryError, threading.BrokenBarrierError)):
-        rounds.together(2, make, 1.0, 1, 2)
+        rounds.concurrent(2, make, 1.0, 1, 2)
 
 
 def _curve(sizes, caches, latencies, softness):
@@ -114,7 +114,7 @@ def _curve(sizes, caches, latencies, softness):
 @settings(deadline=None, max_examples=150)
 def test_caches_are_found_within_a_factor(l1, l2, l3, rises, softness, seed):
     caches = [l1 * KB, l1 * l2 * KB, l1 * l2 * l3 * KB]
-    sizes = peaks.grid(4 * KB, 8 * caches[-1], 4)
+    sizes = sweeps.grid(4 * KB, 8 * caches[-1], 4)
     latencies = [1.0, rises[0], rises[0] * rises[1], math.prod(rises)]
     curve = np.array(_curve(sizes, caches, latencies, softness))
     noise = np.random.default_rng(seed)
@@ -127,7 +127,7 @@ def test_caches_are_found_within_a_factor(l1, l2, l3, rises, softness, seed):
 
 
 def test_a_flat_curve_has_no_cache_and_a_step_has_one():
-    sizes = peaks.grid(4 * KB, 4096 * KB, 4)
+    sizes = sweeps.grid(4 * KB, 4096 * KB, 4)
     assert levels.edges(sizes, [2.0] * len(sizes)) == []
     assert levels.edges(sizes, [1.0 if size <= 64 * KB else 5.0 for size in sizes]) == [64 * KB]
     assert levels.edges([4096], [1.0]) == []
@@ -160,7 +160,7 @@ BUSY = {
 @pytest.mark.parametrize("name", BUSY)
 def test_the_caches_of_a_core_are_found_while_others_work(name):
     curve = [float(value) for value in BUSY[name].split()]
-    sizes = peaks.grid(4 * KB, 128 << 20, 4)
+    sizes = sweeps.grid(4 * KB, 128 << 20, 4)
     first, second, *rest = levels.edges(sizes, curve)
     assert first == 32 * KB
     assert 1024 * KB / 1.5 <= second <= 1024 * KB * 1.5
@@ -172,7 +172,7 @@ def _points(sizes, values):
 
 
 def test_bandwidth_tells_the_size_of_a_cache_that_others_use():
-    sizes = peaks.grid(4 * KB, 128 << 20, 4)
+    sizes = sweeps.grid(4 * KB, 128 << 20, 4)
     spoiled = _curve(sizes, [32 * KB, 1024 * KB, 6 << 20], [1, 4, 15, 150], 0)
     read = [400 / t for t in _curve(sizes, [32 * KB, 1024 * KB, 32 << 20], [1, 2, 3, 13], 0)]
     found = levels.levels(_points(sizes, spoiled), _points(sizes, read), 50.0)

@@ -235,7 +235,7 @@ def test_time_call_tells_the_first_call_from_the_others():
     assert 0.002 <= found.q1 <= found.median <= found.q3
     assert found.median < 0.05
     assert found.rounds >= 3
-    assert found.spread == pytest.approx((found.q3 - found.q1) / found.median)
+    assert found.relative_iqr == pytest.approx((found.q3 - found.q1) / found.median)
 
 
 def test_calls_that_are_compared_take_turns():

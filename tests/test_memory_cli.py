@@ -5,10 +5,10 @@ import json
 import pytest
 
 from numbasgd import cli
+from numbasgd.experiments import memory
 from numbasgd.machine import patterns, peaks
 from numbasgd.matmul.verify import WrongResultError
-from numbasgd.report import memory
-from numbasgd.report.memory_plot import plot_memory
+from numbasgd.render.memory_plot import plot_memory
 
 KB = 1024
 

@@ -14,7 +14,7 @@ CASES = [
     *((patterns.pattern, name) for name in patterns.PATTERNS),
     *((patterns.burst, length) for length in patterns.BURSTS),
     *((patterns.width, n_bytes) for n_bytes in patterns.WIDTHS),
-    *((patterns.work, flop) for flop in patterns.FLOPS),
+    *((patterns.arithmetic, flop) for flop in patterns.FLOPS),
 ]
 
 
@@ -29,7 +29,7 @@ def test_every_way_to_read_gives_the_exact_sum(make, name):
         assert access.accesses == n_lines
     else:
         assert access.bytes == 64 * KB
-    if make is patterns.work:
+    if make is patterns.arithmetic:
         assert access.flop == name * 16 * KB
 
 
@@ -39,7 +39,7 @@ def test_work_does_as_many_operations_as_are_counted(flop):
     x = np.ones(8 * lanes, np.float32)
     # Each multiply-add before the last adds 1 to a number that began as 1.
     expected = 1 if flop == 1 else flop // 2
-    assert patterns.make_work(lanes, flop)(x, np.float32(1), np.float32(1), 1) == expected * x.size
+    assert patterns.make_arithmetic(lanes, flop)(x, np.float32(1), np.float32(1), 1) == expected * x.size
 
 
 def test_a_wrong_sum_is_seen():

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from numbasgd import device
 from numbasgd.compile.options import OPTIONS
-from numbasgd.machine import extent, peaks, probes
+from numbasgd.machine import extent, peaks, probes, sweeps
 from numbasgd.simd.vector import register_bytes
 
 DTYPES = (np.float32, np.float64)
@@ -67,8 +67,8 @@ def test_read_is_the_sum(rng, dtype, ahead, passes):
 @pytest.mark.parametrize("non_temporal", [False, True])
 def test_copy_and_triad_write_every_entry_and_no_other(rng, non_temporal):
     lanes = register_bytes() // 4
-    room = peaks._room(64 * KB).view(np.float32)
-    x, y, out, after = room[:1024], room[1024:2048], room[2048:3072], room[3072:3200]
+    scratch = sweeps.make_scratch(64 * KB).view(np.float32)
+    x, y, out, after = scratch[:1024], scratch[1024:2048], scratch[2048:3072], scratch[3072:3200]
     x[:], y[:] = rng.standard_normal((2, 1024))
     out[:], after[:] = np.nan, 7
     probes.make_copy(lanes, non_temporal)(x, out, 1)
@@ -81,28 +81,28 @@ def test_copy_and_triad_write_every_entry_and_no_other(rng, non_temporal):
 @given(st.integers(1, 300), st.integers(0, 9))
 @settings(deadline=None, max_examples=30)
 def test_a_walk_is_one_cycle_over_all_lines(n_lines, seed):
-    room = np.full((n_lines + 1) * probes.LINE, 99, np.uint64)
-    probes.link_cycle(room, n_lines, seed)
+    lines = np.full((n_lines + 1) * probes.LINE, 99, np.uint64)
+    probes.link_cycle(lines, n_lines, seed)
     place, seen = 0, []
     for _ in range(n_lines):
         seen.append(place)
-        place = int(room[place])
+        place = int(lines[place])
     assert place == 0
     assert sorted(seen) == list(range(0, n_lines * probes.LINE, probes.LINE))
-    assert (room.reshape(-1, probes.LINE)[:, 1:] == 99).all()
+    assert (lines.reshape(-1, probes.LINE)[:, 1:] == 99).all()
     half = n_lines // 2
-    assert probes.chase(room, np.uint64(0), np.uint64(half)) == (seen + [0])[half]
+    assert probes.chase(lines, np.uint64(0), np.uint64(half)) == (seen + [0])[half]
 
 
 @given(st.integers(1, 300), st.integers(1, 60))
 @settings(deadline=None, max_examples=30)
 def test_a_walk_may_stay_near_for_a_while(n_lines, near):
-    room = np.zeros(n_lines * probes.LINE, np.uint64)
-    place = start = probes.link_cycle(room, n_lines, near=near)
+    lines = np.zeros(n_lines * probes.LINE, np.uint64)
+    place = start = probes.link_cycle(lines, n_lines, near=near)
     pieces = []
     for _ in range(n_lines):
         pieces.append(place // probes.LINE // near)
-        place = int(room[place])
+        place = int(lines[place])
     assert place == start
     moves = sum(a != b for a, b in zip(pieces, pieces[1:], strict=False))
     assert moves == len(set(pieces)) - 1, "a piece is left once, when all of it was visited"
@@ -154,8 +154,8 @@ def test_all_threads_reach_no_less_than_one():
 
 
 def test_sizes_of_working_sets():
-    assert peaks.grid(4 * KB, 32 * KB, 1) == [4 * KB, 8 * KB, 16 * KB, 32 * KB]
-    fine = peaks.grid(4 * KB, 128 << 20, 4)
+    assert sweeps.grid(4 * KB, 32 * KB, 1) == [4 * KB, 8 * KB, 16 * KB, 32 * KB]
+    fine = sweeps.grid(4 * KB, 128 << 20, 4)
     assert fine[0] == 4 * KB and fine[-1] == 128 << 20
     assert {32 * KB, 1024 * KB} < set(fine)
     assert all(size % 1024 == 0 for size in fine)
@@ -166,15 +166,15 @@ def test_sizes_of_working_sets():
 @pytest.mark.parametrize("n_bytes", [16 * KB, 17 * KB, 256 * KB, 1 << 20])
 @pytest.mark.parametrize("n", [2, 3])
 def test_pieces_are_aligned_apart_and_whole_steps(n_bytes, n):
-    room = peaks._room(n_bytes).view(np.float32)
-    assert room.ctypes.data % peaks.HUGE == 0
-    pieces = peaks._pieces(room, n)
+    scratch = sweeps.make_scratch(n_bytes).view(np.float32)
+    assert scratch.ctypes.data % sweeps.HUGE == 0
+    pieces = sweeps.split(scratch, n)
     assert len({piece.size for piece in pieces}) == 1
     assert all(piece.ctypes.data % 64 == 0 and piece.nbytes % 1024 == 0 for piece in pieces)
     assert len({piece.ctypes.data % 4096 for piece in pieces}) == n
     assert sum(piece.nbytes for piece in pieces) > 0.7 * n_bytes
     name = {2: "copy", 3: "triad"}[n]
-    assert peaks._work(name, n_bytes) == sum(piece.nbytes for piece in pieces)
+    assert sweeps._traffic(name, n_bytes) == sum(piece.nbytes for piece in pieces)
 
 
 def test_memory_stays_within_what_is_free(monkeypatch, tmp_path):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from numbasgd.report.prior import LEAST, MANY, MOST, digamma, prior_of, trigamma
+from numbasgd.compare.prior import LEAST_CASES, LEAST_VARIANCE, MOST_FREEDOM, digamma, prior_of, trigamma
 
 
 @pytest.mark.parametrize(
@@ -48,18 +48,18 @@ def test_cases_that_scatter_alike_tell_much_of_each_other():
     random = Random(4)
     prior = prior_of([(0.01 * random.gammavariate(1, 1), 2) for _ in range(3000)])
     assert prior.freedom > 10 and prior.variance == pytest.approx(0.01, rel=0.2)
-    assert prior_of([(0.01, 2)] * 50).freedom == MOST
+    assert prior_of([(0.01, 2)] * 50).freedom == MOST_FREEDOM
 
 
 @given(st.lists(st.tuples(st.floats(0, 10), st.integers(1, 20)), max_size=30))
 def test_a_moderated_variance_lies_between_its_own_and_the_common_one(variances):
     prior = prior_of(variances)
-    assert (prior is None) == (len(variances) < MANY)
+    assert (prior is None) == (len(variances) < LEAST_CASES)
     if prior is None:
         return
-    assert 0 < prior.freedom <= MOST and 0 < prior.variance < math.inf
+    assert 0 < prior.freedom <= MOST_FREEDOM and 0 < prior.variance < math.inf
     for own, freedom in variances:
         variance, total = prior.moderated(own, freedom)
         ends = sorted((own, prior.variance))
-        assert ends[0] * (1 - 1e-9) <= variance <= ends[1] * (1 + 1e-9) + LEAST
+        assert ends[0] * (1 - 1e-9) <= variance <= ends[1] * (1 + 1e-9) + LEAST_VARIANCE
         assert total == freedom + prior.freedom

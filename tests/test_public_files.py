@@ -8,7 +8,7 @@ import pytest
 from result_files import save
 
 import numbasgd.cli
-from numbasgd.report.results import expand, read
+from numbasgd.compare.results import expand, read
 
 STATS = {
     "min": 0.0321, "max": 0.0644, "mean": 0.0361, "stddev": 0.00246, "rounds": 214, "median": 0.03569,

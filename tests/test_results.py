@@ -5,8 +5,8 @@ import json
 import pytest
 from result_files import document, entry, matmul, save, stats
 
+from numbasgd.compare.results import read
 from numbasgd.errors import ResultFileError
-from numbasgd.report.results import read
 
 # What pytest-benchmark 2.5 wrote in 2015: no CPU, no params, no extra_info, no data.
 OLD = {

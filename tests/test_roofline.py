@@ -11,11 +11,11 @@ from matplotlib.text import Text
 
 from bench import measure as bench_measure
 from numbasgd import cli
+from numbasgd.experiments import ladder, roofline
 from numbasgd.machine import peaks
+from numbasgd.machine.bounds import limits_of
 from numbasgd.matmul.verify import WrongResultError
-from numbasgd.report import ladder, roofline
-from numbasgd.report.bounds import limits_of
-from numbasgd.report.roofline_plot import plot_roofline, spread
+from numbasgd.render.roofline_plot import plot_roofline, separated
 
 KB = 1024
 
@@ -117,11 +117,11 @@ CHOSEN += [_point(name, "gradient", 1.0, speed) for name, speed in RUNGS[:3]]
 
 
 @given(st.lists(st.floats(0, 10), min_size=1, max_size=12), st.floats(0.01, 0.5))
-def test_names_are_spread_in_order_and_below_the_roof(wanted, gap):
-    places = spread(sorted(wanted), gap, 10.0)
+def test_names_are_separated_in_order_and_below_the_roof(wanted, gap):
+    places = separated(sorted(wanted), gap, 10.0)
     assert all(b - a >= gap * (1 - 1e-9) for a, b in zip(places, places[1:], strict=False))
     assert places[-1] <= 10.0
-    alone = spread([3.0], gap, 10.0)
+    alone = separated([3.0], gap, 10.0)
     assert alone == [3.0]
 
 

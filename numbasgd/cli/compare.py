@@ -71,14 +71,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Compare, print, and return the exit code."""
+    from numbasgd.compare.changes import NOT_COMPARABLE
+    from numbasgd.compare.comparison import compare, sides_of
+    from numbasgd.compare.estimate import SLOWER
+    from numbasgd.compare.results import expand, read
     from numbasgd.errors import ResultFileError
-    from numbasgd.report import compare_text as text
-    from numbasgd.report import figures, machine_text
-    from numbasgd.report.compare import compare, sides_of
-    from numbasgd.report.estimate import SLOWER
-    from numbasgd.report.measure import NOT_COMPARABLE
-    from numbasgd.report.results import expand, read
-    from numbasgd.report.tables import render
+    from numbasgd.render import comparison_text as text
+    from numbasgd.render import figures, machine_text
+    from numbasgd.render.tables import render
 
     _check(args)
     if args.plot:
@@ -110,12 +110,12 @@ def run(args: argparse.Namespace) -> int:
         print(render([*tables, *text.case_tables(found)], args.format))
         print("\n".join(text.notes(found)))
     if args.plot:
-        from numbasgd.report.pictures import plot_comparison
+        from numbasgd.render.comparison_plot import plot_comparison
 
         figures.save(plot_comparison(found), args.plot)
     if args.html:
         from numbasgd.paths import write_whole
-        from numbasgd.report.html import page
+        from numbasgd.render.html import page
 
         write_whole(Path(args.html), page(found).encode())
     changes = [change for row in found.rows for change in row.changes if change]

@@ -18,14 +18,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the fingerprint, and warnings below it."""
-    from numbasgd.machine.fingerprint import fingerprint, lines, warnings_for
+    from numbasgd.machine.fingerprint import fingerprint, lines_with_notes, warnings_for
 
     found = fingerprint()
-    said = warnings_for(found)
     if args.json:
-        print(json.dumps({**found, "warnings": said}, indent=2))
-        return 0
-    print("\n".join(lines(found)))
-    for sentence in said:
-        print(f"note:     {sentence}")
+        print(json.dumps({**found, "warnings": warnings_for(found)}, indent=2))
+    else:
+        print("\n".join(lines_with_notes(found)))
     return 0

@@ -12,7 +12,7 @@ import json
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from numbasgd.report.ladder import Ladder, Row
+    from numbasgd.experiments.ladder import Ladder, Row
 
 HELP = "time the same product on every rung, beside NumPy's BLAS"
 
@@ -30,7 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure, then print the table or JSON, and draw."""
-    from numbasgd.report import figures, ladder, plots
+    from numbasgd.experiments import ladder
+    from numbasgd.render import figures
+    from numbasgd.render.ladder_plot import plot_ladder
 
     if args.plot:
         figures.check_path(args.plot)
@@ -41,14 +43,14 @@ def run(args: argparse.Namespace) -> int:
         print("\n".join(_lines(found, args.chapter_units)))
     if args.plot:
         title = f"{found.size} x {found.size}, {found.dtype}, {found.device}, one BLAS thread"
-        figures.save(plots.plot_ladder(found.rows, title=title), args.plot)
+        figures.save(plot_ladder(found.rows, title=title), args.plot)
     return 0
 
 
 def _lines(found: Ladder, has_chapter_units: bool) -> list[str]:
-    from numbasgd.machine.fingerprint import lines, warnings_for
+    from numbasgd.machine.fingerprint import lines_with_notes
 
-    told = lines(dict(found.machine)) + [f"note:     {s}" for s in warnings_for(dict(found.machine))]
+    told = lines_with_notes(dict(found.machine))
     where = "on the GPU, beside NumPy's BLAS on the CPU" if found.device == "cuda" else "one thread"
     told += ["", f"{found.size} x {found.size} @ {found.size} x {found.size}, {found.dtype}, {where}"]
     if found.blas_threads is None:

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
-    from numbasgd.report.memory import Memory, Row
-    from numbasgd.report.tables import Table
+    from numbasgd.experiments.memory import Memory, Row
+    from numbasgd.render.tables import Table
 
 HELP = "what this machine's memory and arithmetic can do, measured"
 
@@ -30,22 +30,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure, then print the tables or JSON, and draw."""
-    from numbasgd.machine.fingerprint import lines, warnings_for
-    from numbasgd.report import figures, memory
-    from numbasgd.report.tables import render
+    from numbasgd.experiments import memory
+    from numbasgd.machine.fingerprint import lines_with_notes
+    from numbasgd.render import figures
+    from numbasgd.render.tables import render
 
     if args.plot:
         figures.check_path(args.plot)
     found = memory.measure(args.quick)
     if args.plot:
-        from numbasgd.report.memory_plot import plot_memory
+        from numbasgd.render.memory_plot import plot_memory
 
         figures.save(plot_memory(found), args.plot)
     if args.json:
         print(json.dumps(found.to_dict(), indent=2, allow_nan=False))
         return 0
-    machine = dict(found.machine)
-    print("\n".join([*lines(machine), *(f"note:     {said}" for said in warnings_for(machine)), ""]))
+    print("\n".join([*lines_with_notes(dict(found.machine)), ""]))
     print(render(_tables(found)), end="")
     print(
         f"\nMeasured in {found.limits['seconds']:.0f} s and checked. A value is the median of the fastest "
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _tables(memory: Memory) -> list[Table]:
     from numbasgd.machine.fingerprint import size
-    from numbasgd.report.tables import Table, number
+    from numbasgd.render.tables import Table, number
 
     limits = memory.limits
     levels = tuple(
@@ -113,7 +113,7 @@ def _cells(row: Row, size: Any, number: Any) -> tuple[str, ...]:
 
 
 def _gpu(found: Mapping[str, Any] | None) -> list[Table]:
-    from numbasgd.report.tables import Table, number
+    from numbasgd.render.tables import Table, number
 
     if found is None:
         return []

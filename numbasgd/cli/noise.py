@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from numbasgd.sgd.noise import Noise
 
-HELP = "mean and spread of minibatch gradients"
+HELP = "mean and standard deviation of minibatch gradients"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,8 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Measure and print."""
     from numbasgd.data import airfoil_twin, load_table
-    from numbasgd.report import figures
-    from numbasgd.report.training import plot_noise
+    from numbasgd.render import figures
+    from numbasgd.render.training_plot import plot_noise
     from numbasgd.sgd import gradient_noise
 
     if args.plot:
@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _tell(noise: Noise, source: str, draws: int) -> None:
-    from numbasgd.report.tables import Table, number, render
+    from numbasgd.render.tables import Table, number, render
 
     header = (
         "batch size",

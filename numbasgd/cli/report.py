@@ -27,11 +27,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write, or check, and return the exit code."""
+    from numbasgd.compare.results import read
     from numbasgd.errors import ResultFileError
     from numbasgd.paths import write_whole
-    from numbasgd.report import readme
-    from numbasgd.report.figures import save
-    from numbasgd.report.results import read
+    from numbasgd.render import readme
+    from numbasgd.render.figures import save
 
     folder, path = Path(args.results), Path(args.readme)
     files = sorted(folder.glob("*.json"))

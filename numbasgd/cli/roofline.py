@@ -22,21 +22,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure, then print the table or JSON, and draw."""
-    from numbasgd.machine.fingerprint import lines, warnings_for
-    from numbasgd.report import figures, roofline
-    from numbasgd.report.tables import Table, number, render
+    from numbasgd.experiments import roofline
+    from numbasgd.machine.fingerprint import lines_with_notes
+    from numbasgd.render import figures
+    from numbasgd.render.tables import Table, number, render
 
     if args.plot:
         figures.check_path(args.plot)
     found = roofline.measure(args.dtype, args.quick)
     if args.plot:
-        from numbasgd.report.roofline_plot import plot_roofline
+        from numbasgd.render.roofline_plot import plot_roofline
 
         figures.save(plot_roofline(found), args.plot)
     if args.json:
         print(json.dumps(found.to_dict(), indent=2, allow_nan=False))
         return 0
-    machine = dict(found.machine)
     peak = found.limits["fma"][found.dtype]["one"]["value"]
     heads = ("kernel", "of", "flop/byte", "GFLOP/s", "data in", "roof", "% of roof", "% of peak", "limit")
     rows = tuple(
@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
         )
         for point in found.points
     )  # fmt: skip
-    print("\n".join([*lines(machine), *(f"note:     {said}" for said in warnings_for(machine)), ""]))
+    print("\n".join([*lines_with_notes(dict(found.machine)), ""]))
     title = f"One thread, {found.dtype}; multiply-add peak {number(peak)} GFLOP/s"
     print(render(Table(heads, rows, title)), end="")
     if found.left_out:

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from numbasgd.errors import DivergenceError
     from numbasgd.sgd import Fit
 
 HELP = "fit a linear model, or make the chapter's four runs"
@@ -74,7 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train and print what came out."""
-    from numbasgd.report import figures
+    from numbasgd.render import figures
 
     if args.plot:
         figures.check_path(args.plot)
@@ -135,8 +134,9 @@ def _whole(text: str, name: str) -> int:
 
 
 def _train(args: argparse.Namespace) -> int:
+    from numbasgd.cli.train_text import fit_lines, print_best
     from numbasgd.errors import DivergenceError
-    from numbasgd.report import figures
+    from numbasgd.render import figures
     from numbasgd.sgd import fit_io, train
 
     names: list[str] | None = None
@@ -166,7 +166,7 @@ def _train(args: argparse.Namespace) -> int:
         fit = train(X, y, **_options(args))
     except DivergenceError as error:
         message = str(error).partition(" The best weights")[0]
-        _tell_best(error, message, names, args.json)
+        print_best(error, message, names, args.json)
         error.args = (f"{message} The best weights so far are printed.",)
         raise
     except KeyboardInterrupt as interrupt:
@@ -177,28 +177,10 @@ def _train(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps({**fit.to_dict(), "columns": names}, indent=2, allow_nan=False))
     else:
-        print("\n".join(_lines(fit, names)))
+        print("\n".join(fit_lines(fit, names)))
     if args.plot:
         figures.save(fit.plot(), args.plot)
     return 0
-
-
-_SHOWN = ("momentum", "nesterov", "average", "l2", "l1", "standardize")
-
-
-def _tell_best(error: DivergenceError, message: str, names: list[str] | None, is_json: bool) -> None:
-    """What there is of a run that diverged."""
-    if is_json:
-        import numpy as np
-
-        found = {name: getattr(error, name) for name in ("epoch", "b", "loss", "suggested_lr")}
-        found = {name: np.asarray(value, float).tolist() for name, value in found.items()}
-        told = {"error": message, "w": error.w.tolist(), **found, "columns": names}
-        print(json.dumps(told, indent=2, allow_nan=False))
-        return
-    print(f"diverged after {error.epoch:g} epochs; the best weights so far, of loss {error.loss:.6g}:")
-    print("\n".join(_weights(error.w, error.b, names)))
-    print(f"suggested  --lr {error.suggested_lr:.3g}")
 
 
 def _hand_over(interrupt: KeyboardInterrupt, place: Path | None, args: argparse.Namespace) -> None:
@@ -215,57 +197,11 @@ def _hand_over(interrupt: KeyboardInterrupt, place: Path | None, args: argparse.
     print(*(f"numbasgd train: {line}" for line in (*notes, f"{done}; {how}")), sep="\n", file=sys.stderr)
 
 
-def _lines(fit: Fit, names: list[str] | None) -> list[str]:
-    """One fit for a reader."""
-    settings = fit.settings
-    lr_given, loss = settings["lr_given"], settings["loss"]
-    given = "one per epoch" if isinstance(lr_given, list) else lr_given
-    parts = [f"{name} {settings[name]}" for name in _SHOWN if settings[name]]
-    if settings["validation_fraction"] or settings["tol"] is not None:
-        parts.append("early stopping" if settings["tol"] is not None else "some rows held out")
-    more = [f"           {', '.join(parts)}"] if parts else []
-    ends = []
-    if settings["l2"] or settings["l1"]:
-        ends.append(f"objective  {fit.objective[0]:.6g} -> {fit.objective[-1]:.6g} (with the penalties)")
-    if fit.validation_loss is not None:
-        ends.append(f"held out   {fit.validation_loss[0]:.6g} -> {fit.validation_loss[-1]:.6g}")
-    if fit.classes is not None:
-        first, second = fit.classes[:2]
-        told = ", ".join(f"{name:g}" for name in fit.classes[:10]) + ", ..." * (len(fit.classes) > 10)
-        ends.append(
-            f"classes    {first:g} where a score is below 0, else {second:g}"
-            if fit.w.ndim == 1
-            else f"classes    {told}: the one of the largest score"
-        )
-    return [
-        f"data       {fit.data if fit.data != 'arrays' else 'your table'}, {fit.n} rows x {len(fit.w)} columns",
-        f"settings   batch_size {settings['batch_size']}, lr {settings['lr']:.4g} ({given}), "
-        f"sampling {settings['sampling']}, seed {fit.seed}",
-        *more,
-        f"loss       {fit.loss[0]:.6g} -> {fit.loss[-1]:.6g} in {fit.epochs[-1]:g} epochs "
-        f"({'half mean squared error' if loss == 'squared' else f'mean {loss} loss'}"
-        f"{', summed over the targets' if fit.w.ndim == 2 and fit.classes is None else ''})",
-        *ends,
-        f"time       {fit.seconds_per_epoch:.3g} s an epoch; compile {fit.compile_seconds:.2g} s and "
-        "evaluation left out",
-        *_weights(fit.w, fit.b, names),
-    ]
-
-
-def _weights(w: Any, b: Any, names: list[str] | None) -> list[str]:
-    """A line for each weight, and for the intercept; a column for each output."""
-    names = names or [f"column {j}" for j in range(len(w))]
-    width = max(map(len, [*names, "intercept"]))
-    told = zip([*names, "intercept"], [*w, b], strict=True)
-    if getattr(w, "ndim", 1) == 2:
-        return [f"  {name:<{width}}" + "".join(f"  {each: 11.6g}" for each in row) for name, row in told]
-    return [f"  {name:<{width}}  {value: .6g}" for name, value in told]
-
-
 def _chapter(args: argparse.Namespace) -> int:
+    from numbasgd.cli.train_text import print_chapter
     from numbasgd.data import airfoil_twin, load_airfoil
-    from numbasgd.report import figures
-    from numbasgd.report.training import plot_chapter
+    from numbasgd.render import figures
+    from numbasgd.render.training_plot import plot_chapter
     from numbasgd.sgd import train_chapter
 
     if (
@@ -285,28 +221,7 @@ def _chapter(args: argparse.Namespace) -> int:
         document = {"data": source, "runs": {name: fit.to_dict() for name, fit in fits.items()}}
         print(json.dumps(document, indent=2, allow_nan=False))
     else:
-        _tell_chapter(fits, source, f"{len(y)} rows x {X.shape[1]} columns, seed {args.seed or 0}")
+        print_chapter(fits, source, f"{len(y)} rows x {X.shape[1]} columns, seed {args.seed or 0}")
     if args.plot:
         figures.save(plot_chapter(fits), args.plot)
     return 0
-
-
-def _tell_chapter(fits: dict[str, Fit], source: str, what: str) -> None:
-    """The four runs as a table."""
-    from numbasgd.report.tables import Table, number, render
-
-    rows = [
-        (
-            name,
-            f"{fit.settings['lr']:g}",
-            fit.settings["batch_size"],
-            f"{fit.epochs[-1]:g}",
-            f"{fit.loss[-1]:.4f}",
-            number(1e6 * fit.seconds_per_epoch),
-        )
-        for name, fit in fits.items()
-    ]
-    print(f"The chapter's four runs on {source}, {what}\n")
-    header = ("run", "lr", "batch size", "epochs", "final loss", "us per epoch")
-    print(render(Table(header, tuple(rows))))
-    print("Loss: half the mean squared error over all rows. Time: training alone, shuffling included.")

@@ -105,7 +105,7 @@ def _refuse(file: Source, start: bytes) -> None:
 
 def _read_npy(file: Source) -> np.ndarray:
     try:
-        # Mapped, so that a header which promises more than the file holds fails before memory is asked for.
+        # Mapped, so that a header with a larger shape than the file holds fails before memory is allocated.
         table = np.load(os.fspath(file.whole()), mmap_mode="r", allow_pickle=False)
     except (ValueError, OSError, EOFError, SyntaxError, OverflowError) as error:
         raise DataError(

@@ -1,8 +1,8 @@
 """The BLAS behind NumPy: which it is, which kernel it runs, how many threads it takes, and how to limit them.
 
-threadpoolctl knows all of this and is asked first.  Without it the OpenBLAS that NumPy's wheels carry is
-asked through its own C functions.  For any other BLAS the answer is then "unknown", and one thread cannot
-be had, which is said and not passed over.
+The answers come from threadpoolctl, or without it from the C functions of the OpenBLAS in NumPy's wheels.  For
+any other BLAS without threadpoolctl they are "unknown", and it cannot be limited to one thread; commands then
+say so.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def describe() -> dict[str, Any]:
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[int | None]:
-    """Hold the BLAS to one thread; yields 1, or None when this BLAS cannot be told.
+    """Limit the BLAS to one thread; yields 1, or None when this BLAS cannot be limited.
 
     Numba's own threads are not touched.
     """

@@ -15,12 +15,12 @@ from numbasgd import device
 from numbasgd.machine.rounds import limit, time_limit
 
 ROUNDS = 30
-QUEUED = 100  # launches one behind the other
+QUEUED = 100  # launches before one wait
 LARGE = 64 << 20  # bytes of a transfer that shows the bandwidth
 
 
 def limits() -> dict[str, Any]:
-    """Launch and transfer costs, each a value with its spread and its unit.
+    """Launch and transfer costs, each a value with its quartiles and its unit.
 
     "launch": an empty kernel, until it is done, ns.  "queued": the same, when many are queued before the
     wait.  "to_device", "to_host": a copy of one number, ns, and of 64 MB, GB/s, from NumPy's pageable memory.

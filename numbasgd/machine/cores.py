@@ -6,6 +6,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+from numbasgd.machine.files import read_text
+
 _CPU = Path("/sys/devices/system/cpu")
 _CGROUP = Path("/sys/fs/cgroup")
 _OWN_GROUPS = Path("/proc/self/cgroup")
@@ -27,7 +29,7 @@ def n_cores() -> int:
     """
     cores = set()
     for cpu in allowed_cpus():
-        siblings = _read(_CPU / f"cpu{cpu}" / "topology" / "thread_siblings_list")
+        siblings = read_text(_CPU / f"cpu{cpu}" / "topology" / "thread_siblings_list")
         cores.add(siblings or str(cpu))
     limit = quota()
     return max(1, len(cores) if limit is None else min(len(cores), int(limit)))
@@ -46,7 +48,7 @@ def _group_folders() -> Iterator[Path]:
     """The folders of the groups that this process is in, its own first and the root last, of both versions."""
     yield _CGROUP
     yield _CGROUP / "cpu"
-    for line in _read(_OWN_GROUPS).splitlines():
+    for line in read_text(_OWN_GROUPS).splitlines():
         _, _, rest = line.partition(":")
         controllers, _, name = rest.partition(":")
         if not controllers:  # version 2
@@ -55,7 +57,7 @@ def _group_folders() -> Iterator[Path]:
             mounts = (_CGROUP / controllers, _CGROUP / "cpu")
         else:
             continue
-        # A group outside what a container sees is named with "..": only the root of it is there to be read.
+        # A group outside of the container is named with "..": only its root can be read.
         group = PurePosixPath(*(part for part in PurePosixPath(name).parts if part not in ("/", "..")))
         for mount in mounts:
             for part in (group, *group.parents):
@@ -64,18 +66,11 @@ def _group_folders() -> Iterator[Path]:
 
 def _limit(folder: Path) -> float | None:
     """The limit that one group sets: version 2 in one file, version 1 in two."""
-    words = _read(folder / "cpu.max").split()
+    words = read_text(folder / "cpu.max").split()
     if len(words) != 2:
-        words = [_read(folder / f"cpu.cfs_{name}_us") for name in ("quota", "period")]
+        words = [read_text(folder / f"cpu.cfs_{name}_us") for name in ("quota", "period")]
     try:
         limit, period = (int(word) for word in words)
     except ValueError:  # "max", or no such file
         return None
     return limit / period if limit > 0 and period > 0 else None
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace").strip()
-    except OSError:
-        return ""

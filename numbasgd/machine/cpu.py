@@ -1,8 +1,7 @@
 """The one answer about the CPU: what is compiled for, its registers and caches, and how many cores there are.
 
-Whatever depends on the machine asks here: kernels, the plan of a product, threads, the trainer, the
-fingerprint and the probes.  A ``Machine`` is plain data, so that a rule can be asked about machines that
-nobody has at hand.  Nothing of it is timed.
+Kernels, the plan of a product, threads, the trainer, the fingerprint and the probes all read it from here.  A
+``Machine`` is plain data, so that a rule can be tested for machines that are not at hand.  Nothing is timed.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from numbasgd.machine.cores import n_cores, quota
 from numbasgd.machine.families import APPLE, Family, family_of
+from numbasgd.machine.files import read_text
 from numbasgd.machine.target import Target, target
 
 __all__ = ["Cache", "Machine", "Target", "describe", "host", "n_cores", "quota", "read_caches", "target"]
@@ -21,7 +21,7 @@ __all__ = ["Cache", "Machine", "Target", "describe", "host", "n_cores", "quota",
 _CPU = Path("/sys/devices/system/cpu")
 _CPUINFO = Path("/proc/cpuinfo")
 _KB, _MB, _GB = 1 << 10, 1 << 20, 1 << 30
-# Least and greatest size of a level that is believed: guests and emulators tell of others.
+# Least and greatest plausible size of a level: virtual machines and emulators report others.
 _LIMITS = {1: (8 * _KB, 256 * _KB), 2: (64 * _KB, 64 * _MB), 3: (256 * _KB, 2 * _GB)}
 
 
@@ -103,10 +103,10 @@ def describe(target: Target, family: Family, found: dict[int, Cache]) -> Machine
 
 
 def _caches(family: Family, found: dict[int, Cache], vector: int) -> tuple[Cache, ...]:
-    """Level 1 to 3 with the speed of the family; the family's own where nothing was told."""
+    """Levels 1 to 3 with the family's bandwidth, and its sizes where the system gives none."""
     levels: list[Cache] = []
     speed = float(family.loads * vector)
-    # Of a machine that tells of a second level and of no third it is believed that there is none.
+    # A system that reports a second level and no third has none.
     last = 2 if 2 in found and 3 not in found else 3
     for level, (size, ways) in enumerate(family.caches[:last], start=1):
         line, shared_by = family.line, 1
@@ -142,7 +142,7 @@ def read_caches(folder: Path | None = None) -> dict[int, Cache]:
 
 
 def _read_cache(folder: Path) -> Cache | None:
-    kind, level, size = (_text(folder / name) for name in ("type", "level", "size"))
+    kind, level, size = (read_text(folder / name) for name in ("type", "level", "size"))
     if kind not in ("Data", "Unified") or not level.isdecimal():
         return None
     unit = {"K": _KB, "M": _MB, "G": _GB}.get(size[-1:], 1)
@@ -154,7 +154,7 @@ def _read_cache(folder: Path) -> Cache | None:
     ways = ways if 1 <= ways <= 64 else 0
     n_bytes = int(digits) * unit
     sets = n_bytes // (line * ways) if line and ways else 0
-    return Cache(int(level), n_bytes, line, ways, sets, n_listed(_text(folder / "shared_cpu_list")), 0.0)
+    return Cache(int(level), n_bytes, line, ways, sets, n_listed(read_text(folder / "shared_cpu_list")), 0.0)
 
 
 def n_listed(cpus: str) -> int:
@@ -175,7 +175,7 @@ def _host_family(compiled_for: Target) -> Family:
 def cpuinfo(path: Path) -> dict[str, str]:
     """The first block of ``/proc/cpuinfo``; empty where there is none."""
     found: dict[str, str] = {}
-    for line in _text(path).partition("\n\n")[0].splitlines():
+    for line in read_text(path).partition("\n\n")[0].splitlines():
         name, colon, value = line.partition(":")
         if colon:
             found.setdefault(name.strip(), value.strip())
@@ -183,12 +183,5 @@ def cpuinfo(path: Path) -> dict[str, str]:
 
 
 def _number(path: Path) -> int:
-    text = _text(path)
+    text = read_text(path)
     return int(text) if text.isdecimal() else 0
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace").strip()
-    except OSError:
-        return ""

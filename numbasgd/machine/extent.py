@@ -1,4 +1,4 @@
-"""How large a working set must be to leave the caches behind, and how large it may be."""
+"""How large a working set must be to exceed the caches, and how large it may be."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _CGROUP = Path("/sys/fs/cgroup/memory.max")
 
 
 def last_cache() -> tuple[int, int]:
-    """Bytes of the largest cache, and how many of them there are; guesses where nobody tells."""
+    """Bytes of the last cache, and how many of them there are; defaults where the system does not say."""
     groups = [group for group in shared_caches().values() if isinstance(group, list)]
     return cpu.host().caches[-1].size, len(groups[-1]) if groups else 1
 

@@ -1,4 +1,4 @@
-"""What is known of a CPU from its name alone: how fast a core reads each level, and how often it multiplies.
+"""Facts that follow from a CPU's name: how fast a core reads each level, and its multiply-adds a cycle.
 
 The figures are bytes per cycle of the core, as one core sustains them when it reads in order.  They decide
 which variant of a product is estimated to be faster, so they are data and never a timed probe: one machine
@@ -102,7 +102,7 @@ CORTEX_SMALL = Family(  # one load, and a 128-bit multiply-add in two halves
 )
 CORTEX_BIG = Family("Arm Cortex-A, big", (32, 16, 8, 5), caches=((64 * _KB, 4), (512 * _KB, 8), (2 * _MB, 16)))
 APPLE = Family("Apple", (48, 32, 14, 14), loads=3, fma_pipes=4, caches=((64 * _KB, 8), (4 * _MB, 12)), line=128)
-# What is careful for whatever is not known: the level behind L2 is slow, so that B is packed early.
+# Careful values for unknown cores: the level behind L2 is slow, so that B is packed early.
 AVX512 = Family("generic AVX-512", (128, 40, 10, 5), caches=((32 * _KB, 8), (1 * _MB, 16), (8 * _MB, 16)))
 AVX2 = Family("generic AVX2", (64, 32, 12, 5))
 X86 = Family("generic x86", (32, 16, 8, 4))

@@ -1,4 +1,4 @@
-"""What this machine is, as far as it decides how fast a kernel runs; the block that result files carry.
+"""The facts about this machine that decide how fast a kernel runs; the block that result files carry.
 
 Nothing here names a person or a place: no host name, no user, no path.  What cannot be read is "unknown",
 never a guess.
@@ -19,6 +19,7 @@ import llvmlite.binding as llvm
 from numbasgd.machine import blas, cpu, linux
 from numbasgd.machine.blas import UNKNOWN
 from numbasgd.machine.cores import allowed_cpus
+from numbasgd.machine.files import read_text
 
 SCHEMA = 1
 _PREFIXES = ("OPENBLAS_", "OMP_", "GOMP_", "MKL_", "BLIS_", "NUMBA_")
@@ -65,7 +66,7 @@ def environment() -> dict[str, str]:
 
 
 def warnings_for(found: dict[str, Any]) -> list[str]:
-    """Plain sentences on what makes figures from this machine unfair or unusual."""
+    """Sentences on settings that make figures from this machine unfair or unusual."""
     env, kernel = found["env"], found["blas"]["kernel"]
     said = [
         f"The BLAS runs its {kernel} kernel because {name} is set; unset it for a fair comparison."
@@ -110,6 +111,11 @@ def lines(found: dict[str, Any]) -> list[str]:
     if isinstance(gpu, dict):
         told.append("GPU:      " + ", ".join(_gpu_parts(gpu)))
     return told
+
+
+def lines_with_notes(found: dict[str, Any]) -> list[str]:
+    """``lines``, and below them the warnings as notes."""
+    return [*lines(found), *(f"note:     {said}" for said in warnings_for(found))]
 
 
 def _description_lines(known: dict[str, Any]) -> list[str]:
@@ -172,14 +178,14 @@ def _cpu() -> dict[str, Any]:
 
 
 def _cpu_model() -> str:
-    for line in _read(Path("/proc/cpuinfo")).splitlines():
+    for line in read_text(Path("/proc/cpuinfo")).splitlines():
         if line.startswith("model name"):
             return line.partition(":")[2].strip() or UNKNOWN
     return platform.processor() or UNKNOWN
 
 
 def _caches(found: dict[int, cpu.Cache]) -> dict[str, int | str]:
-    """Data caches as Linux tells of them for the first core, and how many cpus share the last."""
+    """Data caches as Linux describes them for the first core, and how many cpus share the last."""
     caches: dict[str, int | str] = {"L1d": UNKNOWN, "L2": UNKNOWN, "L3": UNKNOWN, "line": UNKNOWN}
     for level, cache in sorted(found.items()):
         caches["L1d" if level == 1 else f"L{level}"] = cache.size
@@ -189,7 +195,7 @@ def _caches(found: dict[int, cpu.Cache]) -> dict[str, int | str]:
 
 
 def _description() -> dict[str, Any]:
-    """The machine as kernels and plans see it: what was read, and what its family is known for."""
+    """The machine as kernels and plans use it: what was read, completed by what its family is known for."""
     machine = cpu.host()
     return {
         "name": machine.name,
@@ -229,10 +235,3 @@ def _gpu() -> Any:
     except ImportError:
         return None
     return device.describe()
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""

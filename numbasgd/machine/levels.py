@@ -1,10 +1,10 @@
 """Find the caches in a sweep: the working sets at which a load begins to take longer.
 
 The latency of a load is a staircase over the working set, a step up for each cache that the set outgrows.
-The steps are soft: which lines a cache keeps is the hardware's choice, pages may fall badly on its sets, and
-other programs use a shared cache.  The stairs are flat, though.  So the longest flat stretches of the curve
-are taken for the caches and the memory, and a cache ends where the latency has gone half of the way from its
-stretch to the next: where half of the loads miss it.
+The steps are gradual: the replacement policy is the hardware's, pages may conflict in its sets, and other
+programs use a shared cache.  Between the steps the curve is flat.  So its longest flat stretches are taken for
+the caches and the memory, and a cache ends where the latency is half way from its stretch to the next: where
+half of the loads miss it.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ LEAST_STEP = 1.3  # a smaller step is none
 def edges(sizes: Sequence[int], latencies: Sequence[float], n_caches: int = 3) -> list[int]:
     """The sizes in bytes of at most ``n_caches`` caches, each one of ``sizes``, ascending.
 
-    sizes : working sets, ascending, evenly spread in the logarithm.  latencies : of a load, one each.
+    sizes : working sets, ascending, evenly spaced in the logarithm.  latencies : of a load, one each.
     """
     curve = _ascending([math.log(latency) for latency in latencies])
     stretches = _stretches([math.log2(size) for size in sizes], curve)
     stairs = _merged(curve, stretches)
-    # What is too many is a gentle slope, or the last cache, which others fill now more and now less.
+    # A stretch too many is a gentle slope, or part of the last cache, which other programs fill now and then.
     octaves = [math.log2(sizes[end - 1] / sizes[begin]) for begin, end in stairs]
     slopes = sorted((length, i) for i, length in enumerate(octaves[:-1]) if 0 < i and length < 1)
     for _, i in sorted(slopes[: max(0, len(stairs) - n_caches - 1)], reverse=True, key=lambda slope: slope[1]):
@@ -40,7 +40,7 @@ def edges(sizes: Sequence[int], latencies: Sequence[float], n_caches: int = 3) -
 
 
 def _ascending(curve: Sequence[float]) -> list[float]:
-    """The curve nowhere above a later point: a larger set is never faster, what is above is noise."""
+    """The curve without points above a later one: a larger set is never faster, so such points are noise."""
     return list(accumulate(reversed(curve), min))[::-1]
 
 
@@ -62,7 +62,7 @@ def _stretches(octaves: Sequence[float], curve: Sequence[float]) -> list[tuple[i
 
 
 def _merged(curve: Sequence[float], ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Neighbours that are hardly apart become one, the closest first."""
+    """Neighbouring stretches of nearly one height become one, the closest first."""
     while len(ranges) > 1:
         middles = [statistics.median(curve[begin:end]) for begin, end in ranges]
         rises = [after - before for before, after in zip(middles, middles[1:], strict=False)]
@@ -82,13 +82,13 @@ def sizes(
 ) -> list[int]:
     """The sizes of the caches, by latency and by bandwidth.
 
-    Latency shows the small caches sharply.  The last one is shared: what others keep in it delays a walk at
-    random long before it slows a read in order.  So where the bandwidth falls only later, that counts: a
-    cache can look smaller than it is, not larger.
+    Latency shows the small caches sharply.  The last one is shared: the lines of other programs in it delay a
+    random walk long before they slow a sequential read.  So where the bandwidth falls at a larger set, that one
+    counts: a cache can look smaller than it is, not larger.
     """
     found = edges([p["bytes"] for p in latency], [p["low"] for p in latency], n_caches)
     by_read = edges([p["bytes"] for p in read], [1 / p["high"] for p in read], n_caches)
-    # A step at the very end of the sweep is a slow moment: memory is there for more than an octave.
+    # A step at the very end of the sweep is noise: memory takes more than an octave of it.
     beyond = [edge for edge in by_read if found and found[-1] < edge < read[-1]["bytes"] / 2.5]
     if beyond and len(found) == n_caches:
         found[-1] = beyond[-1]

@@ -1,7 +1,7 @@
-"""Ways to read memory, as the chapter argues about it: in order, with gaps, at random, in bursts, with work.
+"""Patterns of reading memory: in order, strided, at random, in bursts, and with arithmetic on each number.
 
 Each ``Access`` reads float32 numbers of -1 and 1, whose sum is exact in any order, so that every timed call
-can be checked.  A cache line is ``LINE`` numbers; whoever takes one number of it waits for all of it.
+can be checked.  A cache line holds ``LINE`` numbers and is transferred as a whole.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ FLOPS = (1, 2, 4, 8, 16, 32, 64)  # operations for each number that is read
 
 @dataclass(frozen=True)
 class Access:
-    """One way to read a working set.
+    """A pattern of reading a working set.
 
     name : stable.  call : ``call(passes)`` returns what ``expected(passes)`` says it must.
     working_set : bytes that the passes run over.  accesses, bytes, flop : of one pass; bytes that are used.
@@ -55,9 +55,9 @@ def pattern(name: str, n_bytes: int) -> Access:
     """
     n_lines = n_bytes // 64
     if name == "chase":
-        room = aligned(np.zeros(n_lines * probes.LINE, np.uint64))
-        probes.link_cycle(room, n_lines)
-        walk = functools.partial(_walk, room, n_lines)
+        lines = aligned(np.zeros(n_lines * probes.LINE, np.uint64))
+        probes.link_cycle(lines, n_lines)
+        walk = functools.partial(_walk, lines, n_lines)
         return Access(name, walk, lambda passes: 0.0, n_bytes, n_lines, 8 * n_lines, 0)
     x = numbers(n_bytes)
     if name == "sequential":
@@ -89,10 +89,10 @@ def width(n_bytes_a_load: int, n_bytes: int) -> Access:
     return _whole(f"load-{n_bytes_a_load}", probes.make_read(n_bytes_a_load // 4), numbers(n_bytes))
 
 
-def work(flop: int, n_bytes: int) -> Access:
+def arithmetic(flop: int, n_bytes: int) -> Access:
     """Read ``n_bytes`` in order with ``flop`` operations for each number: 1, or an even count."""
     x = numbers(n_bytes)
-    kernel = make_work(register_bytes() // 4, flop)
+    kernel = make_arithmetic(register_bytes() // 4, flop)
     one, zero = np.float32(1), np.float32(0)
     return _whole(f"flop-{flop}", lambda x, passes: kernel(x, one, zero, passes), x, flop)
 
@@ -113,8 +113,8 @@ def _order(n: int) -> np.ndarray:
     return np.random.default_rng(1).permutation(n).astype(np.uint32)
 
 
-def _walk(room: np.ndarray, n_lines: int, passes: int) -> float:
-    return float(probes.chase(room, np.uint64(0), np.uint64(n_lines * passes)))
+def _walk(lines: np.ndarray, n_lines: int, passes: int) -> float:
+    return float(probes.chase(lines, np.uint64(0), np.uint64(n_lines * passes)))
 
 
 @jit(fastmath=False)
@@ -168,28 +168,28 @@ def fused(v, factor, summand):
 
 
 @jit(fastmath=False)
-def apart(v, factor, summand):
+def unfused(v, factor, summand):
     """Return v * factor + summand in two instructions, where the machine has no single one."""
     return add(mul(v, factor), summand)
 
 
 @functools.cache
-def make_work(lanes: int, flop: int) -> Any:
+def make_arithmetic(lanes: int, flop: int) -> Any:
     """A sum with ``flop`` operations for each number: 1 is the addition alone."""
     FUSED = flop // 2 - 1  # multiply-adds before the one that adds to the sum
     STEP = 8 * lanes
-    step = fused if probes.has_fma() else apart
+    step = fused if probes.has_fma() else unfused
 
     if flop == 1:
         read = probes.make_read(lanes)
 
-        def work(x, factor, summand, passes):
+        def arithmetic(x, factor, summand, passes):
             """Return passes * sum(x)."""
             return read(x, passes)
 
     else:
 
-        def work(x, factor, summand, passes):
+        def arithmetic(x, factor, summand, passes):
             """Return passes * sum(x), if factor is 1 and summand is 0."""
             m, c = fill(factor, lanes), fill(summand, lanes)
             s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = fill(x.dtype.type(0), lanes)
@@ -206,4 +206,4 @@ def make_work(lanes: int, flop: int) -> Any:
                     s4, s5, s6, s7 = step(v4, m, s4), step(v5, m, s5), step(v6, m, s6), step(v7, m, s7)
             return total(add(add(add(s0, s1), add(s2, s3)), add(add(s4, s5), add(s6, s7))))
 
-    return jit(work, variant=f"{lanes}_{flop}", fastmath=False)
+    return jit(arithmetic, variant=f"{lanes}_{flop}", fastmath=False)

@@ -1,8 +1,8 @@
 """Kernels that do one thing only, as fast as the machine can: multiply-add, read, copy, add arrays, wait.
 
-Each is made for one number of lanes by a factory, is trusted with its arguments, and returns something that
-depends on all of its work, so that nothing can be left out.  They are compiled without leave to reorder sums:
-a loop runs with the accumulators that are written here, and every pass over an array really is one.
+Each is made for one number of lanes by a factory, trusts its arguments, and returns a value that depends on all
+of its work, so that the compiler can leave nothing out.  They are compiled without ``fastmath``: sums are not
+reordered, a loop has the accumulators that are written here, and every pass over an array is made.
 
 Lengths are multiples of ``UNROLL * lanes``; arrays are C-ordered, and begin at a page where it says so.
 """
@@ -37,8 +37,8 @@ LINE = 8  # 64-bit numbers in a cache line of 64 bytes
 def n_chains() -> int:
     """Independent chains of multiply-adds: enough for the units' latency, few enough for the registers.
 
-    A core that starts 2 a cycle and needs 4 cycles for each wants 8 under way, one that starts 4 wants 16.
-    Two registers more hold the factor and the summand.
+    A core that starts 2 a cycle with a latency of 4 cycles needs 8 in flight, one that starts 4 needs 16.
+    Two more registers hold the factor and the summand.
     """
     return 24 if cpu.target().registers >= 32 else 12
 
@@ -147,17 +147,17 @@ def chase(following, start, steps):
     return place
 
 
-def link_cycle(room: np.ndarray, n_lines: int, seed: int = 0, near: int | None = None) -> int:
-    """Make the first ``n_lines`` cache lines of ``room`` one cycle in random order, for ``chase``.
+def link_cycle(lines: np.ndarray, n_lines: int, seed: int = 0, near: int | None = None) -> int:
+    """Make the first ``n_lines`` cache lines of ``lines`` one cycle in random order, for ``chase``.
 
-    room : (>= n_lines * LINE,) uint64.  Only the first number of each line is written.
-    near : so many lines that lie together are all visited before the walk moves on; None: no such thing.
-    Returns the place whose line was written first: of a set beyond the caches, it is the one that left first.
+    lines : (>= n_lines * LINE,) uint64.  Only the first number of each line is written.
+    near : the walk visits all of so many neighbouring lines before it moves on; None: all of them at random.
+    Returns the place whose line was written first, which of a set beyond the caches was evicted first.
     """
     rng = np.random.default_rng(seed)
     near = min(near or n_lines, n_lines)
     pieces = np.arange(n_lines // near * near).reshape(-1, near)
     rest = rng.permutation(np.arange(pieces.size, n_lines))
     order = np.concatenate([rng.permutation(rng.permuted(pieces, axis=1)).ravel(), rest]) * LINE
-    room[order] = np.roll(order, -1)
+    lines[order] = np.roll(order, -1)
     return int(order[0])

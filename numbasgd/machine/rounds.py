@@ -1,9 +1,9 @@
-"""How a limit is measured on a machine that others use, too: in turns, and by the best quarter of the rounds.
+"""How a limit is measured on a shared machine: probes interleaved, the fastest quarter of the rounds taken.
 
-What a machine can do is a limit from above: a round can be slowed by a neighbour, never sped up.  So the value
-is the median of the fastest quarter of all rounds, which a few odd rounds on either side do not move, and the
-spread shows how much of the rest fell short.  All probes take turns several times, so that a slow second
-hurts one turn of each and not all rounds of one.
+Other programs can slow a round down and never speed it up.  So the value is the median of the fastest quarter
+of all rounds, which a few outliers on either side do not move; the lower quartile shows how far the slower
+rounds fell short.  The probes are interleaved: each is measured in several turns, so that a slow second of the
+machine affects one turn of each and not all rounds of one.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ MOST_REPEATS = 1 << 30
 class Probe:
     """Work that can be repeated.
 
-    call : ``call(n)`` does the work ``n`` times.  work : of one time, in what the rate is to be counted in.
-    prepare : called before each turn, or None.  rates : work per second of each round, filled in by ``turns``.
+    call : ``call(n)`` does the work ``n`` times.  work : of one time, in the unit of the rate: operations,
+    bytes, loads.  prepare : called before each turn, or None.  rates : work per second of each round, filled in
+    by ``interleave``.
     """
 
     call: Callable[[int], Any]
@@ -39,7 +40,7 @@ class Effort(NamedTuple):
     """How long to measure.
 
     n_turns : turns of each probe, of ``rounds`` rounds.  least : seconds that a round lasts at least.
-    seconds : after so many nothing follows but the first turn of each.
+    seconds : a time limit, after which only the first turn of each probe is still made.
     """
 
     n_turns: int
@@ -48,8 +49,8 @@ class Effort(NamedTuple):
     seconds: float
 
 
-def turns(probes: Iterable[Probe], effort: Effort) -> None:
-    """Time all probes, turn after turn."""
+def interleave(probes: Iterable[Probe], effort: Effort) -> None:
+    """Time all probes: a turn of each, then the next turn of each."""
     probes = list(probes)
     end = perf_counter() + effort.seconds
     for turn in range(effort.n_turns):
@@ -59,20 +60,20 @@ def turns(probes: Iterable[Probe], effort: Effort) -> None:
             if probe.prepare is not None:
                 probe.prepare()
             if probe.repeats:
-                probe.call(1)  # brings back into cache what the others pushed out
+                probe.call(1)  # loads into cache what the other probes evicted
             else:
                 probe.repeats = _repeats(probe.call, effort.least)
             for _ in range(effort.rounds):
                 probe.rates.append(probe.work * probe.repeats / _seconds(probe.call, probe.repeats))
 
 
-def together(
+def concurrent(
     n_threads: int, make: Callable[[int], Callable[[int], Any]], work: float, repeats: int, rounds: int
 ) -> list[float]:
     """Rates of ``n_threads`` threads that start each round at once; ``work`` is that of one repeat of all.
 
     make : ``make(i)`` gives the i-th thread's call.  It runs in that thread, so that the memory which it
-    touches first is near.  A round lasts from the first start to the last end.
+    touches first is allocated near its core.  A round lasts from the first start to the last end.
     """
     gate = threading.Barrier(n_threads)
 
@@ -100,7 +101,7 @@ def together(
 
 
 def limit(rates: Iterable[float], scale: float = 1.0) -> dict[str, float]:
-    """What the rounds say of the limit: the median of the fastest quarter, the lower quartile, the fastest."""
+    """The limit from rates of rounds: the median of the fastest quarter, the lower quartile, the fastest."""
     ordered = sorted((rate * scale for rate in rates), reverse=True)
     quarter = ordered[: max(1, len(ordered) // 4)]
     return {
@@ -111,7 +112,7 @@ def limit(rates: Iterable[float], scale: float = 1.0) -> dict[str, float]:
 
 
 def time_limit(rates: Iterable[float], scale: float = 1.0) -> dict[str, float]:
-    """The same for the time that one piece of work takes: the value, the fastest, the upper quartile."""
+    """The same as the time of one repeat: the value, the fastest, the upper quartile."""
     found = limit(rates)
     return {
         "value": _digits(scale / found["value"]),

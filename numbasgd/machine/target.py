@@ -3,8 +3,8 @@
 Numba hands LLVM the name of a CPU and a list of features.  Both are the host's unless NUMBA_CPU_NAME,
 NUMBA_CPU_FEATURES or NUMBA_ENABLE_AVX say otherwise, and the list stands above what the name implies: with
 ``NUMBA_CPU_NAME=skylake`` alone, a host that has AVX-512 still gets AVX-512 code.  Features imply others,
-too (``+fma`` brings AVX back after ``-avx``), so no list of ours can tell what comes out.  LLVM is asked
-itself: it compiles four small functions, and their assembly shows which registers hold 64 bytes.
+too (``+fma`` brings AVX back after ``-avx``), so the list alone does not show what is compiled.  Therefore LLVM
+compiles four small functions here, and their assembly shows which registers and instructions it uses.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Target:
     """The instruction set that compiled functions use.
 
     cpu : LLVM's name of the CPU.  architecture : as LLVM writes it, "x86_64", "aarch64" ...
-    vector : bytes in the widest register that a vector of our own fills.  registers : how many there are.
+    vector : bytes in the widest register that a vector of this package fills.  registers : how many there are.
     has_fma : whether a multiply-add is one instruction and not a call of a library function.
     simd : "avx512", "avx2", "avx", "sse", "sve", "neon" or "unknown".
     features : names of features that were requested, as far as a list names them.
@@ -59,7 +59,7 @@ class Target:
 
 @functools.cache
 def target() -> Target:
-    """What Numba compiles for, asked once."""
+    """What Numba compiles for, found once."""
     return probe(*requested_target())
 
 
@@ -119,7 +119,7 @@ def _code() -> str:
     b.ret_void()
     b, places = _function(module, ir.VectorType(number, 4), _LIVE)
     values = [b.load(place) for place in places]
-    whole = functools.reduce(b.fadd, values)  # none is done with before all were added up
+    whole = functools.reduce(b.fadd, values)  # each value stays alive until all were added up
     for place, value in zip(places, values, strict=True):
         b.store(b.fadd(value, whole), place)
     b.ret_void()

@@ -25,7 +25,7 @@ MAX_ROUNDS = 500
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds of one call: the median over rounds, and the quartiles as its spread.
+    """Seconds of one call: the median and the quartiles over rounds.
 
     first : seconds of the very first call, which compiles or loads compiled code.
     rounds, calls : rounds timed, and calls averaged within each.
@@ -39,8 +39,8 @@ class Timing:
     first: float
 
     @property
-    def spread(self) -> float:
-        """Distance of the quartiles as a share of the median."""
+    def relative_iqr(self) -> float:
+        """The interquartile range as a share of the median."""
         return (self.q3 - self.q1) / self.median
 
 
@@ -53,14 +53,14 @@ def plan(once: float, seconds: float, min_rounds: int) -> tuple[int, int]:
 
 
 def aligned(values: np.ndarray) -> np.ndarray:
-    """A C-ordered copy that begins at a page, so that where memory happened to be found changes no time.
+    """A C-ordered copy that begins at a page, so that the address of its memory changes no time.
 
-    NumPy begins an array at any multiple of 16 bytes.  Whether rows then share cache lines and pages makes
-    the same kernel up to twice as slow from one process to the next, which is no difference to report.
+    NumPy begins an array at any multiple of 16 bytes.  Depending on it, rows straddle cache lines and pages,
+    and the same kernel takes up to twice as long from one process to the next.
     """
-    room = np.empty(values.nbytes + PAGE, np.uint8)
-    start = -room.ctypes.data % PAGE
-    copy = room[start : start + values.nbytes].view(values.dtype).reshape(values.shape)
+    buffer = np.empty(values.nbytes + PAGE, np.uint8)
+    start = -buffer.ctypes.data % PAGE
+    copy = buffer[start : start + values.nbytes].view(values.dtype).reshape(values.shape)
     copy[...] = values
     return copy
 
@@ -83,8 +83,8 @@ def time_together(
 ) -> dict[str, Timing]:
     """Time several calls that are to be compared, about ``seconds`` each.
 
-    They take turns, round by round, so that a machine that slows down half-way slows all of them.  A round
-    begins with a call that is not timed, which brings back into cache what the others pushed out.
+    Their rounds are interleaved, so that a machine that slows down half-way slows all of them.  A round begins
+    with a call that is not timed, which loads into cache what the others evicted.
     """
     first = {name: elapsed(func) for name, func in funcs.items()}
     once = {name: elapsed(func) for name, func in funcs.items()}
@@ -95,7 +95,7 @@ def time_together(
     for turn in range(n_turns):
         for name, func in funcs.items():
             rounds, calls = plans[name]
-            # A slow call has few rounds: spread them evenly over the turns.
+            # A slow call has few rounds: distribute them evenly over the turns.
             if (turn + 1) * rounds // n_turns == turn * rounds // n_turns:
                 continue
             if once[name] < 0.01:

@@ -213,7 +213,7 @@ class Fit:
         -------
         matplotlib Axes
         """
-        from numbasgd.report.training import plot_loss
+        from numbasgd.render.training_plot import plot_loss
 
         return plot_loss(self, ax, x=x, label=label)
 

@@ -1,0 +1,1 @@
+"""Files of results against each other: reading them, estimates with their errors, verdicts."""

@@ -1,0 +1,1 @@
+"""What measures: the ladder of products, memory, and kernels under a roofline."""

@@ -1,0 +1,225 @@
+"""Measure the ladder: every rung and the BLAS on the same product, interleaved and checked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from numbasgd import check
+from numbasgd.machine.fingerprint import fingerprint
+from numbasgd.machine.peaks import fma_peak
+from numbasgd.machine.timing import Timing, aligned, elapsed, one_blas_thread, time_together
+from numbasgd.matmul import RUNGS, verify
+
+SCHEMA = 1
+REFERENCE = "numpy"
+MOST = 16384  # a side; three float64 matrices of it are 6 GB
+PATIENCE = 3.0  # seconds that a call may take, unless ``is_complete``
+_PROBE = 128  # the side of the product that tells how long a larger one takes
+
+
+@dataclass(frozen=True)
+class Row:
+    """One rung: ``seconds`` is the median of a call, ``q1`` and ``q3`` the quartiles over ``rounds``.
+
+    gflops : 2mnk / seconds / 1e9.  share : of the BLAS's speed, None without it.
+    error : the largest absolute error of an entry; error_share : the largest as a share of its bound.
+    residual : Freivalds' residual, at most ``residual_limit``.
+    """
+
+    rung: str
+    idea: str
+    seconds: float
+    q1: float
+    q3: float
+    rounds: int
+    gflops: float
+    share: float | None
+    error: float
+    error_share: float
+    residual: float
+    residual_limit: float
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """The rows in ladder order, the reference last, and what they belong to.
+
+    left_out : rungs that were not timed, with the estimated seconds of a call.
+    blas_threads : threads that the BLAS ran on, None where unknown.
+    peak : GFLOP/s of a loop of multiply-adds in registers, None for a GPU.
+    """
+
+    size: int
+    dtype: str
+    device: str
+    rows: tuple[Row, ...]
+    left_out: Mapping[str, float]
+    blas_threads: int | None
+    peak: float | None
+    machine: Mapping[str, Any]
+
+    def __getitem__(self, rung: str) -> Row | None:
+        """The row of a rung, or None when it was left out."""
+        return next((row for row in self.rows if row.rung == rung), None)
+
+    @property
+    def interpreter_cost(self) -> float | None:
+        """How many times as long the interpreter takes for the same loops, with the BLAS's dot products."""
+        slow, fast = self["numpy-element"], self["element"]
+        return slow.seconds / fast.seconds if slow and fast else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {
+            "schema": SCHEMA,
+            "kind": "ladder",
+            **{name: getattr(self, name) for name in ("size", "dtype", "device", "blas_threads", "peak")},
+            "reference": REFERENCE,
+            "rows": [asdict(row) for row in self.rows],
+            "left_out": dict(self.left_out),
+            "interpreter_cost": self.interpreter_cost,
+            "machine": dict(self.machine),
+        }
+
+
+def measure(
+    size: int = 256,
+    dtype: str = "float32",
+    device: str = "cpu",
+    *,
+    seconds: float = 0.5,
+    is_complete: bool = False,
+) -> Ladder:
+    """Time every rung that ``device`` has on a product of two ``size`` x ``size`` matrices.
+
+    One thread for the compiled rungs and for the BLAS.  On a GPU the reference is still the BLAS on this
+    machine's CPU, and the matrices stay on the card.
+
+    Parameters
+    ----------
+    size : int
+        From 1 to 16384.
+    dtype : {"float32", "float64"}
+    device : {"cpu", "cuda"}
+    seconds : float
+        Seconds spent on each rung, about.
+    is_complete : bool
+        Whether to time even rungs that need more than a few seconds a call.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an argument that is not as described.
+    DeviceError
+        If ``device`` is "cuda" and no card can be used.
+    WrongResultError
+        If a rung's result is not the product.
+    """
+    size = check.integer(size, "size", low=1, high=MOST, hint="Pass 256 for the chapter's product.")
+    check.choice(dtype, "dtype", ("float32", "float64"))
+    check.choice(device, "device", ("cpu", "cuda"))
+    seconds = check.real(seconds, "seconds", positive=True, hint="Pass the seconds to spend on each rung.")
+    names = [name for name, rung in RUNGS.items() if device in rung.devices or name == REFERENCE]
+    with one_blas_thread() as blas_threads:
+        is_selective = size > 2 * _PROBE and not is_complete
+        left_out = _too_slow(names, size, dtype, device) if is_selective else {}
+        names = [name for name in names if name not in left_out]
+        A, B = _operands(size, dtype)
+        results = {name: aligned(np.full((size, size), np.nan, dtype)) for name in names}
+        calls, fetch = _calls(names, A, B, results, device)
+        if is_selective:  # an estimate may be wrong; a call is not
+            left_out.update(_beyond_patience({name: elapsed(call) for name, call in calls.items()}))
+            names = [name for name in names if name not in left_out]
+        timings = time_together({name: calls[name] for name in names}, seconds=seconds, min_rounds=3)
+        fetch()
+        peak = fma_peak(dtype) if device == "cpu" else None
+    rows = [_row(name, A, B, results[name], timings) for name in names]
+    return Ladder(size, dtype, device, tuple(rows), left_out, blas_threads, peak, fingerprint())
+
+
+def _operands(size: int, dtype: str) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    A, B = (aligned(rng.standard_normal((size, size)).astype(dtype)) for _ in range(2))
+    return A, B
+
+
+def _calls(
+    names: list[str], A: np.ndarray, B: np.ndarray, results: Mapping[str, np.ndarray], device: str
+) -> tuple[dict[str, Callable[[], Any]], Callable[[], None]]:
+    """A call for each rung, and a function that copies results from the GPU to the host."""
+    calls: dict[str, Callable[[], Any]] = {}
+    on_card: dict[str, Any] = {}
+    if device == "cuda":
+        from numbasgd import device as card
+
+        card.require()
+        A_card, B_card = card.to_device(A), card.to_device(B)
+        on_card = {name: card.to_device(results[name]) for name in names if name != REFERENCE}
+    for name in names:
+        if name in on_card:
+            kernel = RUNGS[name].kernel("cuda")
+
+            def call(kernel=kernel, out=on_card[name]):
+                kernel(A_card, B_card, out)
+                card.synchronize()
+
+        else:
+            kernel = RUNGS[name].kernel("cpu")
+
+            def call(kernel=kernel, out=results[name]):
+                kernel(A, B, out)
+
+        calls[name] = call
+
+    def fetch() -> None:
+        for name, out in on_card.items():
+            results[name][...] = card.to_host(out)
+
+    return calls, fetch
+
+
+def _too_slow(names: list[str], size: int, dtype: str, device: str) -> dict[str, float]:
+    """Rungs that would take more than ``PATIENCE`` seconds a call, extrapolated from two small products."""
+    taken = []
+    for side in (_PROBE // 2, _PROBE):
+        A, B = _operands(side, dtype)
+        calls, _ = _calls(names, A, B, {name: aligned(np.zeros((side, side), dtype)) for name in names}, device)
+        for call in calls.values():
+            call()  # compiles
+        taken.append({name: elapsed(call) for name, call in calls.items()})
+    estimates = {}
+    for name in names:
+        small, large = taken[0][name], taken[1][name]
+        power = min(max(math.log2(large / small), 2.0), 3.0)  # calls grow with n^2, operations with n^3
+        estimates[name] = large * (size / _PROBE) ** power
+    return _beyond_patience(estimates)
+
+
+def _beyond_patience(taken: Mapping[str, float]) -> dict[str, float]:
+    return {name: s for name, s in taken.items() if s > PATIENCE and name != REFERENCE}
+
+
+def _row(name: str, A: np.ndarray, B: np.ndarray, C: np.ndarray, timings: Mapping[str, Timing]) -> Row:
+    timing, reference = timings[name], timings.get(REFERENCE)
+    residual = verify.require(A, B, C, f"rung {name!r}")
+    error, error_share = verify.largest_error(A, B, C)
+    m, k = A.shape
+    return Row(
+        rung=name,
+        idea=RUNGS[name].idea,
+        seconds=timing.median,
+        q1=timing.q1,
+        q3=timing.q3,
+        rounds=timing.rounds,
+        gflops=2 * m * k * B.shape[1] / timing.median / 1e9,
+        share=reference.median / timing.median if reference else None,
+        error=error,
+        error_share=error_share,
+        residual=residual,
+        residual_limit=verify.limit(k),
+    )

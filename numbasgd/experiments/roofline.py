@@ -1,0 +1,166 @@
+"""Measure kernels under this machine's roofline: the speed that they reach, and the speed that they could.
+
+A kernel does ``flop`` operations on ``bytes`` of compulsory traffic; their ratio is its arithmetic intensity.
+Its speed is at most the multiply-add peak, and at most intensity x bandwidth: the lower of the two is the roof
+(Williams, Waterman, Patterson 2009).  The bandwidth is that of the fastest level which holds the data, since a
+kernel is timed repeatedly on the same data.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from numbasgd import check
+from numbasgd.machine import peaks
+from numbasgd.machine.bounds import Limits, fma_bound, limits_of, roofline_bound
+from numbasgd.machine.fingerprint import fingerprint
+from numbasgd.machine.timing import aligned, time_call
+from numbasgd.matmul.verify import WrongResultError
+
+SCHEMA = 1
+SIZES = (256, 1024)
+GRADIENTS = ((1500, 5), (100_000, 32), (200_000, 64))
+
+
+@dataclass(frozen=True)
+class Place:
+    """A kernel's place: flop per byte, GFLOP/s, the level that holds its data, and the roof at that intensity.
+
+    limit : what sets the roof, "FMA" or the level's name.
+    peak_share, roofline_share : its speed as a share of the multiply-add peak, and of the roof.
+    """
+
+    intensity: float
+    gflops: float
+    level: str
+    roof: float
+    limit: str
+    peak_share: float
+    roofline_share: float
+
+
+@dataclass(frozen=True)
+class Point:
+    """A kernel: ``name`` within ``group``, a product's size or "gradient"."""
+
+    name: str
+    group: str
+    place: Place
+
+
+@dataclass(frozen=True)
+class Roofline:
+    """The limits of one thread, and the kernels that were placed under them."""
+
+    dtype: str
+    limits: Mapping[str, Any]
+    points: tuple[Point, ...]
+    left_out: Mapping[str, float]
+    machine: Mapping[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {
+            "schema": SCHEMA,
+            "kind": "roofline",
+            "dtype": self.dtype,
+            "points": [{"name": p.name, "group": p.group, **asdict(p.place)} for p in self.points],
+            "left_out": dict(self.left_out),
+            "limits": dict(self.limits),
+            "machine": dict(self.machine),
+        }
+
+
+def place(
+    limits: Limits, *, flop: float, n_bytes: float, seconds: float, dtype: str, working_set: float = 0
+) -> Place | None:
+    """The place of a one-thread kernel, or None if it does no arithmetic or its dtype was not measured.
+
+    n_bytes : the compulsory traffic.  working_set : bytes that a level must hold, where that is another number.
+    """
+    if not (flop > 0 and n_bytes > 0 and seconds > 0):
+        return None
+    level = limits.level(working_set or n_bytes)
+    compute = fma_bound(limits, flop=flop, dtype=dtype, threads="one")
+    least = roofline_bound(
+        limits, flop=flop, bytes=n_bytes, dtype=dtype, threads="one", working_set=working_set
+    )
+    if level is None or compute is None or least is None:
+        return None
+    rates = [flop / t / 1e9 for t in (seconds, least.seconds)]
+    shares = [t / seconds for t in (compute.seconds, least.seconds)]
+    return Place(flop / n_bytes, rates[0], level.name, rates[1], least.name, shares[0], shares[1])
+
+
+def measure(dtype: str = "float32", quick: bool = False) -> Roofline:
+    """Measure the limits, every rung at 256 and 1024, and the gradient; one thread.
+
+    Parameters
+    ----------
+    dtype : {"float32", "float64"}
+    quick : bool
+        Fewer rounds.
+
+    Raises
+    ------
+    ValueError
+        For another dtype.
+    WrongResultError
+        If a result is wrong.
+    """
+    from numbasgd.experiments import ladder
+
+    check.choice(dtype, "dtype", ("float32", "float64"))
+    found = peaks.limits(quick)
+    known = limits_of(found)
+    assert known is not None
+    points: list[Point] = []
+    left_out: dict[str, float] = {}
+    for size in SIZES:
+        measured = ladder.measure(size, dtype, seconds=0.05 if quick else 0.2)
+        left_out.update({f"{name}-{size}": seconds for name, seconds in measured.left_out.items()})
+        n_bytes = 3 * size * size * np.dtype(dtype).itemsize
+        for row in measured.rows:
+            there = place(known, flop=2 * size**3, n_bytes=n_bytes, seconds=row.seconds, dtype=dtype)
+            points += [Point(row.rung, f"{size} x {size}", there)] if there else []
+    points += [_gradient(known, n, d, dtype, 0.05 if quick else 0.3) for n, d in GRADIENTS]
+    return Roofline(dtype, found, tuple(points), left_out, fingerprint())
+
+
+def _gradient(limits: Limits, n: int, d: int, dtype: str, seconds: float) -> Point:
+    """The mean gradient over n rows of d columns."""
+    call, checked = _problem(n, d, dtype)
+    checked()
+    timing = time_call(call, seconds=seconds)
+    n_bytes = (n * d + n + 2 * d) * np.dtype(dtype).itemsize
+    there = place(limits, flop=4 * n * d, n_bytes=n_bytes, seconds=timing.median, dtype=dtype)
+    assert there is not None
+    return Point(f"{n} x {d}", "gradient", there)
+
+
+def _problem(n: int, d: int, dtype: str) -> tuple[Callable[[], Any], Callable[[], None]]:
+    import numbasgd
+
+    rng = np.random.default_rng(0)
+    X, y = (aligned(rng.standard_normal(shape).astype(dtype)) for shape in ((n, d), n))
+    w = rng.standard_normal(d).astype(dtype)
+
+    def checked() -> None:
+        g, _ = numbasgd.gradient(X, y, w, threads=1)
+        residuals = X.astype(np.float64) @ w - y
+        expected = residuals @ X.astype(np.float64) / n
+        # The size of a sum's rounding: |X| |r| u, within a factor that grows slowly with n.
+        scale = np.linalg.norm(X) * np.linalg.norm(residuals) / n * np.finfo(dtype).eps / 2
+        error = float(np.linalg.norm(g - expected) / scale)
+        if not error <= math.sqrt(n + d) + 8:
+            raise WrongResultError(
+                f"the gradient of {n} x {d} in {dtype} is off by {error:.3g} roundings; expected at most "
+                f"{math.sqrt(n + d) + 8:.3g}. Its speed means nothing: please report this."
+            )
+
+    return lambda: numbasgd.gradient(X, y, w, threads=1), checked

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any, TypeVar, get_type_hints
 
 import llvmlite.binding
 from llvmlite import ir
@@ -23,6 +23,26 @@ _I64 = ir.IntType(64)
 _WORD = _I64.as_pointer()
 
 intp = types.intp
+
+LINE = 64  # bytes of a cache line
+NewLine = Annotated[int, "begins a cache line"]
+Record = TypeVar("Record", bound=tuple[int, ...])
+
+
+def offsets(of: type[Record], **n_words: int) -> tuple[Record, int]:
+    """Where the 64-bit words of a record lie: the named tuple ``of`` with their byte offsets, and its size.
+
+    A field is one word, or as many as ``n_words`` says.  One that is annotated ``NewLine`` begins a cache line:
+    words that different threads write while others wait for them must not share one.
+    """
+    at, places = 0, []
+    for name, annotation in get_type_hints(of, include_extras=True).items():
+        if annotation == NewLine:
+            at = -(-at // LINE) * LINE
+        places.append(at)
+        at += 8 * n_words.pop(name, 1)
+    assert not n_words, f"{of.__name__} has no field {', '.join(n_words)}"
+    return of._make(places), at  # type: ignore[attr-defined]
 
 
 @intrinsic

@@ -9,9 +9,10 @@ from __future__ import annotations
 import ctypes
 import functools
 from collections.abc import Callable
-from typing import Annotated, Any, TypeVar, get_type_hints
+from typing import Annotated, Any, Generic, TypeVar, get_type_hints
 
 import llvmlite.binding
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
@@ -265,3 +266,29 @@ def address_of_compiled(dispatcher: Any) -> int:
     waits for the compiler's (see ``compile/options.py``), and this holds it.
     """
     return numba_private.address_of_compiled(dispatcher)
+
+
+class State(Generic[Record]):
+    """A record of 64-bit words that is never freed, and that compiled code finds by its symbol.
+
+    at : the offsets of its words.  address : an intrinsic without arguments that gives its address.
+    """
+
+    def __init__(self, symbol: str, of: type[Record], **n_words: int) -> None:
+        self.at, n_bytes = offsets(of, **n_words)
+        memory = np.zeros((n_bytes + LINE) // 8, np.int64)
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(memory))  # compiled threads may outlive the interpreter
+        self.base = -(-memory.ctypes.data // LINE) * LINE
+        self.address = make_address_of(symbol)
+        define(symbol, self.base)
+
+    def word(self, offset: int) -> ctypes.c_int64:
+        """The word at an offset, to read and to write from Python."""
+        return ctypes.c_int64.from_address(self.base + offset)
+
+
+def address_of_c(function: Any) -> int:
+    """The address of a C function that ``ctypes`` or ``callback`` gave."""
+    address = ctypes.cast(function, ctypes.c_void_p).value
+    assert address is not None
+    return address

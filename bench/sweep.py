@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from numbasgd import rawmem, threads
+from numbasgd import rawmem, workspace
 from numbasgd.compile.options import jit
 from numbasgd.matmul import verify
 from numbasgd.matmul.gemm import dispatch
@@ -77,9 +77,9 @@ def candidates(A: np.ndarray, B: np.ndarray, out: np.ndarray) -> list[Candidate]
     left, right = (A, B)
     if (product.m, product.n) != (m, n):
         left, right = B.T, A.T
-    slot = threads.take_workspace()
-    scratch = Scratch(threads.workspace_of(slot) + dispatch.HEADER, 0)
-    threads.give_workspace(slot)
+    slot = workspace.take()
+    scratch = Scratch(workspace.scratch_of(slot) + dispatch.HEADER, 0)
+    workspace.give_back(slot)
     places = (
         Matrix(left.ctypes.data, product.rsa, product.csa),
         Matrix(right.ctypes.data, product.rsb, product.csb),

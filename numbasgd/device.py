@@ -22,10 +22,12 @@ import numpy as np
 
 from numbasgd.errors import DeviceError
 
-# Names that NumPy 2.5 no longer has and that numba-cuda still looks up at its first compile.
+# Names that NumPy 2.5 no longer has, and the modules of numba-cuda that look them up while they are imported,
+# to register how calls of them are compiled.  Nothing looks them up later.
 _STAND_INS = {"row_stack": "vstack", "in1d": "isin", "trapz": "trapezoid"}
+_LOOK_UP = ("numba.cuda.np.arraymath", "numba.cuda.np.arrayobj")
 _OUT_OF_MEMORY = 2  # CUDA_ERROR_OUT_OF_MEMORY
-_configuring = threading.Lock()
+_importing, _configuring = threading.RLock(), threading.Lock()
 
 
 def __getattr__(name: str) -> Any:
@@ -38,33 +40,53 @@ def __getattr__(name: str) -> Any:
 def _cuda() -> Any:
     if "cuda" in globals():
         return globals()["cuda"]
-    if importlib.util.find_spec("numba_cuda") is not None:
-        _stand_in_for_numpy()
     try:
-        module = importlib.import_module("numba.cuda")
+        with _importing:
+            module = importlib.import_module("numba.cuda")
+            if importlib.util.find_spec("numba_cuda") is not None and not _is_simulator(module):
+                _import_what_looks_up_names()
     except ImportError as error:  # numba-cuda without its bindings, a Numba without the target, ...
         raise DeviceError(_advice(f"numba.cuda cannot be imported ({_line(error)})")) from error
     globals()["cuda"] = module
     return module
 
 
-def _stand_in_for_numpy() -> None:
-    """Give NumPy the names that numba-cuda expects, where they are missing."""
-    for gone, now in _STAND_INS.items():
-        with warnings.catch_warnings():  # a NumPy that still has the name may warn about it
-            warnings.simplefilter("ignore")
-            is_missing = not hasattr(np, gone)
-        if is_missing:
+def _import_what_looks_up_names() -> None:
+    """Import now what numba-cuda imports at its first compile, while NumPy has the names that it expects."""
+    with _older_names() as missing:
+        for name in _LOOK_UP if missing else ():
+            with suppress(
+                ModuleNotFoundError
+            ):  # an older one uses Numba's own modules, which know what NumPy has
+                importlib.import_module(name)
 
-            def stand_in(*args: Any, _now: str = now, **kwargs: Any) -> Any:
-                return getattr(np, _now)(*args, **kwargs)
 
-            setattr(np, gone, stand_in)
+@contextmanager
+def _older_names() -> Iterator[list[str]]:
+    """NumPy with the names of ``_STAND_INS``; those that it has not are taken away again in the end."""
+    with warnings.catch_warnings():  # a NumPy that still has the name may warn about it
+        warnings.simplefilter("ignore")
+        missing = [name for name in _STAND_INS if not hasattr(np, name)]
+    for name in missing:
+
+        def stand_in(*args: Any, _now: str = _STAND_INS[name], **kwargs: Any) -> Any:
+            return getattr(np, _now)(*args, **kwargs)
+
+        setattr(np, name, stand_in)
+    try:
+        yield missing
+    finally:
+        for name in missing:
+            delattr(np, name)
 
 
 def is_simulator() -> bool:
     """Whether ``numba.cuda`` is Numba's simulator in this process."""
-    return _cuda().synchronize.__module__.startswith("numba.cuda.simulator")
+    return _is_simulator(_cuda())
+
+
+def _is_simulator(module: Any) -> bool:
+    return module.synchronize.__module__.startswith("numba.cuda.simulator")
 
 
 def available() -> bool:

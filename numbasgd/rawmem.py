@@ -9,9 +9,10 @@ from __future__ import annotations
 import ctypes
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any, Generic, TypeVar, get_type_hints
 
 import llvmlite.binding
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
@@ -23,6 +24,26 @@ _I64 = ir.IntType(64)
 _WORD = _I64.as_pointer()
 
 intp = types.intp
+
+LINE = 64  # bytes of a cache line
+NewLine = Annotated[int, "begins a cache line"]
+Record = TypeVar("Record", bound=tuple[int, ...])
+
+
+def offsets(of: type[Record], **n_words: int) -> tuple[Record, int]:
+    """Where the 64-bit words of a record lie: the named tuple ``of`` with their byte offsets, and its size.
+
+    A field is one word, or as many as ``n_words`` says.  One that is annotated ``NewLine`` begins a cache line:
+    words that different threads write while others wait for them must not share one.
+    """
+    at, places = 0, []
+    for name, annotation in get_type_hints(of, include_extras=True).items():
+        if annotation == NewLine:
+            at = -(-at // LINE) * LINE
+        places.append(at)
+        at += 8 * n_words.pop(name, 1)
+    assert not n_words, f"{of.__name__} has no field {', '.join(n_words)}"
+    return of._make(places), at  # type: ignore[attr-defined]
 
 
 @intrinsic
@@ -245,3 +266,29 @@ def address_of_compiled(dispatcher: Any) -> int:
     waits for the compiler's (see ``compile/options.py``), and this holds it.
     """
     return numba_private.address_of_compiled(dispatcher)
+
+
+class State(Generic[Record]):
+    """A record of 64-bit words that is never freed, and that compiled code finds by its symbol.
+
+    at : the offsets of its words.  address : an intrinsic without arguments that gives its address.
+    """
+
+    def __init__(self, symbol: str, of: type[Record], **n_words: int) -> None:
+        self.at, n_bytes = offsets(of, **n_words)
+        memory = np.zeros((n_bytes + LINE) // 8, np.int64)
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(memory))  # compiled threads may outlive the interpreter
+        self.base = -(-memory.ctypes.data // LINE) * LINE
+        self.address = make_address_of(symbol)
+        define(symbol, self.base)
+
+    def word(self, offset: int) -> ctypes.c_int64:
+        """The word at an offset, to read and to write from Python."""
+        return ctypes.c_int64.from_address(self.base + offset)
+
+
+def address_of_c(function: Any) -> int:
+    """The address of a C function that ``ctypes`` or ``callback`` gave."""
+    address = ctypes.cast(function, ctypes.c_void_p).value
+    assert address is not None
+    return address

@@ -145,7 +145,8 @@ def test_many_threads_make_their_first_product_at_once(room, tmp_path):
             assert plan.variant in ("packed", "few-rows-t")  # which need scratch memory
         expected = [A @ B for A, B in pairs]
         numbasgd.matmul(*pairs[0])
-        numbasgd.threads._word(numbasgd.threads._WORK_BYTES).value <<= {40 if room == "for one" else 0}
+        workspace = numbasgd.workspace
+        workspace._state.word(workspace._AT.n_bytes).value <<= {40 if room == "for one" else 0}
         start, failures = threading.Barrier(71), []
         def work(which, times):
             start.wait()
@@ -169,11 +170,11 @@ def test_without_room_for_a_workspace():
     run_python(
         """
         import numpy as np
-        from numbasgd import threads
-        needed = threads._word(threads._WORK_BYTES)
+        from numbasgd import workspace
+        needed = workspace._state.word(workspace._AT.n_bytes)
         usual, needed.value = needed.value, 1 << 60
         try:
-            threads._pool.workspace(threads.N_SLOTS)
+            workspace.allocate_for_worker(0)
         except MemoryError as error:
             assert f"no memory for a workspace of {1 << 60} bytes; expected" in str(error)
         else:

@@ -167,23 +167,54 @@ def test_a_mistake_of_our_own_stays_what_it_is(monkeypatch):
         raise ZeroDivisionError
 
 
-def test_names_that_numpy_dropped_are_given_back(monkeypatch):
-    for name in ("row_stack", "in1d", "trapz"):
+@pytest.fixture
+def numpy_without(monkeypatch):
+    """NumPy without the names that it has dropped by version 2.5."""
+    for name in device._STAND_INS:
         monkeypatch.setattr(np, name, None, raising=False)  # so that it is put back in the end
         monkeypatch.delattr(np, name)
-    device._stand_in_for_numpy()
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert np.row_stack([[1, 2], [3, 4]]).tolist() == [[1, 2], [3, 4]]
-        assert np.in1d([1, 2], [2]).tolist() == [False, True]
-        assert np.trapz([1, 1, 1]) == 2
+    return vars(np).copy()
 
 
-def test_a_name_that_numpy_has_is_left_alone(monkeypatch):
+def test_names_that_numpy_dropped_are_there_for_a_moment(numpy_without):
+    with pytest.raises(ZeroDivisionError), device._older_names() as missing:
+        assert missing == ["row_stack", "in1d", "trapz"]
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert np.row_stack([[1, 2], [3, 4]]).tolist() == [[1, 2], [3, 4]]
+            assert np.in1d([1, 2], [2]).tolist() == [False, True]
+            assert np.trapz([1, 1, 1]) == 2
+        raise ZeroDivisionError
+    assert vars(np) == numpy_without
+
+
+def test_a_name_that_numpy_has_is_left_alone(numpy_without, monkeypatch):
     kept = object()
     monkeypatch.setattr(np, "row_stack", kept, raising=False)
-    device._stand_in_for_numpy()
+    with device._older_names() as missing:
+        assert np.row_stack is kept and missing == ["in1d", "trapz"]
     assert np.row_stack is kept
+
+
+@pytest.mark.parametrize("has_modules", [True, False])
+def test_numba_cuda_finds_the_names_and_nobody_else(has_modules, numpy_without, monkeypatch):
+    """An older numba-cuda has no such modules."""
+    imported = []
+
+    def import_module(name):
+        if name != "numba.cuda":
+            imported.append((name, hasattr(np, "row_stack")))
+            if not has_modules:
+                raise ModuleNotFoundError(name)
+        return fake()
+
+    monkeypatch.delattr(device, "cuda", raising=False)
+    monkeypatch.setattr(device.importlib.util, "find_spec", lambda name: name)
+    monkeypatch.setattr(device.importlib, "import_module", import_module)
+    device.cuda.is_available()
+    del device.cuda
+    assert imported == [("numba.cuda.np.arraymath", True), ("numba.cuda.np.arrayobj", True)]
+    assert vars(np) == numpy_without
 
 
 def test_small_grids_bring_no_warning_and_the_setting_stays():

@@ -49,19 +49,16 @@ def made(n, length, dtype=np.float32, has_weights=False, rows_dtype=np.int32):
 
 def begin(it, epoch, first, end, at=0):
     """Tell the other thread where to begin and to stop."""
-    words = {
-        order_prefetch._EPOCH: epoch,
-        order_prefetch._FIRST: first,
-        order_prefetch._END: end,
-        order_prefetch._AT: at,
-        order_prefetch._QUIT: 0,
-    }
-    for offset, word in words.items():
-        it.job[offset // 8] = word
+    for name, word in {"epoch": epoch, "first": first, "end": end, "current": at, "quit": 0}.items():
+        put(it, name, word)
+
+
+def put(it, name, word):
+    it.task[getattr(order_prefetch.AT, name) // 8] = word
 
 
 def ready(it):
-    return it.job[order_prefetch._READY // 8 :][: order_prefetch.SLOTS]
+    return it.task[order_prefetch.AT.ready // 8 :][: order_prefetch.SLOTS]
 
 
 @pytest.mark.parametrize("sampling", ["reshuffle", "once", "replacement"])
@@ -76,7 +73,7 @@ def test_what_is_drawn_ahead(dtype, rows_dtype, has_weights, sampling):
     it.told(sampling, 11)
     begin(it, 4, length, 5 * n + 10)
     draw_ahead = order_prefetch.make_draw_ahead(np.dtype(rows_dtype).name, np.dtype(dtype).name)
-    draw_ahead(it.job.ctypes.data, 0, 0)
+    draw_ahead(it.task.ctypes.data, 0, 0)
     wanted = [(4, length, 2 * length), (4, 2 * length, n), (5, 0, length)]
     assert sorted(ready(it).tolist()) == [0, 1, 2, 3]
     for number, (epoch, start, stop) in enumerate(wanted, 1):
@@ -102,16 +99,16 @@ def test_nothing_is_written_outside_the_slots(n, length):
     it.told("reshuffle", 1)
     for at in (0, 2, 9):
         begin(it, 0, 0, 40 * n, at)
-        it.job[order_prefetch._AT // 8] = at
+        put(it, "current", at)
         helper = threading.Thread(
-            target=order_prefetch.make_draw_ahead("int32", "float64"), args=(it.job.ctypes.data, 0, 0)
+            target=order_prefetch.make_draw_ahead("int32", "float64"), args=(it.task.ctypes.data, 0, 0)
         )
         helper.start()
         for number in range(at + 1, at + 12):
             while ready(it)[number % order_prefetch.SLOTS] != number:
                 pass
-            it.job[order_prefetch._AT // 8] = number
-        it.job[order_prefetch._QUIT // 8] = 1
+            put(it, "current", number)
+        put(it, "quit", 1)
         helper.join()
     assert (memory[: length + stride] == -7).all() and (memory[-length:] == -7).all()
     assert (numbers[: 4 * length] == -7).all() and (numbers[-2 * length :] == -7).all()
@@ -122,7 +119,7 @@ def test_who_comes_late_leaves_out_what_is_past():
     it = made(8 * WINDOW, WINDOW)
     it.told("reshuffle", 0)
     begin(it, 0, WINDOW, 8 * WINDOW, at=4)  # of seven windows, steps are made on the fourth
-    order_prefetch.make_draw_ahead("int32", "float32")(it.job.ctypes.data, 0, 0)
+    order_prefetch.make_draw_ahead("int32", "float32")(it.task.ctypes.data, 0, 0)
     assert sorted(ready(it).tolist()) == [0, 5, 6, 7]
     wanted = epoch_order(0, 0, it.n)[5 * WINDOW :][: WINDOW + TAIL]
     assert it.rows[1 + 5 % order_prefetch.SLOTS].tolist() == wanted.tolist()
@@ -132,8 +129,8 @@ def test_who_is_told_to_quit_draws_nothing():
     it = made(8 * WINDOW, WINDOW)
     it.told("reshuffle", 0)
     begin(it, 0, WINDOW, 8 * WINDOW)
-    it.job[order_prefetch._QUIT // 8] = 1
-    order_prefetch.make_draw_ahead("int32", "float32")(it.job.ctypes.data, 0, 0)
+    put(it, "quit", 1)
+    order_prefetch.make_draw_ahead("int32", "float32")(it.task.ctypes.data, 0, 0)
     assert not ready(it).any()
 
 
@@ -142,9 +139,9 @@ def test_a_window_that_is_not_ready_is_drawn_by_who_needs_it():
     it.told("reshuffle", 7)
     next_window = order_prefetch.make_next_window()
     ready(it)[2] = 2
-    assert next_window(it.job.ctypes.data, 0, 2 * WINDOW, 8 * WINDOW, 2) == 3
+    assert next_window(it.task.ctypes.data, 0, 2 * WINDOW, 8 * WINDOW, 2) == 3
     assert it.drawn.tolist() == [0, 2 * WINDOW, 3 * WINDOW, 1 + 2, 3 * WINDOW + TAIL]
-    assert next_window(it.job.ctypes.data, 0, 3 * WINDOW, 8 * WINDOW, 3) == 4
+    assert next_window(it.task.ctypes.data, 0, 3 * WINDOW, 8 * WINDOW, 3) == 4
     assert it.drawn.tolist() == [0, 3 * WINDOW, 4 * WINDOW, 0, 4 * WINDOW + TAIL]
     assert it.rows[0].tolist() == epoch_order(7, 0, it.n)[3 * WINDOW : 4 * WINDOW + TAIL].tolist()
 

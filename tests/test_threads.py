@@ -2,6 +2,7 @@
 
 import os
 import threading
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import variant_cases
 from child import run_python
 from conftest import says
 
-from numbasgd import matmul, threads
+from numbasgd import matmul, rawmem, threads
 from numbasgd.machine import cpu
 
 SHARED = [
@@ -77,7 +78,7 @@ def test_without_a_number_of_threads_the_default_counts(number):
     """Compiled code and the slower way, for arrays that are only read, know the same default."""
     code = """
 import numpy as np
-from numbasgd import matmul, threads
+from numbasgd import matmul, rawmem, threads
 A, out = np.ones((800, 800)), np.empty((800, 800))
 fixed = A.view()
 fixed.flags.writeable = False
@@ -271,3 +272,16 @@ def test_compiled_parallel_code_may_call_it():
             assert np.allclose(out, A @ A)
         """
     )
+
+
+class _Record(NamedTuple):
+    first: int
+    counts: rawmem.NewLine
+    last: int
+
+
+def test_offsets_of_a_record():
+    at, n_bytes = rawmem.offsets(_Record, counts=9)
+    assert (at.first, at.counts, at.last, n_bytes) == (0, 64, 64 + 72, 64 + 72 + 8)
+    with pytest.raises(AssertionError, match="_Record has no field other"):
+        rawmem.offsets(_Record, other=2)

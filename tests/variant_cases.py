@@ -116,12 +116,12 @@ def arguments(A, B, out, proposal, scratch=0):
 
 def run(A, B, out, proposal):
     """out := A @ B by the function of a proposal, in one thread."""
-    from numbasgd import threads
+    from numbasgd import workspace
 
     table = dispatch.products[A.dtype]
-    slot = threads.take_workspace()
+    slot = workspace.take()
     try:
-        scratch = threads.workspace_of(slot) + dispatch.HEADER
+        scratch = workspace.scratch_of(slot) + dispatch.HEADER
         table.function(proposal.function)(*arguments(A, B, out, proposal, scratch))
     finally:
-        threads.give_workspace(slot)
+        workspace.give_back(slot)

@@ -19,7 +19,7 @@ import numpy as np
 from numba import types
 from numba.extending import intrinsic
 
-from numbasgd import rawmem, threads
+from numbasgd import rawmem, threads, workspace
 from numbasgd.compile.numba_private import as_dtype
 from numbasgd.compile.options import jit
 from numbasgd.matmul.gemm import parallel
@@ -127,13 +127,13 @@ def _make_dispatch(gemm: Gemm, table: Any) -> Any:
         slot = 0
         scratch = 0
         if chosen.has_scratch > 0:
-            slot = threads.try_workspace() if n_threads == AT_ONCE else threads.take_workspace()
+            slot = workspace.try_take() if n_threads == AT_ONCE else workspace.take()
             if slot == 0:
                 return BUSY
-            scratch = threads.workspace_of(slot) + HEADER
+            scratch = workspace.scratch_of(slot) + HEADER
         rawmem.call(function, (A, B, C, size, 0, chosen.blocks, Scratch(scratch, 0)))
         if slot != 0:
-            threads.give_workspace(slot)
+            workspace.give_back(slot)
         return DONE
 
     return compiled(dispatch, SIZE)
@@ -154,7 +154,7 @@ class DispatchTable:
         self._need = rawmem.callback(self._compile)
         self._set(_NEED, ctypes.cast(self._need, ctypes.c_void_p).value or 0)
         self.is_ready = False
-        threads.need_workspace(self.gemm.scratch_bytes + HEADER)
+        workspace.require(self.gemm.scratch_bytes + HEADER)
 
     def _set(self, offset: int, address: int) -> None:
         self.words[offset // 8] = address
@@ -220,7 +220,7 @@ class DispatchTable:
 
 _compiling = threading.RLock()
 products = {dtype: DispatchTable(dtype) for dtype in (np.dtype(np.float32), np.dtype(np.float64))}
-threads.have_workspace()  # addresses alone, until a product writes to it
+workspace.allocate_first()  # addresses alone, until a product writes to it
 
 
 @intrinsic

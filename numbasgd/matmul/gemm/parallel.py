@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from numba import types
 
-from numbasgd import rawmem, threads
+from numbasgd import rawmem, threads, workspace
 from numbasgd.compile.options import jit
 from numbasgd.matmul.gemm import plan
 from numbasgd.matmul.gemm.microkernel import MASKED, tile
@@ -262,8 +262,8 @@ def make_share(gemm: plan.Gemm) -> Any:
     shared_packed_b = make_shared_packed_b(SIZE, LANES, A_BYTES)
 
     def share(task, cut, shared):
-        slot = threads.take_workspace()
-        scratch = threads.workspace_of(slot)
+        slot = workspace.take()
+        scratch = workspace.scratch_of(slot)
         pieces = k_pieces(task.size.m, task.size.n, task.size.k, SIZE)
         if pieces > 1:
             split_k(task, shared.part, scratch, shared.n_threads, pieces)
@@ -271,7 +271,7 @@ def make_share(gemm: plan.Gemm) -> Any:
             shared_packed_b(task, shared.packer, cut, shared.part, scratch, shared.n_threads)
         else:
             partition_c(task, cut, shared.part, scratch, shared.n_threads)
-        threads.give_workspace(slot)
+        workspace.give_back(slot)
 
     return compiled(share, SIZE, LANES)
 

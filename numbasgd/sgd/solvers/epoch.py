@@ -38,7 +38,7 @@ from numbasgd.sgd.losses import LOSSES
 from numbasgd.sgd.order import fill_order
 from numbasgd.sgd.rows import CHUNK, gather, room_for
 from numbasgd.sgd.solvers import register_rows, streamed_rows
-from numbasgd.sgd.solvers.order_prefetch import DISMISS, LENGTH, NEXT
+from numbasgd.sgd.solvers.order_prefetch import AT
 from numbasgd.sgd.solvers.update import PLAIN, Step
 from numbasgd.simd.vector import address, lanes_for, most_registers, pointer
 
@@ -162,12 +162,12 @@ def make_advance(steps: Callable[..., Any], variant: str) -> Callable[..., Any]:
 
     @jit(variant=variant)
     def advance(
-        X, d, base, si, sj, y, s, window, targets, drawn, job, sampling, seed, end, ahead, batch_size, lrs,
+        X, d, base, si, sj, y, s, window, targets, drawn, task, sampling, seed, end, ahead, batch_size, lrs,
         mu, l2, l1, with_b, average_from, state, size, count, work, wide, *outputs
     ):  # fmt: skip
         """The steps up to sample number ``end``, counted over all epochs; no Python in between.
 
-        window, targets, drawn, job : as in ``order_prefetch.py``.
+        window, targets, drawn, task : as in ``order_prefetch.py``.
         size : where the intercept begins in a row of the state.  outputs : nothing, or as in ``multi.py``.
         lrs : learning rates of the epochs; the last one stays.  average_from : samples before averaging.
         ``end`` must fall between two steps.  There is one place that makes steps, so that stopping in between
@@ -190,9 +190,9 @@ def make_advance(steps: Callable[..., Any], variant: str) -> Callable[..., Any]:
             offset, n_rows, slot = 0, 0, 0
             if room > 0:
                 if drawn[0] != epoch or start < drawn[1] or start >= drawn[2]:
-                    if job.shape[0] > 0:
-                        told = address(job, 0)
-                        number = rawmem.call(job[NEXT // 8], (told, epoch, start, end, number))
+                    if task.shape[0] > 0:
+                        told = address(task, 0)
+                        number = rawmem.call(rawmem.get(told + AT.next), (told, epoch, start, end, number))
                     else:
                         fill_order(window[0], n, sampling, seed, epoch, 0, 0)
                         drawn[0], drawn[1], drawn[2], drawn[4] = epoch, 0, n, n
@@ -202,7 +202,7 @@ def make_advance(steps: Callable[..., Any], variant: str) -> Callable[..., Any]:
             yp, sp = pointer(y, 0), pointer(s, 0)
             if slot > 0:
                 yp = pointer(targets, slot * targets.shape[1])
-                sp = pointer(targets, slot * targets.shape[1] + job[LENGTH // 8])
+                sp = pointer(targets, slot * targets.shape[1] + rawmem.get(address(task, 0) + AT.length))
             steps(
                 pointer(X, 0), d, base, si, sj, yp, sp, slot > 0, pointer(window, slot * room), n_rows,
                 start - offset, stop - offset, ahead, batch_size, lr, mu, l2, l1, with_b, pointer(state, 0),
@@ -216,6 +216,7 @@ def make_advance(steps: Callable[..., Any], variant: str) -> Callable[..., Any]:
                     state[3, j] = 0
             count[1] = first + stop
         if number > 0:
-            rawmem.call(job[DISMISS // 8], (address(job, 0),))
+            told = address(task, 0)
+            rawmem.call(rawmem.get(told + AT.dismiss), (told,))
 
     return advance

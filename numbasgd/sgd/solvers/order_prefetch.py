@@ -12,8 +12,8 @@ length 0 when rows are taken as they lie, as for steps over all rows, which are 
 targets : as many y, and behind them s, of the rows of those windows of another thread; else of length 0.
 drawn : (5,) epoch, first position, and the one behind the last, of the window at hand; its row of ``window``;
 the position behind the last whose row is known.
-job : what is told to ``next_window`` and to the other thread, in 64-bit words; of length 0 for up to ``WINDOW``
-rows, and for rows as they lie.
+task : memory that holds a ``DrawTask``, what ``next_window`` and the other thread go by; of length 0 for up to
+``WINDOW`` rows, and for rows in sequential order.
 
 The other thread numbers its windows from where it was asked to begin, and so does the caller, who takes each
 once: both go on where a window ends, and with the next epoch behind the last.
@@ -22,7 +22,7 @@ once: both go on where a window ends, and with the next epoch behind the last.
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import types
@@ -39,27 +39,54 @@ _AHEAD = 64  # targets that are asked for ahead
 _PATIENCE = 500  # rounds of waiting for a window that may be nearly ready, before it is drawn here
 _LEAST = 4  # windows in a call from which on another thread is asked
 
-# Words of a job, as byte offsets; what different threads write lies on different cache lines.
-_AT = 0  # the number of the window that steps are made on
-_QUIT = 8
-_READY = 64  # + 8 * slot: the number of the window there
-NEXT = 128  # address of ``next_window``; without another thread the addresses in the next line are 0
-_ASK, _HELP, DISMISS = 136, 144, 152  # of ``ask``, ``draw_ahead`` and ``dismiss``
-_END, _EPOCH, _FIRST = 160, 168, 176  # where ``draw_ahead`` stops and begins, as ``ask`` says
-_N, LENGTH, _TAIL, _SEED = 184, 192, 200, 264
-_DRAW, _IS_NEW = 208, 216  # address of what draws an order; 0 where all epochs have the same, else 1
-_WINDOW, _TARGETS, _DRAWN, _Y, _S = 224, 232, 240, 248, 256  # addresses; _S: 0 without weights
-_WORDS = 40
-_NO_JOB = np.empty(0, np.int64)
+
+class DrawTask(NamedTuple):
+    """The task descriptor of windows, in 64-bit words; only the first three change while windows are drawn.
+
+    current : the number of the window that steps are made on.  quit : 1 where no more are wanted.
+    ready : for each slot the number of the window there.
+    next, begin, dismiss, draw_ahead : addresses of compiled functions, of which all but ``next`` need another
+    thread and are 0 without one.
+    epoch, first : the position where ``draw_ahead`` begins.  end : the sample, over all epochs, where it stops.
+    n, length, tail : rows of an epoch, of a window, and behind it.  seed : of all orders.
+    draw : address of what draws an order.  is_new : 0 where all epochs have the same, else 1.
+    window, targets, drawn, y, s : addresses of the arrays; s is 0 without weights.
+    """
+
+    current: rawmem.NewLine
+    quit: int
+    ready: rawmem.NewLine
+    next: rawmem.NewLine
+    begin: int
+    dismiss: int
+    draw_ahead: int
+    epoch: int
+    first: int
+    end: int
+    n: int
+    length: int
+    tail: int
+    seed: int
+    draw: int
+    is_new: int
+    window: int
+    targets: int
+    drawn: int
+    y: int
+    s: int
+
+
+AT, BYTES = rawmem.offsets(DrawTask, ready=SLOTS)
+_NO_TASK = np.empty(0, np.int64)
 
 
 @jit(forceinline=True)
-def _draw(job, place, first, count, epoch):
+def _draw(task, place, first, count, epoch):
     """The order of the positions first, first + 1, ... at ``place``."""
-    drawn_for = epoch * rawmem.read(job + _IS_NEW)
+    drawn_for = epoch * rawmem.read(task + AT.is_new)
     rawmem.call(
-        rawmem.read(job + _DRAW),
-        (place, count, rawmem.read(job + _N), rawmem.read(job + _SEED), drawn_for, first),
+        rawmem.read(task + AT.draw),
+        (place, count, rawmem.read(task + AT.n), rawmem.read(task + AT.seed), drawn_for, first),
     )
 
 
@@ -79,29 +106,29 @@ def make_draw_ahead(rows_dtype: str, dtype: str) -> Any:
             collected[t] = given[rows[t]]
 
     @jit(variant=f"{rows_dtype}_{dtype}")
-    def draw_ahead(job, unit, work):
-        """Draw windows, a few ahead of the one that steps are made on, as the job says."""
-        n, length, tail = rawmem.read(job + _N), rawmem.read(job + LENGTH), rawmem.read(job + _TAIL)
-        y, s, end = rawmem.read(job + _Y), rawmem.read(job + _S), rawmem.read(job + _END)
-        epoch, first = rawmem.read(job + _EPOCH), rawmem.read(job + _FIRST)
+    def draw_ahead(task, number, _):
+        """Draw windows, a few ahead of the one that steps are made on."""
+        n, length, tail = rawmem.read(task + AT.n), rawmem.read(task + AT.length), rawmem.read(task + AT.tail)
+        y, s, end = rawmem.read(task + AT.y), rawmem.read(task + AT.s), rawmem.read(task + AT.end)
+        epoch, first = rawmem.read(task + AT.epoch), rawmem.read(task + AT.first)
         number = 1
-        while rawmem.read(job + _QUIT) == 0 and epoch * n + first < end:
-            at = rawmem.read(job + _AT)
+        while rawmem.read(task + AT.quit) == 0 and epoch * n + first < end:
+            at = rawmem.read(task + AT.current)
             if number >= at + SLOTS:
                 rawmem.pause()
                 continue
             count = min(length, n - first)
             if number > at:  # else it came too late
                 slot = number % SLOTS
-                order = rawmem.read(job + _WINDOW) + (1 + slot) * (length + tail) * ROW
-                room = rawmem.read(job + _TARGETS) + (1 + slot) * length * TARGET * (2 if s else 1)
-                _draw(job, order, first, min(length + tail, n - first), epoch)
-                if rawmem.read(job + _QUIT) != 0:
+                order = rawmem.read(task + AT.window) + (1 + slot) * (length + tail) * ROW
+                room = rawmem.read(task + AT.targets) + (1 + slot) * length * TARGET * (2 if s else 1)
+                _draw(task, order, first, min(length + tail, n - first), epoch)
+                if rawmem.read(task + AT.quit) != 0:
                     return 0
                 collect(room, order, count, y)
                 if s:
                     collect(room + length * TARGET, order, count, s)
-                rawmem.write(job + _READY + 8 * slot, number)
+                rawmem.write(task + AT.ready + 8 * slot, number)
             number += 1
             first += count
             if first == n:
@@ -117,21 +144,21 @@ def make_next_window() -> Any:
     """``next_window``, compiled."""
 
     @jit
-    def next_window(job, epoch, start, end, number):
+    def next_window(task, epoch, start, end, number):
         """Have ``drawn`` say where the rows from position ``start`` of an epoch on are, up to a window of them.
 
         end : samples up to which steps are made, over all epochs.  number : the window that another thread was
         to draw for now, 0 without one; returns that of the next.
         """
-        n, length = rawmem.read(job + _N), rawmem.read(job + LENGTH)
-        drawn = rawmem.read(job + _DRAWN)
+        n, length = rawmem.read(task + AT.n), rawmem.read(task + AT.length)
+        drawn = rawmem.read(task + AT.drawn)
         first = start if length < n else 0
         stop = min(n, first + length)
-        known = min(n, stop + rawmem.read(job + _TAIL))
+        known = min(n, stop + rawmem.read(task + AT.tail))
         slot = 0
         if number > 0:
-            ready = job + _READY + 8 * (number % SLOTS)
-            rawmem.write(job + _AT, number)
+            ready = task + AT.ready + 8 * (number % SLOTS)
+            rawmem.write(task + AT.current, number)
             is_alive = number == 1 or rawmem.read(drawn + 24) > 0  # the window before was its work
             for _ in range(_PATIENCE if is_alive else 1):
                 if rawmem.read(ready) == number:
@@ -140,11 +167,13 @@ def make_next_window() -> Any:
                 rawmem.pause()
             number += 1
         if slot == 0:
-            _draw(job, rawmem.read(job + _WINDOW), first, known - first, epoch)
-            ask = rawmem.read(job + _ASK)
-            if number == 0 and ask != 0 and end - (epoch * n + start) > _LEAST * length:
+            _draw(task, rawmem.read(task + AT.window), first, known - first, epoch)
+            begin = rawmem.read(task + AT.begin)
+            if number == 0 and begin != 0 and end - (epoch * n + start) > _LEAST * length:
                 is_last = stop == n
-                number = rawmem.call(ask, (job, epoch + 1 if is_last else epoch, 0 if is_last else stop, end))
+                number = rawmem.call(
+                    begin, (task, epoch + 1 if is_last else epoch, 0 if is_last else stop, end)
+                )
         rawmem.put(drawn, epoch)
         rawmem.put(drawn + 8, first)
         rawmem.put(drawn + 16, stop)
@@ -158,30 +187,30 @@ def make_next_window() -> Any:
 
 @functools.cache
 def make_help() -> tuple[Any, Any]:
-    """``ask`` and ``dismiss``, compiled."""
+    """``begin`` and ``dismiss``, compiled."""
 
     @jit
-    def ask(job, epoch, first, end):
+    def begin(task, epoch, first, end):
         """Have another thread draw the windows from a position on; 1, or 0 if there is none to be had."""
-        rawmem.put(job + _AT, 0)
-        rawmem.put(job + _QUIT, 0)
+        rawmem.put(task + AT.current, 0)
+        rawmem.put(task + AT.quit, 0)
         for slot in range(SLOTS):
-            rawmem.put(job + _READY + 8 * slot, 0)
-        rawmem.put(job + _EPOCH, epoch)
-        rawmem.put(job + _FIRST, first)
-        rawmem.put(job + _END, end)
-        return threads.begin_beside(rawmem.read(job + _HELP), job)
+            rawmem.put(task + AT.ready + 8 * slot, 0)
+        rawmem.put(task + AT.epoch, epoch)
+        rawmem.put(task + AT.first, first)
+        rawmem.put(task + AT.end, end)
+        return threads.begin_beside(rawmem.read(task + AT.draw_ahead), task)
 
     @jit
-    def dismiss(job):
+    def dismiss(task):
         """Send it away."""
-        rawmem.write(job + _QUIT, 1)
+        rawmem.write(task + AT.quit, 1)
         threads.end_beside()
         return 0
 
-    ask.compile((types.intp,) * 4)
+    begin.compile((types.intp,) * 4)
     dismiss.compile((types.intp,))
-    return ask, dismiss
+    return begin, dismiss
 
 
 class Windows:
@@ -198,7 +227,7 @@ class Windows:
         self.rows = np.empty((1, length + (tail if 0 < length < n else 0)), rows_dtype)
         self.targets = np.empty((1, 0), y.dtype)
         self.drawn = np.array([-1, 0, 0, 0, 0])
-        self.job = lined((_WORDS,), np.dtype(np.int64)) if length > 0 and n > WINDOW else _NO_JOB
+        self.task = lined((BYTES // 8,), np.dtype(np.int64)) if length > 0 and n > WINDOW else _NO_TASK
 
     def forget(self) -> None:
         """As if nothing had been drawn."""
@@ -215,20 +244,22 @@ class Windows:
 
     def told(self, sampling: str, seed: int) -> tuple[Any, ...]:
         """The arguments of ``advance`` that say which rows to take, everything compiled that they need."""
-        rows, job = self.rows, self.job
-        if job.size:
+        rows, task = self.rows, self.task
+        if task.size:
             words = {
-                NEXT: rawmem.address_of_compiled(make_next_window()),
-                _DRAW: draw_for(rows.dtype, sampling), _IS_NEW: int(sampling != "once"),
-                _N: self.n, LENGTH: self.length, _TAIL: rows.shape[1] - self.length, _SEED: seed,
-                _WINDOW: rows.ctypes.data,
-                _TARGETS: self.targets.ctypes.data, _DRAWN: self.drawn.ctypes.data,
-                _Y: self.y.ctypes.data, _S: self.s.ctypes.data if self.s.size else 0,
+                "next": rawmem.address_of_compiled(make_next_window()),
+                "draw": draw_for(rows.dtype, sampling), "is_new": int(sampling != "once"),
+                "n": self.n, "length": self.length, "tail": rows.shape[1] - self.length, "seed": seed,
+                "window": rows.ctypes.data, "targets": self.targets.ctypes.data,
+                "drawn": self.drawn.ctypes.data, "y": self.y.ctypes.data,
+                "s": self.s.ctypes.data if self.s.size else 0,
             }  # fmt: skip
             if len(rows) > 1:
                 draw_ahead = make_draw_ahead(rows.dtype.name, self.y.dtype.name)
-                for offset, function in zip((_HELP, _ASK, DISMISS), (draw_ahead, *make_help()), strict=True):
-                    words[offset] = rawmem.address_of_compiled(function)
-            for offset, word in words.items():
-                job[offset // 8] = word
-        return rows, self.targets, self.drawn, job, SAMPLINGS[sampling], seed
+                for name, function in zip(
+                    ("draw_ahead", "begin", "dismiss"), (draw_ahead, *make_help()), strict=True
+                ):
+                    words[name] = rawmem.address_of_compiled(function)
+            for name, word in words.items():
+                task[getattr(AT, name) // 8] = word
+        return rows, self.targets, self.drawn, task, SAMPLINGS[sampling], seed

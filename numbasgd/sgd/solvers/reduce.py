@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import types
@@ -24,7 +24,43 @@ ENTRIES = 1 << 18  # of X in a part, a row counts for 8 more: some ten microseco
 LEAST = 64  # rows of a part at least, so that adding up the parts takes no time
 ROUND = 256  # parts whose sums are kept before they are added up
 WORTH_SHARING = 1 << 20  # entries below which starting together costs more than it gains
-_BLOCK = 256  # bytes of the description of a job
+
+
+class PartTask(NamedTuple):
+    """The task descriptor of parts, in 64-bit words; what is not a number is an address.
+
+    X, y, s, rows : as in ``cpu.py``; n_rows is the length of rows.  w : n_weights padded weights, the intercept
+    the last of them.  d, base, si, sj : how rows lie (``Rows``).  ahead : rows between a prefetch and its use.
+    start : the first position of part 0.  stop : the one behind the last part.  length : positions of a part.
+    out : the sum of part 0.  stride : bytes from a sum to the next.  n_kept : sums that there is memory for.
+    n_threads : most threads.  scratch : what the first of them may use, scratch_bytes from the next thread's.
+    """
+
+    X: int
+    y: int
+    s: int
+    w: int
+    n_weights: int
+    rows: int
+    n_rows: int
+    d: int
+    base: int
+    si: int
+    sj: int
+    ahead: int
+    start: int
+    stop: int
+    length: int
+    out: int
+    stride: int
+    n_kept: int
+    n_threads: int
+    scratch: int
+    scratch_bytes: int
+
+
+_AT, _BYTES = rawmem.offsets(PartTask)
+_get_task = rawmem.make_get_tuple(types.NamedUniTuple(types.intp, len(PartTask._fields), PartTask))
 
 
 def part_rows(d: int) -> int:
@@ -46,21 +82,21 @@ def workers(asked: int | None, n: int, d: int) -> int:
 
 
 @jit
-def _take_room(rooms, size):
-    """The address of a room that no other thread uses; there is one for each that may ask."""
+def _take_scratch(first, n_bytes):
+    """The address of scratch memory that no other thread uses; there is as much as threads that may need it."""
     while True:
         for i in range(threads.MAX_THREADS):
-            room = rooms + i * size
-            owner = rawmem.read(room)
+            scratch = first + i * n_bytes
+            owner = rawmem.read(scratch)
             if owner < 0:  # behind the last
                 break
-            if owner == 0 and rawmem.swap(room, 1) == 0:
-                return room
+            if owner == 0 and rawmem.swap(scratch, 1) == 0:
+                return scratch
         rawmem.pause()
 
 
 def make_units(made: SimpleNamespace, index: np.dtype) -> SimpleNamespace:
-    """``add`` and ``value``: one part of the gradient or of the loss, unit of the job described at ``block``.
+    """``add`` and ``value``: one part of the gradient or of the loss; a ``PartTask`` lies at ``address``.
 
     made : what ``cpu.kernels`` gave.  index : the dtype of positions.
     """
@@ -80,84 +116,79 @@ def _make_units(made: SimpleNamespace, index: np.dtype) -> SimpleNamespace:
     variant = f"{made.variant}_{index.name}"
 
     @jit(variant=variant)
-    def add(block, number, work):
+    def add(address, number, _):
         """(g, gb) at out + number * stride := sums of slope_i * x_i and of slope_i over part ``number``."""
-        X, y, s = (
-            pointer_to(rawmem.read(block), T),
-            pointer_to(rawmem.read(block + 8), T),
-            pointer_to(rawmem.read(block + 16), T),
-        )
-        w, rows = pointer_to(rawmem.read(block + 24), T), pointer_to(rawmem.read(block + 32), INDEX)
-        d, base = rawmem.read(block + 40), rawmem.read(block + 48)
-        si, sj = rawmem.read(block + 56), rawmem.read(block + 64)
-        n_rows, start, stop = rawmem.read(block + 72), rawmem.read(block + 80), rawmem.read(block + 88)
-        count, ahead = rawmem.read(block + 96), rawmem.read(block + 104)
-        g = pointer_to(rawmem.read(block + 112) + number * rawmem.read(block + 120), T)
-        room = _take_room(rawmem.read(block + 128), rawmem.read(block + 136))
-        size = max(1, (d + lanes - 1) // lanes) * lanes
-        start += number * count
-        g[size] = sum_rows(
-            X, d, base, si, sj, y, s, rows, n_rows, start, min(start + count, stop), ahead, w, w[size], g,
-            pointer_to(room + LINE, 0.0), pointer_to(room + LINE + 8 * size, T),
+        task = _get_task(address)
+        X, y, s, w = (
+            pointer_to(task.X, T), pointer_to(task.y, T), pointer_to(task.s, T), pointer_to(task.w, T),
         )  # fmt: skip
-        rawmem.write(room, 0)
+        g = pointer_to(task.out + number * task.stride, T)
+        scratch = _take_scratch(task.scratch, task.scratch_bytes)
+        size = max(1, (task.d + lanes - 1) // lanes) * lanes
+        start = task.start + number * task.length
+        stop = min(start + task.length, task.stop)
+        scratch64 = scratch + LINE
+        g[size] = sum_rows(
+            X, task.d, task.base, task.si, task.sj, y, s, pointer_to(task.rows, INDEX), task.n_rows, start,
+            stop, task.ahead, w, w[size], g, pointer_to(scratch64, 0.0), pointer_to(scratch64 + 8 * size, T),
+        )  # fmt: skip
+        rawmem.write(scratch, 0)
         return 0
 
     @jit(variant=variant)
-    def value(block, number, work):
-        """The number at out + number * stride := sum of the losses of part ``number``, rows as they lie."""
-        X, y, s = (
-            pointer_to(rawmem.read(block), T),
-            pointer_to(rawmem.read(block + 8), T),
-            pointer_to(rawmem.read(block + 16), T),
-        )
-        w, rows = pointer_to(rawmem.read(block + 24), T), pointer_to(rawmem.read(block + 32), INDEX)
-        d, base = rawmem.read(block + 40), rawmem.read(block + 48)
-        si, sj = rawmem.read(block + 56), rawmem.read(block + 64)
-        start, stop, count = rawmem.read(block + 80), rawmem.read(block + 88), rawmem.read(block + 96)
-        room = _take_room(rawmem.read(block + 128), rawmem.read(block + 136))
+    def value(address, number, _):
+        """The number at out + number * stride := the sum of the losses of part ``number``."""
+        task = _get_task(address)
+        X, y, s, w = (
+            pointer_to(task.X, T), pointer_to(task.y, T), pointer_to(task.s, T), pointer_to(task.w, T),
+        )  # fmt: skip
+        d, rows = task.d, pointer_to(task.rows, INDEX)
+        scratch = _take_scratch(task.scratch, task.scratch_bytes)
         size = max(1, (d + lanes - 1) // lanes) * lanes
-        own = pointer_to(room + LINE + 8 * size, T)
+        own = pointer_to(scratch + LINE + 8 * size, T)
         b = w[size]
-        start += number * count
+        start = task.start + number * task.length
+        stop = min(start + task.length, task.stop)
         acc = 0.0
-        for c in range(start, min(start + count, stop), CHUNK):
-            e = min(c + CHUNK, start + count, stop)
+        for c in range(start, stop, CHUNK):
+            e = min(c + CHUNK, stop)
             if is_gathered:
-                gather(X, d, base, si, sj, y, s, is_weighted, rows, 0, c, e, own)
+                gather(X, d, task.base, task.si, task.sj, y, s, is_weighted, rows, 0, c, e, own)
             for i in range(c, e):
-                z = dot(own, (i - c) * d, d, w) if is_gathered else dot(X, i * si, d, w)
+                z = dot(own, (i - c) * d, d, w) if is_gathered else dot(X, i * task.si, d, w)
                 v = value_of(np.float64(z + b), np.float64(y[i]))
                 acc += v * s[i] if is_weighted else v
-        pointer_to(rawmem.read(block + 112) + number * rawmem.read(block + 120), 0.0)[0] = acc
-        rawmem.write(room, 0)
+        pointer_to(task.out + number * task.stride, 0.0)[0] = acc
+        rawmem.write(scratch, 0)
         return 0
 
     return SimpleNamespace(add=add, value=value)
 
 
 @jit
-def run_parts(function, block, X, y, s, w, w_size, rows, start, stop, ahead, stride, threads_, n_kept, like, g):
+def run_parts(function, task, w, rows, start, stop, like, g):
     """g += the sums over the parts of the positions start <= t < stop of ``rows``, in their order.
 
-    function : the address of a unit.  block : the description of the job, filled but for what is passed here.
-    w is copied to where the block says, since a register that two cache lines hold takes twice as long to load.
-    stride : bytes from a sum to the next; n_kept : sums that there is room for.  like : a number as they are.
+    function : the address of ``add`` or ``value``.  task : memory that begins with a ``PartTask``, which says
+    all that is not passed here.  like : a number of the dtype of the sums.
+
+    w is copied to where the task says, since a register that two cache lines hold takes twice as long to load.
     """
-    block[0], block[1], block[2] = X.ctypes.data, y.ctypes.data, s.ctypes.data
-    block[4] = rows.ctypes.data
-    own = pointer_to(block[3], w.dtype.type(0))
-    for j in range(w_size):
+    descriptor = np.int64(task.ctypes.data)
+    given = _get_task(descriptor)
+    own = pointer_to(given.w, w.dtype.type(0))
+    for j in range(given.n_weights):
         own[j] = w[j]
-    block[9], block[11], block[13], block[15] = rows.shape[0], stop, ahead, stride
-    count, out = block[12], block[14]
-    parts = (stop - start + count - 1) // count
-    for first in range(0, parts, n_kept):
-        units = min(n_kept, parts - first)
-        block[10] = start + first * count
-        threads.run(function, np.int64(block.ctypes.data), units, threads_, 1, 0)
-        for p in range(units):
-            part = pointer_to(out + p * stride, like)
+    rawmem.put(descriptor + _AT.rows, rows.ctypes.data)
+    rawmem.put(descriptor + _AT.n_rows, rows.shape[0])
+    rawmem.put(descriptor + _AT.stop, stop)
+    parts = (stop - start + given.length - 1) // given.length
+    for first in range(0, parts, given.n_kept):
+        n_tasks = min(given.n_kept, parts - first)
+        rawmem.put(descriptor + _AT.start, start + first * given.length)
+        threads.run(function, descriptor, n_tasks, given.n_threads, 1, 0)
+        for p in range(n_tasks):
+            part = pointer_to(given.out + p * given.stride, like)
             for j in range(g.shape[0]):
                 g[j] += part[j]
 
@@ -168,53 +199,51 @@ class Parts:
     def __init__(
         self, loss: str, rows: Rows, y: np.ndarray, s: np.ndarray, index: np.dtype, n_threads: int
     ) -> None:
-        self.arrays, self.n_threads, self.zero = (rows.memory, y, s), n_threads, y.dtype.type(0)
+        self.arrays, self.zero = (rows.memory, y, s), y.dtype.type(0)  # the task has their addresses
         self.in_order = np.empty(0, index)
         made = kernels(loss, rows.d, y.dtype, s.size > 0, rows.is_gathered)
         self.units = make_units(made, index)
-        self.size = padded(rows.d, made.lanes)
-        self.stride = _lines((self.size + 1) * y.itemsize)
-        count = part_rows(rows.d)
-        self.n_kept = min(ROUND, max(1, -(-rows.n // count)))
-        threads.prepare(min(n_threads, self.n_kept) - 1)
-        room = _lines(LINE + 8 * self.size + room_for(rows.d, rows.is_gathered) * y.itemsize)
-        # The description, the weights, a room for each thread, and the sums, from a cache line on.
-        rooms = _BLOCK + self.stride
-        sums = rooms + n_threads * room + LINE
-        memory = np.zeros((sums + self.n_kept * self.stride + LINE) // 8, np.int64)
+        self.size = size = padded(rows.d, made.lanes)
+        stride = _lines((size + 1) * y.itemsize)
+        length = part_rows(rows.d)
+        n_kept = min(ROUND, max(1, -(-rows.n // length)))
+        threads.prepare(min(n_threads, n_kept) - 1)
+        scratch_bytes = _lines(LINE + 8 * size + room_for(rows.d, rows.is_gathered) * y.itemsize)
+        # The task descriptor, the weights, scratch memory of each thread, and the sums, from a cache line on.
+        weights = _lines(_BYTES)
+        scratch = weights + stride
+        sums = scratch + n_threads * scratch_bytes + LINE
+        memory = np.zeros((sums + n_kept * stride + LINE) // 8, np.int64)
         at = memory.ctypes.data
-        self.block = memory[-at % LINE // 8 :]
+        self.task = memory[-at % LINE // 8 :]
         at += -at % LINE
-        self.block[5:9] = rows.d, rows.base, rows.si, rows.sj
-        self.block[12] = count
-        self.block[14] = at + sums
-        self.block[3] = at + _BLOCK
-        self.block[16], self.block[17] = at + rooms, room
-        self.block[(sums - LINE) // 8] = -1  # behind the last room
+        task = PartTask(
+            X=rows.memory.ctypes.data, y=y.ctypes.data, s=s.ctypes.data, w=at + weights, n_weights=size + 1,
+            rows=0, n_rows=0, d=rows.d, base=rows.base, si=rows.si, sj=rows.sj, ahead=0, start=0, stop=0,
+            length=length, out=at + sums, stride=stride, n_kept=n_kept, n_threads=n_threads,
+            scratch=at + scratch, scratch_bytes=scratch_bytes,
+        )  # fmt: skip
+        self.task[: len(task)] = np.array(task)
+        self.task[(sums - LINE) // 8] = -1  # behind the last thread's scratch
 
     def add(self, w: np.ndarray, order: np.ndarray, start: int, stop: int, ahead: int, g: np.ndarray) -> None:
         """g += (sum of slope_i * x_i, sum of slope_i) over positions start <= t < stop of ``order``.
 
         w : padded weights and the intercept behind them.  g : float64, as long.
         """
-        run_parts(
-            _address(self.units.add), self.block, *self.arrays, w, self.size + 1, order, start, stop, ahead,
-            self.stride, self.n_threads, self.n_kept, self.zero, g,
-        )  # fmt: skip
+        self.task[_AT.ahead // 8] = ahead
+        run_parts(_address(self.units.add), self.task, w, order, start, stop, self.zero, g)
 
     def loss(self, w: np.ndarray, start: int, stop: int) -> float:
         """The sum of the losses of the rows start <= i < stop."""
         total = np.zeros(1)
-        run_parts(
-            _address(self.units.value), self.block, *self.arrays, w, self.size + 1, self.in_order, start, stop,
-            0, LINE, self.n_threads, self.n_kept, 0.0, total,
-        )  # fmt: skip
+        run_parts(_address(self.units.value), self.task, w, self.in_order, start, stop, 0.0, total)
         return float(total[0])
 
 
 @functools.cache
 def _address(unit: Any) -> int:
-    """The address of a unit, compiled now if it never was."""
+    """The address of ``add`` or ``value``, compiled now if it never was."""
     unit.compile((types.intp,) * 3)
     return rawmem.address_of_compiled(unit)
 

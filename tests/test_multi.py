@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from conftest import says
 
-from numbasgd import DeviceError, DivergenceError, Fit, epoch_order, gradient, train
+from numbasgd import DeviceError, DivergenceError, Fit, gradient, train
+from numbasgd.sgd.reference import reference
 from numbasgd.sgd.solvers import large_batch, multi_kernels
 
 slow = pytest.mark.slow
@@ -39,28 +40,10 @@ def problem(loss, n, d, K, dtype, rng):
     return X, rng.standard_normal((n, K)).astype(dtype)
 
 
-def numpy_loop(X, y, K, loss, *, batch_size, lrs, seed, momentum=0.0, nesterov=False, l2=0.0, l1=0.0,
-               average=False, sample_weight=None, intercept=True, sampling="reshuffle"):  # fmt: skip
-    """Weights and intercepts at the end, written as the formulas are."""
-    X = X.astype(np.float64)
-    n, d = X.shape
-    s = np.ones(n) if sample_weight is None else sample_weight / np.mean(sample_weight)
-    W, b, V, vb, seen = np.zeros((d, K)), np.zeros(K), 0.0, 0.0, []
-    for epoch, lr in enumerate(lrs):
-        order = epoch_order(seed, epoch, n, sampling)
-        for at in range(0, n, batch_size):
-            rows = order[at : at + batch_size]
-            R = s[rows, None] * slopes(loss, X[rows] @ W + b, y[rows])
-            G, gb = X[rows].T @ R / len(rows) + l2 * W, R.mean(axis=0)
-            V, vb = momentum * V + G, momentum * vb + gb
-            W = W - lr * (G + momentum * V if nesterov else V)
-            if intercept:
-                b = b - lr * (gb + momentum * vb if nesterov else vb)
-            W = np.sign(W) * np.maximum(np.abs(W) - lr * l1, 0)
-            if average is not False and epoch >= int(average) * (average is not True):
-                seen.append(np.vstack([W, b]))
-    result = np.mean(seen, axis=0) if seen else np.vstack([W, b])
-    return result[:-1], result[-1]
+def expected(X, y, **options):
+    """Weights and intercepts of the reference at the end."""
+    W = reference(X, y, **options)
+    return W[:-1], W[-1]
 
 
 def close(fit, W, b, dtype):
@@ -84,16 +67,15 @@ SHAPES = [
 
 
 @pytest.mark.parametrize(("loss", "K", "dtype"), SHAPES)
-def test_steps_are_those_of_a_numpy_loop(loss, K, dtype, rng):
+def test_steps_are_those_of_the_reference(loss, K, dtype, rng):
     for d, n in ((0, 40), (1, 40), (5, 120), (33, 120), (784, 130)):
         X, y = problem(loss, n, d, K, dtype, rng)
         for batch_size in (1, 7, 10, 100, n):
             if batch_size > n:
                 continue
-            shared = {"batch_size": batch_size, "seed": 7}
-            lrs = [0.125, 0.0625]
-            fit = train(X, y, loss=loss, lr=lrs, epochs=2, **shared)
-            close(fit, *numpy_loop(X, y, K, loss, lrs=lrs, **shared), dtype)
+            options = {"batch_size": batch_size, "seed": 7, "loss": loss, "lr": [0.125, 0.0625], "epochs": 2}
+            fit = train(X, y, **options)
+            close(fit, *expected(X, y, **options), dtype)
             Z = X.astype(float) @ fit.w + fit.b
             assert fit.loss[-1] == pytest.approx(
                 np.mean(values(loss, Z, y)), rel=1e-5 if dtype == np.float32 else 1e-12
@@ -121,9 +103,8 @@ def test_sums_of_many_chunks(rng):
     most = multi_kernels.chunk_rows(33, 8, 3)
     X, y = problem("softmax", 2 * most + 9, 33, 3, np.float64, rng)
     for batch_size, sampling in itertools.product((most + 1, len(X)), ("reshuffle", "sequential")):
-        options = {"batch_size": batch_size, "sampling": sampling, "seed": 1}
-        fit = train(X, y, loss="softmax", lr=0.5, epochs=2, **options)
-        close(fit, *numpy_loop(X, y, 3, "softmax", lrs=[0.5] * 2, **options), np.float64)
+        options = {"batch_size": batch_size, "sampling": sampling, "seed": 1, "loss": "softmax", "epochs": 2}
+        close(train(X, y, lr=0.5, **options), *expected(X, y, lr=0.5, **options), np.float64)
 
 
 @slow
@@ -160,9 +141,9 @@ def test_steps_of_every_kind(loss, options, rng):
         (60, True, "once"),
     ):
         shared = {**options, "batch_size": batch_size, "intercept": intercept, "sampling": sampling, "seed": 7}
-        fit = train(X, y, loss=loss, lr=[0.02, 0.01, 0.02], epochs=3, sample_weight=s, **shared)
-        W, b = numpy_loop(X, y, 3, loss, lrs=[0.02, 0.01, 0.02], sample_weight=s, **shared)
-        close(fit, W, b, np.float64)
+        shared |= {"loss": loss, "lr": [0.02, 0.01, 0.02], "epochs": 3, "sample_weight": s}
+        fit = train(X, y, **shared)
+        close(fit, *expected(X, y, **shared), np.float64)
         loss_there = np.average(values(loss, X @ fit.w + fit.b, y), weights=s)
         assert fit.loss[-1] == pytest.approx(loss_there, rel=1e-12)
         penalty = options.get("l2", 0) / 2 * np.sum(fit.w**2) + options.get("l1", 0) * np.abs(fit.w).sum()
@@ -258,8 +239,8 @@ def test_auto_lr_is_near_the_best_constant_rate(loss, batch_size, rng):
     if loss == "softmax":
         y = rng.integers(0, 3, n)
         X = 1.5 * rng.standard_normal((3, 5))[y] + rng.standard_normal((n, 5))
-        options = {"batch_size": n, "momentum": 0.95, "nesterov": True, "lrs": [0.5] * 500, "seed": 0}
-        W, b = numpy_loop(X, y, 3, loss, **options)
+        options = {"batch_size": n, "momentum": 0.95, "nesterov": True, "lr": 0.5, "epochs": 500}
+        W, b = expected(X, y, loss=loss, **options)
         least = np.mean(values(loss, X @ W + b, y))
     else:
         X = rng.standard_normal((n, 5))

@@ -1,40 +1,23 @@
-"""Steps of every kind are those of a plain NumPy loop in float64, in the order that the trainer used."""
+"""Steps of every kind are those of the reference, NumPy in float64, in the order that the trainer used."""
 
 import itertools
 
 import numpy as np
 import pytest
 
-from numbasgd import epoch_order, train
+from numbasgd import train
+from numbasgd.sgd.reference import reference
 
 slow = pytest.mark.exhaustive(of=9)
 N = 60
 EPOCHS = 4
 
 
-def numpy_loop(X, y, *, batch_size, lrs, seed, momentum=0.0, nesterov=False, l2=0.0, l1=0.0, average=False,
-               sample_weight=None, intercept=True, sampling="reshuffle", b=0.0):  # fmt: skip
-    """Weights and intercept after each epoch, written as the formulas are."""
-    X, y = X.astype(np.float64), y.astype(np.float64)
-    n, d = X.shape
-    s = np.ones(n) if sample_weight is None else sample_weight / np.mean(sample_weight)
-    w, v, vb = np.zeros(d), np.zeros(d), 0.0
-    seen = []
-    for epoch, lr in enumerate(lrs):
-        order = epoch_order(seed, epoch, n, sampling)
-        for at in range(0, n, batch_size):
-            rows = order[at : at + batch_size]
-            slope = s[rows] * (X[rows] @ w + b - y[rows])
-            g, gb = slope @ X[rows] / len(rows) + l2 * w, slope.mean()
-            v, vb = momentum * v + g, momentum * vb + gb
-            w = w - lr * (g + momentum * v if nesterov else v)
-            if intercept:
-                b = b - lr * (gb + momentum * vb if nesterov else vb)
-            w = np.sign(w) * np.maximum(np.abs(w) - lr * l1, 0)
-            if average is not False and epoch >= int(average) * (average is not True):
-                seen.append(np.append(w, b))
-        result = np.mean(seen, axis=0) if seen else np.append(w, b)
-        yield result[:-1], result[-1]
+def expected(X, y, *, b=0.0, **options):
+    """Weights and intercept of the reference at the end, from weights 0 and intercept ``b``."""
+    start = np.append(np.zeros(X.shape[1]), b)[:, None]
+    W = reference(X, y, start=start, **options)
+    return W[:-1, 0], W[-1, 0]
 
 
 def close(fit, w, b, dtype):
@@ -77,7 +60,7 @@ def cases():
 
 
 @pytest.mark.parametrize(("options", "is_weighted", "d", "dtype"), list(cases()))
-def test_steps_are_those_of_a_numpy_loop(options, is_weighted, d, dtype, rng):
+def test_steps_are_those_of_the_reference(options, is_weighted, d, dtype, rng):
     X, y, s = problem(d, dtype, rng)
     if is_weighted:
         options = {**options, "sample_weight": s}
@@ -87,11 +70,10 @@ def test_steps_are_those_of_a_numpy_loop(options, is_weighted, d, dtype, rng):
         lrs = [lr, lr / 2, lr, lr / 4]
         start = 0.0 if intercept else 0.5
         shared = {**options, "batch_size": batch_size, "intercept": intercept, "seed": 7}
-        expected = list(numpy_loop(X, y, lrs=lrs, b=start, **shared))
         init = (np.zeros(d), start)
         for epochs in (1, EPOCHS):
             fit = train(X, y, lr=lrs[:epochs], epochs=epochs, init=init, **shared)
-            close(fit, *expected[epochs - 1], X.dtype)
+            close(fit, *expected(X, y, lr=lrs[:epochs], epochs=epochs, b=start, **shared), X.dtype)
         assert intercept or fit.b == start
 
 
@@ -100,12 +82,10 @@ def test_steps_are_those_of_a_numpy_loop(options, is_weighted, d, dtype, rng):
 @pytest.mark.parametrize(("n", "batch_size"), [(4097, 1), (5000, 7), (9001, 1000), (5000, 5000), (300, 300)])
 def test_epochs_longer_than_the_window_and_the_chunks_of_a_sum(n, batch_size, sampling, options, rng):
     X, y, s = problem(5, np.float64, rng, n)
-    if options:
-        options = {**options, "sample_weight": s}
-    lrs = [0.004 if batch_size == 1 else 0.02] * 3
-    *_, (w, b) = numpy_loop(X, y, lrs=lrs, batch_size=batch_size, seed=3, sampling=sampling, **options)
-    fit = train(X, y, lr=lrs[0], epochs=3, batch_size=batch_size, seed=3, sampling=sampling, **options)
-    close(fit, w, b, X.dtype)
+    options = {**options, "sample_weight": s} if options else {}
+    options |= {"lr": 0.004 if batch_size == 1 else 0.02, "epochs": 3}
+    options |= {"batch_size": batch_size, "seed": 3, "sampling": sampling}
+    close(train(X, y, **options), *expected(X, y, **options), X.dtype)
 
 
 @pytest.mark.parametrize("options", [{}, {"momentum": 0.875, "average": 1, "l2": 0.125, "l1": 0.0625}], ids=str)

@@ -1,0 +1,48 @@
+"""Minibatch SGD in thirty lines of NumPy: what ``train`` computes, and what the tests compare it with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from numbasgd.sgd.config import TrainConfig
+from numbasgd.sgd.losses import LOSSES, softmax
+from numbasgd.sgd.order import epoch_order
+
+
+def reference(
+    X: np.ndarray, y: np.ndarray, sample_weight: Any = None, start: Any = 0.0, **settings: Any
+) -> np.ndarray:
+    """Weights (d + 1, K) after minibatch SGD, the intercepts as the last row; in float64.
+
+    X : (n, d).  y : (n,), (n, K), or classes: -1 and 1, or 0 to K - 1 for softmax.
+    start : weights to begin with, of that shape or one that broadcasts to it.
+    settings : those of ``TrainConfig`` that say how steps are made; ``lr`` is not "auto".
+    """
+    config = TrainConfig(**settings)
+    lrs, mu, loss, m = config.rates, config.momentum, config.loss, config.batch_size
+    n, d = X.shape
+    s = np.ones(n) if sample_weight is None else np.asarray(sample_weight) / np.mean(sample_weight)
+    A = np.column_stack([X.astype(np.float64), np.ones(n)])
+    Y = np.eye(y.max() + 1)[y] if loss == "softmax" else y.reshape(n, -1).astype(np.float64)
+    V = np.zeros((d + 1, Y.shape[1]))
+    W = mean = V + start
+    first = {False: np.inf, True: 0}[config.average] if type(config.average) is bool else config.average
+    steps = 0
+    for epoch in range(config.epochs):
+        lr = lrs[min(epoch, len(lrs) - 1)]
+        order = epoch_order(config.seed, epoch, n, config.sampling)
+        for start in range(0, n, m):
+            rows = order[start : start + m]
+            Z = A[rows] @ W
+            slope = softmax(Z) - Y[rows] if loss == "softmax" else np.vectorize(LOSSES[loss].slope)(Z, Y[rows])
+            G = A[rows].T @ (s[rows, None] * slope) / len(rows)
+            G[:-1] += config.l2 * W[:-1]
+            G[-1] *= config.intercept
+            V = mu * V + G
+            W = W - lr * (G + mu * V if config.nesterov else V)
+            W[:-1] = np.sign(W[:-1]) * np.maximum(np.abs(W[:-1]) - lr * config.l1, 0)
+            steps += epoch >= first  # in the mean
+            mean = mean + (W - mean) / steps if steps else W
+    return mean if config.average is not False else W

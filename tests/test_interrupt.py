@@ -92,7 +92,9 @@ def interrupt_everywhere(name, tmp_path, draws):
 
 @pytest.mark.parametrize("draws", [40, pytest.param(160, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", SMALL)
-def test_between_any_two_bytecodes(name, draws, tmp_path):
+def test_between_any_two_bytecodes(name, draws, tmp_path, monkeypatch):
+    if draws < 160:  # a disk takes its time for each of hundreds
+        monkeypatch.setattr(os, "fsync", lambda number: None)
     interrupt_everywhere(name, tmp_path, draws)
 
 

@@ -248,10 +248,12 @@ def test_fork_while_other_threads_multiply():
     )
 
 
-def test_a_process_ends_while_workers_wait():
-    run_python(
-        "import numpy as np, numbasgd; numbasgd.matmul(np.ones((900, 900)), np.ones((900, 900)), threads=4)"
-    )
+@pytest.mark.parametrize("times", [1, pytest.param(3, marks=pytest.mark.slow)])
+def test_a_process_ends_while_workers_wait(times):
+    for _ in range(times):
+        run_python(
+            "import numpy as np, numbasgd; numbasgd.matmul(np.ones((900, 900)), np.ones((900, 900)), threads=4)"
+        )
 
 
 @pytest.mark.slow

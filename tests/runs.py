@@ -32,9 +32,9 @@ def data(kind: str = "twin"):
     rng = np.random.default_rng(5)
     if kind == "classes":
         return X.astype(np.float64), np.where(y > 0.2, 7.0, 3.0), rng.uniform(0.1, 2, len(y))
-    if kind == "names":
+    if kind in ("names", "names-float32"):
         return (
-            X.astype(np.float64),
+            X if kind == "names-float32" else X.astype(np.float64),
             np.array(["quiet", "loud", "louder"])[np.digitize(y, [-0.5, 0.5])],
             rng.uniform(0.1, 2, len(y)),
         )
@@ -75,6 +75,10 @@ RUNS = {
         "names",
         {"batch_size": 1, "lr": 0.01, "loss": "softmax", "validation_fraction": 0.1, "tol": 1e-9},
     ),
+    "softmax-float32": (
+        "names-float32",
+        {"batch_size": 1, "lr": 0.01, "loss": "softmax", "validation_fraction": 0.1, "tol": 1e-9},
+    ),
     "outputs": (
         "columns",
         {"batch_size": 20, "lr": 0.01, "momentum": 0.5, "l2": 1e-3, "average": 1, "standardize": True},
@@ -82,6 +86,7 @@ RUNS = {
     "wide": ("wide", {"batch_size": 13, "lr": 0.005, "momentum": 0.9, "average": True, "eval_every": 50}),
 }  # fmt: skip
 EPOCHS = 4
+SLOW = {"softmax-float32"}  # more of a kind that is there, with a kernel of its own
 
 
 def run(name: str, **changes):

@@ -126,7 +126,8 @@ def test_out_that_overlaps_itself(out):
     says(caught.value, "out has strides", "share memory", "expected memory of its own", "Make it with np.empty")
 
 
-def test_every_slice_of_an_array_is_memory_of_its_own():
+@pytest.mark.parametrize("rung", ["element", pytest.param("packed", marks=pytest.mark.slow)])
+def test_every_slice_of_an_array_is_memory_of_its_own(rung):
     base = np.zeros((9, 11))
     for out in (
         base[:3, :4],
@@ -135,8 +136,8 @@ def test_every_slice_of_an_array_is_memory_of_its_own():
         base[8::-4, 1:9:2],
         base[:3, :4].T.copy().T,
     ):
-        assert (matmul(np.ones((3, 2)), np.ones((2, 4)), out=out, rung="element") == 2).all()
+        assert (matmul(np.ones((3, 2)), np.ones((2, 4)), out=out, rung=rung) == 2).all()
     one = np.broadcast_to(base[:1, :1], (1, 1)).copy()
-    assert matmul(np.ones((1, 2)), np.ones((2, 1)), out=one, rung="element")[0, 0] == 2
+    assert matmul(np.ones((1, 2)), np.ones((2, 1)), out=one, rung=rung)[0, 0] == 2
     empty = np.lib.stride_tricks.as_strided(np.zeros(1), (0, 4), (0, 0))
     assert matmul(np.ones((0, 2)), np.ones((2, 4)), out=empty).shape == (0, 4)

@@ -238,9 +238,9 @@ def test_a_readme_in_another_encoding_is_named(tmp_path, monkeypatch, capsys):
 
 
 def test_a_table_through_a_pipe():
-    rows = "\n".join(f"{i},{2 * i},{3 * i}" for i in np.linspace(-1, 1, 5000))
+    rows = "\n".join(f"{i},{2 * i},{i * i},{i**3},{i**4},{3 * i}" for i in np.linspace(-1, 1, 5000))
     done = subprocess.run(
-        [*NUMBASGD, "train", "-", "--target", "2", "--json"],
+        [*NUMBASGD, "train", "-", "--target", "5", "--json"],
         input=rows.encode(),
         capture_output=True,
         env=environment(),

@@ -71,11 +71,12 @@ def test_loading_imports_what_only_compiling_needs_when_a_symbol_is_missing(warm
     assert run_python(code, NUMBASGD_CACHE_DIR=str(warm), NUMBA_CACHE_DIR=None).strip() == str(is_missing)
 
 
-def test_training_in_the_next_process_compiles_nothing(tmp_path):
-    code = """
+@pytest.mark.parametrize("lr", [0.05, pytest.param("auto", marks=pytest.mark.slow)])
+def test_training_in_the_next_process_compiles_nothing(lr, tmp_path):
+    code = f"""
         import numpy as np, numbasgd
         from numbasgd.sgd.solvers.epoch import advance_kernel
-        assert numbasgd.train(seed=1).loss[-1] < 0.3
+        assert numbasgd.train(seed=1, lr={lr!r}).loss[-1] < 0.3
         print(len(advance_kernel("squared", 5, np.dtype("f4")).stats.cache_hits))
     """
     hits = [run_python(code, NUMBASGD_CACHE_DIR=str(tmp_path), NUMBA_CACHE_DIR=None) for _ in range(2)]
@@ -366,8 +367,8 @@ def test_two_processes_at_once(tmp_path):
         one = pool.submit(run_python, PROBE, NUMBASGD_CACHE_DIR=str(tmp_path), NUMBA_CACHE_DIR=None)
         two = pool.submit(run_python, code, NUMBASGD_CACHE_DIR=str(tmp_path), NUMBA_CACHE_DIR=None)
         one.result(), two.result()
-    for probe in (PROBE, code):
-        assert run_python(probe, NUMBASGD_CACHE_DIR=str(tmp_path), NUMBA_CACHE_DIR=None).split() == ["2", "0"]
+    both = run_python(PROBE + code, NUMBASGD_CACHE_DIR=str(tmp_path), NUMBA_CACHE_DIR=None).split()
+    assert both == ["2", "0", "3", "0"]  # element, one function, was found in both dtypes
 
 
 @pytest.mark.slow

@@ -241,7 +241,8 @@ def test_views_of_one_array_that_interleave_are_not_refused(rng):
 
 
 @pytest.mark.parametrize("dtypes", [DTYPES[:1], pytest.param(DTYPES[1:], marks=pytest.mark.slow)], ids=str)
-def test_compiled_code_can_call_it(dtypes, tmp_path):
+@pytest.mark.parametrize("is_cold", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_compiled_code_can_call_it(dtypes, is_cold, tmp_path):
     """From a user's own function, in a cache of the user's own, in a process that compiled nothing else."""
     (tmp_path / "mine.py").write_text(
         "import numba, numpy as np\n"
@@ -262,10 +263,9 @@ def test_compiled_code_can_call_it(dtypes, tmp_path):
             assert np.allclose(B, expected, rtol=1e-4)
         print(sum(mine.twice.stats.cache_hits.values()))
     """.replace("DTYPES", repr(dtypes))
-    counts = [
-        run_python(code, cwd=tmp_path, NUMBA_CACHE_DIR=str(tmp_path / "cache"), NUMBASGD_CACHE_DIR=None)
-        for _ in range(2)
-    ]
+    cold = {"NUMBA_CACHE_DIR": str(tmp_path / "cache"), "NUMBASGD_CACHE_DIR": None}
+    env = cold if is_cold else {"NUMBA_CACHE_DIR": None}  # else the user's function is kept beside its file
+    counts = [run_python(code, cwd=tmp_path, **env) for _ in range(2)]
     assert [c.strip() for c in counts] == ["0", "1"]
 
 

@@ -93,7 +93,9 @@ def interrupt_everywhere(name, tmp_path, draws):
 
 @pytest.mark.parametrize("draws", [40, pytest.param(160, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", SMALL)
-def test_between_any_two_bytecodes(name, draws, tmp_path):
+def test_between_any_two_bytecodes(name, draws, tmp_path, monkeypatch):
+    if draws < 160:  # a disk takes its time for each of hundreds
+        monkeypatch.setattr(os, "fsync", lambda number: None)
     interrupt_everywhere(name, tmp_path, draws)
 
 
@@ -290,7 +292,8 @@ def stop_within(fit):
     raise KeyboardInterrupt
 
 
-def test_eight_threads_at_once(tmp_path):
+def test_eight_threads_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "fsync", lambda number: None)  # a disk takes its time for each of hundreds
     names = ["plain", "once", "standardized", "held-out", "stops-early", "classes", "wide", "all-rows"]
     wholes = {name: one_go(name) for name in names}
     found, errors = {}, []

@@ -81,9 +81,10 @@ def test_gradient_takes_the_labels_that_train_takes(rng):
         assert (again.tobytes(), again_b) == (g.tobytes(), gb)
 
 
+@pytest.mark.parametrize("loss", ["logistic", pytest.param("hinge", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("dtype", [float, int, np.uint8, bool])
-def test_rows_of_one_sign_are_a_minibatch(dtype, rng):
+def test_rows_of_one_sign_are_a_minibatch(dtype, loss, rng):
     X, w = rng.standard_normal((30, 5)), rng.standard_normal(5)
-    g, gb = gradient(X, np.ones(30, dtype), w, loss="logistic")
-    again, again_b = gradient(X, np.ones(30), w, loss="logistic")
+    g, gb = gradient(X, np.ones(30, dtype), w, loss=loss)
+    again, again_b = gradient(X, np.ones(30), w, loss=loss)
     assert (again.tobytes(), again_b) == (g.tobytes(), gb)

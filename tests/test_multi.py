@@ -150,6 +150,19 @@ def test_steps_of_every_kind(loss, options, rng):
         assert fit.objective[-1] == pytest.approx(loss_there + penalty, rel=1e-12)
 
 
+@slow
+@pytest.mark.parametrize(("loss", "K"), [("squared", 3), ("softmax", 3), ("softmax", 10)])
+def test_gradient_in_float64_at_numbers_of_float32(loss, K, rng):
+    X, y = problem(loss, 400, 33, K, np.float32, rng)
+    X64, w, b = X.astype(float), rng.standard_normal((33, K)), rng.standard_normal(K)
+    g, _ = gradient(X64, y, w, b, loss=loss)
+    for j, k in ((0, 0), (32, K - 1)):
+        step = np.zeros((33, K))
+        step[j, k] = h = 1e-6
+        high, low = (np.mean(values(loss, X64 @ (w + e) + b, y)) for e in (step, -step))
+        assert g[j, k] == pytest.approx((high - low) / (2 * h), abs=1e-7)
+
+
 @pytest.mark.parametrize(("loss", "K", "dtype"), SHAPES)
 def test_gradient_is_numpys_and_the_losses_difference(loss, K, dtype, rng):
     tolerance = 1e-5 if dtype == np.float32 else 1e-13
@@ -203,7 +216,8 @@ def test_optimum_of_least_squares(rng):
         np.testing.assert_allclose(np.vstack([fit.w, fit.b]), best, atol=1e-4)
 
 
-def test_optimum_of_multinomial_regression(rng):
+@pytest.mark.parametrize("is_plain", [False, pytest.param(True, marks=slow)])
+def test_optimum_of_multinomial_regression(is_plain, rng):
     linear = pytest.importorskip("sklearn.linear_model")
     X, y = problem("softmax", 200, 5, 3, np.float64, rng)
     X = 3 * X
@@ -213,7 +227,10 @@ def test_optimum_of_multinomial_regression(rng):
         warnings.simplefilter("ignore")
         solver = linear.LogisticRegression(C=1 / (200 * l2), tol=1e-12, max_iter=10_000).fit(X, y)
     options = {"loss": "softmax", "l2": l2, "batch_size": 200, "lr": 0.5, "momentum": 0.875, "nesterov": True}
-    options |= {"sample_weight": np.ones(200), "average": 1900}  # the kernel of every kind of step
+    if not is_plain:  # the kernel of every kind of step
+        options |= {"sample_weight": np.ones(200), "average": 1900}
+    else:
+        options["nesterov"] = False
     fit = train(X, y, epochs=2000, eval_every=None, **options)
     np.testing.assert_allclose(fit.w, solver.coef_.T, atol=1e-4)
     np.testing.assert_allclose(fit.b - fit.b.mean(), solver.intercept_ - solver.intercept_.mean(), atol=1e-4)

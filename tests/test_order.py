@@ -45,10 +45,11 @@ def part_of(n, first, count, dtype=np.int64):
     return part
 
 
+@pytest.mark.parametrize("count", [300_000, pytest.param(1_000_000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("n", [2**31 - 1, 2**31, 2**31 + 1, 3 * 2**32 + 5, 2**47 + 1, MOST_ROWS])
-def test_orders_of_more_rows_than_memory_holds(n):
+def test_orders_of_more_rows_than_memory_holds(n, count):
     """No row twice, none that does not exist; all parts of 0..n-1 as often, and of steps between rows."""
-    count, k = 300_000, 1000
+    k = 1000
     order = np.concatenate([part_of(n, first, count // 2) for first in (0, n - count // 2)])
     assert order.min() >= 0
     assert order.max() < n

@@ -43,11 +43,18 @@ def found(*args, **kwargs):
 
 
 @pytest.mark.parametrize(
-    ("d", "order"), [(5, "C"), (200, "C"), (5, "F"), pytest.param(200, "F", marks=pytest.mark.slow)]
-)
+    ("d", "order", "dtype"),
+    [
+        (5, "C", "float32"),
+        (200, "C", "float32"),
+        (5, "F", "float64"),
+        *(pytest.param(*case, marks=pytest.mark.slow)
+          for case in ((200, "F", "float64"), (5, "F", "float32"), (200, "F", "float32"))),
+    ],
+)  # fmt: skip
 @pytest.mark.parametrize("n", [1, 53, 54, 400, 1501])
-def test_the_same_gradient_for_any_number_of_threads(n, d, order, small_parts):
-    X, y, w = problem(n, d, np.float32 if order == "C" else np.float64, order)
+def test_the_same_gradient_for_any_number_of_threads(n, d, order, dtype, small_parts):
+    X, y, w = problem(n, d, dtype, order)
     one = found(X, y, w, 0.25, threads=1)
     np.testing.assert_allclose(one, reference(X, y, w, 0.25), rtol=0, atol=1e-5 * np.sqrt(d) * abs(one).max())
     rows = np.random.default_rng(0).integers(0, n, 2 * n)
@@ -107,9 +114,10 @@ def test_long_float32_sums_stay_right():
     assert gb == pytest.approx(0.3, rel=1e-5)
 
 
-def test_workers_do_work():
+@pytest.mark.parametrize(("n", "d"), [(300_000, 5), pytest.param(100_000, 16, marks=pytest.mark.slow)])
+def test_workers_do_work(n, d):
     """On a busy machine that may take a few tries."""
-    X, y, w = problem(300_000, 5)
+    X, y, w = problem(n, d)
     assert not reduce.is_one(*X.shape)
     before = threads.tasks_by_workers()
     for _ in range(100):

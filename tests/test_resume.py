@@ -8,15 +8,16 @@ import os
 import numpy as np
 import pytest
 from conftest import says
-from runs import EPOCHS, PLAIN, RUNS, assert_same, cut, data, resume, run
+from runs import EPOCHS, PLAIN, RUNS, SLOW, assert_same, cut, data, resume, run
 
 import numbasgd
 from numbasgd import Fit, FitFileError, airfoil_twin, train
 
 one_go = functools.cache(run)  # runs in one go, to compare with
+NAMES = [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in RUNS]
 
 
-@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.parametrize("name", NAMES)
 def test_stopped_within_epochs_and_resumed(name, tmp_path, monkeypatch):
     whole = one_go(name)
     n = whole.n
@@ -56,7 +57,7 @@ def test_stopped_again_and_again(name, tmp_path, monkeypatch):
     assert_same(one_go(name), resume(name, fit))
 
 
-@pytest.mark.parametrize("name", set(RUNS) - {"rates"})
+@pytest.mark.parametrize("name", [case for case in NAMES if case.values != ("rates",)])
 def test_more_epochs_than_were_asked_for(name):
     """A run that ended goes on to a larger total; what only its end brought is not in the history."""
     kind, settings = RUNS[name]

@@ -78,28 +78,31 @@ def test_a_class_that_one_part_lacks(data):
         assert fit.classes == (0, 1, 9) and np.all(np.isfinite(fit.validation_loss))
 
 
-def test_a_class_without_weight(data):
+@pytest.mark.parametrize("other", ["logistic", pytest.param("softmax", marks=pytest.mark.slow)])
+def test_a_class_without_weight(other, data):
     X, y = data
     fit = train(X, y, loss="softmax", lr=0.2, epochs=30, sample_weight=(y != 2) * 1.0, seed=0)
     # Of two classes, the difference of both columns follows the logistic weights at twice their rate.
-    same = train(X[y != 2], y[y != 2], loss="logistic", lr=0.4, epochs=30, seed=0)
+    same = train(X[y != 2], y[y != 2], loss=other, lr=0.4 if other == "logistic" else 0.2, epochs=30, seed=0)
     assert fit.classes == (0, 1, 2) and np.mean(fit.predict(X) == 2) < 0.1
     assert fit.loss[-1] == pytest.approx(same.loss[-1], rel=0.2)
 
 
-def test_as_many_classes_as_rows(rng):
-    X = rng.standard_normal((3, 5))
-    fit = train(X, np.arange(3), loss="softmax", lr=0.5, batch_size=3, epochs=2000)
-    assert np.array_equal(fit.predict(X), np.arange(3))
+@pytest.mark.parametrize("K", [3, pytest.param(6, marks=pytest.mark.slow)])
+def test_as_many_classes_as_rows(K, rng):
+    X = rng.standard_normal((K, 5))
+    fit = train(X, np.arange(K), loss="softmax", lr=0.5, batch_size=K, epochs=2000)
+    assert np.array_equal(fit.predict(X), np.arange(K))
 
 
-def test_gradient_takes_numbers_of_classes(data):
+@pytest.mark.parametrize("K", [3, pytest.param(4, marks=pytest.mark.slow)])
+def test_gradient_takes_numbers_of_classes(K, data):
     X, y = data
-    y = np.minimum(y, 1)
-    w = np.zeros((5, 3))  # the third class does not show
-    assert gradient(X, y, w, loss="softmax")[0].shape == (5, 3)
+    y = np.minimum(y, K - 2)
+    w = np.zeros((5, K))  # the last class does not show
+    assert gradient(X, y, w, loss="softmax")[0].shape == (5, K)
     for labels, parts in (
-        (y + 2, ("y holds class 3, w has 3 columns", "expected classes 0 to K - 1", "Number")),
+        (y + 2, (f"y holds class {K}, w has {K} columns", "expected classes 0 to K - 1", "Number")),
         (y - 1, ("y holds", "-1", "expected the numbers 0 to K - 1", "Number")),
         (y + 0.5, ("y holds", "0.5", "expected the numbers 0 to K - 1", "Number")),
         (y.astype(str), ("y holds", "expected the numbers 0 to K - 1", "Number")),

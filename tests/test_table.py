@@ -266,6 +266,7 @@ def test_a_pipe_gives_every_row(tmp_path, kind):
         ("-", GOOD["spaces"]),
         ("-", "1,2\nx,3\n"),
         pytest.param("/dev/stdin", GOOD["comma"], marks=NEEDS_DEV),
+        pytest.param("/dev/stdin", GOOD["spaces"], marks=(NEEDS_DEV, pytest.mark.slow)),
         pytest.param("/dev/stdin", "1,2\nx,3\n", marks=NEEDS_DEV),
     ],
 )

@@ -250,14 +250,15 @@ def test_auto_lr_is_stable_at_any_scale(scale, rng):
         assert fit.loss[-1] < 0.5 * fit.loss[0]
 
 
+@pytest.mark.parametrize("is_weighted", [True, pytest.param(False, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("batch_size", [1, 10, 200])
 @pytest.mark.parametrize("average", [False, True])
-def test_auto_lr_is_stable_with_penalties_and_weights(average, batch_size, rng):
+def test_auto_lr_is_stable_with_penalties_and_weights(average, batch_size, is_weighted, rng):
     X = rng.standard_normal((200, 5))
     y = X @ rng.standard_normal(5) + rng.standard_normal(200)
     options = {"batch_size": batch_size, "average": average, "epochs": 20, "seed": 0}
     s = np.ones(200)
-    fit = train(X, y, l2=1000.0, sample_weight=s, **options)
+    fit = train(X, y, l2=1000.0, sample_weight=s if is_weighted else None, **options)
     assert fit.objective[-1] < fit.objective[0]
     s[:3] = 2000
     fit = train(X, y, sample_weight=s, **options)

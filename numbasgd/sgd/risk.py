@@ -98,13 +98,15 @@ class Problem:
 
     def sum_loss(self, row: np.ndarray, start: int, stop: int, work: np.ndarray) -> float:
         """The sum of the losses of some rows, in one call of compiled code."""
-        memory, _, d, base, si, sj = self.rows
         if self.outputs > 1:
-            return self.kernels.sum_loss(
-                memory, d, base, si, sj, self.y, self.s, row, start, stop, work, *self.extra
-            )
-        b = row[self.layout.size]
-        return self.kernels.sum_loss(memory, d, base, si, sj, self.y, self.s, row, b, start, stop, work)
+            return self.kernels.sum_loss(*self.samples, row, start, stop, work, *self.extra)
+        return self.kernels.sum_loss(self.samples, row, row[self.layout.size], start, stop, work)
+
+    @_Kept
+    def samples(self) -> tuple[Any, ...]:
+        """What kernels are told of the rows."""
+        memory, _, d, base, si, sj = self.rows
+        return memory, d, base, si, sj, self.y, self.s
 
     def compile(self, row: np.ndarray, work: np.ndarray) -> None:
         """Compile, or load, what evaluates the loss."""

@@ -22,7 +22,7 @@ from numbasgd import check, rawmem
 from numbasgd.compile.options import jit
 from numbasgd.sgd.losses import LOSSES
 from numbasgd.sgd.model import Layout
-from numbasgd.sgd.rows import LINE, lined, rows_of
+from numbasgd.sgd.rows import LINE, aligned_zeros, rows_of
 from numbasgd.sgd.solvers import multi_kernels
 from numbasgd.sgd.solvers.epoch import compiled, make_advance
 from numbasgd.sgd.solvers.multi_kernels import STEP, SUM, VALUE, chunk_rows
@@ -145,14 +145,17 @@ def advance_kernel(
     is_plain, is_averaged = not (step.momentum or step.is_penalized), step.is_averaged
 
     @jit(variant=variant, forceinline=True, fastmath=False)
-    def steps(
-        X, d, base, si, sj, y, s, by_position, rows, n_rows, start, stop, ahead, batch_size, lr, mu, l2, l1,
-        with_b, state, size, count, g, wide, room, K, width, sum_rows,
-    ):  # fmt: skip
+    def steps(samples, order, start, stop, params, weights, memory, outputs):
         """One step for each minibatch of the positions start <= t < stop of ``rows``.
 
         A plain step on one row needs no gradient: the row is added to the weights.
         """
+        X, d, base, si, sj, y, s, _ = samples
+        rows, n_rows, ahead = order
+        batch_size, lr, mu, l2, l1, with_b = params
+        state, size, count, _ = weights
+        g, wide, room = memory
+        K, width, sum_rows = outputs
         row = size + width
         scratch = address(room, width)
         for at in range(start, stop, batch_size):
@@ -253,9 +256,9 @@ def gradient_of_outputs(
         g, gb = gradient(X, y[:, 0], w[:, 0], float(b[0]), loss=loss, rows=index if index.size else None)
         return g[:, None], np.array([gb], X.dtype)
     problem = Problem(rows_of(X), check.for_kernel(y), np.empty(0, X.dtype), loss, K)
-    state = lined((problem.layout.length,), X.dtype)
+    state = aligned_zeros((problem.layout.length,), X.dtype)
     problem.layout.put(state, np.vstack([w, b]))
-    work, wide = lined((problem.work_size,), X.dtype), np.empty(problem.layout.length)
+    work, wide = aligned_zeros((problem.work_size,), X.dtype), np.empty(problem.layout.length)
     count = len(index) or len(y)
     total = gradient_sum(problem, state, index.astype(problem.rows_dtype), count, work, wide)
     mean = total / X.dtype.type(count)

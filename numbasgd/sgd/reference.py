@@ -21,23 +21,23 @@ def reference(
     settings : those of ``TrainConfig`` that say how steps are made; ``lr`` is not "auto".
     """
     config = TrainConfig(**settings)
-    lrs, mu, loss, m = config.rates, config.momentum, config.loss, config.batch_size
+    lrs: Any = config.rates
+    mu, loss, m, seed = config.momentum, config.loss, config.batch_size, config.seed or 0
     n, d = X.shape
     s = np.ones(n) if sample_weight is None else np.asarray(sample_weight) / np.mean(sample_weight)
     A = np.column_stack([X.astype(np.float64), np.ones(n)])
     Y = np.eye(y.max() + 1)[y] if loss == "softmax" else y.reshape(n, -1).astype(np.float64)
     V = np.zeros((d + 1, Y.shape[1]))
     W = mean = V + start
+    slope_of: Any = np.vectorize(LOSSES[loss].slope) if loss != "softmax" else lambda Z, Y: softmax(Z) - Y
     first = {False: np.inf, True: 0}[config.average] if type(config.average) is bool else config.average
     steps = 0
     for epoch in range(config.epochs):
         lr = lrs[min(epoch, len(lrs) - 1)]
-        order = epoch_order(config.seed, epoch, n, config.sampling)
+        order = epoch_order(seed, epoch, n, config.sampling)
         for start in range(0, n, m):
             rows = order[start : start + m]
-            Z = A[rows] @ W
-            slope = softmax(Z) - Y[rows] if loss == "softmax" else np.vectorize(LOSSES[loss].slope)(Z, Y[rows])
-            G = A[rows].T @ (s[rows, None] * slope) / len(rows)
+            G = A[rows].T @ (s[rows, None] * slope_of(A[rows] @ W, Y[rows])) / len(rows)
             G[:-1] += config.l2 * W[:-1]
             G[-1] *= config.intercept
             V = mu * V + G

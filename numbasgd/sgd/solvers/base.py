@@ -17,7 +17,7 @@ import numpy as np
 from numbasgd.compile.options import uncollected
 from numbasgd.sgd.config import Method
 from numbasgd.sgd.dataset import Dataset
-from numbasgd.sgd.rows import lined
+from numbasgd.sgd.rows import aligned_zeros
 from numbasgd.sgd.solvers.objective import make_objective
 
 _FIRST = 1 << 22  # entries of X, its rows taken for 8 longer, in the first call that makes steps
@@ -43,7 +43,7 @@ class Solver(ABC):
         self.n = dataset.n
         self.layout = layout = objective.layout
         size = 4 * layout.length  # whole lines, so that the scratch memory begins at one as well
-        memory = lined((size + objective.scratch_size,), dataset.dtype)
+        memory = aligned_zeros((size + objective.scratch_size,), dataset.dtype)
         self.rows, self.scratch = memory[:size].reshape(4, layout.length), memory[size:]
         self.scratch64 = np.empty(layout.length)
         self.count = np.zeros(2, np.int64)

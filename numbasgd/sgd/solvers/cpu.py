@@ -85,12 +85,10 @@ class EpochSolver(Solver):
     def _arguments(self) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         """What the kernel is told before and behind the sample number at which to end."""
         method, objective = self.method, self.objective
-        return (
-            *objective.samples, *self.windows.told(method.sampling, method.seed),
-        ), (
-            self.ahead, method.batch_size, method.lrs, *self.move(), method.average_from or 0, self.rows,
-            self.layout.size, self.count, self.scratch, self.scratch64, *objective.outputs,
-        )  # fmt: skip
+        order = *self.windows.told(method.sampling, method.seed), self.ahead
+        step = method.batch_size, method.lrs, *self.move(), method.average_from or 0
+        state = self.rows, self.layout.size, self.count
+        return (objective.samples, order), (step, state, (self.scratch, self.scratch64), objective.outputs)
 
 
 class MultiSolver(EpochSolver):

@@ -22,7 +22,7 @@ from numbasgd import rawmem
 from numbasgd.compile.options import jit
 from numbasgd.sgd.losses import LOSSES
 from numbasgd.sgd.model import Layout
-from numbasgd.sgd.rows import LINE, lined
+from numbasgd.sgd.rows import LINE, aligned_zeros
 from numbasgd.sgd.solvers import multi_kernels
 from numbasgd.sgd.solvers.epoch import compiled, make_advance
 from numbasgd.sgd.solvers.multi_kernels import STEP, SUM, VALUE, chunk_rows
@@ -144,14 +144,17 @@ def advance_kernel(
     is_plain, is_averaged = not (step.momentum or step.is_penalized), step.is_averaged
 
     @jit(variant=variant, forceinline=True, fastmath=False)
-    def steps(
-        X, d, base, si, sj, y, s, by_position, rows, n_rows, start, stop, ahead, batch_size, lr, mu, l2, l1,
-        with_b, state, size, count, g, wide, room, K, width, sum_rows,
-    ):  # fmt: skip
+    def steps(samples, order, start, stop, params, weights, memory, outputs):
         """One step for each minibatch of the positions start <= t < stop of ``rows``.
 
         A plain step on one row needs no gradient: the row is added to the weights.
         """
+        X, d, base, si, sj, y, s, _ = samples
+        rows, n_rows, ahead = order
+        batch_size, lr, mu, l2, l1, with_b = params
+        state, size, count, _ = weights
+        g, wide, room = memory
+        K, width, sum_rows = outputs
         row = size + width
         scratch = address(room, width)
         for at in range(start, stop, batch_size):
@@ -225,7 +228,7 @@ def rehearse(
 
     order : an array like those that say which rows, of length 0 for sequential order.
     """
-    state = lined((1, objective.layout.length), scratch.dtype)
+    state = aligned_zeros((1, objective.layout.length), scratch.dtype)
     for m in set().union(*(product_rows(objective, count) for count in counts)):
         first = np.zeros(m if order.size else 0, order.dtype)
         gradient_sum(objective, state, first, m, scratch, scratch64)

@@ -46,6 +46,7 @@ class Objective(ABC):
     """The mean loss over the rows of a dataset, penalties apart.
 
     threads : the most that may work on it; None for as many as pay.
+    samples : rows, targets and weights as kernels take them.
     layout : how a row of the state is laid out.  scratch_size : entries that kernels need.
     outputs : what kernels for K outputs are told besides; empty for one output.
     is_quick : whether one call without scratch memory evaluates it.
@@ -60,12 +61,8 @@ class Objective(ABC):
     def __init__(self, dataset: Dataset, loss: str, threads: int | None) -> None:
         self.dataset, self.loss, self.threads = dataset, loss, threads
         self.rows, self.y, self.s = dataset.rows, dataset.targets, dataset.sample_weight
-
-    @property
-    def samples(self) -> tuple[Any, ...]:
-        """Rows, targets and weights as kernels take them."""
-        memory, _, d, base, si, sj = self.rows
-        return memory, d, base, si, sj, self.y, self.s
+        memory, _, d, base, si, sj = dataset.rows
+        self.samples = memory, d, base, si, sj, self.y, self.s
 
     @property
     def rows_dtype(self) -> np.dtype:
@@ -130,9 +127,7 @@ class OneOutput(Objective):
 
     def sum_loss(self, row: np.ndarray, start: int, stop: int, scratch: np.ndarray) -> float:
         """The sum of the losses of some rows, in one call of compiled code."""
-        memory, _, d, base, si, sj = self.rows
-        b = row[self.layout.size]
-        return self.kernels.sum_loss(memory, d, base, si, sj, self.y, self.s, row, b, start, stop, scratch)
+        return self.kernels.sum_loss(self.samples, row, row[self.layout.size], start, stop, scratch)
 
     def advance_kernel(self, step: Step) -> Any:
         """The compiled function that makes steps."""
@@ -198,10 +193,7 @@ class ManyOutputs(Objective):
 
     def sum_loss(self, row: np.ndarray, start: int, stop: int, scratch: np.ndarray) -> float:
         """The sum of the losses of some rows, in one call of compiled code."""
-        memory, _, d, base, si, sj = self.rows
-        return self.kernels.sum_loss(
-            memory, d, base, si, sj, self.y, self.s, row, start, stop, scratch, *self.outputs
-        )
+        return self.kernels.sum_loss(*self.samples, row, start, stop, scratch, *self.outputs)
 
     def advance_kernel(self, step: Step) -> Any:
         """The compiled function that makes steps."""

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from numbasgd.compile.options import jit
+from numbasgd.simd.vector import pointer
+
 
 class Samples(NamedTuple):
     """Rows, their targets and weights: entry (i, j) of X is X[base + i * si + j * sj].
@@ -53,11 +56,13 @@ class Weights(NamedTuple):
 
     state : pointer to its first row.  size : where the intercepts begin in a row.
     count : pointer to the steps in the mean, and the samples seen.
+    row : entries of a row, the intercepts and all padding included.
     """
 
     state: Any
     size: int
     count: Any
+    row: int
 
 
 class Scratch(NamedTuple):
@@ -77,3 +82,16 @@ class Outputs(NamedTuple):
     K: int
     width: int
     sum_rows: int
+
+
+@jit(forceinline=True)
+def samples_of(arrays):
+    """The ``Samples`` of what Python passes: (memory, d, base, si, sj, y, s)."""
+    memory, d, base, si, sj, y, s = arrays
+    return Samples(pointer(memory, 0), d, base, si, sj, pointer(y, 0), pointer(s, 0), False)
+
+
+@jit(forceinline=True)
+def with_targets(samples, y, s, by_position):
+    """The same rows with other targets and weights."""
+    return Samples(samples.X, samples.d, samples.base, samples.si, samples.sj, y, s, by_position)

@@ -30,7 +30,7 @@ from numba import types
 from numbasgd import rawmem, threads
 from numbasgd.compile.options import jit
 from numbasgd.sgd.order import SAMPLINGS, WINDOW, draw_for
-from numbasgd.sgd.rows import SOON, lined
+from numbasgd.sgd.rows import SOON, aligned_zeros
 from numbasgd.simd.vector import pointer_to, prefetch, prefetch_near
 
 SLOTS = 4  # windows of another thread: the one that steps are made on, and those that lie ready
@@ -227,7 +227,7 @@ class Windows:
         self.rows = np.empty((1, length + (tail if 0 < length < n else 0)), rows_dtype)
         self.targets = np.empty((1, 0), y.dtype)
         self.drawn = np.array([-1, 0, 0, 0, 0])
-        self.task = lined((BYTES // 8,), np.dtype(np.int64)) if length > 0 and n > WINDOW else _NO_TASK
+        self.task = aligned_zeros((BYTES // 8,), np.dtype(np.int64)) if length > 0 and n > WINDOW else _NO_TASK
 
     def forget(self) -> None:
         """As if nothing had been drawn."""

@@ -16,8 +16,9 @@ from numba import types
 
 from numbasgd import rawmem, threads
 from numbasgd.compile.options import jit
-from numbasgd.sgd.rows import CHUNK, LINE, Rows, gather, room_for
+from numbasgd.sgd.rows import CHUNK, LINE, Rows, gather, gathered_size
 from numbasgd.sgd.solvers.epoch import kernels, padded
+from numbasgd.sgd.solvers.operands import Order, Samples, Scratch
 from numbasgd.simd.vector import pointer_to
 
 ENTRIES = 1 << 18  # of X in a part, a row counts for 8 more: some ten microseconds
@@ -95,6 +96,13 @@ def _take_scratch(first, n_bytes):
         rawmem.pause()
 
 
+@jit(forceinline=True)
+def _samples(task, like):
+    """The rows that a task is about; like : a number of their dtype."""
+    X, y, s = pointer_to(task.X, like), pointer_to(task.y, like), pointer_to(task.s, like)
+    return Samples(X, task.d, task.base, task.si, task.sj, y, s, False)
+
+
 def make_units(made: SimpleNamespace, index: np.dtype) -> SimpleNamespace:
     """``add`` and ``value``: one part of the gradient or of the loss; a ``PartTask`` lies at ``address``.
 
@@ -119,19 +127,16 @@ def _make_units(made: SimpleNamespace, index: np.dtype) -> SimpleNamespace:
     def add(address, number, _):
         """(g, gb) at out + number * stride := sums of slope_i * x_i and of slope_i over part ``number``."""
         task = _get_task(address)
-        X, y, s, w = (
-            pointer_to(task.X, T), pointer_to(task.y, T), pointer_to(task.s, T), pointer_to(task.w, T),
-        )  # fmt: skip
+        samples, w = _samples(task, T), pointer_to(task.w, T)
+        order = Order(pointer_to(task.rows, INDEX), task.n_rows, task.ahead)
         g = pointer_to(task.out + number * task.stride, T)
         scratch = _take_scratch(task.scratch, task.scratch_bytes)
         size = max(1, (task.d + lanes - 1) // lanes) * lanes
         start = task.start + number * task.length
         stop = min(start + task.length, task.stop)
         scratch64 = scratch + LINE
-        g[size] = sum_rows(
-            X, task.d, task.base, task.si, task.sj, y, s, pointer_to(task.rows, INDEX), task.n_rows, start,
-            stop, task.ahead, w, w[size], g, pointer_to(scratch64, 0.0), pointer_to(scratch64 + 8 * size, T),
-        )  # fmt: skip
+        memory = Scratch(g, pointer_to(scratch64, 0.0), pointer_to(scratch64 + 8 * size, T))
+        g[size] = sum_rows(samples, order, start, stop, w, w[size], memory)
         rawmem.write(scratch, 0)
         return 0
 
@@ -139,10 +144,9 @@ def _make_units(made: SimpleNamespace, index: np.dtype) -> SimpleNamespace:
     def value(address, number, _):
         """The number at out + number * stride := the sum of the losses of part ``number``."""
         task = _get_task(address)
-        X, y, s, w = (
-            pointer_to(task.X, T), pointer_to(task.y, T), pointer_to(task.s, T), pointer_to(task.w, T),
-        )  # fmt: skip
-        d, rows = task.d, pointer_to(task.rows, INDEX)
+        samples, w = _samples(task, T), pointer_to(task.w, T)
+        order = Order(pointer_to(task.rows, INDEX), 0, 0)
+        X, d, y, s = samples.X, samples.d, samples.y, samples.s
         scratch = _take_scratch(task.scratch, task.scratch_bytes)
         size = max(1, (d + lanes - 1) // lanes) * lanes
         own = pointer_to(scratch + LINE + 8 * size, T)
@@ -153,7 +157,7 @@ def _make_units(made: SimpleNamespace, index: np.dtype) -> SimpleNamespace:
         for c in range(start, stop, CHUNK):
             e = min(c + CHUNK, stop)
             if is_gathered:
-                gather(X, d, task.base, task.si, task.sj, y, s, is_weighted, rows, 0, c, e, own)
+                gather(samples, order, c, e, is_weighted, own)
             for i in range(c, e):
                 z = dot(own, (i - c) * d, d, w) if is_gathered else dot(X, i * task.si, d, w)
                 v = value_of(np.float64(z + b), np.float64(y[i]))
@@ -208,7 +212,7 @@ class Parts:
         length = part_rows(rows.d)
         n_kept = min(ROUND, max(1, -(-rows.n // length)))
         threads.prepare(min(n_threads, n_kept) - 1)
-        scratch_bytes = _lines(LINE + 8 * size + room_for(rows.d, rows.is_gathered) * y.itemsize)
+        scratch_bytes = _lines(LINE + 8 * size + gathered_size(rows.d, rows.is_gathered) * y.itemsize)
         # The task descriptor, the weights, scratch memory of each thread, and the sums, from a cache line on.
         weights = _lines(_BYTES)
         scratch = weights + stride

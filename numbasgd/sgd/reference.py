@@ -35,8 +35,8 @@ def reference(
     for epoch in range(config.epochs):
         lr = lrs[min(epoch, len(lrs) - 1)]
         order = epoch_order(seed, epoch, n, config.sampling)
-        for start in range(0, n, m):
-            rows = order[start : start + m]
+        for at in range(0, n, m):
+            rows = order[at : at + m]
             G = A[rows].T @ (s[rows, None] * slope_of(A[rows] @ W, Y[rows])) / len(rows)
             G[:-1] += config.l2 * W[:-1]
             G[-1] *= config.intercept

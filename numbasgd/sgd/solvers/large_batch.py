@@ -16,8 +16,9 @@ from numbasgd.compile.options import jit
 from numbasgd.sgd.order import SAMPLINGS, WINDOW, fill_order, scatter_for
 from numbasgd.sgd.rows import CHUNK
 from numbasgd.sgd.solvers import reduce
-from numbasgd.sgd.solvers.update import Step, make_average, make_update, make_update_intercept
-from numbasgd.simd.vector import load, pointer, store
+from numbasgd.sgd.solvers.operands import StepParams, Weights
+from numbasgd.sgd.solvers.update import Step, make_apply, restart_mean
+from numbasgd.simd.vector import pointer
 
 if TYPE_CHECKING:
     from numbasgd.sgd.trainer import Run
@@ -44,40 +45,21 @@ def window_rows(n: int, d: int) -> int:
 @functools.cache
 def make_finish(dtype: np.dtype, lanes: int, step: Step) -> Callable[..., Any]:
     """What ends a big step; contracts in ``epoch.py``."""
-    variant = f"{dtype.name}_{lanes}_{step}"
-    update, update_b, average = make_update(step, lanes), make_update_intercept(step), make_average(lanes)
-    has_momentum, is_averaged, T = step.momentum != "", step.is_averaged, dtype.type
+    T: Any = dtype.type
+    apply = make_apply(step, lanes, T)
 
-    @jit(variant=variant)
+    @jit(variant=f"{dtype.name}_{lanes}_{step}")
     def finish(g, n_rows, lr, mu, l2, l1, with_b, is_early, samples, state, count, work):
         """The step with the sum ``g`` over ``n_rows`` rows; the state and ``count`` change together."""
-        size = state.shape[1] - lanes
-        row = size + lanes
+        row = state.shape[1]
+        size = row - lanes
         for j in range(size):
             work[j] = T(g[j])
-        w, v = pointer(state, 0), pointer(state, row)
-        mean, lost = pointer(state, 2 * row), pointer(state, 3 * row)
-        total = pointer(work, 0)
-        scale = T(1) / T(n_rows)
-        for j in range(0, size, lanes):
-            wv, vv = update(load(w, j, lanes), load(v, j, lanes), load(total, j, lanes), scale, lr, mu, l2, l1)
-            store(w, j, wv)
-            if has_momentum:
-                store(v, j, vv)
-        if with_b:
-            w[size], v[size] = update_b(w[size], v[size], T(g[size]), scale, lr, mu)
-        if is_averaged:
-            count[0] += 1
-            share = T(1 / count[0])
-            for j in range(0, size + lanes, lanes):  # the intercept too
-                m, rest = average(load(mean, j, lanes), load(lost, j, lanes), load(w, j, lanes), share)
-                store(mean, j, m)
-                store(lost, j, rest)
+        weights = Weights(pointer(state, 0), size, pointer(count, 0), row)
+        params = StepParams(n_rows, lr, mu, l2, l1, with_b)
+        apply(weights, 0, pointer(work, 0), T(g[size]), n_rows, params)
         if is_early:
-            count[0] = 0
-            for j in range(state.shape[1]):  # whole rows at once would compile for seconds
-                state[2, j] = state[0, j]
-                state[3, j] = 0
+            restart_mean(weights)
         count[1] = samples
 
     return finish

@@ -53,11 +53,13 @@ class Weights(NamedTuple):
 
     state : pointer to its first row.  size : where the intercepts begin in a row.
     count : pointer to the steps in the mean, and the samples seen.
+    row : entries of a row, the intercepts and all padding included.
     """
 
     state: Any
     size: int
     count: Any
+    row: int
 
 
 class Scratch(NamedTuple):

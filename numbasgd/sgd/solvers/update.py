@@ -1,5 +1,7 @@
-"""What a step does with the mean gradient: plain, momentum, penalties, averaging; on registers or scalars.
+"""The step rule, written once: what a step does with the sum of a minibatch's gradients.
 
+``make_update`` is the rule on registers.  ``make_apply`` applies it to the state of a run in memory, intercepts
+and averaging included; every solver uses it but the one whose rows stay in registers (``register_rows.py``).
 Every variant is decided when a kernel is compiled, so the plain step pays for none of the others.
 """
 
@@ -9,7 +11,7 @@ import functools
 from typing import Any, NamedTuple
 
 from numbasgd.compile.options import jit
-from numbasgd.simd.vector import add, fill, fma, larger, mul, smaller, sub
+from numbasgd.simd.vector import add, fill, fma, larger, load, mul, pointer, smaller, store, sub
 
 
 class Step(NamedTuple):
@@ -100,3 +102,70 @@ def make_average(lanes: int) -> Any:
         return new, sub(change, sub(new, mean))
 
     return average
+
+
+@functools.cache
+def make_move(step: Step, lanes: int) -> Any:
+    """move(weights, start, stop, g, scale, params): ``update`` of the entries start <= j < stop."""
+    update = make_update(step, lanes)
+    has_momentum = step.momentum != ""
+
+    @jit(variant=f"{step}_{lanes}", forceinline=True)
+    def move(weights, start, stop, g, scale, params):
+        w, v = weights.state, pointer(weights.state, weights.row)
+        lr, mu, l2, l1 = params.lr, params.momentum, params.l2, params.l1
+        for j in range(start, stop, lanes):
+            wj, vj = update(load(w, j, lanes), load(v, j, lanes), load(g, j, lanes), scale, lr, mu, l2, l1)
+            store(w, j, wj)
+            if has_momentum:
+                store(v, j, vj)
+
+    return move
+
+
+@functools.cache
+def make_apply(step: Step, lanes: int, T: Any, has_outputs: bool = False) -> Any:
+    """apply(weights, first, g, gb, n_rows, params): one step, from sums over ``n_rows`` rows.
+
+    weights, params : ``operands.Weights`` and ``operands.StepParams``.
+    first : the first entry to move; weights.size where w has been moved already and the intercepts are left.
+    g, gb : pointer to the sums of the gradients, and that of the intercept.  With ``has_outputs`` there are
+    several intercepts, in whole registers; their sums lie in g where a row of the state has them, and gb is
+    not read.
+    """
+    move, average = make_move(step, lanes), make_average(lanes)
+    move_intercepts = make_move(step._replace(is_penalized=False), lanes)
+    update_b = make_update_intercept(step)
+    is_averaged = step.is_averaged
+    variant = f"{step}_{T.__name__}_{lanes}" + "_outputs" * has_outputs
+
+    @jit(variant=variant, forceinline=True, fastmath=False)  # for the same bits wherever it is inlined
+    def apply(weights, first, g, gb, n_rows, params):
+        w, size, row = weights.state, weights.size, weights.row
+        scale = T(1) / T(n_rows)
+        move(weights, first, size, g, scale, params)
+        if params.with_b:
+            if has_outputs:
+                move_intercepts(weights, size, row, g, scale, params)
+            else:
+                w[size], w[row + size] = update_b(w[size], w[row + size], gb, scale, params.lr, params.momentum)
+        if is_averaged:
+            weights.count[0] += 1
+            share = T(1 / weights.count[0])
+            mean, lost = pointer(w, 2 * row), pointer(w, 3 * row)
+            for j in range(0, row, lanes):  # the intercepts too
+                m, rest = average(load(mean, j, lanes), load(lost, j, lanes), load(w, j, lanes), share)
+                store(mean, j, m)
+                store(lost, j, rest)
+
+    return apply
+
+
+@jit(forceinline=True)
+def restart_mean(weights):
+    """Begin the mean over the steps anew, with the present weights."""
+    w, row = weights.state, weights.row
+    weights.count[0] = 0
+    for j in range(row):
+        w[2 * row + j] = w[j]
+        w[3 * row + j] = 0

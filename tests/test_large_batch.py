@@ -37,7 +37,7 @@ def test_the_same_steps(name, monkeypatch):
     settings = {"lr": 0.1, "epochs": 3, "seed": 1, **settings}
     whole = train(X, y, **settings)
     monkeypatch.setattr(large_batch, "ENTRIES", 700)
-    assert large_batch.is_big(settings["batch_size"], X.shape[1])
+    assert large_batch.is_large(settings["batch_size"], X.shape[1])
     parts = train(X, y, **settings)
     np.testing.assert_allclose(parts.w, whole.w, rtol=1e-10)
     assert parts.b == pytest.approx(whole.b, rel=1e-10)
@@ -51,7 +51,7 @@ def test_resumed_in_the_middle(name, monkeypatch):
     settings = {"lr": 0.1, "epochs": 4, "seed": 1, **settings}
     whole = train(X, y, **settings)
     assert_same(whole, train(X, y, resume=train(X, y, **{**settings, "epochs": 1}), epochs=4))
-    real = large_batch.BigSteps._add
+    real = large_batch.LargeBatchSteps._add
     for at in (1, 5, 20, 33):
         left = iter(range(at, -1, -1))
 
@@ -61,7 +61,7 @@ def test_resumed_in_the_middle(name, monkeypatch):
             real(self, *args)
 
         with monkeypatch.context() as patch:
-            patch.setattr(large_batch.BigSteps, "_add", add)
+            patch.setattr(large_batch.LargeBatchSteps, "_add", add)
             with pytest.raises(KeyboardInterrupt) as caught:
                 train(X, y, **settings)
         assert_same(whole, train(X, y, resume=caught.value.fit))

@@ -10,10 +10,11 @@ from numbasgd import check
 from numbasgd.errors import DeviceError
 from numbasgd.sgd.losses import LOSSES
 from numbasgd.sgd.problem import intercepts, rows_and_targets
+from numbasgd.sgd.risk import Problem
 from numbasgd.sgd.rows import Rows, lined, rows_ahead, rows_of
 from numbasgd.sgd.solvers import reduce
 from numbasgd.sgd.solvers.epoch import kernels, padded, work_for
-from numbasgd.sgd.solvers.multi import gradient_of_outputs
+from numbasgd.sgd.solvers.multi import gradient_sum
 from numbasgd.sgd.solvers.small_gradient import kernel_for, small_gradient
 
 _EVERY_ROW = np.empty(0, np.int64)
@@ -94,7 +95,7 @@ def gradient(
     if has_outputs:
         _require_outputs(y, w, loss, device)
         b = intercepts(b, "b", w.shape[1])
-        return gradient_of_outputs(X, y, w, b, loss, _EVERY_ROW if rows is None else _rows(rows, len(X)))
+        return _gradient_of_outputs(X, y, w, b, loss, _EVERY_ROW if rows is None else _rows(rows, len(X)))
     b = check.real(b, "b", hint="Pass the intercept as one number.")
     index = _EVERY_ROW if rows is None else _rows(rows, len(X))
     y, w = check.for_kernel(y), check.for_kernel(w)
@@ -142,6 +143,24 @@ def _gradient_in_parts(
     sums.add(padded_w, index, 0, n, rows_ahead(rows, in_order=len(index) == 0), g)
     g /= n
     out[:d], out[d] = g[:d], g[sums.size]
+
+
+def _gradient_of_outputs(
+    X: np.ndarray, y: np.ndarray, w: np.ndarray, b: np.ndarray, loss: str, index: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """The mean gradients for w (d, K) and b (K,) over the rows of ``index``, or over all if it is empty."""
+    K = w.shape[1]
+    if K == 1:  # has kernels of its own
+        g, gb = gradient(X, y[:, 0], w[:, 0], float(b[0]), loss=loss, rows=index if index.size else None)
+        return g[:, None], np.array([gb], X.dtype)
+    problem = Problem(rows_of(X), check.for_kernel(y), np.empty(0, X.dtype), loss, K)
+    state = lined((problem.layout.length,), X.dtype)
+    problem.layout.put(state, np.vstack([w, b]))
+    work, scratch64 = lined((problem.work_size,), X.dtype), np.empty(problem.layout.length)
+    count = len(index) or len(y)
+    total = gradient_sum(problem, state, index.astype(problem.rows_dtype), count, work, scratch64)
+    mean = total / X.dtype.type(count)
+    return mean[:-1].copy(), mean[-1].copy()
 
 
 def _require_outputs(y: np.ndarray, w: np.ndarray, loss: str, device: str) -> None:

@@ -11,8 +11,9 @@ import numpy as np
 
 from numbasgd.sgd.model import Layout
 from numbasgd.sgd.rows import Rows
-from numbasgd.sgd.solvers import multi, multi_kernels, reduce
+from numbasgd.sgd.solvers import multi, reduce
 from numbasgd.sgd.solvers.epoch import advance_kernel, kernels, padded, work_for
+from numbasgd.sgd.solvers.multi_buffers import fixed_k
 from numbasgd.sgd.solvers.update import Step
 
 # Entries of X, its rows taken for 8 longer:
@@ -98,11 +99,9 @@ class Problem:
 
     def sum_loss(self, row: np.ndarray, start: int, stop: int, work: np.ndarray) -> float:
         """The sum of the losses of some rows, in one call of compiled code."""
-        memory, _, d, base, si, sj = self.rows
         if self.outputs > 1:
-            return self.kernels.sum_loss(
-                memory, d, base, si, sj, self.y, self.s, row, start, stop, work, *self.extra
-            )
+            return self.kernels.sum_loss(self.samples, start, stop, row, work, self.extra)
+        memory, _, d, base, si, sj = self.rows
         b = row[self.layout.size]
         return self.kernels.sum_loss(memory, d, base, si, sj, self.y, self.s, row, b, start, stop, work)
 
@@ -127,7 +126,13 @@ class Problem:
     @_Kept
     def kernels(self) -> Any:
         """The compiled functions for this loss and these rows."""
-        return multi.kernels(*self._variant)
+        return multi.kernels(*self.variant)
+
+    @_Kept
+    def samples(self) -> tuple[Any, ...]:
+        """The rows, targets and weights as kernels take them."""
+        memory, _, d, base, si, sj = self.rows
+        return memory, d, base, si, sj, self.y, self.s
 
     @property
     def rows_dtype(self) -> np.dtype:
@@ -135,9 +140,10 @@ class Problem:
         return np.dtype(np.int32 if self.rows.n < 2**30 else np.int64)
 
     @property
-    def _variant(self) -> tuple[Any, ...]:
-        few = multi_kernels.few(self.outputs)
-        return self.loss, self.y.dtype, self.layout.lanes, few, self.s.size > 0, self.rows_dtype
+    def variant(self) -> tuple[Any, ...]:
+        """What kernels for K outputs are compiled for."""
+        FIXED_K = fixed_k(self.outputs)
+        return self.loss, self.y.dtype, self.layout.lanes, FIXED_K, self.s.size > 0, self.rows_dtype
 
     @property
     def extra(self) -> tuple[int, ...]:
@@ -145,14 +151,10 @@ class Problem:
         layout = self.layout
         return (layout.outputs, layout.width, self.kernels.address) if layout.is_many else ()
 
-    def big_kernels(self, step: Step) -> tuple[Any, Any]:
-        """The compiled functions that make a step of K outputs in parts."""
-        return multi.make_big(*self._variant, step)
-
     def advance_kernel(self, step: Step) -> Any:
         """The compiled function that makes steps."""
         if self.outputs > 1:
-            return multi.advance_kernel(*self._variant, step)
+            return multi.advance_kernel(*self.variant, step)
         return advance_kernel(
             self.loss, self.rows.d, self.y.dtype, self.s.size > 0, self.rows.is_gathered, step
         )

@@ -111,7 +111,7 @@ class Run:
         self.safe_lr = safe_lr
         self.n, self.d = rows.n, rows.d
         self.layout = layout = problem.layout
-        is_big = large_batch.is_big(method.batch_size, layout.breadth)
+        is_big = large_batch.is_large(method.batch_size, layout.breadth)
         step = method.step
         self.is_penalized = step.is_penalized
         self.kernel: Any = None if is_big else problem.advance_kernel(step)
@@ -139,7 +139,7 @@ class Run:
         self.windows = Windows(
             self.n, length, 0 if is_big else self.ahead, problem.rows_dtype, problem.y, problem.s, may_help
         )
-        self.big = large_batch.BigSteps(self) if is_big else None
+        self.big = large_batch.LargeBatchSteps(self) if is_big else None
         self._told: tuple[tuple[Any, ...], tuple[Any, ...]] | None = None
         self.compile_seconds = 0.0
         self.entry_seconds = 0.0
@@ -169,7 +169,7 @@ class Run:
             self._call(self.samples)
             problem.compile(self.state[0], self.work)
             if self.layout.is_many:
-                multi.rehearse(self)
+                multi.compile_products(self)
         self.compile_seconds = time.perf_counter() - begin
         seconds = min(self._time_entry() for _ in range(_ENTRIES))
         self.entry_seconds = _entries[compiled] = min(seconds, _entries.get(compiled, math.inf))

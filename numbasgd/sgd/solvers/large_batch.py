@@ -1,6 +1,6 @@
 """A step over so many rows that it is made in parts, between which Python looks up: Ctrl-C, progress.
 
-The parts depend on the shape of the data and the batch size alone, so a big step is the same whenever and
+The parts depend on the shape of the data and the batch size alone, so a step is the same whenever and
 however often it is interrupted: an unfinished one leaves no trace, and is made again.
 """
 
@@ -15,7 +15,7 @@ import numpy as np
 from numbasgd.compile.options import jit
 from numbasgd.sgd.order import SAMPLINGS, WINDOW, fill_order, scatter_for
 from numbasgd.sgd.rows import CHUNK
-from numbasgd.sgd.solvers import reduce
+from numbasgd.sgd.solvers import multi, reduce
 from numbasgd.sgd.solvers.operands import StepParams, Weights
 from numbasgd.sgd.solvers.update import Step, make_apply, restart_mean
 from numbasgd.simd.vector import pointer
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 ENTRIES = 1 << 22  # of X in a part; a row counts for 8 more
 
 
-def is_big(batch_size: int, d: int) -> bool:
+def is_large(batch_size: int, d: int) -> bool:
     """Whether a step is made in parts: where several threads gain more than Python costs."""
     return batch_size * (d + 8) > ENTRIES // 2
 
@@ -43,21 +43,26 @@ def window_rows(n: int, d: int) -> int:
 
 
 @functools.cache
-def make_finish(dtype: np.dtype, lanes: int, step: Step) -> Callable[..., Any]:
-    """What ends a big step; contracts in ``epoch.py``."""
+def make_finish(dtype: np.dtype, lanes: int, step: Step, has_outputs: bool) -> Callable[..., Any]:
+    """What ends a step; contracts in ``epoch.py``, and in ``multi.py`` for ``has_outputs``."""
     T: Any = dtype.type
-    apply = make_apply(step, lanes, T)
+    apply = make_apply(step, lanes, T, has_outputs)
 
-    @jit(variant=f"{dtype.name}_{lanes}_{step}")
-    def finish(g, n_rows, lr, mu, l2, l1, with_b, is_early, samples, state, count, work):
-        """The step with the sum ``g`` over ``n_rows`` rows; the state and ``count`` change together."""
-        row = state.shape[1]
-        size = row - lanes
-        for j in range(size):
+    @jit(variant=f"{dtype.name}_{lanes}_{step}" + "_outputs" * has_outputs)
+    def finish(g, n_rows, params, is_early, samples, state, work):
+        """The step with the sum ``g`` over ``n_rows`` rows; weights and counts change together.
+
+        params : (lr, momentum, l2, l1, intercept).  state : (state, size, count).
+        """
+        memory, size, count = state
+        row = memory.shape[1]
+        for j in range(row):
             work[j] = T(g[j])
-        weights = Weights(pointer(state, 0), size, pointer(count, 0), row)
-        params = StepParams(n_rows, lr, mu, l2, l1, with_b)
-        apply(weights, 0, pointer(work, 0), T(g[size]), n_rows, params)
+        weights = Weights(pointer(memory, 0), size, pointer(count, 0), row)
+        lr, momentum, l2, l1, with_b = params
+        apply(
+            weights, 0, pointer(work, 0), work[size], n_rows, StepParams(n_rows, lr, momentum, l2, l1, with_b)
+        )
         if is_early:
             restart_mean(weights)
         count[1] = samples
@@ -65,20 +70,21 @@ def make_finish(dtype: np.dtype, lanes: int, step: Step) -> Callable[..., Any]:
     return finish
 
 
-class BigSteps:
+class LargeBatchSteps:
     """Makes the steps of a run in parts; stands for the kernel that makes many steps in one call."""
 
     def __init__(self, run: Run) -> None:
         self.run = run
         problem, rows, step = run.problem, run.problem.rows, run.method.step
         self._part = part_rows(run.layout.breadth)
-        self._sums = None
+        self._finish = make_finish(problem.y.dtype, run.layout.lanes, step, run.layout.is_many)
+        self._sums: multi.Sums | reduce.Parts
         if run.layout.is_many:
-            self._add_part, self._finish = problem.big_kernels(step)
-            return
-        n_threads = reduce.workers(problem.threads, run.method.batch_size, rows.d)
-        self._sums = reduce.Parts(problem.loss, rows, problem.y, problem.s, run.windows.rows.dtype, n_threads)
-        self._finish = make_finish(problem.y.dtype, run.layout.lanes, step)
+            self._sums = multi.Sums(problem, run.work, run.wide)
+        else:
+            n_threads = reduce.workers(problem.threads, run.method.batch_size, rows.d)
+            dtype = run.windows.rows.dtype
+            self._sums = reduce.Parts(problem.loss, rows, problem.y, problem.s, dtype, n_threads)
 
     def advance(self, end: int) -> None:
         """The steps up to sample number ``end``; none, but everything compiled, where that is now."""
@@ -108,19 +114,13 @@ class BigSteps:
                 rows = window[: end - at]
                 fill_order(rows, n, *draw, at, scatter)
                 self._add(rows, 0, end - at, state, g)
+        lr = method.lrs[min(epoch, len(method.lrs) - 1)]
         self._finish(
-            g, max(stop - start, 1), method.lrs[min(epoch, len(method.lrs) - 1)], T(method.momentum),
-            T(method.l2), T(method.l1), method.intercept, run.samples < (method.average_from or 0),
-            epoch * n + stop, state, count, run.work, *run.problem.extra,
+            g, max(stop - start, 1), (lr, T(method.momentum), T(method.l2), T(method.l1), method.intercept),
+            run.samples < (method.average_from or 0), epoch * n + stop, (state, run.layout.size, count),
+            run.work,
         )  # fmt: skip
 
     def _add(self, order: np.ndarray, start: int, stop: int, state: np.ndarray, g: np.ndarray) -> None:
         """g += the sum of the gradients over the positions start <= t < stop of ``order``."""
-        run, problem, rows = self.run, self.run.problem, self.run.problem.rows
-        if self._sums is not None:
-            self._sums.add(state[0], order, start, stop, run.ahead, g[: run.layout.size + 1])
-            return
-        self._add_part(
-            rows.memory, rows.d, rows.base, rows.si, rows.sj, problem.y, problem.s, order, start, stop,
-            run.ahead, state, g, run.work, run.wide, *run.problem.extra,
-        )  # fmt: skip
+        self._sums.add(state[0], order, start, stop, self.run.ahead, g)

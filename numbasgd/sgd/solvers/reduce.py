@@ -195,11 +195,11 @@ class Parts:
     def add(self, w: np.ndarray, order: np.ndarray, start: int, stop: int, ahead: int, g: np.ndarray) -> None:
         """g += (sum of slope_i * x_i, sum of slope_i) over positions start <= t < stop of ``order``.
 
-        w : padded weights and the intercept behind them.  g : float64, as long.
+        w : padded weights and the intercept behind them.  g : float64, at least as long.
         """
         run_parts(
             _address(self.units.add), self.block, *self.arrays, w, self.size + 1, order, start, stop, ahead,
-            self.stride, self.n_threads, self.n_kept, self.zero, g,
+            self.stride, self.n_threads, self.n_kept, self.zero, g[: self.size + 1],
         )  # fmt: skip
 
     def loss(self, w: np.ndarray, start: int, stop: int) -> float:

@@ -37,7 +37,7 @@ def test_the_same_steps(name, monkeypatch):
     settings = {"lr": 0.1, "epochs": 3, "seed": 1, **settings}
     whole = train(X, y, **settings)
     monkeypatch.setattr(large_batch, "ENTRIES", 700)
-    assert large_batch.is_big(settings["batch_size"], X.shape[1])
+    assert large_batch.is_large(settings["batch_size"], X.shape[1])
     parts = train(X, y, **settings)
     np.testing.assert_allclose(parts.w, whole.w, rtol=1e-10)
     assert parts.b == pytest.approx(whole.b, rel=1e-10)

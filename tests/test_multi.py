@@ -9,7 +9,7 @@ from conftest import says
 
 from numbasgd import DeviceError, DivergenceError, Fit, gradient, train
 from numbasgd.sgd.reference import reference
-from numbasgd.sgd.solvers import large_batch, multi_kernels
+from numbasgd.sgd.solvers import large_batch, multi_buffers
 
 slow = pytest.mark.slow
 LOSSES = ("softmax", "squared")
@@ -100,7 +100,7 @@ def test_rows_in_any_memory_order(order, rng):
 
 def test_sums_of_many_chunks(rng):
     """More rows than a chunk has, with the last one short; in order, and taken."""
-    most = multi_kernels.chunk_rows(33, 8, 3)
+    most = multi_buffers.chunk_rows(33, 8, 3)
     X, y = problem("softmax", 2 * most + 9, 33, 3, np.float64, rng)
     for batch_size, sampling in itertools.product((most + 1, len(X)), ("reshuffle", "sequential")):
         options = {"batch_size": batch_size, "sampling": sampling, "seed": 1, "loss": "softmax", "epochs": 2}

@@ -5,7 +5,7 @@ import pytest
 from child import run_python
 
 from numbasgd import train
-from numbasgd.sgd.solvers import multi_kernels, multi_transposed
+from numbasgd.sgd.solvers import multi_buffers, multi_transposed
 
 slow = pytest.mark.slow
 PRODUCT = multi_transposed.MOST + 1  # as many outputs go through the product
@@ -65,12 +65,12 @@ def test_every_cut_fits(dtype, lanes):
     """Into the padded rows of Z, the lanes of a vector, and the tables."""
     for K in range(2, multi_transposed.MOST + 1):
         width = -(-K // lanes) * lanes
-        N, R, F, high, NV, Q = multi_transposed.cut(K, width, np.dtype(dtype))
-        assert min(N, R, F, high, NV) >= 1 and Q >= 0
+        N, R, F, KB, NV, Q = multi_transposed.tiles_for(K, width, np.dtype(dtype))
+        assert min(N, R, F, KB, NV) >= 1 and Q >= 0
         assert N <= multi_transposed.products[np.dtype(dtype)].gemm.tiles.lanes
         assert -(-K // N) * N <= width
         assert R <= 8 and F <= 8 and Q <= min(NV, 5)
-        assert multi_kernels.few(K) == K
+        assert multi_buffers.fixed_k(K) == K
 
 
 def test_blocks_of_a_step_do_not_depend_on_where_a_call_ends(rng):

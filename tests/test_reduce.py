@@ -83,7 +83,7 @@ def test_the_same_run_for_any_number_of_threads(name, small_parts):
     settings = {"lr": 0.05, "epochs": 3, "seed": 1, **CASES[name]}
     if settings.get("loss") == "logistic":
         y = np.sign(y)
-    assert large_batch.is_big(settings["batch_size"], 5)
+    assert large_batch.is_large(settings["batch_size"], 5)
     one = train(X, y, threads=1, **settings)
     for n_threads in NUMBERS:
         fit = train(X, y, threads=n_threads, **settings)

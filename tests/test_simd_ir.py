@@ -295,7 +295,8 @@ def test_kernels_are_told_apart_and_found_again_by_the_cache():
         from numbasgd.sgd.solvers import multi_small, multi_transposed
         made = [
             microkernel.tile, dot_kernels.dots, dot_kernels.turn, transpose_kernels.across, packing.pack_copy,
-            packing.pack_gather, multi_small.back_plain, multi_transposed.back, multi_transposed.turn_back,
+            packing.pack_gather, multi_small.backward_plain, multi_transposed.backward,
+            multi_transposed.transpose_back,
         ]
         def make(kernel):
             def call(x):

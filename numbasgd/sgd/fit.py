@@ -16,6 +16,7 @@ import numpy as np
 
 from numbasgd import check
 from numbasgd.sgd import fit_io, labels
+from numbasgd.sgd.losses import softmax
 from numbasgd.sgd.state import RunState
 
 
@@ -157,9 +158,7 @@ class Fit:
         scores are no log-odds.
         """
         if self.settings["loss"] == "softmax":
-            scores = self.scores(X)
-            parts = np.exp(scores - scores.max(axis=1, keepdims=True))
-            return parts / parts.sum(axis=1, keepdims=True)
+            return softmax(self.scores(X))
         if self.settings["loss"] != "logistic":
             raise ValueError(
                 f"this fit has loss {self.settings['loss']!r}; expected 'logistic' or 'softmax', whose scores "

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
+
 from numbasgd.sgd.solvers.softmax import make_softmax
 
 
@@ -58,6 +60,16 @@ def hinge_value(z, y):
 def hinge_slope(z, y):
     """-y where y z < 1, else 0: the subgradient that is 0 at the kink."""
     return -y if y * z < 1 else 0.0
+
+
+def softmax(z: np.ndarray) -> np.ndarray:
+    """exp(z_k) / sum over j of exp(z_j) for each row of z (m, K): the probabilities of K classes.
+
+    The largest z of a row is subtracted first, so that no exp overflows.  ``numbasgd.sgd.solvers.softmax`` has
+    the kernel of the loss.
+    """
+    exponentials = np.exp(z - z.max(axis=1, keepdims=True))
+    return exponentials / exponentials.sum(axis=1, keepdims=True)
 
 
 @dataclass(frozen=True)

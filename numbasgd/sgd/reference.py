@@ -29,7 +29,8 @@ def reference(
     Y = np.eye(y.max() + 1)[y] if loss == "softmax" else y.reshape(n, -1).astype(np.float64)
     V = np.zeros((d + 1, Y.shape[1]))
     W = mean = V + start
-    slope_of: Any = np.vectorize(LOSSES[loss].slope) if loss != "softmax" else lambda Z, Y: softmax(Z) - Y
+    slope: Any = LOSSES[loss].slope
+    slope_of = np.vectorize(slope) if slope else lambda Z, Y: softmax(Z) - Y
     first = {False: np.inf, True: 0}[config.average] if type(config.average) is bool else config.average
     steps = 0
     for epoch in range(config.epochs):

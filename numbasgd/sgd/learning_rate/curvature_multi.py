@@ -14,6 +14,7 @@ import numpy as np
 
 from numbasgd.sgd.learning_rate.curvature import MOST_COLUMNS, is_moderate, row_sample
 from numbasgd.sgd.learning_rate.quadratic import Local, grouped
+from numbasgd.sgd.losses import softmax
 
 _OUTPUT_GROUPS = 4  # into so many groups the output directions are cut, and columns then into
 _GROUPS = 6
@@ -65,7 +66,7 @@ def local_model(
     away, pull = vectors.T @ (start - best), l2 * (vectors.T @ best)
     shares_of, turn = [1.0], [np.eye(start.shape[1])]
     if loss == "softmax":
-        shares_of, turn = _directions(_softmax(at), shares)
+        shares_of, turn = _directions(softmax(at), shares)
     parts = []
     for share, U in zip(shares_of, turn, strict=True):
         gradients, steady = slope @ U, pull @ U
@@ -108,15 +109,10 @@ def _side_by_side(parts: list[Local]) -> Local:
     return Local(curvature, error, noise, spread)
 
 
-def _softmax(z: np.ndarray) -> np.ndarray:
-    p = np.exp(z - z.max(axis=1, keepdims=True))
-    return p / p.sum(axis=1, keepdims=True)
-
-
 def _derivatives(z: np.ndarray, y: np.ndarray, loss: str) -> tuple[np.ndarray, np.ndarray]:
     """Slopes (s, K), and the second derivative of a row (s,), its mean over the outputs or directions."""
     if loss == "softmax":
-        p = _softmax(z)
+        p = softmax(z)
         weight = np.sum(p * (1 - p), axis=1) / (p.shape[1] - 1)
         p[np.arange(len(y)), y.astype(np.intp)] -= 1
         return p, np.maximum(weight, 1e-3)

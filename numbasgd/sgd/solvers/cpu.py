@@ -18,7 +18,7 @@ from numbasgd.sgd.dataset import Dataset
 from numbasgd.sgd.model import breadth
 from numbasgd.sgd.order import SAMPLINGS, WINDOW, fill_order, scatter_for
 from numbasgd.sgd.rows import rows_ahead
-from numbasgd.sgd.solvers import large_batch, multi, reduce
+from numbasgd.sgd.solvers import large_batch, multi
 from numbasgd.sgd.solvers.base import Solver
 from numbasgd.sgd.solvers.order_prefetch import ROW_BYTES, Windows
 
@@ -120,13 +120,8 @@ class LargeBatchSolver(Solver):
         length = 0 if in_order else large_batch.window_rows(self.n, layout.breadth)
         self.order = np.empty(length, objective.rows_dtype)
         self._part = large_batch.part_rows(layout.breadth)
-        self._sums = None
-        if layout.is_many:
-            self._add_part, self._finish = objective.large_batch_kernels(method.step)
-            return
-        n_threads = reduce.workers(method.threads, method.batch_size, rows.d)
-        self._sums = reduce.Parts(method.loss, rows, objective.y, objective.s, self.order.dtype, n_threads)
-        self._finish = large_batch.make_finish(dataset.dtype, layout.lanes, method.step)
+        self._finish = large_batch.make_finish(dataset.dtype, layout.lanes, method.step, layout.is_many)
+        self._sums = objective.sums(method.batch_size, self.order.dtype, self.scratch, self.scratch64)
 
     def advance(self, end: int) -> None:
         """Make the steps up to sample number ``end``."""
@@ -156,19 +151,13 @@ class LargeBatchSolver(Solver):
                 self._add(rows, 0, end - at, state, g)
         lr = method.lrs[min(epoch, len(method.lrs) - 1)]
         self._finish(
-            g, max(stop - start, 1), lr, *self.move(), self.samples < (method.average_from or 0),
-            epoch * n + stop, state, count, self.scratch, *self.objective.outputs,
+            g, max(stop - start, 1), (lr, *self.move()), self.samples < (method.average_from or 0),
+            epoch * n + stop, (state, self.layout.size, count), self.scratch,
         )  # fmt: skip
 
     def _add(self, order: np.ndarray, start: int, stop: int, state: np.ndarray, g: np.ndarray) -> None:
         """g += the sum of the gradients over the positions start <= t < stop of ``order``."""
-        if self._sums is not None:
-            self._sums.add(state[0], order, start, stop, self.ahead, g[: self.layout.size + 1])
-            return
-        self._add_part(
-            *self.objective.samples, order, start, stop, self.ahead, state, g, self.scratch, self.scratch64,
-            *self.objective.outputs,
-        )  # fmt: skip
+        self._sums.add(state[0], order, start, stop, self.ahead, g)
 
 
 def _is_in_order(method: Method, n: int) -> bool:
@@ -181,6 +170,6 @@ def make_solver(dataset: Dataset, method: Method, device: str = "cpu") -> Solver
     if device != "cpu":
         raise ValueError(f"device is {device!r}; expected 'cpu'. Pass that, or leave it out.")
     outputs = dataset.outputs
-    if large_batch.is_big(method.batch_size, breadth(dataset.d, outputs)):
+    if large_batch.is_large(method.batch_size, breadth(dataset.d, outputs)):
         return LargeBatchSolver(dataset, method)
     return (MultiSolver if outputs > 1 else EpochSolver)(dataset, method)

@@ -1,6 +1,6 @@
 """A step over so many rows that it is made in parts, between which Python looks up: Ctrl-C, progress.
 
-The parts depend on the shape of the data and the batch size alone, so a big step is the same whenever and
+The parts depend on the shape of the data and the batch size alone, so a step is the same whenever and
 however often it is interrupted: an unfinished one leaves no trace, and is made again.
 """
 
@@ -22,7 +22,7 @@ from numbasgd.simd.vector import pointer
 ENTRIES = 1 << 22  # of X in a part; a row counts for 8 more
 
 
-def is_big(batch_size: int, d: int) -> bool:
+def is_large(batch_size: int, d: int) -> bool:
     """Whether a step is made in parts: where several threads gain more than Python costs."""
     return batch_size * (d + 8) > ENTRIES // 2
 
@@ -39,21 +39,26 @@ def window_rows(n: int, d: int) -> int:
 
 
 @functools.cache
-def make_finish(dtype: np.dtype, lanes: int, step: Step) -> Callable[..., Any]:
-    """What ends a big step; contracts in ``epoch.py``."""
+def make_finish(dtype: np.dtype, lanes: int, step: Step, has_outputs: bool) -> Callable[..., Any]:
+    """What ends a step; contracts in ``epoch.py``, and in ``multi.py`` for ``has_outputs``."""
     T: Any = dtype.type
-    apply = make_apply(step, lanes, T)
+    apply = make_apply(step, lanes, T, has_outputs)
 
-    @jit(variant=f"{dtype.name}_{lanes}_{step}")
-    def finish(g, n_rows, lr, mu, l2, l1, with_b, is_early, samples, state, count, work):
-        """The step with the sum ``g`` over ``n_rows`` rows; the state and ``count`` change together."""
-        row = state.shape[1]
-        size = row - lanes
-        for j in range(size):
+    @jit(variant=f"{dtype.name}_{lanes}_{step}" + "_outputs" * has_outputs)
+    def finish(g, n_rows, params, is_early, samples, state, work):
+        """The step with the sum ``g`` over ``n_rows`` rows; weights and counts change together.
+
+        params : (lr, momentum, l2, l1, intercept).  state : (state, size, count).
+        """
+        memory, size, count = state
+        row = memory.shape[1]
+        for j in range(row):
             work[j] = T(g[j])
-        weights = Weights(pointer(state, 0), size, pointer(count, 0), row)
-        params = StepParams(n_rows, lr, mu, l2, l1, with_b)
-        apply(weights, 0, pointer(work, 0), T(g[size]), n_rows, params)
+        weights = Weights(pointer(memory, 0), size, pointer(count, 0), row)
+        lr, momentum, l2, l1, with_b = params
+        apply(
+            weights, 0, pointer(work, 0), work[size], n_rows, StepParams(n_rows, lr, momentum, l2, l1, with_b)
+        )
         if is_early:
             restart_mean(weights)
         count[1] = samples

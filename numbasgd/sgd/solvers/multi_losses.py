@@ -16,25 +16,27 @@ def make_each(
     """``slopes`` and ``values`` of a loss of one prediction, summed over the K outputs."""
 
     @jit(variant=variant, forceinline=True, fastmath=False)
-    def slopes(Z, width, K, b, y, s, rows, n_rows, start, m):
+    def slopes(Z, b, samples, order, start, m, outputs):
+        K, width = outputs.K, outputs.width
         for t in range(m):
             at = t * width
-            i = start + t if n_rows == 0 else rows[start + t]
+            i = start + t if order.n_rows == 0 else order.rows[start + t]
             for k in range(K):
-                r = T(slope(Z[at + k] + b[k], y[i * K + k]))
-                Z[at + k] = r * s[i] if is_weighted else r
+                r = T(slope(Z[at + k] + b[k], samples.y[i * K + k]))
+                Z[at + k] = r * samples.s[i] if is_weighted else r
             for k in range(K, width):
                 Z[at + k] = T(0)
 
     @jit(variant=variant, forceinline=True, fastmath=False)
-    def values(Z, width, K, b, y, s, start, m):
-        acc = 0.0
+    def values(Z, b, samples, start, m, outputs):
+        K, width = outputs.K, outputs.width
+        loss = 0.0
         for t in range(m):
             i = start + t
             v = 0.0
             for k in range(K):
-                v += value(np.float64(Z[t * width + k] + b[k]), np.float64(y[i * K + k]))
-            acc += v * s[i] if is_weighted else v
-        return acc
+                v += value(np.float64(Z[t * width + k] + b[k]), np.float64(samples.y[i * K + k]))
+            loss += v * samples.s[i] if is_weighted else v
+        return loss
 
     return slopes, values

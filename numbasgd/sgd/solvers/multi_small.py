@@ -1,6 +1,8 @@
 """The two products of a step on short rows, or on few, for which transposing the weights would take longest.
 
-    forward_plain:  Z := X W                    back_plain:  G += factor * X^T R
+    forward_plain:  Z := X W                    backward_plain:  G += factor * X^T R
+
+``make_products`` has the loops over registers of outputs.
 
 Vectors lie along the outputs, one register of them at a time, four rows at a time and then one.  Rows come as a
 table of addresses.  All arguments are addresses, strides in bytes, and counts; trusted.
@@ -9,7 +11,13 @@ table of addresses.  All arguments are addresses, strides in bytes, and counts; 
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
+
+from numbasgd.compile.options import jit
+from numbasgd.matmul.gemm.dispatch import products
 from numbasgd.matmul.gemm.microkernel import NO_FMA
 from numbasgd.simd.ir import Int, Pointer, Value
 from numbasgd.simd.kernel import Kernel, kernel
@@ -57,7 +65,7 @@ def forward_plain(f: Kernel, SIZE: int, LANES: int, HOW: int) -> None:
 
 
 @kernel("*rows, *r, rsr, *g, rsg, m, d, *factor")
-def back_plain(f: Kernel, SIZE: int, LANES: int, HOW: int) -> None:
+def backward_plain(f: Kernel, SIZE: int, LANES: int, HOW: int) -> None:
     """A register of columns of G += factor * X^T R."""
     rows, r, rsr, g, rsg, m, d, factor = f.arguments
     L = f.lanes(SIZE, LANES, not HOW & NO_FMA)
@@ -83,3 +91,27 @@ def back_plain(f: Kernel, SIZE: int, LANES: int, HOW: int) -> None:
     whole = m & -FOUR
     f.loop(0, whole, FOUR, group(FOUR))
     f.loop(whole, m, 1, group(1))
+
+
+def make_products(T: Any, lanes: int, variant: str) -> SimpleNamespace:
+    """``predict`` and ``add_gradient``; ``Block`` and ``Buffers`` are those of the modules named after them."""
+    SIZE, HOW = np.dtype(T).itemsize, products[np.dtype(T)].gemm.tiles.base
+    options: dict[str, Any] = {"variant": variant, "inline": "always"}
+
+    @jit(**options)
+    def predict(block, W, d, width, buffers):
+        """Z := X W for a block of rows."""
+        row = width * SIZE
+        for k in range(0, row, lanes * SIZE):
+            forward_plain(SIZE, lanes, HOW, buffers.rows, W + k, row, block.Z + k, row, block.m, d)
+
+    @jit(**options)
+    def add_gradient(block, G, d, width, buffers):
+        """G += factor * X^T Z for a block of rows."""
+        row = width * SIZE
+        for k in range(0, row, lanes * SIZE):
+            backward_plain(
+                SIZE, lanes, HOW, buffers.rows, block.Z + k, row, G + k, row, block.m, d, buffers.factor
+            )
+
+    return SimpleNamespace(predict=predict, add_gradient=add_gradient)

@@ -14,7 +14,7 @@ import numpy as np
 
 from numbasgd.sgd.dataset import Dataset
 from numbasgd.sgd.model import Layout
-from numbasgd.sgd.solvers import multi, multi_kernels, reduce
+from numbasgd.sgd.solvers import multi, reduce
 from numbasgd.sgd.solvers.epoch import advance_kernel, kernels, padded, work_for
 from numbasgd.sgd.solvers.update import Step
 
@@ -111,6 +111,10 @@ class Objective(ABC):
     def advance_kernel(self, step: Step) -> Any:
         """The compiled function that makes steps."""
 
+    @abstractmethod
+    def sums(self, n: int, order_dtype: np.dtype, scratch: np.ndarray, scratch64: np.ndarray) -> Any:
+        """What adds up the gradients over ``n`` rows, or fewer, of an order of this dtype."""
+
 
 class OneOutput(Objective):
     """A loss of one prediction a row; large data is summed in parts, by several threads."""
@@ -145,8 +149,15 @@ class OneOutput(Objective):
     @_Lazy
     def in_parts(self) -> reduce.Parts:
         """How the rows are evaluated when they are many."""
-        n_threads = reduce.workers(self.threads, self.rows.n, self.rows.d)
-        return reduce.Parts(self.loss, self.rows, self.y, self.s, np.dtype(np.int32), n_threads)
+        return self._parts(self.rows.n, np.dtype(np.int32))
+
+    def sums(self, n: int, order_dtype: np.dtype, scratch: np.ndarray, scratch64: np.ndarray) -> reduce.Parts:
+        """What adds up the gradients over ``n`` rows, or fewer, of an order of this dtype."""
+        return self._parts(n, order_dtype)
+
+    def _parts(self, n: int, order_dtype: np.dtype) -> reduce.Parts:
+        n_threads = reduce.workers(self.threads, n, self.rows.d)
+        return reduce.Parts(self.loss, self.rows, self.y, self.s, order_dtype, n_threads)
 
     @property
     def _block_rows(self) -> int:
@@ -173,7 +184,7 @@ class ManyOutputs(Objective):
     @_Lazy
     def kernels(self) -> Any:
         """The compiled functions for this loss and these rows."""
-        return multi.kernels(*self._variant)
+        return multi.kernels(*self.variant)
 
     @_Lazy
     def outputs(self) -> tuple[int, ...]:
@@ -181,9 +192,10 @@ class ManyOutputs(Objective):
         return self.layout.outputs, self.layout.width, self.kernels.address
 
     @property
-    def _variant(self) -> tuple[Any, ...]:
-        few = multi_kernels.few(self.layout.outputs)
-        return self.loss, self.y.dtype, self.layout.lanes, few, self.s.size > 0, self.rows_dtype
+    def variant(self) -> tuple[Any, ...]:
+        """What its kernels are compiled for."""
+        FIXED_K = multi.fixed_k(self.layout.outputs)
+        return self.loss, self.y.dtype, self.layout.lanes, FIXED_K, self.s.size > 0, self.rows_dtype
 
     def compile(self, row: np.ndarray, scratch: np.ndarray) -> None:
         """Compile, or load, what evaluates the loss, the products of all sizes included."""
@@ -193,15 +205,15 @@ class ManyOutputs(Objective):
 
     def sum_loss(self, row: np.ndarray, start: int, stop: int, scratch: np.ndarray) -> float:
         """The sum of the losses of some rows, in one call of compiled code."""
-        return self.kernels.sum_loss(*self.samples, row, start, stop, scratch, *self.outputs)
+        return self.kernels.sum_loss(self.samples, start, stop, row, scratch, self.outputs)
 
     def advance_kernel(self, step: Step) -> Any:
         """The compiled function that makes steps."""
-        return multi.advance_kernel(*self._variant, step)
+        return multi.advance_kernel(*self.variant, step)
 
-    def large_batch_kernels(self, step: Step) -> tuple[Any, Any]:
-        """The compiled functions that make a step in parts."""
-        return multi.make_big(*self._variant, step)
+    def sums(self, n: int, order_dtype: np.dtype, scratch: np.ndarray, scratch64: np.ndarray) -> multi.Sums:
+        """What adds up the gradients over some rows."""
+        return multi.Sums(self, scratch, scratch64)
 
 
 def make_objective(dataset: Dataset, loss: str, threads: int | None = None) -> Any:

@@ -26,7 +26,7 @@ class Samples(NamedTuple):
     sj: int
     y: Any
     s: Any
-    by_position: bool
+    by_position: bool | int
 
 
 class Order(NamedTuple):

@@ -233,10 +233,10 @@ class Parts:
     def add(self, w: np.ndarray, order: np.ndarray, start: int, stop: int, ahead: int, g: np.ndarray) -> None:
         """g += (sum of slope_i * x_i, sum of slope_i) over positions start <= t < stop of ``order``.
 
-        w : padded weights and the intercept behind them.  g : float64, as long.
+        w : padded weights and the intercept behind them.  g : float64, at least as long.
         """
         self.task[_AT.ahead // 8] = ahead
-        run_parts(_address(self.units.add), self.task, w, order, start, stop, self.zero, g)
+        run_parts(_address(self.units.add), self.task, w, order, start, stop, self.zero, g[: self.size + 1])
 
     def loss(self, w: np.ndarray, start: int, stop: int) -> float:
         """The sum of the losses of the rows start <= i < stop."""

@@ -28,7 +28,7 @@ from numbasgd.sgd.solvers.epoch import compiled, make_advance
 from numbasgd.sgd.solvers.multi_buffers import chunk_rows, fixed_k, scratch_for
 from numbasgd.sgd.solvers.multi_kernels import STEP, SUM, VALUE
 from numbasgd.sgd.solvers.multi_losses import make_each
-from numbasgd.sgd.solvers.operands import Order, Samples, Scratch
+from numbasgd.sgd.solvers.operands import Order, Outputs, Samples, Scratch
 from numbasgd.sgd.solvers.update import Step, make_apply
 from numbasgd.simd.vector import address, lanes_for, pointer_to
 
@@ -122,8 +122,9 @@ def advance_kernel(
 
         A plain step on one row needs no gradient: the row is added to the weights.
         """
-        g = scratch.g
-        places = Scratch(address(g, 0), address(scratch.scratch64, 0), address(scratch.rows, outputs.width))
+        K, width, sum_rows = outputs
+        numbers, g = Outputs(K, width, sum_rows), scratch.g
+        places = Scratch(address(g, 0), address(scratch.scratch64, 0), address(scratch.rows, width))
         X, y, s = address(samples.X, 0), address(samples.y, 0), address(samples.s, 0)
         rows = Samples(X, samples.d, samples.base, samples.si, samples.sj, y, s, 0)
         positions = Order(address(order.rows, 0), order.n_rows, order.ahead)
@@ -133,8 +134,8 @@ def advance_kernel(
             if is_direct:
                 g[0] = -params.lr
             what = STEP if is_direct else SUM
-            arguments = (rows, positions, at, e, address(weights.state, 0), outputs, places, what)
-            rawmem.call(outputs.sum_rows, arguments)
+            arguments = (rows, positions, at, e, address(weights.state, 0), numbers, places, what)
+            rawmem.call(sum_rows, arguments)
             apply(weights, weights.size if is_direct else 0, g, T(0), e - at, params)
 
     return make_advance(steps, variant)

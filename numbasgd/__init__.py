@@ -1,6 +1,6 @@
 """Why minibatches are fast, measured on your machine, and a trainer that is fast because of it."""
 
-from numbasgd import interrupts  # noqa: F401, I001 - first, since what follows takes a moment
+from numbasgd.cli import interrupts  # noqa: F401, I001 - first, since what follows takes a moment
 from numbasgd.data import airfoil_twin, load_airfoil
 from numbasgd.errors import (
     CacheWarning,

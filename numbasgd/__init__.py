@@ -1,28 +1,19 @@
 """Why minibatches are fast, measured on your machine, and a trainer that is fast because of it."""
 
-import gc as _gc
-
-# The collector walks over all that Numba has loaded, several times, while kernels are only being declared.
-_is_collecting = _gc.isenabled()
-_gc.disable()
-try:
-    from numbasgd import interrupts  # noqa: F401, I001 - first, since what follows takes a moment
-    from numbasgd.data import airfoil_twin, load_airfoil
-    from numbasgd.errors import (
-        CacheWarning,
-        DataError,
-        DeviceError,
-        DivergenceError,
-        FitFileError,
-        NumbaSGDError,
-        ResultFileError,
-        WrongResultError,
-    )
-    from numbasgd.matmul import RUNGS, matmul, matmul_plan
-    from numbasgd.sgd import Fit, epoch_order, gradient, gradient_noise, train, train_chapter
-finally:
-    if _is_collecting:
-        _gc.enable()
+from numbasgd.cli import interrupts  # noqa: F401, I001 - first, since what follows takes a moment
+from numbasgd.data import airfoil_twin, load_airfoil
+from numbasgd.errors import (
+    CacheWarning,
+    DataError,
+    DeviceError,
+    DivergenceError,
+    FitFileError,
+    NumbaSGDError,
+    ResultFileError,
+    WrongResultError,
+)
+from numbasgd.matmul import RUNGS, matmul, matmul_plan
+from numbasgd.sgd import Fit, epoch_order, gradient, gradient_noise, train, train_chapter
 
 __version__ = "0.1.0"
 

@@ -1,6 +1,7 @@
-"""User input -> canonical arrays and numbers.  The one place that raises for what a user passed.
+"""Checks of arrays, numbers, flags and names that users pass: what kernels can trust comes out, or an error.
 
-Every message names the argument, says what it was, what was expected and what to do.  What comes out of
+What several functions take is checked here; what only one takes is checked beside that function.  Every
+message names the argument, says what it was, what was expected and what to do.  What comes out of
 here is what kernels trust: NumPy arrays of float32 or float64 in native byte order, aligned, writeable
 as far as Numba's types are concerned, and plain Python numbers.
 """
@@ -11,15 +12,15 @@ import difflib
 import math
 import operator
 from collections.abc import Collection
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
-from numbasgd.entries import digits, numbers
-from numbasgd.entries import show as _show
-
 MOST = 2**63 - 1  # the largest integer that a kernel takes
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+_TEXT = (str, bytes)
+_MISSING = ("NoneType", "NAType", "NaTType")
 
 
 def array(value: Any, name: str, ndim: int) -> np.ndarray:
@@ -81,7 +82,7 @@ def _as_float(value: Any, found: np.ndarray, name: str, ndim: int) -> np.ndarray
         if found.dtype.itemsize == 8:
             return found.astype(np.float64, copy=False)
     if found.dtype.kind == "O":  # a DataFrame with mixed columns, Python integers beyond 64 bits, ...
-        return numbers(value, found, name, _dimensions(ndim))
+        return _numbers(value, found, name, _dimensions(ndim))
     hint = {
         "c": f"Take its real part ({name}.real) if that is what is meant.",
         "f": f"Convert it with {name}.astype('float64'), which rounds.",
@@ -89,6 +90,57 @@ def _as_float(value: Any, found: np.ndarray, name: str, ndim: int) -> np.ndarray
         "S": "Convert the text to numbers first.",
     }.get(found.dtype.kind, f"Convert it with {name}.astype('float64') if its entries are numbers.")
     raise TypeError(f"{name} has dtype {found.dtype}; expected float32 or float64 (or integers). {hint}")
+
+
+def _numbers(value: Any, found: np.ndarray, name: str, expected: str) -> np.ndarray:
+    """``found``, an array of objects made of ``value``, in float64; else the first entry that is no number.
+
+    Text is refused even where it spells a number, as it is in arrays of text.  NaN is a number.
+    """
+    kinds = {type(entry) for entry in found.flat}
+    if not any(issubclass(kind, _TEXT) or kind.__name__ in _MISSING for kind in kinds):
+        with suppress(TypeError, ValueError, OverflowError):
+            return found.astype(np.float64)
+    for index, entry in np.ndenumerate(found):
+        if (advice := _why_not(entry)) is not None:
+            raise TypeError(
+                f"{name} holds {show(entry)} at {_place(value, index)}; expected {expected} of float32 or "
+                f"float64. {advice}"
+            )
+    raise TypeError(
+        f"{name} holds Python objects that are no plain numbers ({show(found.flat[0])}, ...); expected "
+        f"{expected} of float32 or float64. Convert it with {name}.astype('float64')."
+    )
+
+
+def _why_not(entry: Any) -> str | None:
+    """What to do about an entry that is no number; None for a number."""
+    if isinstance(entry, _TEXT):
+        return "Convert text to numbers, or leave such columns out, first."
+    if type(entry).__name__ in _MISSING:
+        return "Drop such rows, or fill them, first."
+    try:
+        float(entry)
+    except OverflowError:
+        return "Scale such numbers down first; float64 ends at 1.8e308."
+    except (TypeError, ValueError):
+        return "Select the numeric columns, or convert what they hold to numbers, first."
+    return None
+
+
+def _place(value: Any, index: tuple[int, ...]) -> str:
+    """Row and column of an entry; the labels of a DataFrame or a Series stand beside."""
+    parts = []
+    for axis, (what, labels) in enumerate((("row", "index"), ("column", "columns"))):
+        if axis >= len(index):
+            break
+        i = index[axis]
+        found = getattr(value, labels, None)
+        label = i if found is None or callable(found) else found[i]
+        label = label.item() if isinstance(label, np.generic) else label
+        is_number = isinstance(label, int) and label == i
+        parts.append(f"{what} {i}" + ("" if is_number else f" ({label!r})"))
+    return ", ".join(parts)
 
 
 def same_dtype(*arrays: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -181,7 +233,7 @@ def integer(value: Any, name: str, *, low: int, high: int | None = None, hint: s
             raise TypeError
         number = operator.index(value)
     except TypeError:
-        raise TypeError(f"{name} is {_show(value)}; expected {expected}. {hint}") from None
+        raise TypeError(f"{name} is {show(value)}; expected {expected}. {hint}") from None
     if high is None and number > MOST:
         expected = f"an integer from {low} to {MOST}"
     if not low <= number <= (MOST if high is None else high):
@@ -199,9 +251,9 @@ def real(value: Any, name: str, *, positive: bool = False, hint: str) -> float:
             raise TypeError
         number = float(value)
     except (TypeError, ValueError):
-        raise TypeError(f"{name} is {_show(value)}; expected {expected}. {hint}") from None
+        raise TypeError(f"{name} is {show(value)}; expected {expected}. {hint}") from None
     except OverflowError:  # an integer beyond the largest float
-        raise ValueError(f"{name} is {_show(value)}; expected {expected}. {hint}") from None
+        raise ValueError(f"{name} is {show(value)}; expected {expected}. {hint}") from None
     if not math.isfinite(number) or (positive and number <= 0):
         raise ValueError(f"{name} is {number}; expected {expected}. {hint}")
     return number
@@ -210,7 +262,7 @@ def real(value: Any, name: str, *, positive: bool = False, hint: str) -> float:
 def flag(value: Any, name: str) -> bool:
     """``value`` as True or False."""
     if not isinstance(value, bool | np.bool_):
-        raise TypeError(f"{name} is {_show(value)}; expected True or False. Pass one of them.")
+        raise TypeError(f"{name} is {show(value)}; expected True or False. Pass one of them.")
     return bool(value)
 
 
@@ -218,7 +270,7 @@ def threads(value: Any) -> int:
     """``value`` as a number of threads from 1 to 64."""
     expected = "expected a whole number from 1 to 64, or None for as many as pay. Pass 1 for a single thread."
     if isinstance(value, bool | np.bool_) or not hasattr(value, "__index__"):
-        raise TypeError(f"threads is {_show(value)}; {expected}")
+        raise TypeError(f"threads is {show(value)}; {expected}")
     number = operator.index(value)
     if not 1 <= number <= 64:
         raise ValueError(f"threads is {number}; {expected}")
@@ -234,7 +286,7 @@ def choice(value: Any, name: str, choices: Collection[str]) -> str:
     hint = f" Did you mean {near[0]!r}?" if near else " Pass one of these names."
     listed = ", ".join(repr(c) for c in choices)
     if not isinstance(value, str):
-        raise TypeError(f"{name} is {_show(value)}; expected one of {listed}.{hint}")
+        raise TypeError(f"{name} is {show(value)}; expected one of {listed}.{hint}")
     raise ValueError(f"{name} is {value!r}; expected one of {listed}.{hint}")
 
 
@@ -253,3 +305,17 @@ def finite(a: np.ndarray, name: str) -> None:
         f"{name} holds {a[tuple(bad[0])]} at {where}{others}; expected finite numbers. "
         f"Drop such rows or fill them before training."
     )
+
+
+def show(value: Any) -> str:
+    """A value for a message, with its type and not too long."""
+    text = digits(value) if type(value) is int else repr(value)
+    text = text if len(text) <= 40 else text[:37] + "..."
+    return f"{text} ({type(value).__name__})"
+
+
+def digits(number: int) -> str:
+    """An integer for a message.  Python refuses to write very long ones, and nobody reads them."""
+    if abs(number) < 10**38:
+        return str(number)
+    return f"{'-' * (number < 0)}10^{round(abs(number).bit_length() * math.log10(2))} (about)"

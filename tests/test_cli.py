@@ -12,7 +12,8 @@ import pytest
 from child import environment, run_python
 from result_files import LADDER, document, matmul, save
 
-from numbasgd import cli, interrupts
+from numbasgd import cli
+from numbasgd.cli import interrupts
 from numbasgd.cli.options import in_flags
 from numbasgd.experiments import ladder
 from numbasgd.render import figures
@@ -147,6 +148,14 @@ def test_an_interrupt_during_imports_shows_no_traceback(tmp_path, start):
 def test_a_program_that_imports_numbasgd_keeps_its_own_hook():
     assert not interrupts.is_command()
     run_python("import sys, numbasgd; assert sys.excepthook is sys.__excepthook__")
+
+
+def test_a_program_that_imports_numbasgd_imports_nothing_of_the_command():
+    run_python("""
+        import sys, numbasgd
+        assert {name for name in sys.modules if name.startswith("numbasgd.cli.")} == {"numbasgd.cli.interrupts"}
+        assert "argparse" not in sys.modules
+    """)
 
 
 def test_an_interrupt_of_a_command(monkeypatch, capsys):

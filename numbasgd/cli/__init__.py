@@ -2,16 +2,21 @@
 
 A subcommand's module has ``HELP`` (one line), ``add_arguments(parser)`` and ``run(args) -> int``, the exit
 code.  Errors that a user can mend reach the terminal as one sentence and exit code 2, never as a traceback.
+
+``import numbasgd`` comes by here, for ``interrupts``, so nothing is imported that only the command needs.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 import warnings
 from collections.abc import Sequence
 from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
 
 COMMANDS = ("ladder", "train", "noise", "memory", "roofline", "compare", "report", "data", "info")
 BROKEN_PIPE = 141  # as a shell tells of a program that ended by SIGPIPE

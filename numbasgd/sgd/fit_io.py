@@ -22,7 +22,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from numbasgd.errors import FitFileError
-from numbasgd.paths import part_of, write_whole
+from numbasgd.parts import part_of, remove_dead_parts
+from numbasgd.paths import write_whole
 from numbasgd.sgd.fit_consistency import require_sound
 from numbasgd.sgd.state import DataMark, State
 
@@ -45,7 +46,11 @@ def path_of(value: Any, name: str) -> Path:
 
 
 def require_place(path: Path, name: str) -> None:
-    """Raise ``FitFileError`` if no file could be written there: better now than after the training."""
+    """Raise ``FitFileError`` if no file could be written there: better now than after the training.
+
+    What killed processes left of this file is removed.
+    """
+    remove_dead_parts(path)
     probe = part_of(path)
     try:
         probe.touch()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-import secrets
 import sys
 from pathlib import Path
+
+from numbasgd.part_files import part_of
 
 
 def user_cache_dir() -> Path | None:
@@ -29,11 +30,6 @@ def _home() -> Path | None:
         return Path.home()
     except RuntimeError:  # no HOME, and no such user in the password file
         return None
-
-
-def part_of(path: Path) -> Path:
-    """A file beside ``path`` that nobody else writes, not even another thread."""
-    return path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
 
 
 def write_whole(path: Path, content: bytes, *, is_durable: bool = False, mode: int = 0o666) -> None:

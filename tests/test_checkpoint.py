@@ -15,13 +15,19 @@ from conftest import says
 from runs import EPOCHS, PLAIN, assert_same, data, resume, run
 
 import numbasgd.paths
-from numbasgd import Fit, FitFileError, train
+from numbasgd import Fit, FitFileError, parts, train
 from numbasgd.sgd import checkpoint
 from numbasgd.sgd.checkpoint import Checkpoint
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork and no SIGKILL")
 one_go = functools.cache(run)
+TELLS_PROCESSES = os.path.exists("/proc/sys/kernel/random/boot_id")
+tells_processes = pytest.mark.skipif(not TELLS_PROCESSES, reason="processes are told apart by Linux's /proc")
+
+
+def parts_in(folder) -> list[str]:
+    return sorted(p.name for p in folder.iterdir() if p.name.endswith(".part"))
 
 
 def in_child(work, *, kill_after: float | None = None) -> bool:
@@ -121,6 +127,7 @@ def test_killed_while_writing(point, number, tmp_path):
         assert Fit.load(path).samples[-1] == epoch * 1500 + steps * 7
     assert_same(one_go("plain"), go_on("plain", path, checkpoint_every=53))
     assert_same(one_go("plain"), Fit.load(path))
+    assert parts_in(tmp_path) == [] or not TELLS_PROCESSES
 
 
 @forks
@@ -147,6 +154,7 @@ def test_killed_again_and_again_at_drawn_steps_and_points(name, tmp_path):
         in_child(work)
     assert_same(one_go(name), go_on(name, path))
     assert_same(one_go(name), Fit.load(path))
+    assert parts_in(tmp_path) == [] or not TELLS_PROCESSES
 
 
 @forks
@@ -273,6 +281,97 @@ def test_a_file_that_may_not_grow(tmp_path):
     one_go("plain")
     assert not in_child(work)
     assert list(tmp_path.iterdir()) == []
+
+
+@forks
+@tells_processes
+@pytest.mark.parametrize("file_name", ["run.fit", "a" * 251, "\u00e4[1]*" * 40])
+def test_what_a_killed_process_left_is_removed(file_name, tmp_path):
+    path = tmp_path / file_name
+
+    def work():
+        kill_in_write("half", 2)
+        go_on("plain", path, checkpoint_every=53)
+
+    one_go("plain")
+    assert in_child(work)
+    saved = path.read_bytes()
+    assert len(parts_in(tmp_path)) == 1
+    Checkpoint(path, None, 1500, 7)
+    assert list(tmp_path.iterdir()) == [path]
+    assert path.read_bytes() == saved
+    assert_same(one_go("plain"), go_on("plain", path))
+
+
+@forks
+@tells_processes
+def test_what_a_living_process_writes_stays(tmp_path):
+    path = tmp_path / "run.fit"
+    (is_there, there), (may_end, end) = os.pipe(), os.pipe()
+    child = os.fork()
+    if child == 0:
+        real = os.fsync
+
+        def waits(number):
+            os.write(there, b"x")
+            os.read(may_end, 1)
+            real(number)
+
+        code = 1
+        try:
+            os.fsync = waits
+            numbasgd.paths.write_whole(path, b"whole", is_durable=True)
+            code = 0
+        finally:
+            os._exit(code)
+    os.read(is_there, 1)
+    found = parts_in(tmp_path)
+    Checkpoint(path, None, 1500, 7)
+    assert len(found) == 1 and parts_in(tmp_path) == found
+    os.write(end, b"x")
+    assert os.waitpid(child, 0)[1] == 0
+    assert path.read_bytes() == b"whole" and parts_in(tmp_path) == []
+    for number in (is_there, there, may_end, end):
+        os.close(number)
+
+
+@tells_processes
+def test_whose_part_it_is(tmp_path, monkeypatch):
+    """The part of this process, and its name with one thing changed at a time."""
+    path = tmp_path / "run.fit"
+    own = parts.part_of(path).name
+    namespace, pid, start, token = own.removeprefix(".run.fit.").removesuffix(".part").split("-")
+    stay = {
+        own,
+        f".run.fit.{'0' * 12}-{pid}-1-{token}.part",  # another machine, or this one before it started
+        f".run.fit.unknown-{pid}-{token}.part",
+        f".other.fit.{namespace}-{pid}-1-{token}.part",
+        f".run.fit.x.{namespace}-{pid}-1-{token}.part",
+        f".run.fit.{namespace}-{pid}-1-mine.part",
+        f".run.fit.{pid}-{token}.part",  # as they were called before
+        "run.fit.part",
+    }
+    reused = f".run.fit.{namespace}-{pid}-{int(start) - 1}-{token}.part"
+    for name in (*stay, reused):
+        (tmp_path / name).touch()
+
+    def refuse(*args):
+        raise PermissionError(1, "Operation not permitted")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            os, "unlink", lambda path: (_ for _ in ()).throw(PermissionError(13, "Permission denied"))
+        )
+        parts.remove_dead_parts(path)
+    assert {p.name for p in tmp_path.iterdir()} == {*stay, reused}
+    with monkeypatch.context() as patch:  # a process of another user, which /proc does not show
+        patch.setattr(os, "kill", refuse)
+        patch.setattr(parts, "_start_of", lambda pid: None)
+        parts.remove_dead_parts(path)
+    assert {p.name for p in tmp_path.iterdir()} == {*stay, reused}
+    parts.remove_dead_parts(path)
+    assert {p.name for p in tmp_path.iterdir()} == stay
+    parts.remove_dead_parts(tmp_path / "no" / "run.fit")
 
 
 def test_a_place_that_cannot_be_is_refused_at_once(tmp_path):

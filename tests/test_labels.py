@@ -24,9 +24,9 @@ def test_two_classes_of_any_name(loss, pair, rng):
     assert predicted.dtype == named.dtype
     assert set(predicted.tolist()) == set(pair)
     assert np.mean(predicted == named) > 0.9
-    scores = fit.scores(X)
-    np.testing.assert_allclose(scores, X @ fit.w + fit.b, rtol=1e-12)
-    assert np.array_equal(predicted == pair[1], scores >= 0)
+    z = fit.decision_function(X)
+    np.testing.assert_allclose(z, X @ fit.w + fit.b, rtol=1e-12)
+    assert np.array_equal(predicted == pair[1], z >= 0)
 
 
 def test_labels_leave_the_dtype_of_the_rows(rng):
@@ -38,14 +38,52 @@ def test_labels_leave_the_dtype_of_the_rows(rng):
     assert train(X, labels + 0.1, loss="logistic", lr=0.1).classes == (0.1, 1.1)
 
 
-def test_probability(rng):
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_probabilities(dtype, rng):
+    X = rng.standard_normal((60, 5)).astype(dtype)
+    fit = train(X, X[:, 0] > 0, loss="logistic", lr=0.5, epochs=20, seed=0)
+    p = fit.predict_proba(X)
+    assert p.shape == (60, 2) and p.dtype == dtype
+    tolerance = 20 * np.finfo(dtype).eps
+    np.testing.assert_allclose(p.sum(axis=1), 1, rtol=tolerance)
+    z = fit.decision_function(X)
+    np.testing.assert_allclose(p[:, 1], 1 / (1 + np.exp(-z)), rtol=tolerance)
+    np.testing.assert_allclose(p[:, 0], 1 / (1 + np.exp(z)), rtol=tolerance)
+    assert np.array_equal(np.array(fit.classes)[p.argmax(axis=1)], fit.predict(X))
+    far = fit.predict_proba(X * 1e6)
+    assert far.min() == 0 and far.max() == 1
+
+
+def test_probabilities_agree_with_scikit_learn(rng):
+    linear_model = pytest.importorskip("sklearn.linear_model")
+    X = rng.standard_normal((60, 5))
+    y = np.where(X[:, 0] > 0, "spam", "ham")
+    fit = train(X, y, loss="logistic", lr=0.5, epochs=20, seed=0)
+    theirs = linear_model.LogisticRegression().fit(X, y)
+    theirs.coef_, theirs.intercept_ = fit.w[None, :], np.array([fit.b])
+    assert fit.classes == tuple(theirs.classes_)
+    np.testing.assert_allclose(fit.decision_function(X), theirs.decision_function(X), rtol=1e-12)
+    np.testing.assert_allclose(fit.predict_proba(X), theirs.predict_proba(X), rtol=1e-12)
+
+
+def test_names_before(rng):
     X = rng.standard_normal((60, 5))
     fit = train(X, X[:, 0] > 0, loss="logistic", lr=0.5, epochs=20, seed=0)
-    np.testing.assert_allclose(fit.probability(X), 1 / (1 + np.exp(-fit.scores(X))), rtol=1e-12)
-    assert fit.probability(X * 1e6).max() == 1
+    assert np.array_equal(fit.scores(X), fit.decision_function(X))
+    assert np.array_equal(fit.probability(X), fit.predict_proba(X)[:, 1])
+    many = train(X, X[:, :3].argmax(axis=1), loss="softmax", lr=0.5, seed=0)
+    assert np.array_equal(many.scores(X), many.decision_function(X))
+    assert np.array_equal(many.probability(X), many.predict_proba(X))
+
+
+@pytest.mark.parametrize("name", ["predict_proba", "probability"])
+@pytest.mark.parametrize("loss", ["hinge", "squared"])
+def test_losses_without_probabilities(loss, name, rng):
+    X = rng.standard_normal((60, 5))
+    fit = train(X, (X[:, 0] > 0).astype(float), loss=loss, lr=0.1)
     with pytest.raises(ValueError) as caught:
-        train(X, X[:, 0] > 0, loss="hinge", lr=0.5).probability(X)
-    says(caught.value, "loss 'hinge'", "expected 'logistic'", "Use predict")
+        getattr(fit, name)(X)
+    says(caught.value, f"loss {loss!r}", "expected 'logistic' or 'softmax'", "Use predict", "decision_function")
 
 
 @pytest.mark.parametrize(

@@ -234,7 +234,7 @@ def test_optimum_of_multinomial_regression(is_plain, rng):
     fit = train(X, y, epochs=2000, eval_every=None, **options)
     np.testing.assert_allclose(fit.w, solver.coef_.T, atol=1e-4)
     np.testing.assert_allclose(fit.b - fit.b.mean(), solver.intercept_ - solver.intercept_.mean(), atol=1e-4)
-    np.testing.assert_allclose(fit.probability(X), solver.predict_proba(X), atol=1e-4)
+    np.testing.assert_allclose(fit.predict_proba(X), solver.predict_proba(X), atol=1e-4)
     assert np.array_equal(fit.predict(X), solver.predict(X))
 
 

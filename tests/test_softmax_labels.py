@@ -36,12 +36,12 @@ def test_classes_of_any_name(kind, data):
     predicted = fit.predict(X)
     assert set(predicted.tolist()) == set(ordered)
     assert np.mean(predicted == np.asarray(named)) > 0.8
-    scores = fit.scores(X)
-    np.testing.assert_allclose(scores, X @ fit.w + fit.b, rtol=1e-12)
-    probability = fit.probability(X)
+    z = fit.decision_function(X)
+    np.testing.assert_allclose(z, X @ fit.w + fit.b, rtol=1e-12)
+    probability = fit.predict_proba(X)
     assert probability.shape == (90, 3)
     np.testing.assert_allclose(probability.sum(axis=1), 1, rtol=1e-12)
-    assert np.array_equal(probability.argmax(axis=1), scores.argmax(axis=1))
+    assert np.array_equal(probability.argmax(axis=1), z.argmax(axis=1))
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-import llvmlite
 import numba
 import numpy as np
 
@@ -30,7 +29,7 @@ def versions() -> Mapping[str, str]:
         "python": platform.python_version(),
         "numpy": np.__version__,
         "numba": numba.__version__,
-        "llvmlite": llvmlite.__version__,
+        "llvmlite": numba.llvmlite.__version__,  # as Numba found it; importlib.metadata reads files for that
     }
     return MappingProxyType(found)
 
@@ -63,8 +62,8 @@ class Fit:
     n : int
         Training rows.
     classes : tuple or None
-        The values of y that a classifier tells apart, in order.  Of two that "logistic" and "hinge" know,
-        scores below 0 mean the first; for "softmax" the largest of K scores tells.
+        The values of y that a classifier tells apart, in order.  "logistic" and "hinge" predict the first of
+        two where ``decision_function`` is below 0, "softmax" the one of its largest column.
     seed : int
         The seed that was used; pass it to ``train`` to run the same again.
     settings : mapping
@@ -130,7 +129,7 @@ class Fit:
         return float(self.seconds[-1] / self.epochs[-1]) if self.epochs[-1] else 0.0
 
     def predict(self, X: Any) -> np.ndarray:
-        """What y would be for rows of the same columns: ``scores(X)``, or for a classifier the class.
+        """Predict y for rows of the same columns: ``decision_function(X)``, or for a classifier the class.
 
         Parameters
         ----------
@@ -145,29 +144,28 @@ class Fit:
         TypeError, ValueError
             If X is not a 2-D array of numbers with d columns.
         """
-        scores = self.scores(X)
+        z = self.decision_function(X)
         if self.classes is None:
-            return scores
-        number = scores.argmax(axis=1) if scores.ndim == 2 else np.where(scores < 0, 0, 1)
+            return z
+        number = z.argmax(axis=1) if z.ndim == 2 else np.where(z < 0, 0, 1)
         return labels.array_of(self.classes)[number]
 
-    def probability(self, X: Any) -> np.ndarray:
-        """The probability of the second class, ``1 / (1 + exp(-scores))``, for a logistic fit.
+    def decision_function(self, X: Any) -> np.ndarray:
+        """``X @ w + b``, the predictions of a linear model before any class is decided on.
 
-        For a softmax fit those of all K classes, shape (n, K).  Raises ValueError for another loss, whose
-        scores are no log-odds.
+        Parameters
+        ----------
+        X : array_like, shape (n, d)
+
+        Returns
+        -------
+        ndarray, shape (n,), or (n, K) for K classes or targets
+
+        Raises
+        ------
+        TypeError, ValueError
+            If X is not a 2-D array of numbers with d columns.
         """
-        if self.settings["loss"] == "softmax":
-            return softmax(self.scores(X))
-        if self.settings["loss"] != "logistic":
-            raise ValueError(
-                f"this fit has loss {self.settings['loss']!r}; expected 'logistic' or 'softmax', whose scores "
-                "are log-odds. Use predict(X) or scores(X)."
-            )
-        return np.exp(-np.logaddexp(0, -self.scores(X)))  # right to the last digits where it is small, too
-
-    def scores(self, X: Any) -> np.ndarray:
-        """``X @ w + b``, shape (n,) or (n, K); the errors are those of ``predict``."""
         X = check.array(X, "X", 2)
         if X.shape[1] != len(self.w):
             raise ValueError(
@@ -175,6 +173,50 @@ class Fit:
                 "as were trained on, in the same order. Select them."
             )
         return X @ self.w + np.asarray(self.b, self.w.dtype)[()]
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """The probability of each class, of which a row's add up to 1.
+
+        With z the ``decision_function``: ``1 / (1 + exp(z))`` and ``1 / (1 + exp(-z))`` for a logistic fit,
+        ``exp(z_k) / sum over j of exp(z_j)`` for a softmax fit.
+
+        Parameters
+        ----------
+        X : array_like, shape (n, d)
+
+        Returns
+        -------
+        ndarray, shape (n, K)
+            Column k belongs to ``classes[k]``; K is 2 for a logistic fit.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If X is not a 2-D array of numbers with d columns, or the loss is one that models no probabilities.
+        """
+        z = self._log_odds(X)
+        return softmax(z) if z.ndim == 2 else np.stack([_logistic(-z), _logistic(z)], axis=1)
+
+    def scores(self, X: Any) -> np.ndarray:
+        """Alias of ``decision_function``, its name before."""
+        return self.decision_function(X)
+
+    def probability(self, X: Any) -> np.ndarray:
+        """The probability of the second class, shape (n,), for a logistic fit; the name before.
+
+        That is ``predict_proba(X)[:, 1]``; for a softmax fit it is ``predict_proba(X)``, shape (n, K).
+        """
+        z = self._log_odds(X)
+        return softmax(z) if z.ndim == 2 else _logistic(z)
+
+    def _log_odds(self, X: Any) -> np.ndarray:
+        """The ``decision_function``, if probabilities follow from it."""
+        if self.settings["loss"] not in ("logistic", "softmax"):
+            raise ValueError(
+                f"this fit has loss {self.settings['loss']!r}; expected 'logistic' or 'softmax', which model "
+                "probabilities. Use predict(X) or decision_function(X)."
+            )
+        return self.decision_function(X)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write all of it to one file, bit for bit, for ``Fit.load`` and ``train(resume=path)``.
@@ -235,6 +277,11 @@ class Fit:
             "settings": dict(self.settings),
             "versions": dict(self.versions),
         }
+
+
+def _logistic(z: np.ndarray) -> np.ndarray:
+    """1 / (1 + exp(-z)), without overflow, and right to the last digits where it is small."""
+    return np.exp(-np.logaddexp(0, -z))
 
 
 def _made(kind: type[Fit], values: dict[str, Any]) -> Fit:

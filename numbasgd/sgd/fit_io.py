@@ -22,8 +22,10 @@ from typing import Any, TypeVar
 import numpy as np
 
 from numbasgd.errors import FitFileError
-from numbasgd.paths import part_of, write_whole
+from numbasgd.part_files import part_of, remove_dead_parts
+from numbasgd.paths import write_whole
 from numbasgd.sgd.fingerprint import Fingerprint
+from numbasgd.sgd.fit_consistency import require_sound
 from numbasgd.sgd.state import RunState
 
 T = TypeVar("T")
@@ -31,7 +33,6 @@ T = TypeVar("T")
 FORMAT = b"numbasgd fit "
 VERSION = 2  # raised when a reader of before would misread a file: 2 has weights of K outputs
 _DTYPES = ("<f4", "<f8", "<i8")
-_NEEDED = {"batch_size", "epochs", "loss", "lr", "lr_given"}  # settings without which a run cannot go on
 _DIGEST = hashlib.sha256().digest_size
 
 
@@ -46,7 +47,11 @@ def path_of(value: Any, name: str) -> Path:
 
 
 def require_place(path: Path, name: str) -> None:
-    """Raise ``FitFileError`` if no file could be written there: better now than after the training."""
+    """Raise ``FitFileError`` if no file could be written there: better now than after the training.
+
+    What killed processes left of this file is removed.
+    """
+    remove_dead_parts(path)
     probe = part_of(path)
     try:
         probe.touch()
@@ -112,14 +117,13 @@ def read(path: Path, make: Callable[..., T]) -> T:
     if hashlib.sha256(content[:-_DIGEST]).digest() != content[-_DIGEST:]:
         raise FitFileError(f"{shown} is truncated or damaged; {wanted}, whole. Use another copy.")
     try:
-        return make(**_fields(content[:-_DIGEST]))
+        return make(**_fields(content[:-_DIGEST], int(version)))
     except Exception as error:  # the checksum fits, so somebody has made it like this
-        raise FitFileError(
-            f"{shown} is damaged ({type(error).__name__}: {error}); {wanted}, unchanged. Use another copy."
-        ) from error
+        what = f"{error}" if type(error) is ValueError else f"{type(error).__name__}: {error}"
+        raise FitFileError(f"{shown} is damaged ({what}); {wanted}, unchanged. Use another copy.") from error
 
 
-def _fields(content: bytes) -> dict[str, Any]:
+def _fields(content: bytes, version: int) -> dict[str, Any]:
     _, line, _ = content.split(b"\n", 2)
     header = json.loads(line)
     at = content.index(b"\n", len(FORMAT)) + len(line) + 2
@@ -129,46 +133,21 @@ def _fields(content: bytes) -> dict[str, Any]:
         if not isinstance(entry, dict) or entry.keys() != {"array"}:
             return entry
         dtype, shape = entry["array"]
-        if dtype not in _DTYPES:
-            raise ValueError(f"an array has dtype {dtype!r}")
+        if dtype not in _DTYPES or not all(type(size) is int and size >= 0 for size in shape):
+            raise ValueError(f"an array has dtype {dtype!r} and shape {shape!r}")
         found = np.frombuffer(content, dtype, math.prod(shape), at).reshape(shape)
         at += found.nbytes
         return found.astype(found.dtype.newbyteorder("="))
 
+    if header.keys() != {"fit", "state"}:
+        raise ValueError("its header has other parts than fit and state")
     fields = {key: value(entry) for key, entry in header["fit"].items()}
     state = RunState(**{key: value(entry) for key, entry in header["state"].items()})
-    state = state._replace(data=Fingerprint(dict(state.data)))
     if at != len(content):
         raise ValueError(f"{len(content) - at} bytes are left over")
-    if fields["classes"] is not None:
+    if type(fields["classes"]) is list:
         fields["classes"] = tuple(fields["classes"])
-    _require_shapes(fields, state)
-    return {**fields, "_state": state}
-
-
-def _require_shapes(fields: dict[str, Any], state: RunState) -> None:
-    """What the rest of the package relies on."""
-    d, columns = len(fields["w"]), fields["w"].shape[1:]
-    moments = len(fields["loss"])
-    dtype = state.weights.dtype
-    trained = np.float64 if state.scale.size else dtype
-    if len(columns) > 1 or (columns and fields["b"].shape != columns):
-        raise ValueError("w and b do not fit together")
-    expected = {
-        "w": (fields["w"], (d, *columns), trained),
-        **{name: (fields[name], (moments,), np.float64) for name in ("loss", "objective", "epochs", "seconds")},
-        "samples": (fields["samples"], (moments,), np.int64),
-        "weights": (state.weights, (4, d + 1, *columns), dtype),
-        "best": (state.best, (d + 1, *columns), dtype),
-        "counts": (state.counts, (2,), np.int64),
-        "history": (state.history, (len(state.history), 5), np.float64),
-        "lrs": (state.lrs, (len(state.lrs),), np.float64),
-        "scale": (state.scale, (2, d if state.scale.size else 0), np.float64),
-    }
-    for name, (array, shape, wanted) in expected.items():
-        if array.shape != shape or array.dtype != wanted:
-            raise ValueError(f"{name} is {array.shape} {array.dtype}, not {shape} {np.dtype(wanted)}")
-    is_sound = str(dtype) in ("float32", "float64") and moments and len(state.lrs)
-    is_sound = is_sound and (len(state.history) or state.samples == 0)
-    if not is_sound or not 0 <= state.counts[0] <= state.counts[1] or not fields["settings"].keys() >= _NEEDED:
-        raise ValueError("its parts do not fit together")
+    require_sound(fields, state)
+    if not 1 <= version <= VERSION or fields["w"].ndim > version:
+        raise ValueError(f"weights of shape {fields['w'].shape} in format version {version}")
+    return {**fields, "_state": state._replace(data=Fingerprint(dict(state.data)))}

@@ -36,10 +36,15 @@ def digest(value: Any) -> str:
     return hashlib.sha256(f"{a.dtype.str} {np.shape(value)} ".encode() + a.tobytes()).hexdigest()
 
 
-def hashes_of(fit: Any, X: np.ndarray, prefix: str = "") -> dict[str, str]:
-    """What a Fit says, but for times, versions and settings."""
-    names = ("w", "b", "loss", "objective", "validation_loss", "samples", "epochs")
-    found = {prefix + name: digest(getattr(fit, name)) for name in names}
+def hashes_of(fit: Any, X: np.ndarray, prefix: str = "", *, is_evaluated: bool = True) -> dict[str, str]:
+    """What a Fit says, but for times, versions and settings.
+
+    is_evaluated : whether its last losses are told, which for an interrupt depends on how long they take.
+    """
+    found = {prefix + name: digest(getattr(fit, name)) for name in ("w", "b", "samples", "epochs")}
+    for name in ("loss", "objective", "validation_loss"):
+        history = getattr(fit, name)
+        found[prefix + name] = digest(history if is_evaluated or history is None else history[:-1])
     found[prefix + "classes"] = repr(fit.classes)
     found[prefix + "n, seed"] = f"{fit.n}, {fit.seed}"
     found[prefix + "predict"] = digest(fit.predict(X[:50]))
@@ -74,7 +79,7 @@ class _CaseRun:
             if self.stop in FROM_FILE:
                 from numbasgd import Fit
 
-                self.found.update(hashes_of(Fit.load(saved), self.X, "file: "))
+                self.found.update(hashes_of(Fit.load(saved), self.X, "file: ", is_evaluated=False))
             self.go_on(saved)
 
     def first(self) -> Any:
@@ -94,7 +99,7 @@ class _CaseRun:
             fit = self.train(**settings)
         except KeyboardInterrupt as error:
             fit = error.fit  # type: ignore[attr-defined]
-            self.found.update(hashes_of(fit, self.X, "stopped: "))
+            self.found.update(hashes_of(fit, self.X, "stopped: ", is_evaluated=False))
             return self.path if self.stop == "interrupt" else fit
         finally:
             sys.stderr = stderr

@@ -1,11 +1,12 @@
 """How long two checkouts of numbasgd take to train, as paired ratios.
 
-    python -m bench.paired_training CHECKOUT_A CHECKOUT_B [--only PATTERN] [--pairs 12] [--no-first]
+    python -m bench.paired_training CHECKOUT_A CHECKOUT_B [--only PATTERN] [--rounds 3] [--no-first]
 
 On a machine that others share, the median of one side and then of the other says little.  Here each checkout
-has a process that stays, and these are told in turn, A B B A, to time a block of calls; each pair of blocks
-gives one ratio.  The median ratio B / A is printed with its quartiles: above 1, B is slower.  That both give
-the same bits is checked in the same calls.
+has a process, and these are told in turn, A B B A, to time a block of calls; each pair of blocks gives one
+ratio.  The median ratio B / A is printed with its quartiles: above 1, B is slower.  That both give the same
+bits is checked in the same calls.  Where the data of a process happens to lie makes some percent, so there are
+several rounds, each with new processes.
 
 Then new processes make their first call, with an empty folder for compiled code and with one that holds it.
 """
@@ -116,16 +117,19 @@ def first_call(checkout: Path, number: int) -> None:
 
 
 class Side:
-    """A checkout, and its process that stays."""
+    """A checkout, and its process once it has begun."""
 
     def __init__(self, checkout: Path, cache: Path) -> None:
         self.checkout, self.cache = checkout, checkouts.cache_of(checkout, cache)
-        self.process = self._start(["--serve"], stdin=subprocess.PIPE)
 
-    def _start(self, arguments: list[str], **options: Any) -> subprocess.Popen:
+    def begin(self) -> None:
+        """Start the process that ``block`` talks to."""
+        self.process = self._start(self.cache, ["--serve"], stdin=subprocess.PIPE)
+
+    def _start(self, cache: Path, arguments: list[str], **options: Any) -> subprocess.Popen:
         # The parser of the child wants a second checkout as well.
         return checkouts.start(
-            MODULE, self.checkout, self.cache, [str(self.checkout), *arguments],
+            MODULE, self.checkout, cache, [str(self.checkout), *arguments],
             stdout=subprocess.PIPE, text=True, **options,
         )  # fmt: skip
 
@@ -142,9 +146,7 @@ class Side:
 
     def first(self, number: int, cache: Path | None = None) -> float:
         """Seconds of a first call in a new process, by default with what this side has compiled."""
-        own, self.cache = self.cache, cache or self.cache
-        out, _ = self._start(["--first", str(number)]).communicate()
-        self.cache = own
+        out, _ = self._start(cache or self.cache, ["--first", str(number)]).communicate()
         return float(json.loads(out))
 
     def end(self) -> None:
@@ -167,21 +169,24 @@ def ratio_of(pairs: list[tuple[float, float]]) -> dict[str, float]:
     return {"ratio": float(median), "low": float(low), "high": float(high), "A": float(a), "B": float(b)}
 
 
-def paired(sides: tuple[Side, Side], name: str, pairs: int, seconds: float) -> dict[str, Any]:
-    """One case, in blocks of at least so many seconds."""
+Row = tuple[float, float, bool]  # seconds of A and of B, and whether both gave the same bits
+
+
+def blocks_of(sides: tuple[Side, Side], name: str, pairs: int, seconds: float) -> list[Row]:
+    """Pairs of blocks of one case, each of at least so many seconds."""
     each = max(side.block(name, 1)[0] for side in sides)
     calls = max(1, int(seconds / each))
-    rows, is_same = [], True
+    rows = []
     for number in range(pairs):
         found = {side: side.block(name, calls) for side in in_turn(sides, number)}
         (a, hash_a), (b, hash_b) = found[sides[0]], found[sides[1]]
-        rows.append((a, b))
-        is_same = is_same and hash_a == hash_b
-    return {"case": name, "is_same": is_same, **ratio_of(rows)}
+        rows.append((a, b, hash_a == hash_b))
+    return rows
 
 
-def paired_first(sides: tuple[Side, Side], number: int) -> list[dict[str, Any]]:
+def paired_first(args: argparse.Namespace, number: int) -> list[dict[str, Any]]:
     """The first call of a new process, compiled and cached."""
+    sides = Side(args.A, args.cache), Side(args.B, args.cache)
     name = f"first call {' '.join(f'{key}={value}' for key, value in FIRST[number].items())}"
     with tempfile.TemporaryDirectory() as a, tempfile.TemporaryDirectory() as b:
         cold = sides[0].first(number, Path(a)), sides[1].first(number, Path(b))
@@ -207,31 +212,37 @@ def line(row: dict[str, Any]) -> str:
 
 def compare(args: argparse.Namespace) -> list[dict[str, Any]]:
     """Print the ratio of every case."""
-    sides = Side(args.A, args.cache), Side(args.B, args.cache)
-    rows = []
-    for name in all_cases():
-        if re.search(args.only, name):
-            rows.append(paired(sides, name, args.pairs, args.seconds))
-            print(line(rows[-1]), flush=True)
-    for side in sides:
-        side.end()
-    if rows:
-        mean = math.exp(sum(math.log(row["ratio"]) for row in rows) / len(rows))
-        slow = [row["case"] for row in rows if row["low"] > 1.05]
-        print(f"geometric mean x{mean:.3f}; lower quartile above 1.05: {', '.join(slow) or 'none'}")
-    if args.is_first:
-        for number in range(len(FIRST)):
-            found = paired_first(sides, number)
-            print("\n".join(line(row) for row in found), flush=True)
-            rows += found
-    return rows
+    found: dict[str, list[Row]] = {name: [] for name in all_cases() if re.search(args.only, name)}
+    for number in range(args.rounds):
+        sides = Side(args.A, args.cache), Side(args.B, args.cache)
+        for side in in_turn(sides, number):
+            side.begin()
+        for name, rows in found.items():
+            rows += blocks_of(sides, name, args.pairs, args.seconds)
+        for side in sides:
+            side.end()
+    results = [
+        {"case": name, "is_same": all(row[2] for row in rows), **ratio_of([row[:2] for row in rows])}
+        for name, rows in found.items()
+    ]
+    print("".join(line(row) + "\n" for row in results), end="")
+    if results:
+        mean = math.exp(sum(math.log(row["ratio"]) for row in results) / len(results))
+        slow = [row["case"] for row in results if row["low"] > 1.05]
+        print(f"geometric mean x{mean:.3f}; lower quartile above 1.05: {', '.join(slow) or 'none'}", flush=True)
+    for number in range(len(FIRST) if args.is_first else 0):
+        firsts = paired_first(args, number)
+        print("\n".join(line(row) for row in firsts), flush=True)
+        results += firsts
+    return results
 
 
 def main() -> None:
     """Compare two checkouts, or be a process of one."""
     parser = checkouts.parser(f"python -m {MODULE}", __doc__ or "")
     parser.add_argument("--only", default="", metavar="PATTERN", help="cases whose names match it")
-    parser.add_argument("--pairs", type=int, default=12, help="pairs of blocks a case")
+    parser.add_argument("--rounds", type=int, default=3, help="how often processes are started")
+    parser.add_argument("--pairs", type=int, default=8, help="pairs of blocks a case and round")
     parser.add_argument("--seconds", type=float, default=0.04, help="seconds a block at least")
     parser.add_argument("--no-first", dest="is_first", action="store_false", help="no new processes")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)

@@ -56,7 +56,7 @@ def run_child(checkout: Path, folder: Path, only: str, but: str | None, theirs: 
     results: Results = {}
     for number, name in enumerate(names):
         if number % 100 == 0:
-            print(f"{checkout}: {number} of {len(names)}", file=sys.stderr, flush=True)
+            print(f"{checkout}: {number} of {len(names)}, {time.process_time():.0f} s of CPU", file=sys.stderr)
         if name in calls:
             results[name] = _of_call(calls[name], folder)
         else:

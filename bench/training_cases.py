@@ -63,7 +63,7 @@ EXTRA: tuple[Case, ...] = (
     {**_FEW_PARTS, "sampling": "replacement", "threads": 1, "penalty": "both", "stop": "interrupt"},
     {**_FEW_PARTS, "sampling": "sequential", "threads": 2, "order": "F"},
     {**_FEW_PARTS, "problem": "softmax-10", "average": 1, "validation": 0.25},
-    {**_FEW_PARTS, "problem": "softmax-40", "batch_size": "all", "lr": "auto"},
+    {**_FEW_PARTS, "problem": "softmax-40", "n": 4500, "batch_size": "all"},
     {**_FEW_PARTS, "problem": "squared-1", "batch_size": "all", "eval_every": None},
     {"n": 150_000, "d": 33, "batch_size": 120_000, "penalty": "both"},
     {**_MANY_ROWS},
@@ -179,7 +179,7 @@ def targets_of(X: np.ndarray, problem: str, labels: str) -> np.ndarray:
         return np.array([f"class {k:02}" for k in range(K)])[numbers] if labels == "text" else numbers
     if loss in ("logistic", "hinge"):
         is_second = Z[:, 0] > 0
-        is_second[:2] = False, True
+        is_second[:2] = (False, True)[:n]  # both occur
         return np.where(is_second, "yes", "no") if labels == "text" else np.where(is_second, 1, -1)
     y = Z.astype(np.float32 if X.dtype == np.float32 else np.float64)
     return y if outputs else y[:, 0]

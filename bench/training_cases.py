@@ -45,11 +45,11 @@ OTHER_FACTORS: dict[str, tuple[Any, ...]] = {
     "threads": (None, 1, 2),
     "init": ("zeros", "given"),
     "labels": ("numbers", "text"),
-    "stop": ("never", "callback", "fewer epochs", "interrupt", "between evaluations"),
+    "stop": ("never", "callback", "fewer epochs", "checkpoint", "interrupt", "between evaluations"),
 }
 FACTORS = {**KERNEL_FACTORS, **OTHER_FACTORS}  # the first value of each is that of the base case
 BASE: Case = {name: values[0] for name, values in FACTORS.items()}
-FROM_FILE = ("fewer epochs", "interrupt")  # where the run goes on from a file
+FROM_FILE = ("fewer epochs", "checkpoint", "interrupt")  # where the run goes on from a file
 _PENALTIES = {"none": {}, "l2": {"l2": 0.01}, "l1": {"l1": 0.002}, "both": {"l2": 0.01, "l1": 0.002}}
 _MOMENTUM = {"none": {}, "heavy-ball": {"momentum": 0.9}, "nesterov": {"momentum": 0.9, "nesterov": True}}
 _ROUGH = {"lr": "too large", "eval_every": 50}
@@ -65,6 +65,7 @@ EXTRA: tuple[Case, ...] = (
     {**_FEW_PARTS, "problem": "softmax-10", "average": 1, "validation": 0.25},
     {**_FEW_PARTS, "problem": "softmax-40", "n": 4500, "batch_size": "all"},
     {**_FEW_PARTS, "problem": "squared-1", "batch_size": "all", "eval_every": None},
+    {"n": 4000, "d": 784, "batch_size": 3000},
     {"n": 150_000, "d": 33, "batch_size": 120_000, "penalty": "both"},
     {**_MANY_ROWS},
     {**_MANY_ROWS, "batch_size": 1, "threads": 2},
@@ -95,6 +96,8 @@ EXTRA: tuple[Case, ...] = (
     {"data": "NaN", "problem": "softmax-3"},
     {"data": "NaN", "stop": "fewer epochs", "validation": 0.25},
     {"data": "overflow"},
+    {"data": "overflow", "init": "given"},
+    {"data": "overflow", "lr": "auto"},
     {"epochs": 0, "lr": "auto"},
     {"epochs": 10, "lr": "auto", "tol": 0.05, "penalty": "l1"},
     {"epochs": 10, "problem": "softmax-3", "lr": "auto", "tol": 0.05, "validation": 0.25, "stop": "interrupt"},

@@ -86,8 +86,10 @@ class _CaseRun:
         """Train, up to the stop; what to go on from, or None when the run is complete."""
         epochs = 1 if self.stop == "fewer epochs" else self.epochs
         settings = settings_of(self.case, epochs)
+        if self.stop in ("checkpoint", "interrupt"):
+            settings |= {"checkpoint": self.path, "checkpoint_every": 1000}
         if self.stop == "interrupt":
-            settings |= {"callback": self.interrupt, "checkpoint": self.path, "checkpoint_every": 1000}
+            settings |= {"callback": self.interrupt}
         elif self.stop == "callback":
             settings |= {"callback": self.end_after_two}
         elif self.stop == "between evaluations":
@@ -106,14 +108,18 @@ class _CaseRun:
         if self.stop == "fewer epochs":
             fit.save(self.path)
             return self.path
+        if self.stop == "checkpoint":
+            self.found.update(hashes_of(fit, self.X, "stopped: "))
+            return self.path
         self.found.update(hashes_of(fit, self.X))
         return None
 
     def go_on(self, saved: Any) -> None:
-        """From a stop to the end."""
-        settings: dict[str, Any] = {"epochs": self.epochs, "progress": False, "verbose": False}
-        if self.stop == "fewer epochs" and self.case["lr"] in ("list", "function"):
-            settings["lr"] = rates_of(self.case, self.epochs)
+        """From a stop to the end, which is an epoch later for a run that was complete."""
+        epochs = self.epochs + (self.stop == "checkpoint")
+        settings: dict[str, Any] = {"epochs": epochs, "progress": False, "verbose": False}
+        if self.stop in ("fewer epochs", "checkpoint") and self.case["lr"] in ("list", "function"):
+            settings["lr"] = rates_of(self.case, epochs)
         if self.stop == "interrupt":
             settings["callback"] = self.end_after_two
         self.found.update(hashes_of(self.train(resume=saved, **settings), self.X))

@@ -94,6 +94,8 @@ def test_a_run_that_is_stopped_and_goes_on_gives_what_a_whole_one_gives(stop, tm
     assert "error" not in found
     if stop in ("interrupt", "between evaluations"):
         assert found["stopped: w"] != whole["w"]
+    if stop == "checkpoint":
+        assert (found["stopped: w"], found["file: w"]) == (whole["w"], whole["w"]) != (found["w"], found["w"])
     if stop in ("fewer epochs", "between evaluations"):
         assert {key: found[key] for key in ("w", "b", "loss")} == {
             key: whole[key] for key in ("w", "b", "loss")

@@ -53,7 +53,7 @@ FROM_FILE = ("fewer epochs", "checkpoint", "interrupt")  # where the run goes on
 _PENALTIES = {"none": {}, "l2": {"l2": 0.01}, "l1": {"l1": 0.002}, "both": {"l2": 0.01, "l1": 0.002}}
 _MOMENTUM = {"none": {}, "heavy-ball": {"momentum": 0.9}, "nesterov": {"momentum": 0.9, "nesterov": True}}
 _ROUGH = {"lr": "too large", "eval_every": 50}
-_MANY_ROWS = {"n": 300_000, "lr": "number"}
+_MANY_ROWS = {"n": 1_000_000}
 _FEW_PARTS = {"n": 12_000, "d": 784, "batch_size": 6000, "momentum": "heavy-ball"}
 # Large cases: steps in parts, several parts a step, an order drawn by another thread, a loss looked at on
 # some of the rows; and small ones: divergence, almost no data.
@@ -68,11 +68,11 @@ EXTRA: tuple[Case, ...] = (
     {"n": 4000, "d": 784, "batch_size": 3000},
     {"n": 150_000, "d": 33, "batch_size": 120_000, "penalty": "both"},
     {**_MANY_ROWS},
-    {**_MANY_ROWS, "batch_size": 1, "threads": 2},
-    {**_MANY_ROWS, "batch_size": 1, "threads": 1},
+    {**_MANY_ROWS, "batch_size": 1, "threads": 2, "epochs": 6},
+    {**_MANY_ROWS, "batch_size": 1, "threads": 1, "epochs": 6},
     {**_MANY_ROWS, "weights": "some", "sampling": "once", "threads": 2, "stop": "interrupt"},
     {**_MANY_ROWS, "sampling": "replacement", "dtype": "float64", "eval_every": None},
-    {**_MANY_ROWS, "problem": "logistic", "lr": "auto", "stop": "between evaluations", "eval_every": 100_003},
+    {**_MANY_ROWS, "problem": "logistic", "lr": "auto", "stop": "between evaluations", "eval_every": 300_007},
     {**_MANY_ROWS, "problem": "softmax-10", "batch_size": 100, "eval_every": None},
     {**_MANY_ROWS, "standardize": True, "validation": 0.25, "tol": 0.05},
     {"n": 2_700_000, "batch_size": 1000, "eval_every": None},

@@ -12,8 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from numbasgd.check import MOST
-from numbasgd.check import show
+from numbasgd.check import MOST, show
 from numbasgd.sgd.fit_schema import FIT, STATE, is_rate, require_rules, require_settings
 from numbasgd.sgd.losses import LOSSES
 from numbasgd.sgd.state import RunState

@@ -14,8 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from numbasgd.check import MOST
-from numbasgd.check import show
+from numbasgd.check import MOST, show
 from numbasgd.sgd.losses import LOSSES
 from numbasgd.sgd.order import SAMPLINGS
 

@@ -15,7 +15,7 @@ from conftest import says
 from runs import EPOCHS, PLAIN, assert_same, data, resume, run
 
 import numbasgd.paths
-from numbasgd import Fit, FitFileError, parts, train
+from numbasgd import Fit, FitFileError, part_files, train
 from numbasgd.sgd import checkpoint
 from numbasgd.sgd.checkpoint import Checkpoint
 
@@ -339,7 +339,7 @@ def test_what_a_living_process_writes_stays(tmp_path):
 def test_whose_part_it_is(tmp_path, monkeypatch):
     """The part of this process, and its name with one thing changed at a time."""
     path = tmp_path / "run.fit"
-    own = parts.part_of(path).name
+    own = part_files.part_of(path).name
     namespace, pid, start, token = own.removeprefix(".run.fit.").removesuffix(".part").split("-")
     stay = {
         own,
@@ -362,16 +362,16 @@ def test_whose_part_it_is(tmp_path, monkeypatch):
         patch.setattr(
             os, "unlink", lambda path: (_ for _ in ()).throw(PermissionError(13, "Permission denied"))
         )
-        parts.remove_dead_parts(path)
+        part_files.remove_dead_parts(path)
     assert {p.name for p in tmp_path.iterdir()} == {*stay, reused}
     with monkeypatch.context() as patch:  # a process of another user, which /proc does not show
         patch.setattr(os, "kill", refuse)
-        patch.setattr(parts, "_start_of", lambda pid: None)
-        parts.remove_dead_parts(path)
+        patch.setattr(part_files, "_start_of", lambda pid: None)
+        part_files.remove_dead_parts(path)
     assert {p.name for p in tmp_path.iterdir()} == {*stay, reused}
-    parts.remove_dead_parts(path)
+    part_files.remove_dead_parts(path)
     assert {p.name for p in tmp_path.iterdir()} == stay
-    parts.remove_dead_parts(tmp_path / "no" / "run.fit")
+    part_files.remove_dead_parts(tmp_path / "no" / "run.fit")
 
 
 def test_a_place_that_cannot_be_is_refused_at_once(tmp_path):

@@ -131,7 +131,8 @@ def test_many_interrupts_at_random_moments(name, count, tmp_path):
                 fit, is_done = None, False
             start = settings if fit is None else {"resume": fit if interrupts % 2 else path}
             try:
-                signal.setitimer(signal.ITIMER_REAL, draw.uniform(0.001, 0.02 + length / 10))
+                patience = max(1, interrupts / count)  # a machine that became busy needs longer to get on
+                signal.setitimer(signal.ITIMER_REAL, draw.uniform(0.001, (0.02 + length / 10) * patience))
                 found = train(**start, checkpoint=path)
                 signal.setitimer(signal.ITIMER_REAL, 0)
                 is_done = True

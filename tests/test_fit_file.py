@@ -179,6 +179,19 @@ def test_the_error_says_what_is_wrong(values, says_what, tmp_path, monkeypatch):
     says(caught.value, repr(str(path)), "is damaged (", says_what, "Use another copy")
 
 
+@pytest.mark.filterwarnings("ignore:column .* overshoots:UserWarning")
+@pytest.mark.parametrize("name", ["plain", "standardized"])
+def test_a_run_on_its_way_to_infinity_is_kept(name, tmp_path, monkeypatch):
+    """Nobody has looked yet; what is no number must not make its file a damaged one."""
+    fit = cut(monkeypatch, tmp_path, 150, functools.partial(run, name, lr=1e8, eval_every=None))
+    assert not np.isfinite(fit.w).any() and not np.isfinite(fit.b)
+    fit.save(tmp_path / "a.fit")
+    again = Fit.load(tmp_path / "a.fit")
+    assert again.w.tobytes() == fit.w.tobytes() and not np.isfinite(again.b)
+    with pytest.raises(DivergenceError):
+        resume(name, again)
+
+
 def of_the_version_before() -> dict[str, tuple[dict, dict]]:
     """Files of tests/data: rows and settings of the run, which a callback stopped after two epochs."""
     rng = np.random.default_rng(5)

@@ -110,6 +110,16 @@ def test_labels_that_do_not_fit(loss, y, parts, rng):
         says(caught.value, *parts)
 
 
+@pytest.mark.skipif(np.finfo(np.longdouble).bits == 64, reason="longdouble is float64 here")
+@pytest.mark.parametrize("loss", ["logistic", "hinge", "softmax"])
+def test_labels_of_more_digits_than_float64_are_refused(loss, rng):
+    """They were trained on, and the classes could not be saved."""
+    X = rng.standard_normal((60, 5))
+    with pytest.raises(TypeError) as caught:
+        train(X, (X[:, 0] > 0).astype(np.longdouble), loss=loss)
+    says(caught.value, "y has dtype", "expected float32 or float64", "astype('float64')")
+
+
 def test_gradient_takes_the_labels_that_train_takes(rng):
     X, w = rng.standard_normal((30, 5)), rng.standard_normal(5)
     signs = np.where(X[:, 0] > 0, 1.0, -1.0)

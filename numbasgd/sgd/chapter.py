@@ -47,7 +47,7 @@ def train_chapter(X: Any = None, y: Any = None, *, seed: int = 0) -> dict[str, F
     Raises
     ------
     DataError
-        If the real data is asked for and cannot be had.
+        If the real data is to be used and cannot be had.
     TypeError, ValueError
         For an argument that is not as described.
     """

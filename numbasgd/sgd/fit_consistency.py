@@ -91,9 +91,9 @@ def _require_weights(fields: Mapping[str, Any], state: RunState) -> None:
         _require(is_one, "w and b are not the weights of the state")
         return
     _require(np.all(np.isfinite(state.scale)) and np.all(state.scale[1] > 0), "a column's standard deviation")
-    mean, spread = state.scale.reshape(2, -1, *(1,) * (w.ndim - 1))
+    mean, deviation = state.scale.reshape(2, -1, *(1,) * (w.ndim - 1))
     with np.errstate(over="ignore", invalid="ignore"):  # what another machine's product rounds is left out
-        largest = np.abs(mean / spread * rows[:, :-1]).sum(axis=1) + np.abs(rows[:, -1])
+        largest = np.abs(mean / deviation * rows[:, :-1]).sum(axis=1) + np.abs(rows[:, -1])
         _require(np.isfinite(b).all() or not np.isfinite(largest).all(), "b is not finite, and the weights are")
 
 

@@ -6,7 +6,8 @@
     32 bytes                             SHA-256 of all that comes before
 
 Everything is kept bit for bit: arrays as they are, in little-endian order, and numbers as Python's JSON writes
-them, which reads them back as the same float.
+them, which reads them back as the same float.  What a header may hold is in ``fit_schema.py`` and
+``fit_consistency.py``.
 """
 
 from __future__ import annotations

@@ -24,7 +24,8 @@ def named(y: Any, loss: str) -> np.ndarray:
                 "Name all classes by text, and drop rows without a label."
             )
         labels = labels.astype(str)
-    if labels.dtype.kind not in _KINDS:
+    is_long = labels.dtype.kind == "f" and labels.dtype.itemsize > 8  # which no file of a fit can hold
+    if labels.dtype.kind not in _KINDS or is_long:
         labels = check.array(y, "y", 1)  # numbers, or an error
     if labels.ndim != 1:
         hint = "Pass one label for each row, for example y.argmax(axis=1) of columns of 0 and 1."

@@ -31,7 +31,7 @@ def is_simulated():
 def small_blocks(monkeypatch):
     """In the simulator: blocks of few threads.  Kernels read these names there when they run."""
     from numbasgd.matmul import cuda as product
-    from numbasgd.sgd import cuda as learning
+    from numbasgd.sgd.solvers import cuda as learning
 
     if is_simulated():
         for name, value in {"WARP": 4, "WARPS": 2, "TILE": 4, "_blocked": product.make_blocked(4)}.items():

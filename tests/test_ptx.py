@@ -64,7 +64,7 @@ def test_product(name, dtype, compile_ptx):
 def test_gradient(loss, dtype, compile_ptx):
     from numba import types
 
-    from numbasgd.sgd import cuda as learning
+    from numbasgd.sgd.solvers import cuda as learning
 
     X, y, rows, partials = array(dtype, 2), array(dtype, 1), array("int64", 1), array("float64", 2)
     sizes = (types.int64,) * 4

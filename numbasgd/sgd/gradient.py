@@ -11,7 +11,7 @@ from numbasgd.errors import DeviceError
 from numbasgd.sgd.losses import LOSSES
 from numbasgd.sgd.problem import intercepts, rows_and_targets
 from numbasgd.sgd.risk import Problem
-from numbasgd.sgd.rows import Rows, lined, rows_ahead, rows_of
+from numbasgd.sgd.rows import Rows, aligned_zeros, rows_ahead, rows_of
 from numbasgd.sgd.solvers import reduce
 from numbasgd.sgd.solvers.epoch import kernels, padded, work_for
 from numbasgd.sgd.solvers.multi import gradient_sum
@@ -108,20 +108,26 @@ def gradient(
     if device == "cuda":
         _gradient_cuda(check.for_kernel(X), y, w, b, index, out, loss)
         return out[:-1].copy(), float(out[-1])
-    lies = rows_of(X)
-    if not reduce.is_one(len(index) or len(y), lies.d):
-        _gradient_in_parts(lies, y, w, b, index, out, loss, threads)
-        return out[:-1].copy(), float(out[-1])
-    ahead = rows_ahead(lies, in_order=len(index) == 0)
-    compiled = kernels(loss, lies.d, X.dtype, is_gathered=lies.is_gathered)
-    T = X.dtype.type
-    room = (work_for(lies.d, compiled.lanes, lies.is_gathered),)
-    work = lined(room, X.dtype) if ahead else np.empty(room, X.dtype)
-    wide = np.empty(padded(lies.d, compiled.lanes))
-    compiled.gradient(
-        lies.memory, lies.d, lies.base, lies.si, lies.sj, y, y[:0], w, T(b), index, ahead, out, work, wide
-    )
+    matrix = rows_of(X)
+    if not reduce.is_one(len(index) or len(y), matrix.d):
+        _gradient_in_parts(matrix, y, w, b, index, out, loss, threads)
+    else:
+        _gradient_at_once(matrix, y, w, b, index, out, loss)
     return out[:-1].copy(), float(out[-1])
+
+
+def _gradient_at_once(
+    rows: Rows, y: np.ndarray, w: np.ndarray, b: float, index: np.ndarray, out: np.ndarray, loss: str
+) -> None:
+    d, dtype = rows.d, y.dtype
+    ahead = rows_ahead(rows, in_order=len(index) == 0)
+    compiled = kernels(loss, d, dtype, is_gathered=rows.is_gathered)
+    size = (work_for(d, compiled.lanes, rows.is_gathered),)
+    work = aligned_zeros(size, dtype) if ahead else np.empty(size, dtype)
+    samples = rows.memory, d, rows.base, rows.si, rows.sj, y, y[:0]
+    compiled.gradient(
+        samples, (index, ahead), w, dtype.type(b), out, (work, np.empty(padded(d, compiled.lanes)))
+    )
 
 
 def _gradient_in_parts(
@@ -154,9 +160,9 @@ def _gradient_of_outputs(
         g, gb = gradient(X, y[:, 0], w[:, 0], float(b[0]), loss=loss, rows=index if index.size else None)
         return g[:, None], np.array([gb], X.dtype)
     problem = Problem(rows_of(X), check.for_kernel(y), np.empty(0, X.dtype), loss, K)
-    state = lined((problem.layout.length,), X.dtype)
+    state = aligned_zeros((problem.layout.length,), X.dtype)
     problem.layout.put(state, np.vstack([w, b]))
-    work, scratch64 = lined((problem.work_size,), X.dtype), np.empty(problem.layout.length)
+    work, scratch64 = aligned_zeros((problem.work_size,), X.dtype), np.empty(problem.layout.length)
     count = len(index) or len(y)
     total = gradient_sum(problem, state, index.astype(problem.rows_dtype), count, work, scratch64)
     mean = total / X.dtype.type(count)

@@ -142,14 +142,15 @@ def _draw(
     """Mean over the draws of a minibatch gradient's distance from ``full`` (d + 1,), and of its square."""
     compiled = kernels("squared", X.shape[1], X.dtype)
     n, d = X.shape
-    work, wide = np.empty(work_for(d, compiled.lanes, False)), np.empty(padded(d, compiled.lanes))
+    scratch = np.empty(work_for(d, compiled.lanes, False)), np.empty(padded(d, compiled.lanes))
+    samples = X.reshape(-1), d, 0, d, 1, y, y[:0]
     found = np.empty((min(draws, _BLOCK), d + 1))
     off, squares = np.zeros(d + 1), 0.0
     for start in range(0, draws, _BLOCK):
         block = found[: draws - start]
         for row in block:
             rows = rng.choice(n, size, replace=replacement)
-            compiled.gradient(X.reshape(-1), d, 0, d, 1, y, y[:0], w, b, rows, 0, row, work, wide)
+            compiled.gradient(samples, (rows, 0), w, b, row, scratch)
         block -= full
         off += block.sum(axis=0)
         squares += float(np.square(block).sum())

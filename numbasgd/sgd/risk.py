@@ -100,10 +100,14 @@ class Problem:
     def sum_loss(self, row: np.ndarray, start: int, stop: int, work: np.ndarray) -> float:
         """The sum of the losses of some rows, in one call of compiled code."""
         if self.outputs > 1:
-            return self.kernels.sum_loss(self.samples, start, stop, row, work, self.extra)
+            return self.kernels.sum_loss(self.samples, row, start, stop, work, self.extra)
+        return self.kernels.sum_loss(self.samples, row, row[self.layout.size], start, stop, work)
+
+    @_Kept
+    def samples(self) -> tuple[Any, ...]:
+        """What kernels are told of the rows."""
         memory, _, d, base, si, sj = self.rows
-        b = row[self.layout.size]
-        return self.kernels.sum_loss(memory, d, base, si, sj, self.y, self.s, row, b, start, stop, work)
+        return memory, d, base, si, sj, self.y, self.s
 
     def compile(self, row: np.ndarray, work: np.ndarray) -> None:
         """Compile, or load, what evaluates the loss."""
@@ -127,12 +131,6 @@ class Problem:
     def kernels(self) -> Any:
         """The compiled functions for this loss and these rows."""
         return multi.kernels(*self.variant)
-
-    @_Kept
-    def samples(self) -> tuple[Any, ...]:
-        """The rows, targets and weights as kernels take them."""
-        memory, _, d, base, si, sj = self.rows
-        return memory, d, base, si, sj, self.y, self.s
 
     @property
     def rows_dtype(self) -> np.dtype:

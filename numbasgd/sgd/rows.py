@@ -1,4 +1,4 @@
-"""Rows of any memory order for kernels that read along rows: as they lie, or gathered a chunk at a time."""
+"""Rows of any memory order for kernels that read along rows: in place, or gathered a chunk at a time."""
 
 from __future__ import annotations
 
@@ -9,16 +9,19 @@ import numpy as np
 
 from numbasgd import check
 from numbasgd.compile.options import jit
+from numbasgd.sgd.solvers.operands import Samples
+from numbasgd.simd.vector import pointer
 
 LINE = 64  # bytes of a cache line
-# Drawn rows are asked for twice: some dozen rows ahead into the second level of cache, which can wait for many
-# lines at once, and SOON rows ahead from there into the first.  Without the second time a row that is there
-# has to wait behind all that was asked for since.  What a masked register touches behind a row counts as read.
+# Drawn rows are prefetched twice: some dozen rows ahead into the second level of cache, which can have many
+# misses outstanding, and SOON rows ahead from there into the first.  Without the second prefetch a load that
+# hits the second level waits behind all outstanding misses.  What a masked register touches behind a row counts
+# as read.
 SOON = 8
-# The last line of a short row is asked for so many rows later than its others, at half the distance at most: by
-# then its page is known, for which each would look otherwise.
+# The last line of a short row is prefetched so many rows later than its others, at half the distance at most:
+# by then the translation of its page's address is cached, which each prefetch would look up otherwise.
 STAGGER = 24
-FAR = 1 << 19  # bytes of X from which on memory is asked for ahead
+FAR = 1 << 19  # bytes of X from which on memory is prefetched
 CHUNK = 256  # rows that are summed in the dtype of X, and gathered at once; chunks are added up in float64
 
 
@@ -61,10 +64,10 @@ def rows_of(X: np.ndarray) -> Rows:
 
 
 def rows_ahead(rows: Rows, in_order: bool) -> int:
-    """How many rows ahead memory is asked for; 0 for rows in cache, and for those that are gathered.
+    """How many rows ahead memory is prefetched; 0 for rows in cache, and for those that are gathered.
 
-    Of rows as they lie the hardware asks for the next as well, but no longer where it is told of lines a page
-    or more ahead.
+    In sequential order the hardware prefetches as well, but it stops where software prefetches lines a page or
+    more ahead.
     """
     itemsize = rows.memory.itemsize
     row_bytes = max(1, rows.d * itemsize)
@@ -75,13 +78,13 @@ def rows_ahead(rows: Rows, in_order: bool) -> int:
     return max(4, min(72, 16384 // row_bytes))
 
 
-def room_for(d: int, is_gathered: bool) -> int:
-    """Entries of room for a chunk of gathered rows, their targets and their weights."""
+def gathered_size(d: int, is_gathered: bool) -> int:
+    """Entries of scratch for a chunk of gathered rows, their targets and their weights."""
     return CHUNK * (d + 2) if is_gathered else 0
 
 
-def lined(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """Zeros that begin at a cache line: a register that two lines hold takes twice as long to load."""
+def aligned_zeros(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """Zeros, cache-line aligned: to load a register that straddles two lines takes twice as long."""
     count = math.prod(shape)
     memory = np.zeros(count + LINE // dtype.itemsize, dtype)
     skip = -memory.__array_interface__["data"][0] % LINE // dtype.itemsize
@@ -89,22 +92,28 @@ def lined(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
 
 
 @jit(forceinline=True)
-def gather(X, d, base, si, sj, y, s, is_weighted, rows, n_rows, start, stop, room):
-    """room := rows, then targets, then weights at positions start <= t < stop, which are at most CHUNK."""
+def gather(samples, order, start, stop, is_weighted, out):
+    """out := the rows, then targets, then weights at positions start <= t < stop, which are at most CHUNK.
+
+    Returns them as samples.
+    """
+    X, d, base, si, sj, y, s, _ = samples
+    rows, n_rows = order.rows, order.n_rows
     targets = CHUNK * d
     weights = targets + CHUNK
     for t in range(start, stop):
         i = t if n_rows == 0 else rows[t]
-        room[targets + t - start] = y[i]
+        out[targets + t - start] = y[i]
         if is_weighted:
-            room[weights + t - start] = s[i]
-    if si == 1 or si == -1:  # columns lie together: run along them
+            out[weights + t - start] = s[i]
+    if si == 1 or si == -1:  # contiguous columns: run along them
         for j in range(d):
             for t in range(start, stop):
                 i = t if n_rows == 0 else rows[t]
-                room[(t - start) * d + j] = X[base + i * si + j * sj]
+                out[(t - start) * d + j] = X[base + i * si + j * sj]
     else:
         for t in range(start, stop):
             i = t if n_rows == 0 else rows[t]
             for j in range(d):
-                room[(t - start) * d + j] = X[base + i * si + j * sj]
+                out[(t - start) * d + j] = X[base + i * si + j * sj]
+    return Samples(out, d, 0, d, 1, pointer(out, targets), pointer(out, weights), False)

@@ -15,7 +15,7 @@ from numbasgd.errors import DivergenceError
 from numbasgd.machine.cpu import n_cores
 from numbasgd.sgd.order import WINDOW
 from numbasgd.sgd.risk import EVALUATED, Problem
-from numbasgd.sgd.rows import lined, rows_ahead
+from numbasgd.sgd.rows import aligned_zeros, rows_ahead
 from numbasgd.sgd.scale import Scale
 from numbasgd.sgd.solvers import large_batch, multi
 from numbasgd.sgd.solvers.order_prefetch import ROW_BYTES, Windows
@@ -116,7 +116,7 @@ class Run:
         self.is_penalized = step.is_penalized
         self.kernel: Any = None if is_big else problem.advance_kernel(step)
         size = 4 * layout.length  # whole lines, so that the room begins at one as well
-        memory = lined((size + problem.work_size,), problem.y.dtype)
+        memory = aligned_zeros((size + problem.work_size,), problem.y.dtype)
         self.state, self.work = memory[:size].reshape(4, layout.length), memory[size:]
         self.count = np.zeros(2, np.int64)
         self.wide = np.empty(layout.length)
@@ -225,16 +225,15 @@ class Run:
 
     def _arguments(self) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         """What the kernel is told before and behind the sample number at which to end."""
-        problem, method, rows = self.problem, self.method, self.problem.rows
+        problem, method = self.problem, self.method
         T = problem.y.dtype.type
-        return (
-            rows.memory, rows.d, rows.base, rows.si, rows.sj, problem.y, problem.s,
-            *self.windows.told(method.sampling, method.seed),
-        ), (
-            self.ahead, method.batch_size, method.lrs, T(method.momentum), T(method.l2), T(method.l1),
-            method.intercept, method.average_from or 0, self.state, self.layout.size, self.count, self.work,
-            self.wide, *problem.extra,
+        order = *self.windows.told(method.sampling, method.seed), self.ahead
+        step = (
+            method.batch_size, method.lrs, T(method.momentum), T(method.l2), T(method.l1), method.intercept,
+            method.average_from or 0,
         )  # fmt: skip
+        state = self.state, self.layout.size, self.count
+        return (problem.samples, order), (step, state, (self.work, self.wide), problem.extra)
 
     def _get_help(self) -> None:
         """Have another thread draw the order of rows; what that needs is compiled outside the clock."""

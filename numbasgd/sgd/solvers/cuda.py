@@ -3,7 +3,7 @@
 Contract: X (n, d), y (n,), w (d,) and out (d + 1,) are C-ordered device arrays of one dtype, float32 or
 float64; rows (int64, on the device) names the rows, none meaning all of them.  There is at least one row.
 Work is queued on the default stream.  Arguments are trusted; ``numbasgd.gradient`` is the checked way in.
-``epoch.py`` holds the twin under the same name.
+``epoch.py`` has the twin, ``gradient`` of ``kernels(...)``.
 """
 
 from __future__ import annotations
@@ -77,6 +77,24 @@ def gradient(
     configure(_mean, d + 1, THREADS)(partials, n_rows, out)
 
 
+@cuda.jit(device=True)
+def _sum_tree(tree, value, strip, strips, columns):
+    """The sum of ``value`` over the threads of a column, added in a tree; in those of strip 0.
+
+    tree : shared, a place a thread.  Thread t is in column t % columns and in strip t // columns.
+    """
+    t = uint64(cuda.threadIdx.x)
+    tree[t] = value
+    cuda.syncthreads()
+    half = strips // uint64(2)
+    while half > uint64(0):
+        if strip < half:
+            tree[t] += tree[t + half * columns]
+        cuda.syncthreads()
+        half //= uint64(2)
+    return tree[t]
+
+
 @functools.cache
 def partial_sums(loss: str) -> Any:
     """The kernel that sums the gradients of a loss; see ``numbasgd.sgd.losses``."""
@@ -115,9 +133,8 @@ def partial_sums(loss: str) -> Any:
 
         start = block * chunk
         while start < n_rows:
-            size = (
-                chunk if start + chunk <= n_rows else n_rows - start
-            )  # min() fails in Numba's built-in target
+            # min() fails in Numba's built-in target
+            size = chunk if start + chunk <= n_rows else n_rows - start
             r = slot
             while r < size:
                 row = uint64(rows[start + r]) if rows.shape[0] > 0 else start + r
@@ -153,18 +170,11 @@ def partial_sums(loss: str) -> Any:
                     acc[q] += part
             start += chunk * uint64(cuda.gridDim.x)
 
-        for q in range(PER_THREAD):  # the strips of a column, added in a tree
-            tree[t] = acc[q]
-            cuda.syncthreads()
-            half = strips // uint64(2)
-            while half > uint64(0):
-                if strip < half:
-                    tree[t] += tree[t + half * columns]
-                cuda.syncthreads()
-                half //= uint64(2)
+        for q in range(PER_THREAD):
+            total = _sum_tree(tree, acc[q], strip, strips, columns)
             c = first + uint64(q) * columns
             if t < columns and c <= d:
-                partials[c, block] = tree[t]
+                partials[c, block] = total
             cuda.syncthreads()
 
     return sums_of_blocks
@@ -181,16 +191,9 @@ def _mean(partials, n_rows, out):
     while p < uint64(partials.shape[1]):
         acc += partials[c, p]
         p += uint64(THREADS)
-    tree[t] = acc
-    cuda.syncthreads()
-    half = uint64(THREADS // 2)
-    while half > uint64(0):
-        if t < half:
-            tree[t] += tree[t + half]
-        cuda.syncthreads()
-        half //= uint64(2)
+    total = _sum_tree(tree, acc, t, uint64(THREADS), uint64(1))
     if t == uint64(0):
-        out[c] = tree[t] / n_rows
+        out[c] = total / n_rows
 
 
 def _power_of_two(size: int) -> int:

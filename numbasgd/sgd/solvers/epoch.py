@@ -1,21 +1,31 @@
 """Minibatch SGD on a CPU: gradients, steps and whole epochs of a linear model, one pass over the rows.
 
 ``kernels(loss, d, dtype, ...)`` gives the compiled functions for rows of ``d`` columns.  There are two families
-with the same contracts.  *Narrow* rows fit a few vector registers (8 where there are 32): the weights then
-stay in registers for a whole epoch and a step touches no memory but its rows.  *Wide* rows take more.
+with the same contracts.  *Register-resident* rows fit a few vector registers (8 where there are 32): then the
+weights stay in registers for a whole epoch, and a step touches no memory but its rows.  *Streamed* rows take
+more.
 
-Shapes and roles, the same everywhere:
-X : 1-D view of the memory that holds the rows, float32 or float64, in; see ``rows.Rows`` for base, si and sj.
-y : (n,) targets, same dtype, in.  s : (n,) sample weights with mean 1, or of length 0, in.
-by_position : whether y and s are those of the positions in ``rows``, and not of the rows themselves; only where
-memory is asked for ahead.
-rows : integers, the order in which rows are taken; of length 0 when that is 0, 1, 2, ...
-ahead : how many rows ahead memory is asked for, 0 for none; wide rows as they lie have their own distance.
-w : weights, padded with zeros to whole registers (``padded(d, lanes)``), in and out.  g : like w.
-state : (4, padded(d, lanes) + lanes) in and out; row 0 the weights and behind the padding the intercept, row 1
-their velocities (momentum), row 2 their means over the steps (averaging), row 3 what rounding took from these.
-count : (2,) steps in that mean, and samples seen, in and out.
-work, wide : room in the dtype of X (``work_for`` entries) and in float64 (``padded(d, lanes)`` entries).
+Python passes plain tuples of arrays and numbers; compiled functions pass on what ``operands.py`` makes of them.
+samples : (memory, d, base, si, sj, y, s).  memory : 1-D view of the memory that holds the rows, float32 or
+float64, in; see ``rows.Rows`` for base, si and sj.  y : (n,) targets, same dtype, in.  s : (n,) sample weights
+with mean 1, or of length 0, in.
+order : of ``gradient`` (rows, ahead), rows as integers, of length 0 for 0, 1, 2, ...; of ``advance`` that of
+``order_prefetch.py`` and ahead: how many rows ahead memory is prefetched, 0 for none.  Streamed rows in
+sequential order have a distance of their own.
+step : (batch_size, lrs, momentum, l2, l1, intercept, average_from): learning rates of the epochs, the last one
+stays; whether the intercept is trained; samples before the first averaged step.
+state : (rows, size, count).  rows : (4, padded(d, lanes) + lanes) in and out; row 0 the weights and behind the
+padding, at ``size``, the intercept, row 1 their velocities (momentum), row 2 their means over the steps
+(averaging), row 3 what rounding took from these.  count : (2,) steps in that mean, and samples seen, in and
+out.
+scratch : (work, scratch64), ``work_for`` entries in the dtype of X and ``padded(d, lanes)`` in float64.
+outputs : nothing, or as in ``multi.py``.
+
+The contracts of a family's functions:
+dot(X, at, d, w) : the dot product of the row at X[at] and w, padded with zeros to whole registers.
+sum_rows(samples, order, start, stop, w, b, scratch) : scratch.g := the sum of slope_i * x_i over the positions
+start <= t < stop of the order; returns that of slope_i.
+steps(samples, order, start, stop, params, weights, scratch, outputs) : a step for each minibatch of them.
 Arguments are trusted; ``numbasgd.train`` and ``numbasgd.gradient`` are the checked ways in.
 
 Sums over many rows are made in two levels, CHUNK rows in the dtype of X and the chunks in float64, so the
@@ -36,14 +46,23 @@ from numbasgd import rawmem
 from numbasgd.compile.options import jit
 from numbasgd.sgd.losses import LOSSES
 from numbasgd.sgd.order import fill_order
-from numbasgd.sgd.rows import CHUNK, gather, room_for
+from numbasgd.sgd.rows import CHUNK, gather, gathered_size
 from numbasgd.sgd.solvers import register_rows, streamed_rows
+from numbasgd.sgd.solvers.operands import (
+    Order,
+    Scratch,
+    StepParams,
+    Weights,
+    samples_of,
+    with_targets,
+)
 from numbasgd.sgd.solvers.order_prefetch import DISMISS, LENGTH, NEXT
-from numbasgd.sgd.solvers.update import PLAIN, Step
+from numbasgd.sgd.solvers.update import PLAIN, Step, restart_mean
+from numbasgd.sgd.solvers.variant import Variant
 from numbasgd.simd.vector import address, lanes_for, most_registers, pointer
 
 _name = functools.cache(str)  # of a dtype, which NumPy puts together anew each time
-_IN_ORDER = np.empty(0, np.int64)
+_SEQUENTIAL = np.empty(0, np.int64)
 
 
 def padded(d: int, lanes: int) -> int:
@@ -52,14 +71,14 @@ def padded(d: int, lanes: int) -> int:
 
 
 def registers(d: int, lanes: int) -> int:
-    """Registers of a narrow row, or 0 for a wide one."""
+    """Registers of a row that stays in them, or 0 for a streamed one."""
     count = max(1, -(-d // lanes))
     return count if count <= most_registers() else 0
 
 
 def work_for(d: int, lanes: int, is_gathered: bool) -> int:
     """The length of work: two times w, and a chunk of gathered rows."""
-    return 2 * padded(d, lanes) + room_for(d, is_gathered)
+    return 2 * padded(d, lanes) + gathered_size(d, is_gathered)
 
 
 @functools.cache
@@ -69,8 +88,8 @@ def kernels(
     """What needs no step, for one loss and rows of ``d`` columns; see the contracts above.
 
     ``lanes`` : floats in a register.  ``sums`` : what the functions below, and parts, are made of.
-    ``gradient(..., w, b, rows, ahead, out, work, wide)`` : the mean gradient; w and out unpadded.
-    ``sum_loss(..., w, b, start, stop, work)`` : the sum of the losses of some rows, in float64.
+    ``gradient(samples, order, w, b, out, scratch)`` : the mean gradient; w and out unpadded.
+    ``sum_loss(samples, w, b, start, stop, work)`` : the sum of the losses of some rows, in float64.
     """
     lanes = lanes_for(d, dtype.itemsize)
     return _make_sums(loss, _name(dtype), lanes, registers(d, lanes), is_weighted, is_gathered)
@@ -102,48 +121,62 @@ def _make_sums(
 ) -> SimpleNamespace:
     value, slope = compiled(LOSSES[loss].value), compiled(LOSSES[loss].slope)
     T = getattr(np, dtype)
-    variant = f"{loss}_{dtype}_{lanes}_{count or 'wide'}"
-    variant += "_weighted" * is_weighted + "_gathered" * is_gathered
-    family = register_rows if count else streamed_rows
-    sums = family.make_sums(slope, T, lanes, count, is_weighted, is_gathered, variant)
-    dot, sum_rows = sums.dot, sums.sum_rows
+    name = f"{loss}_{dtype}_{lanes}_{count or 'streamed'}"
+    name += "_weighted" * is_weighted + "_gathered" * is_gathered
+    made = Variant(slope, T, lanes, count, is_weighted, is_gathered, name)
+    sums = (register_rows if count else streamed_rows).make_sums(made)
+    return SimpleNamespace(
+        lanes=lanes, sums=sums, value=value, dtype=np.dtype(T), is_weighted=is_weighted,
+        is_gathered=is_gathered, variant=name, gradient=_make_gradient(made, sums.sum_rows),
+        sum_loss=_make_sum_loss(made, value, sums.dot),
+    )  # fmt: skip
 
-    @jit(variant=variant)
-    def gradient(X, d, base, si, sj, y, s, w, b, rows, ahead, out, work, wide):
+
+def _make_gradient(made: Variant, sum_rows: Any) -> Any:
+    lanes = made.lanes
+
+    @jit(variant=made.name)
+    def gradient(samples, order, w, b, out, scratch):
         """out := (mean of slope_i * x_i, mean of slope_i) over the rows; out has d + 1 entries."""
-        n_rows = rows.shape[0]
-        count = n_rows if n_rows > 0 else y.shape[0]
+        given = samples_of(samples)
+        rows, ahead = order
+        work, scratch64 = scratch
+        d, n_rows = given.d, rows.shape[0]
+        count = n_rows if n_rows > 0 else samples[5].shape[0]
         size = max(1, (d + lanes - 1) // lanes) * lanes
         for j in range(size):
             work[j] = w[j] if j < d else 0
-        gb = sum_rows(
-            pointer(X, 0), d, base, si, sj, pointer(y, 0), pointer(s, 0), pointer(rows, 0), n_rows, 0, count,
-            ahead, pointer(work, 0), b, pointer(work, size), pointer(wide, 0), pointer(work, 2 * size),
-        )  # fmt: skip
+        memory = Scratch(pointer(work, size), pointer(scratch64, 0), pointer(work, 2 * size))
+        taken = Order(pointer(rows, 0), n_rows, ahead)
+        gb = sum_rows(given, taken, 0, count, pointer(work, 0), b, memory)
         for j in range(d):
             out[j] = work[size + j] / count
         out[d] = gb / count
 
-    @jit(variant=variant)
-    def sum_loss(X, d, base, si, sj, y, s, w, b, start, stop, work):
+    return gradient
+
+
+def _make_sum_loss(made: Variant, value: Any, dot: Any) -> Any:
+    is_weighted, is_gathered = made.is_weighted, made.is_gathered
+
+    @jit(variant=made.name)
+    def sum_loss(samples, w, b, start, stop, work):
         """Sum over rows start <= i < stop of s_i * value(x_i . w + b, y_i), in float64."""
+        given, order = samples_of(samples), Order(pointer(_SEQUENTIAL, 0), 0, 0)
+        X, d, si, y, s = given.X, given.d, given.si, given.y, given.s
+        wp, chunk = pointer(w, 0), pointer(work, 0)
         acc = 0.0
-        in_order = pointer(_IN_ORDER, 0)
-        Xp, yp, sp, wp, room = pointer(X, 0), pointer(y, 0), pointer(s, 0), pointer(w, 0), pointer(work, 0)
         for c in range(start, stop, CHUNK):
             e = min(c + CHUNK, stop)
             if is_gathered:
-                gather(Xp, d, base, si, sj, yp, sp, is_weighted, in_order, 0, c, e, room)
+                gather(given, order, c, e, is_weighted, chunk)
             for i in range(c, e):
-                z = dot(room, (i - c) * d, d, wp) if is_gathered else dot(Xp, i * si, d, wp)
-                v = value(np.float64(z + b), np.float64(yp[i]))
-                acc += v * sp[i] if is_weighted else v
+                z = dot(chunk, (i - c) * d, d, wp) if is_gathered else dot(X, i * si, d, wp)
+                v = value(np.float64(z + b), np.float64(y[i]))
+                acc += v * s[i] if is_weighted else v
         return acc
 
-    return SimpleNamespace(
-        lanes=lanes, sums=sums, value=value, dtype=np.dtype(T), is_weighted=is_weighted,
-        is_gathered=is_gathered, variant=variant, gradient=gradient, sum_loss=sum_loss,
-    )  # fmt: skip
+    return sum_loss
 
 
 @functools.cache
@@ -151,30 +184,44 @@ def _make_advance(
     loss: str, dtype: str, lanes: int, count: int, is_weighted: bool, is_gathered: bool, step: Step
 ) -> Callable[..., Any]:
     made = _make_sums(loss, dtype, lanes, count, is_weighted, is_gathered)
-    variant = f"{made.variant}_{step}"
+    name = f"{made.variant}_{step}"
     family = register_rows if count else streamed_rows
-    steps = family.make_steps(made.sums, getattr(np, dtype), lanes, count, step, variant)
-    return make_advance(steps, variant)
+    return make_advance(family.make_steps(made.sums, step, name), name)
+
+
+@jit(forceinline=True)
+def _draw_chunk(order, n, epoch, start, end, number):
+    """Have ``drawn`` say where the rows from position ``start`` of an epoch on are, as ``next_window`` does.
+
+    It is drawn anew if it is not at hand.  Returns the number of the chunk of another thread that comes next.
+    """
+    window, _, drawn, job, sampling, seed, _ = order
+    if drawn[0] != epoch or start < drawn[1] or start >= drawn[2]:
+        if job.shape[0] > 0:
+            return rawmem.call(job[NEXT // 8], (address(job, 0), epoch, start, end, number))
+        fill_order(window[0], n, sampling, seed, epoch, 0, 0)
+        drawn[0], drawn[1], drawn[2], drawn[4] = epoch, 0, n, n
+    return number
 
 
 def make_advance(steps: Callable[..., Any], variant: str) -> Callable[..., Any]:
     """``advance`` on ``steps`` of one family of kernels."""
 
     @jit(variant=variant)
-    def advance(
-        X, d, base, si, sj, y, s, window, targets, drawn, job, sampling, seed, end, ahead, batch_size, lrs,
-        mu, l2, l1, with_b, average_from, state, size, count, work, wide, *outputs
-    ):  # fmt: skip
+    def advance(samples, order, end, step, state, scratch, outputs):
         """The steps up to sample number ``end``, counted over all epochs; no Python in between.
 
-        window, targets, drawn, job : as in ``order_prefetch.py``.
-        size : where the intercept begins in a row of the state.  outputs : nothing, or as in ``multi.py``.
-        lrs : learning rates of the epochs; the last one stays.  average_from : samples before averaging.
         ``end`` must fall between two steps.  There is one place that makes steps, so that stopping in between
         cannot change how sums are rounded.
         """
-        n = y.shape[0]
-        room = window.shape[1]
+        given, n = samples_of(samples), samples[5].shape[0]
+        window, targets, drawn, job, _, _, ahead = order
+        batch_size, lrs, momentum, l2, l1, with_b, average_from = step
+        rows, size, count = state
+        work, scratch64 = scratch
+        weights = Weights(pointer(rows, 0), size, pointer(count, 0), rows.shape[1])
+        memory = Scratch(pointer(work, 0), pointer(scratch64, 0), pointer(work, size))
+        length = window.shape[1]
         number = 0
         while count[1] < end:
             begin = count[1]
@@ -182,38 +229,26 @@ def make_advance(steps: Callable[..., Any], variant: str) -> Callable[..., Any]:
             first = epoch * n
             start = begin - first
             stop = min(n, end - first)
-            lr = lrs[min(epoch, lrs.shape[0] - 1)]
+            params = StepParams(batch_size, lrs[min(epoch, lrs.shape[0] - 1)], momentum, l2, l1, with_b)
             is_early = begin < average_from
             if is_early:
                 steps_before = (average_from - begin + batch_size - 1) // batch_size
                 stop = min(stop, start + steps_before * batch_size)
             offset, n_rows, slot = 0, 0, 0
-            if room > 0:
-                if drawn[0] != epoch or start < drawn[1] or start >= drawn[2]:
-                    if job.shape[0] > 0:
-                        told = address(job, 0)
-                        number = rawmem.call(job[NEXT // 8], (told, epoch, start, end, number))
-                    else:
-                        fill_order(window[0], n, sampling, seed, epoch, 0, 0)
-                        drawn[0], drawn[1], drawn[2], drawn[4] = epoch, 0, n, n
+            if length > 0:
+                number = _draw_chunk(order, n, epoch, start, end, number)
                 stop = min(stop, drawn[2])
                 offset, slot = drawn[1], drawn[3]
                 n_rows = drawn[4] - offset
-            yp, sp = pointer(y, 0), pointer(s, 0)
+            y, s = given.y, given.s
             if slot > 0:
-                yp = pointer(targets, slot * targets.shape[1])
-                sp = pointer(targets, slot * targets.shape[1] + job[LENGTH // 8])
-            steps(
-                pointer(X, 0), d, base, si, sj, yp, sp, slot > 0, pointer(window, slot * room), n_rows,
-                start - offset, stop - offset, ahead, batch_size, lr, mu, l2, l1, with_b, pointer(state, 0),
-                size, pointer(count, 0), pointer(work, 0), pointer(wide, 0), pointer(work, size),
-                *outputs,
-            )  # fmt: skip
-            if is_early:  # the mean begins anew, from a place that does not depend on where calls end
-                count[0] = 0
-                for j in range(state.shape[1]):  # whole rows at once would compile for seconds
-                    state[2, j] = state[0, j]
-                    state[3, j] = 0
+                y = pointer(targets, slot * targets.shape[1])
+                s = pointer(targets, slot * targets.shape[1] + job[LENGTH // 8])
+            chunk = Order(pointer(window, slot * length), n_rows, ahead)
+            taken = with_targets(given, y, s, slot > 0)
+            steps(taken, chunk, start - offset, stop - offset, params, weights, memory, outputs)
+            if is_early:  # from a place that does not depend on where calls end
+                restart_mean(weights)
             count[1] = first + stop
         if number > 0:
             rawmem.call(job[DISMISS // 8], (address(job, 0),))

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from numbasgd.compile.options import jit
+from numbasgd.simd.vector import pointer
+
 
 class Samples(NamedTuple):
     """Rows, their targets and weights: entry (i, j) of X is X[base + i * si + j * sj].
 
     y, s : pointers to targets and to sample weights of mean 1.
     by_position : whether y and s are those of the positions of an order, and not those of the rows.
+    In ``multi_kernels.py`` all fields are integers: addresses stand for pointers, and 0 for False.
     """
 
     X: Any
@@ -23,7 +27,7 @@ class Samples(NamedTuple):
     sj: int
     y: Any
     s: Any
-    by_position: bool
+    by_position: bool | int
 
 
 class Order(NamedTuple):
@@ -79,3 +83,16 @@ class Outputs(NamedTuple):
     K: int
     width: int
     sum_rows: int
+
+
+@jit(forceinline=True)
+def samples_of(arrays):
+    """The ``Samples`` of what Python passes: (memory, d, base, si, sj, y, s)."""
+    memory, d, base, si, sj, y, s = arrays
+    return Samples(pointer(memory, 0), d, base, si, sj, pointer(y, 0), pointer(s, 0), False)
+
+
+@jit(forceinline=True)
+def with_targets(samples, y, s, by_position):
+    """The same rows with other targets and weights."""
+    return Samples(samples.X, samples.d, samples.base, samples.si, samples.sj, y, s, by_position)

@@ -30,7 +30,7 @@ from numba import types
 from numbasgd import rawmem, threads
 from numbasgd.compile.options import jit
 from numbasgd.sgd.order import SAMPLINGS, WINDOW, draw_for
-from numbasgd.sgd.rows import SOON, lined
+from numbasgd.sgd.rows import SOON, aligned_zeros
 from numbasgd.simd.vector import pointer_to, prefetch, prefetch_near
 
 SLOTS = 4  # windows of another thread: the one that steps are made on, and those that lie ready
@@ -198,7 +198,7 @@ class Windows:
         self.rows = np.empty((1, length + (tail if 0 < length < n else 0)), rows_dtype)
         self.targets = np.empty((1, 0), y.dtype)
         self.drawn = np.array([-1, 0, 0, 0, 0])
-        self.job = lined((_WORDS,), np.dtype(np.int64)) if length > 0 and n > WINDOW else _NO_JOB
+        self.job = aligned_zeros((_WORDS,), np.dtype(np.int64)) if length > 0 and n > WINDOW else _NO_JOB
 
     def forget(self) -> None:
         """As if nothing had been drawn."""

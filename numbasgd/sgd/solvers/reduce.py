@@ -16,8 +16,9 @@ from numba import types
 
 from numbasgd import rawmem, threads
 from numbasgd.compile.options import jit
-from numbasgd.sgd.rows import CHUNK, LINE, Rows, gather, room_for
+from numbasgd.sgd.rows import CHUNK, LINE, Rows, gather, gathered_size
 from numbasgd.sgd.solvers.epoch import kernels, padded
+from numbasgd.sgd.solvers.operands import Order, Samples, Scratch
 from numbasgd.simd.vector import pointer_to
 
 ENTRIES = 1 << 18  # of X in a part, a row counts for 8 more: some ten microseconds
@@ -97,8 +98,9 @@ def _make_units(made: SimpleNamespace, index: np.dtype) -> SimpleNamespace:
         size = max(1, (d + lanes - 1) // lanes) * lanes
         start += number * count
         g[size] = sum_rows(
-            X, d, base, si, sj, y, s, rows, n_rows, start, min(start + count, stop), ahead, w, w[size], g,
-            pointer_to(room + LINE, 0.0), pointer_to(room + LINE + 8 * size, T),
+            Samples(X, d, base, si, sj, y, s, False), Order(rows, n_rows, ahead), start,
+            min(start + count, stop), w, w[size],
+            Scratch(g, pointer_to(room + LINE, 0.0), pointer_to(room + LINE + 8 * size, T)),
         )  # fmt: skip
         rawmem.write(room, 0)
         return 0
@@ -118,13 +120,14 @@ def _make_units(made: SimpleNamespace, index: np.dtype) -> SimpleNamespace:
         room = _take_room(rawmem.read(block + 128), rawmem.read(block + 136))
         size = max(1, (d + lanes - 1) // lanes) * lanes
         own = pointer_to(room + LINE + 8 * size, T)
+        samples, order = Samples(X, d, base, si, sj, y, s, False), Order(rows, 0, 0)
         b = w[size]
         start += number * count
         acc = 0.0
         for c in range(start, min(start + count, stop), CHUNK):
             e = min(c + CHUNK, start + count, stop)
             if is_gathered:
-                gather(X, d, base, si, sj, y, s, is_weighted, rows, 0, c, e, own)
+                gather(samples, order, c, e, is_weighted, own)
             for i in range(c, e):
                 z = dot(own, (i - c) * d, d, w) if is_gathered else dot(X, i * si, d, w)
                 v = value_of(np.float64(z + b), np.float64(y[i]))
@@ -177,7 +180,7 @@ class Parts:
         count = part_rows(rows.d)
         self.n_kept = min(ROUND, max(1, -(-rows.n // count)))
         threads.prepare(min(n_threads, self.n_kept) - 1)
-        room = _lines(LINE + 8 * self.size + room_for(rows.d, rows.is_gathered) * y.itemsize)
+        room = _lines(LINE + 8 * self.size + gathered_size(rows.d, rows.is_gathered) * y.itemsize)
         # The description, the weights, a room for each thread, and the sums, from a cache line on.
         rooms = _BLOCK + self.stride
         sums = rooms + n_threads * room + LINE

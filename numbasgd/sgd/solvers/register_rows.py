@@ -1,4 +1,4 @@
-"""Rows of a few vector registers, x, w and g all held in registers; contracts in ``epoch.py``."""
+"""Register-resident rows: x, w and g all stay in vector registers; contracts in ``epoch.py``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import numpy as np
 
 from numbasgd.compile.options import jit
 from numbasgd.sgd.rows import CHUNK, LINE, SOON, STAGGER, gather
+from numbasgd.sgd.solvers.operands import Order, with_targets
 from numbasgd.sgd.solvers.update import Step, make_average, make_update, make_update_intercept
+from numbasgd.sgd.solvers.variant import Variant
 from numbasgd.simd import vector as simd
 from numbasgd.simd.vector import (
     add,
@@ -20,7 +22,6 @@ from numbasgd.simd.vector import (
     load,
     load_all,
     load_row,
-    pointer,
     prefetch,
     prefetch_near,
     store,
@@ -29,21 +30,28 @@ from numbasgd.simd.vector import (
 )
 
 
-def make_sums(
-    slope: Any, T: Any, lanes: int, count: int, is_weighted: bool, is_gathered: bool, variant: str
-) -> SimpleNamespace:
-    """``dot`` and ``sum_rows`` for rows of ``count`` registers, and what ``make_steps`` needs."""
-    FULL = (count - 1) * lanes + 1  # columns that a row has at least, known to the compiler
-    LAST = count * lanes - 1  # the last element that is read of a row, or masked out behind it
-    per_line = LINE // np.dtype(T).itemsize
+def make_dot(made: Variant) -> Any:
+    """dot(X, at, d, w): x . w for the row of d columns that begins at X[at]."""
+    lanes, count = made.lanes, made.n_registers
 
-    @jit(variant=variant, forceinline=True)
+    @jit(variant=made.name, forceinline=True)
     def dot(X, at, d, w):
         return simd.dot(load_row(X, at, lanes, count, d), load_all(w, 0, lanes, count))
 
-    @jit(variant=variant, forceinline=True)
-    def ask(X, d, stride, y, s, by_position, rows, n_rows, t, ahead):
-        """Ask for the row that is taken ``ahead`` rows after position t, and its target; see ``rows.SOON``."""
+    return dot
+
+
+def make_prefetch(made: Variant) -> Any:
+    """prefetch_ahead(samples, order, t): prefetch rows and targets after position t; see ``rows.SOON``."""
+    lanes, count, is_weighted = made.lanes, made.n_registers, made.is_weighted
+    FULL = (count - 1) * lanes + 1  # columns that a row has at least, known to the compiler
+    LAST = count * lanes - 1  # the last element that is read of a row, or masked out behind it
+    per_line = LINE // np.dtype(made.T).itemsize
+
+    @jit(variant=made.name, forceinline=True)
+    def prefetch_ahead(samples, order, t):
+        X, stride, y, s, rows = samples.X, samples.si, samples.y, samples.s, order.rows
+        n_rows, ahead, by_position = order.n_rows, order.ahead, samples.by_position
         if ahead > 0:
             later = t + ahead if n_rows == 0 else rows[min(t + ahead, n_rows - 1)]
             for j in range(0, FULL, per_line):
@@ -63,15 +71,23 @@ def make_sums(
                 if not by_position:
                     prefetch(y, soon)
 
-    @jit(variant=variant, forceinline=True, fastmath=False)  # for the same bits wherever it is inlined
-    def sum_chunk(X, d, stride, y, s, by_position, rows, n_rows, start, stop, ahead, w, b):
-        """Sums of slope_i * x_i and of slope_i over at most CHUNK rows, in registers."""
+    return prefetch_ahead
+
+
+def make_sum_chunk(made: Variant, prefetch_ahead: Any) -> Any:
+    """sum_chunk(samples, order, start, stop, w, b) -> (g, gb): sums over at most CHUNK rows, in registers."""
+    slope, T, lanes, count, is_weighted = made.slope, made.T, made.lanes, made.n_registers, made.is_weighted
+
+    @jit(variant=made.name, forceinline=True, fastmath=False)  # for the same bits wherever it is inlined
+    def sum_chunk(samples, order, start, stop, w, b):
+        X, d, stride, y, s = samples.X, samples.d, samples.si, samples.y, samples.s
+        rows, n_rows, by_position = order.rows, order.n_rows, samples.by_position
         g = zeros(T(0), lanes, count)
         gb = T(0)
         for t in range(start, stop):
             i = t if n_rows == 0 else rows[t]
             k = t if by_position else i
-            ask(X, d, stride, y, s, by_position, rows, n_rows, t, ahead)
+            prefetch_ahead(samples, order, t)
             x = load_row(X, i * stride, lanes, count, d)
             r = T(slope(simd.dot(x, w) + b, y[k]))
             if is_weighted:
@@ -80,100 +96,123 @@ def make_sums(
             gb += r
         return g, gb
 
-    @jit(variant=variant, forceinline=True)
-    def steps_of_one(X, d, stride, y, s, by_position, rows, n_rows, start, stop, ahead, lr, with_b, w, b):
-        """Plain steps on one row each, which need no g: w -= lr * slope * x; returns (w, b).
+    return sum_chunk
 
-        They are as slow as the way from one w to the next, and shuffled rows of a large X as the memory that
-        can be asked for while few enough instructions wait.
+
+def make_steps_of_one(made: Variant, prefetch_ahead: Any) -> Any:
+    """steps_of_one(samples, order, start, stop, params, w, b) -> (w, b): plain steps on one row each."""
+    slope, T, lanes, count, is_weighted = made.slope, made.T, made.lanes, made.n_registers, made.is_weighted
+
+    @jit(variant=made.name, forceinline=True)
+    def steps_of_one(samples, order, start, stop, params, w, b):
+        """They need no g: w -= lr * slope * x.
+
+        Bound by the dependency chain through w; where shuffled rows lie beyond the caches, by how many
+        prefetches fit among the instructions that wait for it.
         """
+        X, d, stride, y, s = samples.X, samples.d, samples.si, samples.y, samples.s
+        rows, n_rows, by_position = order.rows, order.n_rows, samples.by_position
+        lr = params.lr
         for t in range(start, stop):
             i = t if n_rows == 0 else rows[t]
             k = t if by_position else i
-            ask(X, d, stride, y, s, by_position, rows, n_rows, t, ahead)
+            prefetch_ahead(samples, order, t)
             x = load_row(X, i * stride, lanes, count, d)
             r = T(slope(simd.dot(x, w) + b, y[k]))
             if is_weighted:
                 r *= s[k]
             w = fma(fill(-lr * r, lanes), x, w)
-            if with_b:
+            if params.with_b:
                 b -= lr * r
         return w, b
 
-    @jit(variant=variant, forceinline=True)
-    def sum_registers(X, d, base, si, sj, y, s, by_position, rows, n_rows, start, stop, ahead, w, b, room):
-        """The same over any number of rows, chunk by chunk."""
+    return steps_of_one
+
+
+def make_sum_registers(made: Variant, sum_chunk: Any) -> Any:
+    """sum_registers(samples, order, start, stop, w, b, gathered) -> (g, gb): any number of rows, by chunks.
+
+    gathered : scratch for a chunk of gathered rows.
+    """
+    T, lanes, count = made.T, made.lanes, made.n_registers
+    is_weighted, is_gathered = made.is_weighted, made.is_gathered
+
+    @jit(variant=made.name, forceinline=True)
+    def sum_registers(samples, order, start, stop, w, b, gathered):
         if not is_gathered and stop - start <= CHUNK:
-            if ahead > 0:
-                return sum_chunk(X, d, si, y, s, by_position, rows, n_rows, start, stop, ahead, w, b)
-            return sum_chunk(X, d, si, y, s, False, rows, n_rows, start, stop, 0, w, b)  # without what asks
-        wide_g = widen(zeros(T(0), lanes, count))
-        wide_gb = 0.0
+            if order.ahead > 0:
+                return sum_chunk(samples, order, start, stop, w, b)
+            # The same without the code that prefetches.
+            near = with_targets(samples, samples.y, samples.s, False)
+            no_prefetch = Order(order.rows, order.n_rows, 0)
+            return sum_chunk(near, no_prefetch, start, stop, w, b)
+        g64 = widen(zeros(T(0), lanes, count))
+        gb64 = 0.0
         for c in range(start, stop, CHUNK):
             e = min(c + CHUNK, stop)
             if is_gathered:
-                gather(X, d, base, si, sj, y, s, is_weighted, rows, n_rows, c, e, room)
-                yr, sr = pointer(room, CHUNK * d), pointer(room, CHUNK * (d + 1))
-                g, gb = sum_chunk(room, d, d, yr, sr, False, rows, 0, 0, e - c, 0, w, b)
+                chunk = gather(samples, order, c, e, is_weighted, gathered)
+                g, gb = sum_chunk(chunk, Order(order.rows, 0, 0), 0, e - c, w, b)
             else:
-                g, gb = sum_chunk(X, d, si, y, s, by_position, rows, n_rows, c, e, ahead, w, b)
-            wide_g = add(wide_g, widen(g))
-            wide_gb += gb
-        return like(wide_g, w), T(wide_gb)
+                g, gb = sum_chunk(samples, order, c, e, w, b)
+            g64 = add(g64, widen(g))
+            gb64 += gb
+        return like(g64, w), T(gb64)
 
-    @jit(variant=variant, forceinline=True)
-    def sum_rows(X, d, base, si, sj, y, s, rows, n_rows, start, stop, ahead, w, b, g, wide, room):
-        """g := sum of slope_i * x_i; returns the sum of slope_i."""
-        wv = load_all(w, 0, lanes, count)
-        gv, gb = sum_registers(X, d, base, si, sj, y, s, False, rows, n_rows, start, stop, ahead, wv, b, room)
-        store(g, 0, gv)
+    return sum_registers
+
+
+def make_sums(made: Variant) -> SimpleNamespace:
+    """``dot`` and ``sum_rows``, and what ``make_steps`` needs."""
+    lanes, count = made.lanes, made.n_registers
+    prefetch_ahead = make_prefetch(made)
+    sum_registers = make_sum_registers(made, make_sum_chunk(made, prefetch_ahead))
+
+    @jit(variant=made.name, forceinline=True)
+    def sum_rows(samples, order, start, stop, w, b, scratch):
+        """scratch.g := sum of slope_i * x_i; returns the sum of slope_i."""
+        g, gb = sum_registers(samples, order, start, stop, load_all(w, 0, lanes, count), b, scratch.rows)
+        store(scratch.g, 0, g)
         return gb
 
     return SimpleNamespace(
-        dot=dot,
+        variant=made,
+        dot=make_dot(made),
         sum_rows=sum_rows,
         sum_registers=sum_registers,
-        steps_of_one=steps_of_one,
-        is_gathered=is_gathered,
+        steps_of_one=make_steps_of_one(made, prefetch_ahead),
     )
 
 
-def make_steps(
-    sums: SimpleNamespace, T: Any, lanes: int, count: int, step: Step, variant: str
-) -> Callable[..., Any]:
+def make_steps(sums: SimpleNamespace, step: Step, name: str) -> Callable[..., Any]:
     """``steps`` on the sums of ``make_sums``."""
+    made = sums.variant
     sum_registers, steps_of_one = sums.sum_registers, sums.steps_of_one
+    T, lanes, n_registers = made.T, made.lanes, made.n_registers
     update, update_b, average = make_update(step, lanes), make_update_intercept(step), make_average(lanes)
-    n_regs = count
     has_momentum, is_averaged = step.momentum != "", step.is_averaged
-    is_plain = not (has_momentum or step.is_penalized or is_averaged or sums.is_gathered)
+    is_plain = not (has_momentum or step.is_penalized or is_averaged or made.is_gathered)
 
-    @jit(variant=variant, forceinline=True)
-    def steps(
-        X, d, base, si, sj, y, s, by_position, rows, n_rows, start, stop, ahead, batch_size, lr, mu, l2, l1,
-        with_b, state, size, count, g, wide, room,
-    ):  # fmt: skip
-        """One step for each minibatch of the positions start <= t < stop of ``rows``."""
-        row = size + lanes
-        w, b = load_all(state, 0, lanes, n_regs), state[size]
+    @jit(variant=name, forceinline=True)
+    def steps(samples, order, start, stop, params, weights, scratch, outputs):
+        """One step for each minibatch of the positions start <= t < stop of the order."""
+        state, size, row, count = weights.state, weights.size, weights.row, weights.count
+        batch_size, lr, mu, l2, l1 = params.batch_size, params.lr, params.momentum, params.l2, params.l1
+        w, b = load_all(state, 0, lanes, n_registers), state[size]
         if is_plain and batch_size == 1:
-            w, b = steps_of_one(
-                X, d, si, y, s, by_position, rows, n_rows, start, stop, ahead, lr, with_b, w, b
-            )  # fmt: skip
+            w, b = steps_of_one(samples, order, start, stop, params, w, b)
             store(state, 0, w)
             state[size] = b
             return
-        v, vb = load_all(state, row, lanes, n_regs), state[row + size]
-        mean, mean_b = load_all(state, 2 * row, lanes, n_regs), load(state, 2 * row + size, lanes)
-        lost, lost_b = load_all(state, 3 * row, lanes, n_regs), load(state, 3 * row + size, lanes)
+        v, vb = load_all(state, row, lanes, n_registers), state[row + size]
+        mean, mean_b = load_all(state, 2 * row, lanes, n_registers), load(state, 2 * row + size, lanes)
+        lost, lost_b = load_all(state, 3 * row, lanes, n_registers), load(state, 3 * row + size, lanes)
         for at in range(start, stop, batch_size):
             e = min(at + batch_size, stop)
-            g_sum, gb = sum_registers(
-                X, d, base, si, sj, y, s, by_position, rows, n_rows, at, e, ahead, w, b, room
-            )  # fmt: skip
+            g, gb = sum_registers(samples, order, at, e, w, b, scratch.rows)
             scale = T(1) / T(e - at)
-            w, v = update(w, v, g_sum, scale, lr, mu, l2, l1)
-            if with_b:
+            w, v = update(w, v, g, scale, lr, mu, l2, l1)
+            if params.with_b:
                 b, vb = update_b(b, vb, gb, scale, lr, mu)
             if is_averaged:
                 count[0] += 1

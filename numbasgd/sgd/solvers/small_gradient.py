@@ -22,12 +22,13 @@ from numbasgd.compile.options import jit
 from numbasgd.sgd.losses import LOSSES
 from numbasgd.sgd.rows import FAR
 from numbasgd.sgd.solvers.epoch import kernels, registers
+from numbasgd.sgd.solvers.operands import Order, Samples
 from numbasgd.simd.vector import load_row, pointer, store_row
 
 MOST = FAR // 8  # n * (d + 8) of n rows that are small: in cache, and never cut into parts
 _LARGEST = float(np.finfo(np.float32).max)  # of an intercept that both dtypes hold
 
-_IN_ORDER = np.empty(0, np.int64)
+_SEQUENTIAL = np.empty(0, np.int64)
 _kernels: dict[tuple[str, np.dtype, int], Any] = {}
 
 
@@ -84,9 +85,10 @@ def _make(loss: str, dtype: np.dtype, lanes: int, count: int) -> Any:
             for i in range(n):
                 if abs(y[i]) != 1:
                     return T(math.nan)
-        Xp, yp, rows = pointer(X, 0), pointer(y, 0), pointer(_IN_ORDER, 0)
+        Xp, yp = pointer(X, 0), pointer(y, 0)
+        samples, order = Samples(Xp, d, 0, d, 1, yp, yp, False), Order(pointer(_SEQUENTIAL, 0), 0, 0)
         wv = load_row(pointer(w, 0), 0, lanes, count, d)
-        gv, gb = sum_registers(Xp, d, 0, d, 1, yp, yp, False, rows, 0, 0, n, 0, wv, T(b), Xp)
+        gv, gb = sum_registers(samples, order, 0, n, wv, T(b), Xp)
         gp = pointer(g, 0)
         store_row(gp, 0, gv, d)
         for j in range(d):

@@ -129,8 +129,9 @@ def make_apply(step: Step, lanes: int, T: Any, has_outputs: bool = False) -> Any
 
     weights, params : ``operands.Weights`` and ``operands.StepParams``.
     first : the first entry to move; weights.size where w has been moved already and the intercepts are left.
-    g, gb : pointer to the sums of the gradients, and the sum of the intercept; None where it is in g, as it is in
-    a row of the state.  With ``has_outputs`` there are several intercepts, in whole registers, and gb is None.
+    g, gb : pointer to the sums of the gradients, and the sum of the intercept; None where that is in g, at the
+    place of the intercept in a row of the state.  With ``has_outputs`` there are several intercepts, in whole
+    registers, and gb is None.
     """
     move, average = make_move(step, lanes), make_average(lanes)
     move_intercepts = make_move(step._replace(is_penalized=False), lanes)

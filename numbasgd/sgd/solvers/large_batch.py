@@ -56,9 +56,7 @@ def make_finish(dtype: np.dtype, lanes: int, step: Step, has_outputs: bool) -> C
             work[j] = T(g[j])
         weights = Weights(pointer(memory, 0), size, pointer(count, 0), row)
         lr, momentum, l2, l1, with_b = params
-        apply(
-            weights, 0, pointer(work, 0), work[size], n_rows, StepParams(n_rows, lr, momentum, l2, l1, with_b)
-        )
+        apply(weights, 0, pointer(work, 0), None, n_rows, StepParams(n_rows, lr, momentum, l2, l1, with_b))
         if is_early:
             restart_mean(weights)
         count[1] = samples

@@ -28,7 +28,7 @@ from numbasgd.sgd.solvers.epoch import compiled, make_advance
 from numbasgd.sgd.solvers.multi_buffers import chunk_rows, fixed_k, scratch_for
 from numbasgd.sgd.solvers.multi_kernels import STEP, SUM, VALUE
 from numbasgd.sgd.solvers.multi_losses import make_each
-from numbasgd.sgd.solvers.operands import Order, Outputs, Samples, Scratch
+from numbasgd.sgd.solvers.operands import Order, Samples, Scratch, samples_of
 from numbasgd.sgd.solvers.update import Step, make_apply
 from numbasgd.simd.vector import address, lanes_for, pointer_to
 
@@ -50,9 +50,9 @@ def work_for(layout: Layout, itemsize: int) -> int:
 
 @jit(forceinline=True)
 def _addresses(samples):
-    """``Samples`` with addresses for pointers or arrays."""
-    X, d, base, si, sj, y, s = samples
-    return Samples(address(X, 0), d, base, si, sj, address(y, 0), address(s, 0), 0)
+    """``Samples`` with addresses for pointers; y and s are those of the rows."""
+    X, y, s = address(samples.X, 0), address(samples.y, 0), address(samples.s, 0)
+    return Samples(X, samples.d, samples.base, samples.si, samples.sj, y, s, 0)
 
 
 @functools.cache
@@ -79,19 +79,17 @@ def kernels(
         positions = Order(address(rows, 0), rows.shape[0], ahead)
         behind = address(work, (samples[1] + 1) * outputs[1])
         places = Scratch(address(work, 0), address(scratch64, 0), behind)
-        arguments = (
-            _addresses(samples), positions, start, stop, address(state, 0), outputs, places, SUM
-        )  # fmt: skip
+        given = _addresses(samples_of(samples))
+        arguments = (given, positions, start, stop, address(state, 0), outputs, places, SUM)
         rawmem.call(outputs[2], arguments)
 
     @jit(variant=variant, fastmath=False)
-    def sum_loss(samples, start, stop, state, work, outputs):
+    def sum_loss(samples, row, start, stop, work, outputs):
         """Sum over rows start <= i < stop of s_i * value(x_i . W + b, y_i), in float64."""
         result = address(work, 0)
         places = Scratch(result, result, address(work, first))
-        arguments = (
-            _addresses(samples), Order(result, 0, 1), start, stop, address(state, 0), outputs, places, VALUE
-        )  # fmt: skip
+        rows = _addresses(samples_of(samples))
+        arguments = (rows, Order(result, 0, 1), start, stop, address(row, 0), outputs, places, VALUE)
         rawmem.call(outputs[2], arguments)
         return pointer_to(result, 0.0)[0]
 
@@ -112,8 +110,8 @@ def advance_kernel(
 ) -> Callable[..., Any]:
     """``advance`` of ``epoch.py`` for K outputs."""
     made = kernels(loss, dtype, lanes, FIXED_K, is_weighted, rows_dtype)
-    variant, T = f"{made.variant}_{step}", made.T
-    apply = make_apply(step, lanes, T, has_outputs=True)
+    variant = f"{made.variant}_{step}"
+    apply = make_apply(step, lanes, made.T, has_outputs=True)
     is_plain = not (step.momentum or step.is_penalized)
 
     @jit(variant=variant, forceinline=True, fastmath=False)
@@ -122,11 +120,10 @@ def advance_kernel(
 
         A plain step on one row needs no gradient: the row is added to the weights.
         """
-        K, width, sum_rows = outputs
-        numbers, g = Outputs(K, width, sum_rows), scratch.g
+        g = scratch.g
+        _, width, sum_rows_address = outputs
         places = Scratch(address(g, 0), address(scratch.scratch64, 0), address(scratch.rows, width))
-        X, y, s = address(samples.X, 0), address(samples.y, 0), address(samples.s, 0)
-        rows = Samples(X, samples.d, samples.base, samples.si, samples.sj, y, s, 0)
+        rows = _addresses(samples)
         positions = Order(address(order.rows, 0), order.n_rows, order.ahead)
         for at in range(start, stop, params.batch_size):
             e = min(at + params.batch_size, stop)
@@ -134,9 +131,9 @@ def advance_kernel(
             if is_direct:
                 g[0] = -params.lr
             what = STEP if is_direct else SUM
-            arguments = (rows, positions, at, e, address(weights.state, 0), numbers, places, what)
-            rawmem.call(sum_rows, arguments)
-            apply(weights, weights.size if is_direct else 0, g, T(0), e - at, params)
+            arguments = (rows, positions, at, e, address(weights.state, 0), outputs, places, what)
+            rawmem.call(sum_rows_address, arguments)
+            apply(weights, weights.size if is_direct else 0, g, None, e - at, params)
 
     return make_advance(steps, variant)
 

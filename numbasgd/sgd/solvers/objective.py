@@ -205,7 +205,7 @@ class ManyOutputs(Objective):
 
     def sum_loss(self, row: np.ndarray, start: int, stop: int, scratch: np.ndarray) -> float:
         """The sum of the losses of some rows, in one call of compiled code."""
-        return self.kernels.sum_loss(self.samples, start, stop, row, scratch, self.outputs)
+        return self.kernels.sum_loss(self.samples, row, start, stop, scratch, self.outputs)
 
     def advance_kernel(self, step: Step) -> Any:
         """The compiled function that makes steps."""

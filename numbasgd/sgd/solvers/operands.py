@@ -17,6 +17,7 @@ class Samples(NamedTuple):
 
     y, s : pointers to targets and to sample weights of mean 1.
     by_position : whether y and s are those of the positions of an order, and not those of the rows.
+    In ``multi_kernels.py`` all fields are integers: addresses stand for pointers, and 0 for False.
     """
 
     X: Any

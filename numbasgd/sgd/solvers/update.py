@@ -129,9 +129,9 @@ def make_apply(step: Step, lanes: int, T: Any, has_outputs: bool = False) -> Any
 
     weights, params : ``operands.Weights`` and ``operands.StepParams``.
     first : the first entry to move; weights.size where w has been moved already and the intercepts are left.
-    g, gb : pointer to the sums of the gradients, and that of the intercept.  With ``has_outputs`` there are
-    several intercepts, in whole registers; their sums lie in g where a row of the state has them, and gb is
-    not read.
+    g, gb : pointer to the sums of the gradients, and the sum of the intercept; None where that is in g, at the
+    place of the intercept in a row of the state.  With ``has_outputs`` there are several intercepts, in whole
+    registers, and gb is None.
     """
     move, average = make_move(step, lanes), make_average(lanes)
     move_intercepts = make_move(step._replace(is_penalized=False), lanes)
@@ -148,7 +148,9 @@ def make_apply(step: Step, lanes: int, T: Any, has_outputs: bool = False) -> Any
             if has_outputs:
                 move_intercepts(weights, size, row, g, scale, params)
             else:
-                w[size], w[row + size] = update_b(w[size], w[row + size], gb, scale, params.lr, params.momentum)
+                b, vb = w[size], w[row + size]
+                total = g[size] if gb is None else gb
+                w[size], w[row + size] = update_b(b, vb, total, scale, params.lr, params.momentum)
         if is_averaged:
             weights.count[0] += 1
             share = T(1 / weights.count[0])

@@ -1,5 +1,7 @@
 """Weights are weights everywhere: a weight of 0 is a row that is not there, 2 is a row twice."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -107,3 +109,14 @@ def test_the_rate_sees_the_few_rows_that_count_among_many(rng):
     fit = train(X, y, sample_weight=s, batch_size=n, epochs=1, seed=0)
     same = train(X[there], y[there], batch_size=few, epochs=1, seed=0)
     assert fit.settings["lr"] == pytest.approx(same.settings["lr"], rel=1e-6)
+
+
+def test_a_run_whose_held_out_rows_were_others_is_refused(absent):
+    """As in a file of a numbasgd that held out rows of weight 0, too."""
+    _, _, more, targets, s = absent
+    options = {"sample_weight": s, "validation_fraction": 0.25, "lr": 0.01, "seed": 2}
+    fit = train(more, targets, epochs=1, **options)
+    other = dataclasses.replace(fit, n=fit.n - 15)
+    with pytest.raises(ValueError, match=r"leaves 105 rows to train on, and left 90 .* rows of weight 0"):
+        train(more, targets, sample_weight=s, resume=other, epochs=2)
+    assert train(more, targets, sample_weight=s, resume=fit, epochs=2).epochs[-1] == 2

@@ -177,9 +177,9 @@ def train(
         callback=callback, checkpoint=checkpoint, checkpoint_every=checkpoint_every, progress=progress,
         verbose=verbose, threads=threads,
     )  # fmt: skip
-    state = resume._state if isinstance(resume, Fit) else None  # ``resumable`` has made a Fit of any path
     dataset = make_dataset(X, y, sample_weight, config.loss)
-    return _Training(config, dataset, init, state).run()
+    # ``resumable`` has made a Fit of any path.
+    return _Training(config, dataset, init, resume if isinstance(resume, Fit) else None).run()
 
 
 class _Training:
@@ -189,13 +189,20 @@ class _Training:
     that is asked for.  state : of the run to go on with, or None.
     """
 
-    def __init__(self, config: TrainConfig, whole: Dataset, init: Any, state: RunState | None) -> None:
-        self.config, self.whole, self.state = config, whole, state
+    def __init__(self, config: TrainConfig, whole: Dataset, init: Any, resume: Fit | None) -> None:
+        self.config, self.whole = config, whole
+        self.state = state = None if resume is None else resume._state
         self.fingerprint = whole.fingerprint()
         if state is not None:
             require_same_data(self.fingerprint, state.data, whole.source)
         training, held_out = whole.split(config.validation_fraction, config.seed or 0)
         self.n = n = training.n
+        if resume is not None and resume.n != n:
+            raise ValueError(
+                f"validation_fraction leaves {n} rows to train on, and left {resume.n} in the run to resume; "
+                "expected the same rows. An earlier numbasgd held out rows of weight 0 as well: start such a run "
+                "anew."
+            )
         rates = config.rates
         method = config.method(n, np.ones(1) if rates is None else rates)
         self.saver = None

@@ -23,7 +23,7 @@ from numbasgd.sgd.resume import hand_over, require_ahead, resumable
 from numbasgd.sgd.scale import Scale, warn_of_scale
 from numbasgd.sgd.solvers.cpu import make_solver
 from numbasgd.sgd.solvers.objective import make_objective
-from numbasgd.sgd.state import RunState, freeze, restore
+from numbasgd.sgd.state import freeze, restore
 from numbasgd.sgd.trainer import QUICK, Plan, Trainer
 
 
@@ -200,8 +200,8 @@ class _Training:
         if resume is not None and resume.n != n:
             raise ValueError(
                 f"validation_fraction leaves {n} rows to train on, and left {resume.n} in the run to resume; "
-                "expected the same rows. An earlier numbasgd held out rows of weight 0 as well: start such a run "
-                "anew."
+                "expected the same rows. An earlier numbasgd held out rows of weight 0 as well: start such a "
+                "run anew."
             )
         rates = config.rates
         method = config.method(n, np.ones(1) if rates is None else rates)

@@ -37,17 +37,16 @@ def auto_rate(
             average_from=None if begin is None else begin // dataset.n * counted.n,
         )
         dataset = counted
-    X, y, s, n, loss = dataset.X, dataset.y, dataset.sample_weight, dataset.n, method.loss
+    X, y, s, n, loss = dataset.X, dataset.y, dataset.sample_weight, dataset.n, LOSSES[method.loss]
     is_many = dataset.outputs > 1
-    loss_curvature = LOSSES[loss].curvature
     if not is_many:
         y1, w1, b1 = (y, w, b) if y.ndim == 1 else (y[:, 0], w[:, 0], float(b[0]))
-        if loss == "squared" and n <= curvature.SAMPLE:
+        if loss.is_quadratic and n <= curvature.SAMPLE:
             with uncollected:  # what is called may have to be compiled
                 look = look_at(X, y1, s, w1, b1, method.intercept, method.l2)
                 if look is not None:
                     size = curvature.Size(look.beta, look.mean, look.curvature)
-                    return curvature.auto_lr(look.local, size, method, n, epochs, loss_curvature), look.squares
+                    return curvature.auto_lr(look.local, size, method, n, epochs, loss.curvature), look.squares
     sample = curvature.Sample(X, method.intercept, s)
     if not all(map(math.isfinite, sample.size)):
         return math.nan, None
@@ -57,16 +56,16 @@ def auto_rate(
 
     local = None
     if is_many:
-        local = of_outputs(None) if loss == "squared" else None
+        local = of_outputs(None) if loss.is_quadratic else None
     else:
         local = curvature.local_model(sample, y1, w1, b1, loss, method.l2)
-    rate = curvature.auto_lr(local, sample.size, method, n, epochs, loss_curvature)
-    if loss == "squared" or epochs == 0:
+    rate = curvature.auto_lr(local, sample.size, method, n, epochs, loss.curvature)
+    if loss.is_quadratic or epochs == 0:
         return rate, None
     pilot = Pilot(dataset, method, epochs)
 
     def of_pilot() -> float:
-        return curvature.auto_lr(local, sample.size, pilot.method, pilot.n, pilot.epochs, loss_curvature)
+        return curvature.auto_lr(local, sample.size, pilot.method, pilot.n, pilot.epochs, loss.curvature)
 
     first = of_pilot()
     found, end = pilot.search(first, w, b)
@@ -74,5 +73,5 @@ def auto_rate(
         return found, None
     if is_many:
         local = of_outputs((end[:-1], end[-1]))
-        rate, first = curvature.auto_lr(local, sample.size, method, n, epochs, loss_curvature), of_pilot()
+        rate, first = curvature.auto_lr(local, sample.size, method, n, epochs, loss.curvature), of_pilot()
     return found * rate / first, None

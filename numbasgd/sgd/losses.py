@@ -116,7 +116,8 @@ def softmax_mean_hessian(z: np.ndarray, weights: np.ndarray) -> np.ndarray:
 class Loss:
     """value, slope : of one prediction.
 
-    curvature : the largest second derivative in z, where there is one (1 for the hinge, which has none).
+    curvature : the largest second derivative in z (1 for the hinge, which has none); None where there is no
+    scale that it could be told in without looking at the data (``curvature.curvature_of``).
     targets : "real" numbers, two "signs" -1 and 1, or "classes" 0 to K - 1.
     derivatives : (z, y, is_step) -> slopes and second derivatives in z, arrays of the shape of z, or None for
     1; ``is_step``: for the steps of Newton's method, else as they are.  A loss that has no second derivative
@@ -133,7 +134,7 @@ class Loss:
 
     value: Callable[..., Any] | None
     slope: Callable[..., Any] | None
-    curvature: float
+    curvature: float | None
     targets: str
     derivatives: Callable[[np.ndarray, np.ndarray, bool], Derivatives]
     is_quadratic: bool = False

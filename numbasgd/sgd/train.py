@@ -209,7 +209,7 @@ class _Training:
             w, b = self.scale.into(w, b)
             training = self.scale.apply(training)
             held_out = None if held_out is None else self.scale.apply(held_out)
-        self.dataset = training
+        self.dataset, self.start = training, (w, b)
         self.squares: list[float] | None = None  # mean squares of the columns, if they are known
         self.rates = self._rates(method, w, b) if rates is None else rates
         if state is not None:
@@ -252,7 +252,7 @@ class _Training:
         """Half of what is stable for sure; for the advice after a divergence."""
         dataset, method = self.dataset, self.method
         size = curvature.Sample(dataset.X, method.intercept, dataset.sample_weight).size
-        stable = curvature.stable_lr(size, method.batch_size, LOSSES[method.loss].curvature, method.l2)
+        stable = curvature.stable_lr(size, method.batch_size, self._loss_curvature(), method.l2)
         return 0.5 * stable * (1 - method.momentum)
 
     def run(self) -> Fit:
@@ -302,7 +302,10 @@ class _Training:
         if self.scale is None:
             squares = curvature.mean_squares(self.dataset) if self.squares is None else self.squares
             is_auto = self.config.lr == "auto"
-            warn_of_scale(squares, float(self.rates.max()), LOSSES[self.method.loss].curvature, is_auto)
+            warn_of_scale(squares, float(self.rates.max()), self._loss_curvature(), is_auto)
+
+    def _loss_curvature(self) -> float:
+        return curvature.curvature_of(LOSSES[self.method.loss], self.dataset, *self.start)
 
     def fit(self, limit: float = math.inf) -> Fit:
         """The run as the user gets it; ``limit`` as in ``Trainer.evaluations``."""

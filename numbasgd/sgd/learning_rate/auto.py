@@ -39,6 +39,7 @@ def auto_rate(
         dataset = counted
     X, y, s, n, loss = dataset.X, dataset.y, dataset.sample_weight, dataset.n, LOSSES[method.loss]
     is_many = dataset.outputs > 1
+    loss_curvature = curvature.curvature_of(loss, dataset, w, b)
     if not is_many:
         y1, w1, b1 = (y, w, b) if y.ndim == 1 else (y[:, 0], w[:, 0], float(b[0]))
         if loss.is_quadratic and n <= curvature.SAMPLE:
@@ -46,7 +47,7 @@ def auto_rate(
                 look = look_at(X, y1, s, w1, b1, method.intercept, method.l2)
                 if look is not None:
                     size = curvature.Size(look.beta, look.mean, look.curvature)
-                    return curvature.auto_lr(look.local, size, method, n, epochs, loss.curvature), look.squares
+                    return curvature.auto_lr(look.local, size, method, n, epochs, loss_curvature), look.squares
     sample = curvature.Sample(X, method.intercept, s)
     if not all(map(math.isfinite, sample.size)):
         return math.nan, None
@@ -59,13 +60,13 @@ def auto_rate(
         local = of_outputs(None) if loss.is_quadratic else None
     else:
         local = curvature.local_model(sample, y1, w1, b1, loss, method.l2)
-    rate = curvature.auto_lr(local, sample.size, method, n, epochs, loss.curvature)
+    rate = curvature.auto_lr(local, sample.size, method, n, epochs, loss_curvature)
     if loss.is_quadratic or epochs == 0:
         return rate, None
     pilot = Pilot(dataset, method, epochs)
 
     def of_pilot() -> float:
-        return curvature.auto_lr(local, sample.size, pilot.method, pilot.n, pilot.epochs, loss.curvature)
+        return curvature.auto_lr(local, sample.size, pilot.method, pilot.n, pilot.epochs, loss_curvature)
 
     first = of_pilot()
     found, end = pilot.search(first, w, b)
@@ -73,5 +74,5 @@ def auto_rate(
         return found, None
     if is_many:
         local = of_outputs((end[:-1], end[-1]))
-        rate, first = curvature.auto_lr(local, sample.size, method, n, epochs, loss.curvature), of_pilot()
+        rate, first = curvature.auto_lr(local, sample.size, method, n, epochs, loss_curvature), of_pilot()
     return found * rate / first, None

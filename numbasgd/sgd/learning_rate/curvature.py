@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -153,6 +153,16 @@ def stable_lr(size: Size, batch_size: int, curvature: float = 1.0, l2: float = 0
     if allowed == 0:
         return 1.0
     return batch_size / allowed
+
+
+def curvature_of(loss: Loss, dataset: Dataset, w: np.ndarray, b: Any) -> float:
+    """The largest second derivative of the loss in a prediction; its mean at w and b where no largest is known."""
+    if loss.curvature is not None:
+        return loss.curvature
+    picked = row_sample(dataset.n)
+    rows, y = (a[picked].astype(np.float64) for a in (dataset.X, dataset.y))
+    second = loss.derivatives(rows @ w + b, y, False)[1]
+    return 1.0 if second is None else float(second.mean())
 
 
 def local_model(sample: Sample, y: np.ndarray, w: np.ndarray, b: float, loss: Loss, l2: float) -> Local | None:

@@ -1,14 +1,17 @@
 """Losses of one prediction: value and slope, each one plain function that both devices compile.
 
 z is the prediction x.w + b, y the target.  Kernels only loop; what is computed for a row is said here.
-Adding a loss is adding one entry to ``LOSSES``.  With K outputs a row has K predictions: a loss of one
-prediction is taken of each and summed, a loss that needs all of them says so itself (``rows``).
+Adding a loss is adding one entry to ``LOSSES``.  One with a parameter is an entry at the default of that, and
+tells how to make it at another value (``at``); the parameter is a setting of ``TrainConfig``.  With K outputs a
+row has K predictions: a loss of one prediction is taken of each and summed, a loss that needs all of them says
+so itself (``rows``).
 
 What the choice of a learning rate needs is a function of arrays, in NumPy: ``derivatives``.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -130,6 +133,8 @@ class Loss:
     rows : for a loss of all K predictions of a row, what makes the compiled functions of it
     (``numbasgd.sgd.solvers.softmax``); value and slope are then None.
     mean_hessian : for such a loss, (z, weights (n, 1)) -> the mean (K, K) of its second derivatives in z.
+    parameter : name and value of the parameter of a loss that has one.  at : makes the loss at another value.
+    Kernels take the value for a constant, so each value is compiled once.
     """
 
     value: Callable[..., Any] | None
@@ -141,6 +146,8 @@ class Loss:
     start_share: float = 0.1
     rows: Callable[..., Any] | None = None
     mean_hessian: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
+    parameter: tuple[str, float] | None = None
+    at: Callable[[float], Loss] | None = None
 
 
 LOSSES: Mapping[str, Loss] = MappingProxyType(
@@ -156,3 +163,47 @@ LOSSES: Mapping[str, Loss] = MappingProxyType(
         ),
     }
 )  # fmt: skip
+
+#: The parameters of losses by name: (the loss that has it, its default).
+PARAMETERS: Mapping[str, tuple[str, float]] = MappingProxyType(
+    {loss.parameter[0]: (name, loss.parameter[1]) for name, loss in LOSSES.items() if loss.parameter}
+)
+_AT = "_at_"
+_INTO_IDENTIFIER, _FROM_IDENTIFIER = str.maketrans(".-+", "pmq"), str.maketrans("pmq", ".-+")
+
+
+def loss_key(name: str, **parameters: float) -> str:
+    """What kernels call a loss: its name, and the exact value of a parameter that is not at its default.
+
+    Compiled functions are named after it, so it is an identifier.
+
+    Raises
+    ------
+    ValueError
+        For a parameter of another loss that is not at its default.
+    """
+    key = name
+    for parameter, value in parameters.items():
+        owner, default = PARAMETERS[parameter]
+        if value == default:
+            continue
+        if owner != name:
+            raise ValueError(
+                f"{parameter} is {value!r} but loss is {name!r}; expected loss={owner!r}, the only one with "
+                f"this parameter. Pass that loss, or leave {parameter} out."
+            )
+        key = f"{name}{_AT}{float(value)!r}".translate(_INTO_IDENTIFIER)
+    return key
+
+
+@functools.cache
+def loss_named(key: str) -> Loss:
+    """The loss that ``loss_key`` called so."""
+    name, is_at, text = key.partition(_AT)
+    loss = LOSSES[name]
+    if not is_at or loss.at is None:
+        return loss
+    loss = loss.at(float(text.translate(_FROM_IDENTIFIER)))
+    for function in (loss.value, loss.slope):
+        function.__qualname__ += f"_{text}"  # type: ignore[union-attr]  # a linker knows functions by name
+    return loss

@@ -17,7 +17,7 @@ from numbasgd.sgd.fingerprint import name_of, require_same_data
 from numbasgd.sgd.fit import Fit
 from numbasgd.sgd.learning_rate import curvature
 from numbasgd.sgd.learning_rate.auto import auto_rate
-from numbasgd.sgd.losses import LOSSES
+from numbasgd.sgd.losses import loss_named
 from numbasgd.sgd.progress import Progress
 from numbasgd.sgd.resume import hand_over, require_ahead, resumable
 from numbasgd.sgd.scale import Scale, warn_of_scale
@@ -215,7 +215,7 @@ class _Training:
         if state is not None:
             require_ahead(state, self.rates, config.epochs, n)
         self.method = method._replace(lrs=rates_in(self.rates, training.dtype))
-        objective = None if held_out is None else make_objective(held_out, config.loss, config.threads)
+        objective = None if held_out is None else make_objective(held_out, method.loss, config.threads)
         self.settings = self._settings()
         self.line = Progress(config.progress, config.epochs, n, is_verbose=config.verbose)
         self.trainer = Trainer(make_solver(training, self.method), self.scale, self._safe_lr, objective)
@@ -305,7 +305,7 @@ class _Training:
             warn_of_scale(squares, float(self.rates.max()), self._loss_curvature(), is_auto)
 
     def _loss_curvature(self) -> float:
-        return curvature.curvature_of(LOSSES[self.method.loss], self.dataset, *self.start)
+        return curvature.curvature_of(loss_named(self.method.loss), self.dataset, *self.start)
 
     def fit(self, limit: float = math.inf) -> Fit:
         """The run as the user gets it; ``limit`` as in ``Trainer.evaluations``."""

@@ -14,7 +14,7 @@ from numbasgd.sgd.learning_rate import curvature, curvature_multi
 from numbasgd.sgd.learning_rate.least_squares import look_at
 from numbasgd.sgd.learning_rate.pilot import Pilot
 from numbasgd.sgd.learning_rate.quadratic import Local
-from numbasgd.sgd.losses import LOSSES
+from numbasgd.sgd.losses import loss_named
 
 
 def auto_rate(
@@ -37,7 +37,7 @@ def auto_rate(
             average_from=None if begin is None else begin // dataset.n * counted.n,
         )
         dataset = counted
-    X, y, s, n, loss = dataset.X, dataset.y, dataset.sample_weight, dataset.n, LOSSES[method.loss]
+    X, y, s, n, loss = dataset.X, dataset.y, dataset.sample_weight, dataset.n, loss_named(method.loss)
     is_many = dataset.outputs > 1
     loss_curvature = curvature.curvature_of(loss, dataset, w, b)
     if not is_many:

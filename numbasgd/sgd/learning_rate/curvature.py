@@ -156,7 +156,7 @@ def stable_lr(size: Size, batch_size: int, curvature: float = 1.0, l2: float = 0
 
 
 def curvature_of(loss: Loss, dataset: Dataset, w: np.ndarray, b: Any) -> float:
-    """The largest second derivative of the loss in a prediction; its mean at w and b where no largest is known."""
+    """The largest second derivative of the loss in a prediction; where none is known, its mean at w and b."""
     if loss.curvature is not None:
         return loss.curvature
     picked = row_sample(dataset.n)

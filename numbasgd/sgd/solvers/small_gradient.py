@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from numbasgd.compile.options import jit
-from numbasgd.sgd.losses import LOSSES
+from numbasgd.sgd.losses import loss_named
 from numbasgd.sgd.rows import FAR
 from numbasgd.sgd.solvers.epoch import kernels, registers
 from numbasgd.sgd.solvers.operands import Order, Samples
@@ -73,7 +73,7 @@ def kernel_for(loss: str, dtype: np.dtype, n: int, d: int) -> Any:
 def _make(loss: str, dtype: np.dtype, lanes: int, count: int) -> Any:
     T, made = dtype.type, kernels(loss, lanes * count, dtype)
     sum_registers = made.sums.sum_registers
-    is_signs = LOSSES[loss].targets == "signs"
+    is_signs = loss_named(loss).targets == "signs"
 
     @jit(variant=made.variant)
     def small(X, y, w, b, g):

@@ -36,12 +36,14 @@ class Setting(NamedTuple):
     doc : what it does, in a sentence.  expected : its range, in words.
     check : (value, name) -> the value as a run keeps it; raises TypeError or ValueError.
     is_kept : whether it is part of the run, so that a Fit keeps it and a resumed run takes it over.
+    is_newer : whether there are files of a Fit from before there was this setting; they mean its default.
     """
 
     doc: str
     expected: str
     check: Callable[[Any, str], Any]
     is_kept: bool = True
+    is_newer: bool = False
 
 
 class Method(NamedTuple):
@@ -156,9 +158,14 @@ def _anything(value: Any, name: str) -> Any:
 
 
 def _setting(
-    default: Any, doc: str, expected: str, check: Callable[[Any, str], Any], is_kept: bool = True
+    default: Any,
+    doc: str,
+    expected: str,
+    check: Callable[[Any, str], Any],
+    is_kept: bool = True,
+    is_newer: bool = False,
 ) -> Any:
-    about = Setting(doc, expected, check, is_kept)
+    about = Setting(doc, expected, check, is_kept, is_newer)
     return dataclasses.field(default=default, metadata={"setting": about})
 
 
@@ -280,6 +287,10 @@ SETTINGS: Mapping[str, Setting] = MappingProxyType(
 )
 #: The names of those that a Fit keeps.
 KEPT = tuple(name for name, setting in SETTINGS.items() if setting.is_kept)
+#: Settings that a file may lack, and what it then means.
+NEWER: Mapping[str, Any] = MappingProxyType(
+    {field.name: field.default for field in dataclasses.fields(TrainConfig) if SETTINGS[field.name].is_newer}
+)
 
 
 def _rates(lr: Any, epochs: int) -> str | float | list[float]:

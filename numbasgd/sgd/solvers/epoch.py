@@ -1,9 +1,9 @@
 """Minibatch SGD on a CPU: gradients, steps and whole epochs of a linear model, one pass over the rows.
 
 ``kernels(loss, d, dtype, ...)`` gives the compiled functions for a loss, by its ``losses.loss_key``, and
-rows of ``d`` columns.  There are two families with the same contracts.  *Register-resident* rows fit a few vector registers (8 where there are 32): then the
-weights stay in registers for a whole epoch, and a step touches no memory but its rows.  *Streamed* rows take
-more.
+rows of ``d`` columns.  There are two families with the same contracts.  *Register-resident* rows fit
+a few vector registers (8 where there are 32): then the weights stay in registers for a whole epoch, and a step
+touches no memory but its rows.  *Streamed* rows take more.
 
 Python passes plain tuples of arrays and numbers; compiled functions pass on what ``operands.py`` makes of them.
 samples : (memory, d, base, si, sj, y, s).  memory : 1-D view of the memory that holds the rows, float32 or

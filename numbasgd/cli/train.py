@@ -80,16 +80,15 @@ def run(args: argparse.Namespace) -> int:
     return _chapter(args) if args.chapter else _train(args)
 
 
-_NAMED = (
-    "batch_size", "epochs", "loss", "sampling", "seed", "momentum", "nesterov", "average", "l2", "l1",
-    "standardize", "validation_fraction", "tol", "patience", "verbose", "resume", "checkpoint",
-    "threads",
-)  # fmt: skip
+_OTHER_FORM = {"lr", "intercept", "eval_every", "checkpoint_every"}  # options that are no value of the setting
 
 
 def _options(args: argparse.Namespace) -> dict[str, Any]:
     """The keyword arguments of ``train`` that were given, under their own names."""
-    options = {name: getattr(args, name) for name in _NAMED}
+    from numbasgd.sgd.config import SETTINGS
+
+    names = [name for name in (*SETTINGS, "resume") if hasattr(args, name) and name not in _OTHER_FORM]
+    options = {name: getattr(args, name) for name in names}
     options["average"] = True if args.average == 0 else args.average  # after 0 epochs: from the start
     options["lr"] = args.lr if args.lr in (None, "auto") else _rates(args.lr)
     options = {name: value for name, value in options.items() if value is not None and value is not False}

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from numbasgd import check
-from numbasgd.sgd.losses import LOSSES
+from numbasgd.sgd.losses import LOSSES, PARAMETERS, loss_key
 from numbasgd.sgd.order import SAMPLINGS
 from numbasgd.sgd.solvers.update import Step
 
@@ -36,18 +36,21 @@ class Setting(NamedTuple):
     doc : what it does, in a sentence.  expected : its range, in words.
     check : (value, name) -> the value as a run keeps it; raises TypeError or ValueError.
     is_kept : whether it is part of the run, so that a Fit keeps it and a resumed run takes it over.
+    is_newer : whether there are files of a Fit from before there was this setting; they mean its default.
     """
 
     doc: str
     expected: str
     check: Callable[[Any, str], Any]
     is_kept: bool = True
+    is_newer: bool = False
 
 
 class Method(NamedTuple):
     """How steps are made over some rows: what a solver needs of the settings.
 
-    lrs : the rates of the epochs, the last one stays.  average_from : samples before the first averaged step.
+    loss : its ``losses.loss_key``.  lrs : the rates of the epochs, the last one stays.
+    average_from : samples before the first averaged step.
     threads : the most that may work; None for as many as pay.
     """
 
@@ -155,9 +158,14 @@ def _anything(value: Any, name: str) -> Any:
 
 
 def _setting(
-    default: Any, doc: str, expected: str, check: Callable[[Any, str], Any], is_kept: bool = True
+    default: Any,
+    doc: str,
+    expected: str,
+    check: Callable[[Any, str], Any],
+    is_kept: bool = True,
+    is_newer: bool = False,
 ) -> Any:
-    about = Setting(doc, expected, check, is_kept)
+    about = Setting(doc, expected, check, is_kept, is_newer)
     return dataclasses.field(default=default, metadata={"setting": about})
 
 
@@ -229,11 +237,17 @@ class TrainConfig:
                 "nesterov is True but momentum is 0; expected more than 0. Pass for example momentum=0.9."
             )
         _INIT(self, "lr", _rates(self.lr, self.epochs))
+        _ = self.loss_key  # a parameter of another loss is an error
         if self.checkpoint is None and self.checkpoint_every is not None:
             raise ValueError(
                 f"checkpoint_every is {self.checkpoint_every!r} but checkpoint is None; expected both, or "
                 "neither. Pass the path of a file as checkpoint."
             )
+
+    @property
+    def loss_key(self) -> str:
+        """The loss with its parameter, as kernels call it."""
+        return loss_key(self.loss, **{name: getattr(self, name) for name in PARAMETERS})
 
     @property
     def rates(self) -> np.ndarray | None:
@@ -248,7 +262,7 @@ class TrainConfig:
         average = self.average
         average_from = None if average is False else 0 if average is True else n * average
         return Method(
-            loss=self.loss, batch_size=batch_size, lrs=lrs, sampling=self.sampling, seed=self.seed or 0,
+            loss=self.loss_key, batch_size=batch_size, lrs=lrs, sampling=self.sampling, seed=self.seed or 0,
             intercept=self.intercept, momentum=self.momentum, nesterov=self.nesterov,
             average_from=average_from, l2=self.l2, l1=self.l1, threads=self.threads,
         )  # fmt: skip
@@ -273,6 +287,10 @@ SETTINGS: Mapping[str, Setting] = MappingProxyType(
 )
 #: The names of those that a Fit keeps.
 KEPT = tuple(name for name, setting in SETTINGS.items() if setting.is_kept)
+#: Settings that a file may lack, and what it then means.
+NEWER: Mapping[str, Any] = MappingProxyType(
+    {field.name: field.default for field in dataclasses.fields(TrainConfig) if SETTINGS[field.name].is_newer}
+)
 
 
 def _rates(lr: Any, epochs: int) -> str | float | list[float]:

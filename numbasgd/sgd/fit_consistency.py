@@ -101,7 +101,7 @@ def _require_data(fields: Mapping[str, Any], state: RunState) -> None:
     settings, n, marks = fields["settings"], fields["n"], state.data
     shapes = {name: tuple(mark["shape"]) for name, mark in marks.items()}
     rows, d = shapes["X"]
-    columns = () if settings["loss"] == "softmax" else fields["w"].shape[1:]
+    columns = () if LOSSES[settings["loss"]].targets == "classes" else fields["w"].shape[1:]
     _require(d == len(fields["w"]), f"X has {d} columns, w has {len(fields['w'])} rows")
     _require(shapes["y"] == (rows, *columns), f"y is {shapes['y']} for {rows} rows of X")
     _require(("sample_weight" in marks) == settings["sample_weight"], "sample_weight of settings and of data")

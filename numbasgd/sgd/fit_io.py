@@ -25,6 +25,7 @@ import numpy as np
 from numbasgd.errors import FitFileError
 from numbasgd.part_files import part_of, remove_dead_parts
 from numbasgd.paths import write_whole
+from numbasgd.sgd.config import NEWER
 from numbasgd.sgd.fingerprint import Fingerprint
 from numbasgd.sgd.fit_consistency import require_sound
 from numbasgd.sgd.state import RunState
@@ -32,7 +33,8 @@ from numbasgd.sgd.state import RunState
 T = TypeVar("T")
 
 FORMAT = b"numbasgd fit "
-VERSION = 2  # raised when a reader of before would misread a file: 2 has weights of K outputs
+# Raised when a reader of before would misread a file: 2 has weights of K outputs, 3 a setting of ``NEWER``.
+VERSION = 3
 _DTYPES = ("<f4", "<f8", "<i8")
 _DIGEST = hashlib.sha256().digest_size
 
@@ -81,7 +83,11 @@ def write(fields: dict[str, Any], path: Path, *, name: str = "path", is_durable:
         part: {key: plain(value) for key, value in values.items() if key != "_state"}
         for part, values in (("fit", fields), ("state", fields["_state"]._asdict()))
     }
-    version = 1 if fields["w"].ndim == 1 else VERSION  # what a reader of before can read, it may
+    # What a reader of before can read, it may.
+    settings = header["fit"]["settings"]
+    for name in [name for name, default in NEWER.items() if settings.get(name) == default]:
+        del settings[name]
+    version = 3 if NEWER.keys() & settings.keys() else fields["w"].ndim
     content = b"".join([FORMAT, b"%d\n" % version, json.dumps(header).encode(), b"\n", *arrays])
     try:
         write_whole(path, content + hashlib.sha256(content).digest(), is_durable=is_durable)
@@ -148,6 +154,8 @@ def _fields(content: bytes, version: int) -> dict[str, Any]:
         raise ValueError(f"{len(content) - at} bytes are left over")
     if type(fields["classes"]) is list:
         fields["classes"] = tuple(fields["classes"])
+    if type(fields["settings"]) is dict:
+        fields["settings"] = {**NEWER, **fields["settings"]}
     require_sound(fields, state)
     if not 1 <= version <= VERSION or fields["w"].ndim > version:
         raise ValueError(f"weights of shape {fields['w'].shape} in format version {version}")

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from numbasgd.check import MOST, show
-from numbasgd.sgd.losses import LOSSES
-from numbasgd.sgd.order import SAMPLINGS
+from numbasgd.sgd import config
+from numbasgd.sgd.losses import PARAMETERS, loss_key
 
 _FLOATS = ("float32", "float64")
 _HEX = frozenset("0123456789abcdef")
@@ -43,6 +43,19 @@ def _real(low: float = -math.inf, below: float = math.inf) -> Rule:
 
 def _choice(names: Any) -> Rule:
     return Rule(f"one of {', '.join(names)}", lambda v: type(v) is str and v in names)
+
+
+def _setting(name: str) -> Rule:
+    """A value that ``TrainConfig`` would take as it is, of the type that it keeps."""
+
+    def is_met(value: Any) -> bool:
+        try:
+            checked = config.SETTINGS[name].check(value, name)
+        except (TypeError, ValueError):
+            return False
+        return type(checked) is type(value) and bool(checked == value)
+
+    return Rule(config.SETTINGS[name].expected, is_met)
 
 
 def _either(*rules: Rule) -> Rule:
@@ -102,24 +115,13 @@ _CLASSES = Rule("two or more different values of one type, in order", _are_class
 #: The settings of a run; what must hold between them is in ``require_settings``.
 SETTINGS: Mapping[str, Rule] = MappingProxyType(
     {
+        **{name: _setting(name) for name in config.KEPT if name != "seed"},  # which has a place of its own
+        # What the data had to tell of settings, and of the data.
         "batch_size": _integer(1),
         "lr": _RATE,
         "lr_given": _either(_choice(("auto",)), _RATE, _RATES),
-        "epochs": _integer(0),
-        "loss": _choice(tuple(LOSSES)),
-        "sampling": _choice(tuple(SAMPLINGS)),
-        "momentum": _real(0, 1),
-        "nesterov": _FLAG,
-        "average": _either(_FLAG, _integer(0)),
-        "l2": _real(0),
-        "l1": _real(0),
-        "intercept": _FLAG,
-        "sample_weight": _FLAG,
-        "standardize": _FLAG,
-        "eval_every": _either(_NONE, _choice(("epoch",)), _integer(1)),
         "validation_fraction": _real(0, 1),
-        "tol": _either(_NONE, _real(0)),
-        "patience": _integer(1),
+        "sample_weight": _FLAG,
         "dtype": _DTYPE,
     }
 )
@@ -168,3 +170,4 @@ def require_settings(settings: Mapping[str, Any]) -> None:
     require_rules(settings, SETTINGS, "settings")
     if settings["nesterov"] and not settings["momentum"]:
         raise ValueError("nesterov of settings is True, and momentum is 0")
+    loss_key(settings["loss"], **{name: settings[name] for name in PARAMETERS})

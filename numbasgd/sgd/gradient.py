@@ -97,8 +97,22 @@ def gradient(
         return _gradient_of_outputs(X, y, w, b, loss, _EVERY_ROW if rows is None else _rows(rows, len(X)))
     b = check.real(b, "b", hint="Pass the intercept as one number.")
     index = _EVERY_ROW if rows is None else _rows(rows, len(X))
+    return _gradient_of_one(X, y, w, b, loss, index, threads, device)
+
+
+def _gradient_of_one(
+    X: np.ndarray,
+    y: np.ndarray,
+    w: np.ndarray,
+    b: float,
+    loss: str,
+    index: np.ndarray,
+    threads: int | None,
+    device: str,
+) -> tuple[np.ndarray, float]:
+    """The mean gradient for w (d,) over the rows of ``index``, or over all if it is empty."""
     y, w = check.for_kernel(y), check.for_kernel(w)
-    if rows is None and device == "cpu" and X.flags.c_contiguous:
+    if index.size == 0 and device == _CPU and X.flags.c_contiguous:
         kernel = kernel_for(loss, X.dtype, *X.shape)
         if kernel is not None:
             g = np.empty(len(w), X.dtype)
@@ -121,7 +135,7 @@ def _gradient_of_outputs(
     """The mean gradients for w (d, K) and b (K,) over the rows of ``index``, or over all if it is empty."""
     K = w.shape[1]
     if K == 1:  # has kernels of its own
-        g, gb = gradient(X, y[:, 0], w[:, 0], float(b[0]), loss=loss, rows=index if index.size else None)
+        g, gb = _gradient_of_one(X, y[:, 0], w[:, 0], float(b[0]), loss, index, None, _CPU)
         return g[:, None], np.array([gb], X.dtype)
     objective = ManyOutputs(Dataset(X, y, np.empty(0, X.dtype), K), loss, None)
     state = aligned_zeros((objective.layout.length,), X.dtype)

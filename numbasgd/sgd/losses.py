@@ -1,12 +1,17 @@
 """Losses of one prediction: value and slope, each one plain function that both devices compile.
 
 z is the prediction x.w + b, y the target.  Kernels only loop; what is computed for a row is said here.
-Adding a loss is adding one entry to ``LOSSES``.  With K outputs a row has K predictions: a loss of one
-prediction is taken of each and summed, a loss that needs all of them says so itself (``rows``).
+Adding a loss is adding one entry to ``LOSSES``.  One with a parameter is an entry at the default of that, and
+tells how to make it at another value (``at``); the parameter is a setting of ``TrainConfig``.  With K outputs a
+row has K predictions: a loss of one prediction is taken of each and summed, a loss that needs all of them says
+so itself (``rows``).
+
+What the choice of a learning rate needs is a function of arrays, in NumPy: ``derivatives``.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -72,29 +77,133 @@ def softmax(z: np.ndarray) -> np.ndarray:
     return exponentials / exponentials.sum(axis=1, keepdims=True)
 
 
+Derivatives = tuple[np.ndarray, np.ndarray | None]
+
+
+def squared_derivatives(z: np.ndarray, y: np.ndarray, is_step: bool) -> Derivatives:
+    """z - y and 1."""
+    return z - y, None
+
+
+def huber_derivatives(z: np.ndarray, y: np.ndarray, is_step: bool) -> Derivatives:
+    """For steps, the curvature of the parabola above the loss (iteratively reweighted least squares).
+
+    Holland and Welsch, Communications in Statistics A6, 1977.
+    """
+    r = z - y
+    size = np.abs(r)
+    return np.clip(r, -1, 1), 1 / np.maximum(size, 1) if is_step else (size <= 1) * 1.0
+
+
+def logistic_derivatives(z: np.ndarray, y: np.ndarray, is_step: bool) -> Derivatives:
+    """-y p and p (1 - p), with p the probability of the other class."""
+    p = 0.5 * (1 + np.tanh(-0.5 * y * z))
+    return -y * p, np.maximum(p * (1 - p), 1e-3)
+
+
+def softmax_derivatives(z: np.ndarray, y: np.ndarray, is_step: bool) -> Derivatives:
+    """p with 1 taken from that of the class, and the mean eigenvalue of diag(p) - p p^T that is not 0."""
+    p = softmax(z)
+    weight = np.sum(p * (1 - p), axis=1) / (p.shape[1] - 1)
+    p[np.arange(len(y)), y.astype(np.intp)] -= 1
+    return p, np.maximum(weight, 1e-3)
+
+
+def softmax_mean_hessian(z: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The weighted mean over the rows of diag(p) - p p^T, (K, K)."""
+    p = softmax(z)
+    return np.diag((weights * p).mean(axis=0)) - (weights * p).T @ p / len(p)
+
+
 @dataclass(frozen=True)
 class Loss:
     """value, slope : of one prediction.
 
-    curvature : the largest second derivative in z, where there is one (1 for the hinge, which has none).
+    curvature : the largest second derivative in z (1 for the hinge, which has none); None where there is no
+    scale that it could be told in without looking at the data (``curvature.curvature_of``).
     targets : "real" numbers, two "signs" -1 and 1, or "classes" 0 to K - 1.
+    derivatives : (z, y, is_step) -> slopes and second derivatives in z, arrays of the shape of z, or None for
+    1; ``is_step``: for the steps of Newton's method, else as they are.  A loss that has no second derivative
+    tells those of a smooth relative.  A loss of all K predictions of a row tells one number a row, the mean
+    over the directions.
+    is_quadratic : whether the second derivative is 1 everywhere.
+    start_share : how much of what the steps of a run see is the curvature at its start, the rest that at its
+    end.  Most of the way of a bounded slope is outside the parabola; a logistic fit is soon where its
+    curvature is that of the end.
     rows : for a loss of all K predictions of a row, what makes the compiled functions of it
     (``numbasgd.sgd.solvers.softmax``); value and slope are then None.
+    mean_hessian : for such a loss, (z, weights (n, 1)) -> the mean (K, K) of its second derivatives in z.
+    parameter : name and value of the parameter of a loss that has one.  at : makes the loss at another value.
+    Kernels take the value for a constant, so each value is compiled once.
     """
 
     value: Callable[..., Any] | None
     slope: Callable[..., Any] | None
-    curvature: float
+    curvature: float | None
     targets: str
+    derivatives: Callable[[np.ndarray, np.ndarray, bool], Derivatives]
+    is_quadratic: bool = False
+    start_share: float = 0.1
     rows: Callable[..., Any] | None = None
+    mean_hessian: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
+    parameter: tuple[str, float] | None = None
+    at: Callable[[float], Loss] | None = None
 
 
 LOSSES: Mapping[str, Loss] = MappingProxyType(
     {
-        "squared": Loss(squared_value, squared_slope, 1.0, "real"),
-        "huber": Loss(huber_value, huber_slope, 1.0, "real"),
-        "logistic": Loss(logistic_value, logistic_slope, 0.25, "signs"),
-        "hinge": Loss(hinge_value, hinge_slope, 1.0, "signs"),
-        "softmax": Loss(None, None, 0.5, "classes", make_softmax),
+        "squared": Loss(squared_value, squared_slope, 1.0, "real", squared_derivatives, is_quadratic=True),
+        "huber": Loss(huber_value, huber_slope, 1.0, "real", huber_derivatives, start_share=0.5),
+        "logistic": Loss(logistic_value, logistic_slope, 0.25, "signs", logistic_derivatives),
+        # The logistic loss is the smooth relative of the hinge.
+        "hinge": Loss(hinge_value, hinge_slope, 1.0, "signs", logistic_derivatives),
+        "softmax": Loss(
+            None, None, 0.5, "classes", softmax_derivatives, rows=make_softmax,
+            mean_hessian=softmax_mean_hessian,
+        ),
     }
+)  # fmt: skip
+
+#: The parameters of losses by name: (the loss that has it, its default).
+PARAMETERS: Mapping[str, tuple[str, float]] = MappingProxyType(
+    {loss.parameter[0]: (name, loss.parameter[1]) for name, loss in LOSSES.items() if loss.parameter}
 )
+_AT = "_at_"
+_INTO_IDENTIFIER, _FROM_IDENTIFIER = str.maketrans(".-+", "pmq"), str.maketrans("pmq", ".-+")
+
+
+def loss_key(name: str, **parameters: float) -> str:
+    """What kernels call a loss: its name, and the exact value of a parameter that is not at its default.
+
+    Compiled functions are named after it, so it is an identifier.
+
+    Raises
+    ------
+    ValueError
+        For a parameter of another loss that is not at its default.
+    """
+    key = name
+    for parameter, value in parameters.items():
+        owner, default = PARAMETERS[parameter]
+        if value == default:
+            continue
+        if owner != name:
+            raise ValueError(
+                f"{parameter} is {value!r} but loss is {name!r}; expected loss={owner!r}, the only one with "
+                f"this parameter. Pass that loss, or leave {parameter} out."
+            )
+        key = f"{name}{_AT}{float(value)!r}".translate(_INTO_IDENTIFIER)
+    return key
+
+
+@functools.cache
+def loss_named(key: str) -> Loss:
+    """The loss that ``loss_key`` called so."""
+    name, is_at, text = key.partition(_AT)
+    loss = LOSSES[name]
+    if not is_at or loss.at is None:
+        return loss
+    loss = loss.at(float(text.translate(_FROM_IDENTIFIER)))
+    for function in (loss.value, loss.slope):
+        function.__qualname__ += f"_{text}"  # type: ignore[union-attr]  # a linker knows functions by name
+    return loss

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from numbasgd.sgd.config import TrainConfig
-from numbasgd.sgd.losses import LOSSES, softmax
+from numbasgd.sgd.losses import loss_named, softmax
 from numbasgd.sgd.order import epoch_order
 
 
@@ -22,14 +22,14 @@ def reference(
     """
     config = TrainConfig(**settings)
     lrs: Any = config.rates
-    mu, loss, m, seed = config.momentum, config.loss, config.batch_size, config.seed or 0
+    mu, m, seed = config.momentum, config.batch_size, config.seed or 0
     n, d = X.shape
     s = np.ones(n) if sample_weight is None else np.asarray(sample_weight) / np.mean(sample_weight)
     A = np.column_stack([X.astype(np.float64), np.ones(n)])
-    Y = np.eye(y.max() + 1)[y] if loss == "softmax" else y.reshape(n, -1).astype(np.float64)
+    slope: Any = loss_named(config.loss_key).slope
+    Y = y.reshape(n, -1).astype(np.float64) if slope else np.eye(y.max() + 1)[y]
     V = np.zeros((d + 1, Y.shape[1]))
     W = mean = V + start
-    slope: Any = LOSSES[loss].slope
     slope_of = np.vectorize(slope) if slope else lambda Z, Y: softmax(Z) - Y
     first = {False: np.inf, True: 0}[config.average] if type(config.average) is bool else config.average
     steps = 0

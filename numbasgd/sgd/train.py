@@ -17,7 +17,7 @@ from numbasgd.sgd.fingerprint import name_of, require_same_data
 from numbasgd.sgd.fit import Fit
 from numbasgd.sgd.learning_rate import curvature
 from numbasgd.sgd.learning_rate.auto import auto_rate
-from numbasgd.sgd.losses import LOSSES
+from numbasgd.sgd.losses import loss_named
 from numbasgd.sgd.progress import Progress
 from numbasgd.sgd.resume import hand_over, require_ahead, resumable
 from numbasgd.sgd.scale import Scale, warn_of_scale
@@ -216,13 +216,13 @@ class _Training:
             w, b = self.scale.into(w, b)
             training = self.scale.apply(training)
             held_out = None if held_out is None else self.scale.apply(held_out)
-        self.dataset = training
+        self.dataset, self.start = training, (w, b)
         self.squares: list[float] | None = None  # mean squares of the columns, if they are known
         self.rates = self._rates(method, w, b) if rates is None else rates
         if state is not None:
             require_ahead(state, self.rates, config.epochs, n)
         self.method = method._replace(lrs=rates_in(self.rates, training.dtype))
-        objective = None if held_out is None else make_objective(held_out, config.loss, config.threads)
+        objective = None if held_out is None else make_objective(held_out, method.loss, config.threads)
         self.settings = self._settings()
         self.line = Progress(config.progress, config.epochs, n, is_verbose=config.verbose)
         self.trainer = Trainer(make_solver(training, self.method), self.scale, self._safe_lr, objective)
@@ -259,7 +259,7 @@ class _Training:
         """Half of what is stable for sure; for the advice after a divergence."""
         dataset, method = self.dataset, self.method
         size = curvature.Sample(dataset.X, method.intercept, dataset.sample_weight).size
-        stable = curvature.stable_lr(size, method.batch_size, LOSSES[method.loss].curvature, method.l2)
+        stable = curvature.stable_lr(size, method.batch_size, self._loss_curvature(), method.l2)
         return 0.5 * stable * (1 - method.momentum)
 
     def run(self) -> Fit:
@@ -309,7 +309,10 @@ class _Training:
         if self.scale is None:
             squares = curvature.mean_squares(self.dataset) if self.squares is None else self.squares
             is_auto = self.config.lr == "auto"
-            warn_of_scale(squares, float(self.rates.max()), LOSSES[self.method.loss].curvature, is_auto)
+            warn_of_scale(squares, float(self.rates.max()), self._loss_curvature(), is_auto)
+
+    def _loss_curvature(self) -> float:
+        return curvature.curvature_of(loss_named(self.method.loss), self.dataset, *self.start)
 
     def fit(self, limit: float = math.inf) -> Fit:
         """The run as the user gets it; ``limit`` as in ``Trainer.evaluations``."""

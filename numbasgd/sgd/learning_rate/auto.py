@@ -14,7 +14,7 @@ from numbasgd.sgd.learning_rate import curvature, curvature_multi
 from numbasgd.sgd.learning_rate.least_squares import look_at
 from numbasgd.sgd.learning_rate.pilot import Pilot
 from numbasgd.sgd.learning_rate.quadratic import Local
-from numbasgd.sgd.losses import LOSSES
+from numbasgd.sgd.losses import loss_named
 
 
 def auto_rate(
@@ -37,12 +37,12 @@ def auto_rate(
             average_from=None if begin is None else begin // dataset.n * counted.n,
         )
         dataset = counted
-    X, y, s, n, loss = dataset.X, dataset.y, dataset.sample_weight, dataset.n, method.loss
+    X, y, s, n, loss = dataset.X, dataset.y, dataset.sample_weight, dataset.n, loss_named(method.loss)
     is_many = dataset.outputs > 1
-    loss_curvature = LOSSES[loss].curvature
+    loss_curvature = curvature.curvature_of(loss, dataset, w, b)
     if not is_many:
         y1, w1, b1 = (y, w, b) if y.ndim == 1 else (y[:, 0], w[:, 0], float(b[0]))
-        if loss == "squared" and n <= curvature.SAMPLE:
+        if loss.is_quadratic and n <= curvature.SAMPLE:
             with uncollected:  # what is called may have to be compiled
                 look = look_at(X, y1, s, w1, b1, method.intercept, method.l2)
                 if look is not None:
@@ -57,11 +57,11 @@ def auto_rate(
 
     local = None
     if is_many:
-        local = of_outputs(None) if loss == "squared" else None
+        local = of_outputs(None) if loss.is_quadratic else None
     else:
         local = curvature.local_model(sample, y1, w1, b1, loss, method.l2)
     rate = curvature.auto_lr(local, sample.size, method, n, epochs, loss_curvature)
-    if loss == "squared" or epochs == 0:
+    if loss.is_quadratic or epochs == 0:
         return rate, None
     pilot = Pilot(dataset, method, epochs)
 

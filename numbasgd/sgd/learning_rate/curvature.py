@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from numbasgd.sgd.learning_rate.least_squares import LARGEST, RIDGE, TINY
 from numbasgd.sgd.learning_rate.quadratic import Local, best_constant
-from numbasgd.sgd.losses import LOSSES
+from numbasgd.sgd.losses import Loss
 
 if TYPE_CHECKING:
     from numbasgd.sgd.config import Method
@@ -155,7 +155,17 @@ def stable_lr(size: Size, batch_size: int, curvature: float = 1.0, l2: float = 0
     return batch_size / allowed
 
 
-def local_model(sample: Sample, y: np.ndarray, w: np.ndarray, b: float, loss: str, l2: float) -> Local | None:
+def curvature_of(loss: Loss, dataset: Dataset, w: np.ndarray, b: Any) -> float:
+    """The largest second derivative of the loss in a prediction; where none is known, its mean at w and b."""
+    if loss.curvature is not None:
+        return loss.curvature
+    picked = row_sample(dataset.n)
+    rows, y = (a[picked].astype(np.float64) for a in (dataset.X, dataset.y))
+    second = loss.derivatives(rows @ w + b, y, False)[1]
+    return 1.0 if second is None else float(second.mean())
+
+
+def local_model(sample: Sample, y: np.ndarray, w: np.ndarray, b: float, loss: Loss, l2: float) -> Local | None:
     """What the choice of a rate needs to know; None where there are too many columns or no finite answer."""
     columns, shares = sample.columns, sample.shares
     d, s = columns.shape
@@ -167,7 +177,7 @@ def local_model(sample: Sample, y: np.ndarray, w: np.ndarray, b: float, loss: st
         return None
 
     def derivatives(at: np.ndarray, is_step: bool) -> tuple[np.ndarray, np.ndarray | None]:
-        slope, weight = _derivatives(at, y, loss, is_step)
+        slope, weight = loss.derivatives(at, y, is_step)
         if shares is None:
             return slope, weight
         return shares * slope, shares if weight is None else shares * weight
@@ -177,25 +187,23 @@ def local_model(sample: Sample, y: np.ndarray, w: np.ndarray, b: float, loss: st
         at += b
     optimum = start
     first_weight = None
-    for k in range(1 if loss == "squared" else 12):
+    for k in range(1 if loss.is_quadratic else 12):
         slope, weight = derivatives(at, is_step=True)
         if k == 0:
             first_weight = derivatives(at, is_step=False)[1]
-        values, vectors = sample.eigen if loss == "squared" else np.linalg.eigh(sample.hessian(weight))
+        values, vectors = sample.eigen if loss.is_quadratic else np.linalg.eigh(sample.hessian(weight))
         # Directions without curvature stay where they are, and separable classes do not run away.
-        ridge = RIDGE[loss == "squared"] * values[-1]
+        ridge = RIDGE[loss.is_quadratic] * values[-1]
         gradient = np.dot(columns, slope) / s + l2 * optimum
         move = np.dot(vectors, np.dot(gradient, vectors) / (np.maximum(values, 0) + (l2 + ridge)))
         optimum = optimum - move
         at -= np.dot(move, columns)
-        if loss != "squared" and float(move @ move) <= 1e-6 * float(optimum @ optimum):
+        if not loss.is_quadratic and float(move @ move) <= 1e-6 * float(optimum @ optimum):
             break
     slope, weight = derivatives(at, is_step=False)
-    if loss != "squared" and weight is not None and first_weight is not None:
-        # What the steps see on their way lies between start and optimum.  Most of the way of a bounded slope
-        # is outside the parabola; a logistic fit is soon where its curvature is that of the end.
-        share = 0.5 if loss == "huber" else 0.1
-        weight = (1 - share) * weight + share * first_weight
+    if not loss.is_quadratic and weight is not None and first_weight is not None:
+        # What the steps see on their way lies between start and optimum.
+        weight = (1 - loss.start_share) * weight + loss.start_share * first_weight
         values, vectors = np.linalg.eigh(sample.hessian(weight))
     values = np.maximum(values, 0)
     squares = turned = np.dot(vectors.T, columns)
@@ -216,25 +224,6 @@ def local_model(sample: Sample, y: np.ndarray, w: np.ndarray, b: float, loss: st
 def is_moderate(a: np.ndarray) -> bool:
     """Whether all entries are finite and their squares far from overflow."""
     return a.size == 0 or (-1e60 < float(a.min()) and float(a.max()) < 1e60)
-
-
-def _derivatives(
-    z: np.ndarray, y: np.ndarray, loss: str, is_step: bool
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """Slope and second derivative of the loss in z, row by row, or None for 1; ``is_step``: for Newton's steps.
-
-    The hinge, which has no second derivative, is taken for the logistic loss, its smooth relative.  For
-    the steps of the Huber loss it is the curvature of the parabola above it (iteratively reweighted least
-    squares: Holland and Welsch, Communications in Statistics A6, 1977).
-    """
-    if LOSSES[loss].targets == "signs":
-        p = 0.5 * (1 + np.tanh(-0.5 * y * z))
-        return -y * p, np.maximum(p * (1 - p), 1e-3)
-    r = z - y
-    if loss == "huber":
-        size = np.abs(r)
-        return np.clip(r, -1, 1), 1 / np.maximum(size, 1) if is_step else (size <= 1) * 1.0
-    return r, None
 
 
 def auto_lr(local: Local | None, size: Size, method: Method, n: int, epochs: int, curvature: float) -> float:

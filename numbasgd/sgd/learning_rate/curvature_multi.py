@@ -14,7 +14,7 @@ import numpy as np
 
 from numbasgd.sgd.learning_rate.curvature import MOST_COLUMNS, is_moderate, row_sample
 from numbasgd.sgd.learning_rate.quadratic import Local, grouped
-from numbasgd.sgd.losses import softmax
+from numbasgd.sgd.losses import Loss
 
 _OUTPUT_GROUPS = 4  # into so many groups the output directions are cut, and columns then into
 _GROUPS = 6
@@ -26,7 +26,7 @@ def local_model(
     sample_weight: np.ndarray,
     w: np.ndarray,
     b: np.ndarray,
-    loss: str,
+    loss: Loss,
     intercept: bool,
     l2: float,
     optimum: tuple[np.ndarray, np.ndarray] | None = None,
@@ -65,8 +65,8 @@ def local_model(
     moments = (squares * (weight * weight)[:, None]).T @ squares / s
     away, pull = vectors.T @ (start - best), l2 * (vectors.T @ best)
     shares_of, turn = [1.0], [np.eye(start.shape[1])]
-    if loss == "softmax":
-        shares_of, turn = _directions(softmax(at), shares)
+    if loss.mean_hessian is not None:
+        shares_of, turn = _directions(loss.mean_hessian(at, shares))
     parts = []
     for share, U in zip(shares_of, turn, strict=True):
         gradients, steady = slope @ U, pull @ U
@@ -89,9 +89,9 @@ def _stacked(w: np.ndarray, b: np.ndarray, intercept: bool) -> np.ndarray:
     return np.vstack([w, b]) if intercept else w
 
 
-def _directions(p: np.ndarray, shares: np.ndarray) -> tuple[list[float], list[np.ndarray]]:
-    """Groups of eigenvectors of the mean of diag(p) - p p^T, and their eigenvalues relative to the mean one."""
-    sizes, turn = np.linalg.eigh(np.diag((shares * p).mean(axis=0)) - (shares * p).T @ p / len(p))
+def _directions(hessian: np.ndarray) -> tuple[list[float], list[np.ndarray]]:
+    """Groups of eigenvectors of a mean of diag(p) - p p^T, and their eigenvalues relative to the mean one."""
+    sizes, turn = np.linalg.eigh(hessian)
     sizes, turn = np.maximum(sizes[1:], 0), turn[:, 1:]  # along (1, ..., 1) nothing changes
     groups = np.array_split(np.arange(len(sizes)), min(len(sizes), _OUTPUT_GROUPS))
     return [float(sizes[g].mean() / max(sizes.mean(), 1e-300)) for g in groups], [turn[:, g] for g in groups]
@@ -109,14 +109,9 @@ def _side_by_side(parts: list[Local]) -> Local:
     return Local(curvature, error, noise, spread)
 
 
-def _derivatives(z: np.ndarray, y: np.ndarray, loss: str) -> tuple[np.ndarray, np.ndarray]:
+def _derivatives(z: np.ndarray, y: np.ndarray, loss: Loss) -> tuple[np.ndarray, np.ndarray]:
     """Slopes (s, K), and the second derivative of a row (s,), its mean over the outputs or directions."""
-    if loss == "softmax":
-        p = softmax(z)
-        weight = np.sum(p * (1 - p), axis=1) / (p.shape[1] - 1)
-        p[np.arange(len(y)), y.astype(np.intp)] -= 1
-        return p, np.maximum(weight, 1e-3)
-    r = z - y
-    if loss == "huber":
-        return np.clip(r, -1, 1), np.mean(np.abs(r) <= 1, axis=1)
-    return r, np.ones(len(r))
+    slope, weight = loss.derivatives(z, y, False)
+    if weight is None:
+        return slope, np.ones(len(z))
+    return slope, weight.mean(axis=1) if weight.ndim == 2 else weight

@@ -16,7 +16,7 @@ import numpy as np
 from numba import uint64
 
 from numbasgd.device import configure, cuda, empty
-from numbasgd.sgd.losses import LOSSES
+from numbasgd.sgd.losses import loss_named
 
 WARP = 32  # threads that run in step
 THREADS = 256  # of a block; as many rows of a chunk at most, so that each thread finishes one
@@ -98,7 +98,7 @@ def _sum_tree(tree, value, strip, strips, columns):
 @functools.cache
 def partial_sums(loss: str) -> Any:
     """The kernel that sums the gradients of a loss; see ``numbasgd.sgd.losses``."""
-    slope = cuda.jit(device=True)(LOSSES[loss].slope)
+    slope = cuda.jit(device=True)(loss_named(loss).slope)
 
     @cuda.jit
     def sums_of_blocks(X, y, w, b, rows, sizes, partials):

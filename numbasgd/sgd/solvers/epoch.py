@@ -1,9 +1,9 @@
 """Minibatch SGD on a CPU: gradients, steps and whole epochs of a linear model, one pass over the rows.
 
-``kernels(loss, d, dtype, ...)`` gives the compiled functions for rows of ``d`` columns.  There are two families
-with the same contracts.  *Register-resident* rows fit a few vector registers (8 where there are 32): then the
-weights stay in registers for a whole epoch, and a step touches no memory but its rows.  *Streamed* rows take
-more.
+``kernels(loss, d, dtype, ...)`` gives the compiled functions for a loss, by its ``losses.loss_key``, and
+rows of ``d`` columns.  There are two families with the same contracts.  *Register-resident* rows fit
+a few vector registers (8 where there are 32): then the weights stay in registers for a whole epoch, and a step
+touches no memory but its rows.  *Streamed* rows take more.
 
 Python passes plain tuples of arrays and numbers; compiled functions pass on what ``operands.py`` makes of them.
 samples : (memory, d, base, si, sj, y, s).  memory : 1-D view of the memory that holds the rows, float32 or
@@ -44,7 +44,7 @@ import numpy as np
 
 from numbasgd import rawmem
 from numbasgd.compile.options import jit
-from numbasgd.sgd.losses import LOSSES
+from numbasgd.sgd.losses import loss_named
 from numbasgd.sgd.order import fill_order
 from numbasgd.sgd.rows import CHUNK, gather, gathered_size
 from numbasgd.sgd.solvers import register_rows, streamed_rows
@@ -119,7 +119,8 @@ def compiled(function: Callable[..., Any]) -> Any:
 def _make_sums(
     loss: str, dtype: str, lanes: int, count: int, is_weighted: bool, is_gathered: bool
 ) -> SimpleNamespace:
-    value, slope = compiled(LOSSES[loss].value), compiled(LOSSES[loss].slope)
+    entry = loss_named(loss)
+    value, slope = compiled(entry.value), compiled(entry.slope)
     T = getattr(np, dtype)
     name = f"{loss}_{dtype}_{lanes}_{count or 'streamed'}"
     name += "_weighted" * is_weighted + "_gathered" * is_gathered

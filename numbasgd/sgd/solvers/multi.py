@@ -20,7 +20,7 @@ import numpy as np
 
 from numbasgd import rawmem
 from numbasgd.compile.options import jit
-from numbasgd.sgd.losses import LOSSES
+from numbasgd.sgd.losses import loss_named
 from numbasgd.sgd.model import Layout
 from numbasgd.sgd.rows import LINE, aligned_zeros
 from numbasgd.sgd.solvers import multi_kernels
@@ -60,7 +60,7 @@ def kernels(
     loss: str, dtype: np.dtype, lanes: int, FIXED_K: int, is_weighted: bool, rows_dtype: np.dtype
 ) -> SimpleNamespace:
     """What needs no step: ``gradient`` and ``sum_loss``; ``address`` is that of ``sum_rows``."""
-    entry = LOSSES[loss]
+    entry = loss_named(loss)
     variant = f"{loss}_outputs_{dtype.name}_{lanes}_{FIXED_K}" + "_weighted" * is_weighted
     value, slope = (None if f is None else compiled(f) for f in (entry.value, entry.slope))
     slopes, values = (entry.rows or make_each)(value, slope, dtype.type, lanes, is_weighted, variant)

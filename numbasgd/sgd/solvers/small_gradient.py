@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from numbasgd.compile.options import jit
-from numbasgd.sgd.losses import LOSSES
+from numbasgd.sgd.losses import LOSSES, loss_named
 from numbasgd.sgd.rows import FAR
 from numbasgd.sgd.solvers.epoch import kernels, registers
 from numbasgd.sgd.solvers.operands import Order, Samples
@@ -58,22 +58,25 @@ def small_gradient(X: Any, y: Any, w: Any, b: Any, loss: Any) -> tuple[np.ndarra
 def kernel_for(loss: str, dtype: np.dtype, n: int, d: int) -> Any:
     """kernel(X, y, w, b, g) -> gb, if n rows of d columns are small; from now on ``small_gradient`` knows it.
 
+    loss : its ``losses.loss_key``; ``small_gradient`` knows the names of losses alone.
     X, y, w, g : arrays in C order, aligned and writeable.  b : float.
     """
     if n * (d + 8) > MOST or d == 0 or registers(d, kernels(loss, d, dtype).lanes) == 0:
         return None
-    key = loss, dtype, d
-    if key not in _kernels:
+    kernel = _kernels.get((loss, dtype, d))
+    if kernel is None:
         lanes = kernels(loss, d, dtype).lanes
-        _kernels[key] = _make(loss, dtype, lanes, registers(d, lanes))
-    return _kernels[key]
+        kernel = _make(loss, dtype, lanes, registers(d, lanes))
+        if loss in LOSSES:  # a name that users pass, and no key
+            _kernels[loss, dtype, d] = kernel
+    return kernel
 
 
 @functools.cache
 def _make(loss: str, dtype: np.dtype, lanes: int, count: int) -> Any:
     T, made = dtype.type, kernels(loss, lanes * count, dtype)
     sum_registers = made.sums.sum_registers
-    is_signs = LOSSES[loss].targets == "signs"
+    is_signs = loss_named(loss).targets == "signs"
 
     @jit(variant=made.variant)
     def small(X, y, w, b, g):

@@ -31,7 +31,7 @@ KERNEL_FACTORS: dict[str, tuple[Any, ...]] = {
     "penalty": ("none", "l2", "l1", "both"),
     "average": (False, True, 1),
 }  # fmt: skip
-# What does not; 4500 rows are drawn in windows, and 4500 of 600 columns at once are a step in parts.
+# What does not; 4500 rows are drawn in chunks, and 4500 of 600 columns at once are a step in parts.
 OTHER_FACTORS: dict[str, tuple[Any, ...]] = {
     "n": (1001, 200, 4500),
     "batch_size": (10, 1, 7, 100, "all"),

@@ -1,6 +1,6 @@
 """The one door to CUDA: whether there is a card, why not, copy, launch, wait, measure.
 
-Nothing here imports ``numba.cuda`` before it is asked for, and nothing else in the package imports it but
+Nothing here imports ``numba.cuda`` before it is wanted, and nothing else in the package imports it but
 through this module's ``cuda``, because which ``numba.cuda`` that is differs: the target built into Numba,
 the package numba-cuda, which replaces it when installed, or Numba's simulator (NUMBA_ENABLE_CUDASIM=1 when
 the process starts), which runs kernels slowly on the CPU and counts as a device under its own name.
@@ -174,12 +174,12 @@ def configure(kernel: Any, blocks: Any, threads: Any) -> Any:
         return kernel[blocks, threads]
     config = dispatcher.config  # Numba's or numba-cuda's own
     with _configuring:
-        asked = config.CUDA_LOW_OCCUPANCY_WARNINGS
+        before = config.CUDA_LOW_OCCUPANCY_WARNINGS
         config.CUDA_LOW_OCCUPANCY_WARNINGS = 0
         try:
             return kernel[blocks, threads]
         finally:
-            config.CUDA_LOW_OCCUPANCY_WARNINGS = asked
+            config.CUDA_LOW_OCCUPANCY_WARNINGS = before
 
 
 def seconds(call: Callable[[], Any], rounds: int = 10) -> list[float]:
@@ -223,7 +223,7 @@ def describe() -> dict[str, Any] | None:
             "driver": None,
             "runtime": None,
         }
-    with suppress(Exception):  # the versions are a courtesy: how they are asked for differs between targets
+    with suppress(Exception):  # the versions are a courtesy: how to find them differs between targets
         driver = importlib.import_module("numba.cuda.cudadrv.driver").driver
         found["driver"] = ".".join(str(int(part)) for part in driver.get_version())
     with suppress(Exception):

@@ -17,7 +17,7 @@ def problem(n, d, order="C"):
 CASES = {
     "all-rows": (problem(1500, 5), {"batch_size": 1500}),
     "shuffled": (problem(1500, 5), {"batch_size": 600}),
-    "windows": (problem(5000, 5), {"batch_size": 1100, "momentum": 0.5, "nesterov": True}),
+    "order chunks": (problem(5000, 5), {"batch_size": 1100, "momentum": 0.5, "nesterov": True}),
     "replacement": (problem(5000, 5), {"batch_size": 4000, "sampling": "replacement", "average": 1}),
     "sequential": (problem(5000, 5), {"batch_size": 4999, "sampling": "sequential", "l1": 1e-3, "l2": 1e-3}),
     "long-rows": (problem(20, 900), {"batch_size": 7, "lr": 1e-4, "intercept": False}),

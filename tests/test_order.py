@@ -6,9 +6,9 @@ from child import run_python
 from conftest import says
 
 from numbasgd import epoch_order
-from numbasgd.sgd.order import MOST_ROWS, SAMPLINGS, WINDOW, fill_order, make_scatter, scatter_for
+from numbasgd.sgd.order import MOST_ROWS, ORDER_CHUNK, SAMPLINGS, fill_order, make_scatter, scatter_for
 
-# above the window, where an order is computed and not shuffled: powers of two and neighbours, primes, squares
+# above a chunk, where an order is computed and not shuffled: powers of two and neighbours, primes, squares
 LONG = [4097, 4099, 5000, 8191, 8192, 8193, 65535, 65536, 65537, 99_991, 100_489, 262_144, 299_993, 300_000]
 
 
@@ -33,7 +33,14 @@ def test_the_network_makes_a_permutation_of_any_length():
 @pytest.mark.parametrize("n", [4097, 65536, 99_991])
 def test_any_part_of_an_order_is_known_alone(n, sampling, dtype):
     whole = epoch_order(2**63 - 1, 7, n, sampling)
-    for first, count in [(0, 1), (0, WINDOW), (1, 13), (n - WINDOW, WINDOW), (n - 1, 1), (n // 2, 100)]:
+    for first, count in [
+        (0, 1),
+        (0, ORDER_CHUNK),
+        (1, 13),
+        (n - ORDER_CHUNK, ORDER_CHUNK),
+        (n - 1, 1),
+        (n // 2, 100),
+    ]:
         part = np.empty(count, dtype)
         fill_order(part, n, SAMPLINGS[sampling], 2**63 - 1, 7, first, scatter_for(part.dtype, n))
         assert np.array_equal(part, whole[first : first + count])

@@ -1,4 +1,4 @@
-"""Windows of an epoch that another thread draws: the same rows, the same bits, and nobody waits for it."""
+"""OrderChunks of an epoch that another thread draws: the same rows, the same bits, and nobody waits for it."""
 
 import os
 import signal
@@ -9,10 +9,10 @@ import pytest
 
 from numbasgd import Fit, epoch_order, gradient, threads, train
 from numbasgd.machine.cpu import n_cores
-from numbasgd.sgd.order import WINDOW
+from numbasgd.sgd.order import ORDER_CHUNK
 from numbasgd.sgd.solvers import cpu, order_prefetch
 
-N = 9 * WINDOW + 1234
+N = 9 * ORDER_CHUNK + 1234
 TAIL = 16
 slow = pytest.mark.slow
 has_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
@@ -39,10 +39,10 @@ def bits(fit):
 
 
 def made(n, length, dtype=np.float32, has_weights=False, rows_dtype=np.int32):
-    """Windows with help over numbers that tell their row, and the same numbers."""
+    """OrderChunks with help over numbers that tell their row, and the same numbers."""
     y = np.arange(n).astype(dtype)
     s = -y if has_weights else y[:0]
-    it = order_prefetch.Windows(n, length, TAIL, np.dtype(rows_dtype), y, s, True)
+    it = order_prefetch.OrderChunks(n, length, TAIL, np.dtype(rows_dtype), y, s, True)
     it.get_help()
     return it
 
@@ -58,7 +58,7 @@ def put(it, name, word):
 
 
 def ready(it):
-    return it.task[order_prefetch.AT.ready // 8 :][: order_prefetch.SLOTS]
+    return it.task[order_prefetch.AT.ready // 8 :][: order_prefetch.RING]
 
 
 @pytest.mark.parametrize("sampling", ["reshuffle", "once", "replacement"])
@@ -67,8 +67,8 @@ def ready(it):
     [(np.float32, np.int32, False), (np.float64, np.int64, True)],
 )
 def test_what_is_drawn_ahead(dtype, rows_dtype, has_weights, sampling):
-    """Over the end of an epoch, whose last window is short."""
-    n, length = 3 * WINDOW - 1000, WINDOW + 30
+    """Over the end of an epoch, whose last chunk is short."""
+    n, length = 3 * ORDER_CHUNK - 1000, ORDER_CHUNK + 30
     it = made(n, length, dtype, has_weights, rows_dtype)
     it.told(sampling, 11)
     begin(it, 4, length, 5 * n + 10)
@@ -77,7 +77,7 @@ def test_what_is_drawn_ahead(dtype, rows_dtype, has_weights, sampling):
     wanted = [(4, length, 2 * length), (4, 2 * length, n), (5, 0, length)]
     assert sorted(ready(it).tolist()) == [0, 1, 2, 3]
     for number, (epoch, start, stop) in enumerate(wanted, 1):
-        slot = 1 + number % order_prefetch.SLOTS
+        slot = 1 + number % order_prefetch.RING
         order = epoch_order(11, epoch, n, sampling)[start : stop + TAIL]
         assert it.rows[slot, : len(order)].tolist() == order.tolist()
         order = order[: stop - start]
@@ -86,10 +86,10 @@ def test_what_is_drawn_ahead(dtype, rows_dtype, has_weights, sampling):
             assert it.targets[slot, length:][: stop - start].tolist() == (-order).tolist()
 
 
-@pytest.mark.parametrize("n", [WINDOW + 1, 2 * WINDOW + 7])
-@pytest.mark.parametrize("length", [WINDOW, WINDOW + 9])
+@pytest.mark.parametrize("n", [ORDER_CHUNK + 1, 2 * ORDER_CHUNK + 7])
+@pytest.mark.parametrize("length", [ORDER_CHUNK, ORDER_CHUNK + 9])
 def test_nothing_is_written_outside_the_slots(n, length):
-    """Of windows within larger memory, whose rest stays as it is; the caller's own as well."""
+    """Of chunks within larger memory, whose rest stays as it is; the caller's own as well."""
     it = made(n, length, np.float64, True)
     memory = np.full(it.rows.size + 2 * length, -7, np.int32)
     stride = it.rows.shape[1]
@@ -105,7 +105,7 @@ def test_nothing_is_written_outside_the_slots(n, length):
         )
         helper.start()
         for number in range(at + 1, at + 12):
-            while ready(it)[number % order_prefetch.SLOTS] != number:
+            while ready(it)[number % order_prefetch.RING] != number:
                 pass
             put(it, "current", number)
         put(it, "quit", 1)
@@ -116,34 +116,34 @@ def test_nothing_is_written_outside_the_slots(n, length):
 
 
 def test_who_comes_late_leaves_out_what_is_past():
-    it = made(8 * WINDOW, WINDOW)
+    it = made(8 * ORDER_CHUNK, ORDER_CHUNK)
     it.told("reshuffle", 0)
-    begin(it, 0, WINDOW, 8 * WINDOW, at=4)  # of seven windows, steps are made on the fourth
+    begin(it, 0, ORDER_CHUNK, 8 * ORDER_CHUNK, at=4)  # of seven chunks, steps are made on the fourth
     order_prefetch.make_draw_ahead("int32", "float32")(it.task.ctypes.data, 0, 0)
     assert sorted(ready(it).tolist()) == [0, 5, 6, 7]
-    wanted = epoch_order(0, 0, it.n)[5 * WINDOW :][: WINDOW + TAIL]
-    assert it.rows[1 + 5 % order_prefetch.SLOTS].tolist() == wanted.tolist()
+    wanted = epoch_order(0, 0, it.n)[5 * ORDER_CHUNK :][: ORDER_CHUNK + TAIL]
+    assert it.rows[1 + 5 % order_prefetch.RING].tolist() == wanted.tolist()
 
 
 def test_who_is_told_to_quit_draws_nothing():
-    it = made(8 * WINDOW, WINDOW)
+    it = made(8 * ORDER_CHUNK, ORDER_CHUNK)
     it.told("reshuffle", 0)
-    begin(it, 0, WINDOW, 8 * WINDOW)
+    begin(it, 0, ORDER_CHUNK, 8 * ORDER_CHUNK)
     put(it, "quit", 1)
     order_prefetch.make_draw_ahead("int32", "float32")(it.task.ctypes.data, 0, 0)
     assert not ready(it).any()
 
 
-def test_a_window_that_is_not_ready_is_drawn_by_who_needs_it():
-    it = made(8 * WINDOW, WINDOW)
+def test_a_chunk_that_is_not_ready_is_drawn_by_who_needs_it():
+    it = made(8 * ORDER_CHUNK, ORDER_CHUNK)
     it.told("reshuffle", 7)
-    next_window = order_prefetch.make_next_window()
+    next_chunk = order_prefetch.make_next_chunk()
     ready(it)[2] = 2
-    assert next_window(it.task.ctypes.data, 0, 2 * WINDOW, 8 * WINDOW, 2) == 3
-    assert it.drawn.tolist() == [0, 2 * WINDOW, 3 * WINDOW, 1 + 2, 3 * WINDOW + TAIL]
-    assert next_window(it.task.ctypes.data, 0, 3 * WINDOW, 8 * WINDOW, 3) == 4
-    assert it.drawn.tolist() == [0, 3 * WINDOW, 4 * WINDOW, 0, 4 * WINDOW + TAIL]
-    assert it.rows[0].tolist() == epoch_order(7, 0, it.n)[3 * WINDOW : 4 * WINDOW + TAIL].tolist()
+    assert next_chunk(it.task.ctypes.data, 0, 2 * ORDER_CHUNK, 8 * ORDER_CHUNK, 2) == 3
+    assert it.drawn.tolist() == [0, 2 * ORDER_CHUNK, 3 * ORDER_CHUNK, 1 + 2, 3 * ORDER_CHUNK + TAIL]
+    assert next_chunk(it.task.ctypes.data, 0, 3 * ORDER_CHUNK, 8 * ORDER_CHUNK, 3) == 4
+    assert it.drawn.tolist() == [0, 3 * ORDER_CHUNK, 4 * ORDER_CHUNK, 0, 4 * ORDER_CHUNK + TAIL]
+    assert it.rows[0].tolist() == epoch_order(7, 0, it.n)[3 * ORDER_CHUNK : 4 * ORDER_CHUNK + TAIL].tolist()
 
 
 @several
@@ -186,7 +186,7 @@ def test_the_same_bits_with_help(settings, has_weights, rows, eager):
 def test_the_same_bits_with_help_at_other_widths(d, dtype, batch_size, rng, eager, monkeypatch):
     """Rows of more registers than weights have as well, which help would not be asked for here."""
     monkeypatch.setattr(cpu, "ROW_BYTES", 1 << 20)
-    X, s = rng.standard_normal((5 * WINDOW, d)).astype(dtype), 1 + rng.random(5 * WINDOW)
+    X, s = rng.standard_normal((5 * ORDER_CHUNK, d)).astype(dtype), 1 + rng.random(5 * ORDER_CHUNK)
     options = {"lr": 1e-4, "epochs": 4, "seed": 4, "batch_size": batch_size, "sample_weight": s}
     alone = bits(train(X, X[:, 0], threads=1, **options))
     before = threads.tasks_by_workers()
@@ -213,7 +213,7 @@ def test_steps_with_help_are_those_of_the_order(rows, eager):
 @several
 def test_short_runs_get_no_help(rows, monkeypatch):
     calls = []
-    monkeypatch.setattr(order_prefetch.Windows, "get_help", lambda self: calls.append(self))
+    monkeypatch.setattr(order_prefetch.OrderChunks, "get_help", lambda self: calls.append(self))
     X, y, _ = rows
     train(X, y, batch_size=10, lr=1e-3, epochs=1, threads=2)
     assert not calls
@@ -221,7 +221,7 @@ def test_short_runs_get_no_help(rows, monkeypatch):
     train(X, y, batch_size=10, lr=1e-3, epochs=1, threads=1)  # nobody to ask
     train(X, y, batch_size=10, lr=1e-3, epochs=1, threads=2, sampling="sequential")
     train(X, y, batch_size=N, lr=1e-3, epochs=1, threads=2)
-    train(X[:WINDOW], y[:WINDOW], batch_size=10, lr=1e-3, epochs=1, threads=2)
+    train(X[:ORDER_CHUNK], y[:ORDER_CHUNK], batch_size=10, lr=1e-3, epochs=1, threads=2)
     assert not calls
     train(X, y, batch_size=10, lr=1e-3, epochs=1, threads=2)  # over when it could begin
     assert not calls
@@ -253,7 +253,7 @@ def test_nothing_is_compiled_within_the_clock(rows, monkeypatch):
 
     call = cpu.EpochSolver.advance
     monkeypatch.setattr(cpu.EpochSolver, "advance", timed)
-    for name in ("make_next_window", "draw_for"):
+    for name in ("make_next_chunk", "draw_for"):
         make = getattr(order_prefetch, name)
         monkeypatch.setattr(
             order_prefetch, name, lambda *args, make=make: (compiled.append(args), make(*args))[1]

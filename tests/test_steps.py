@@ -80,7 +80,7 @@ def test_steps_are_those_of_the_reference(options, is_weighted, d, dtype, rng):
 @pytest.mark.parametrize("options", [{}, {"momentum": 0.875, "average": 2, "l2": 0.125, "l1": 0.0625}], ids=str)
 @pytest.mark.parametrize("sampling", ["reshuffle", "once", "replacement", "sequential"])
 @pytest.mark.parametrize(("n", "batch_size"), [(4097, 1), (5000, 7), (9001, 1000), (5000, 5000), (300, 300)])
-def test_epochs_longer_than_the_window_and_the_chunks_of_a_sum(n, batch_size, sampling, options, rng):
+def test_epochs_longer_than_an_order_chunk_and_the_chunks_of_a_sum(n, batch_size, sampling, options, rng):
     X, y, s = problem(5, np.float64, rng, n)
     options = {**options, "sample_weight": s} if options else {}
     options |= {"lr": 0.004 if batch_size == 1 else 0.02, "epochs": 3}

@@ -31,7 +31,7 @@ _CHUNK = 512
 _PASS = 64  # positions that ``scatter`` draws before it looks whether one has to be drawn again
 # Rows of an epoch that are drawn ahead.  Up to so many an order is shuffled in memory: the network of
 # ``scatter`` needs none, but mixes short orders less well, and pairs are visibly uneven below some hundred.
-WINDOW = 4096
+ORDER_CHUNK = 4096
 MOST_ROWS = 2**48  # a part of the network then has 24 bits, as a float32 has
 
 
@@ -179,7 +179,9 @@ def make_replace(dtype: str) -> Any:
 
 
 def draw_for(dtype: np.dtype, sampling: str) -> int:
-    """The address of a function that draws any part of an order of more than ``WINDOW`` rows, as ``scatter``.
+    """The address of a function that draws any part of an order of more than ``ORDER_CHUNK`` rows.
+
+    It is called as ``scatter`` is.
 
     For ``"once"`` it must be told that the epoch is 0.
     """
@@ -189,14 +191,14 @@ def draw_for(dtype: np.dtype, sampling: str) -> int:
 
 def scatter_for(dtype: np.dtype, n: int) -> int:
     """The address of the ``scatter`` that ``fill_order`` needs, 0 if it needs none."""
-    return rawmem.address_of_compiled(make_scatter(dtype.name)) if n > WINDOW else 0
+    return rawmem.address_of_compiled(make_scatter(dtype.name)) if n > ORDER_CHUNK else 0
 
 
 @jit
 def fill_order(order, n, sampling, seed, epoch, first, scatter):
     """order := the rows at positions first, first + 1, ... of one epoch over n rows.
 
-    Up to ``WINDOW`` rows an order is drawn whole: first is 0, and there are n entries.  scatter : as
+    Up to ``ORDER_CHUNK`` rows an order is drawn whole: first is 0, and there are n entries.  scatter : as
     ``scatter_for`` gives it.
     """
     if sampling == 1:
@@ -205,7 +207,7 @@ def fill_order(order, n, sampling, seed, epoch, first, scatter):
         key = _key(seed, epoch)
         for t in range(order.shape[0]):
             order[t] = _below(key, first + t, n) if sampling == 2 else first + t
-    elif n <= WINDOW:
+    elif n <= ORDER_CHUNK:
         shuffle(order, seed, epoch)
     else:
         rawmem.call(scatter, (address(order, 0), order.shape[0], n, seed, epoch, first))

@@ -23,7 +23,7 @@ class RunState(NamedTuple):
     the units of training.  counts : (2,) as there.
     best : (d + 1,) or (d + 1, K) the best weights so far; best_watched : their loss.
     stale : epochs since then.  limit : the loss from which on a run has diverged.
-    history : (t, 5) the evaluations that ``eval_every`` asked for, as ``Evaluation``; seconds : until now.
+    history : (t, 5) the evaluations that ``eval_every`` says, as ``Evaluation``; seconds : until now.
     looked, asked : samples up to which everything was evaluated, and the callback said to go on.
     is_over : early stopping has ended the run.
     lrs : rates of the epochs.  scale : (2, d) mean and standard deviation of the columns, or (2, 0) without

@@ -186,7 +186,7 @@ class _Training:
     """One call of ``train``: from settings and data to a Fit.
 
     whole : what was passed, in whose numbering a NaN is named.  dataset : its training rows, scaled where
-    that is asked for.  state : of the run to go on with, or None.
+    that is wanted.  state : of the run to go on with, or None.
     """
 
     def __init__(self, config: TrainConfig, whole: Dataset, init: Any, resume: Fit | None) -> None:

@@ -16,11 +16,11 @@ from numbasgd.machine.cpu import n_cores
 from numbasgd.sgd.config import Method
 from numbasgd.sgd.dataset import Dataset
 from numbasgd.sgd.model import breadth
-from numbasgd.sgd.order import SAMPLINGS, WINDOW, fill_order, scatter_for
+from numbasgd.sgd.order import ORDER_CHUNK, SAMPLINGS, fill_order, scatter_for
 from numbasgd.sgd.rows import rows_ahead
 from numbasgd.sgd.solvers import large_batch, multi
 from numbasgd.sgd.solvers.base import Solver
-from numbasgd.sgd.solvers.order_prefetch import ROW_BYTES, Windows
+from numbasgd.sgd.solvers.order_prefetch import ROW_BYTES, OrderChunks
 
 _HELP_AFTER = 0.02  # seconds of steps before a second thread is prepared, which may have to be compiled
 
@@ -35,7 +35,7 @@ class EpochSolver(Solver):
         self.kernel = self.objective.advance_kernel(method.step)
         rows, n, batch_size = dataset.rows, self.n, method.batch_size
         in_order = _is_in_order(method, n)
-        length = 0 if in_order else min(n, -(-WINDOW // batch_size) * batch_size)
+        length = 0 if in_order else min(n, -(-ORDER_CHUNK // batch_size) * batch_size)
         self.ahead = rows_ahead(rows, in_order)
         may_help = (
             self.may_have_help and self.ahead > 0 and n > length > 0
@@ -43,12 +43,14 @@ class EpochSolver(Solver):
             and min(method.threads or threads.default(), n_cores()) > 1
         )  # fmt: skip
         objective = self.objective
-        self.windows = Windows(n, length, self.ahead, objective.rows_dtype, objective.y, objective.s, may_help)
+        self.chunks = OrderChunks(
+            n, length, self.ahead, objective.rows_dtype, objective.y, objective.s, may_help
+        )
         self._told: tuple[tuple[Any, ...], tuple[Any, ...]] | None = None
 
     def begin_anew(self, row: np.ndarray) -> None:
         """As if no step had been made."""
-        self.windows.forget()
+        self.chunks.forget()
         super().begin_anew(row)
 
     def use(self, method: Method) -> None:
@@ -60,8 +62,8 @@ class EpochSolver(Solver):
         self._told = self._arguments()
         objective = self.objective
         return (
-            self.kernel, objective.kernels.sum_loss, self.windows.rows.dtype, objective.is_quick,
-            self.n > WINDOW,
+            self.kernel, objective.kernels.sum_loss, self.chunks.rows.dtype, objective.is_quick,
+            self.n > ORDER_CHUNK,
         )  # fmt: skip
 
     def advance(self, end: int) -> None:
@@ -73,19 +75,19 @@ class EpochSolver(Solver):
 
     def prepare_for_more(self, seconds: float) -> None:
         """Have another thread draw the order of rows; what that needs is compiled outside the clock."""
-        if not self.windows.may_help or seconds <= _HELP_AFTER:
+        if not self.chunks.may_help or seconds <= _HELP_AFTER:
             return
         begin = time.perf_counter()
         self._told = None
         with uncollected:
-            self.windows.get_help()
+            self.chunks.get_help()
             self._told = self._arguments()
         self.compile_seconds += time.perf_counter() - begin
 
     def _arguments(self) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         """What the kernel is told before and behind the sample number at which to end."""
         method, objective = self.method, self.objective
-        order = *self.windows.told(method.sampling, method.seed), self.ahead
+        order = *self.chunks.told(method.sampling, method.seed), self.ahead
         step = method.batch_size, method.lrs, *self.move(), method.average_from or 0
         state = self.rows, self.layout.size, self.count
         return (objective.samples, order), (step, state, (self.scratch, self.scratch64), objective.outputs)
@@ -100,7 +102,7 @@ class MultiSolver(EpochSolver):
         """Compile, or load, all that steps and evaluations need, the products of all sizes included."""
         super().compile()
         begin = time.perf_counter()
-        batch_size, order = self.method.batch_size, self.windows.rows[0]
+        batch_size, order = self.method.batch_size, self.chunks.rows[0]
         multi.rehearse(self.objective, (batch_size, self.n % batch_size), order, self.scratch, self.scratch64)
         self.compile_seconds += time.perf_counter() - begin
 
@@ -117,7 +119,7 @@ class LargeBatchSolver(Solver):
         rows, objective, layout = dataset.rows, self.objective, self.layout
         in_order = _is_in_order(method, self.n)
         self.ahead = rows_ahead(rows, in_order)
-        length = 0 if in_order else large_batch.window_rows(self.n, layout.breadth)
+        length = 0 if in_order else large_batch.chunk_rows(self.n, layout.breadth)
         self.order = np.empty(length, objective.rows_dtype)
         self._part = large_batch.part_rows(layout.breadth)
         self._finish = large_batch.make_finish(dataset.dtype, layout.lanes, method.step, layout.is_many)

@@ -192,16 +192,16 @@ def _make_advance(
 
 @jit(forceinline=True)
 def _draw_chunk(order, n, epoch, start, end, number):
-    """Have ``drawn`` say where the rows from position ``start`` of an epoch on are, as ``next_window`` does.
+    """Have ``drawn`` say where the rows from position ``start`` of an epoch on are, as ``next_chunk`` does.
 
     It is drawn anew if it is not at hand.  Returns the number of the chunk of another thread that comes next.
     """
-    window, _, drawn, task, sampling, seed, _ = order
+    chunks, _, drawn, task, sampling, seed, _ = order
     if drawn[0] != epoch or start < drawn[1] or start >= drawn[2]:
         if task.shape[0] > 0:
             told = address(task, 0)
             return rawmem.call(rawmem.get(told + AT.next), (told, epoch, start, end, number))
-        fill_order(window[0], n, sampling, seed, epoch, 0, 0)
+        fill_order(chunks[0], n, sampling, seed, epoch, 0, 0)
         drawn[0], drawn[1], drawn[2], drawn[4] = epoch, 0, n, n
     return number
 
@@ -217,13 +217,13 @@ def make_advance(steps: Callable[..., Any], variant: str) -> Callable[..., Any]:
         cannot change how sums are rounded.
         """
         given, n = samples_of(samples), samples[5].shape[0]
-        window, targets, drawn, task, _, _, ahead = order
+        chunks, targets, drawn, task, _, _, ahead = order
         batch_size, lrs, momentum, l2, l1, with_b, average_from = step
         rows, size, count = state
         work, scratch64 = scratch
         weights = Weights(pointer(rows, 0), size, pointer(count, 0), rows.shape[1])
         memory = Scratch(pointer(work, 0), pointer(scratch64, 0), pointer(work, size))
-        length = window.shape[1]
+        length = chunks.shape[1]
         number = 0
         while count[1] < end:
             begin = count[1]
@@ -246,7 +246,7 @@ def make_advance(steps: Callable[..., Any], variant: str) -> Callable[..., Any]:
             if slot > 0:
                 y = pointer(targets, slot * targets.shape[1])
                 s = pointer(targets, slot * targets.shape[1] + rawmem.get(address(task, 0) + AT.length))
-            chunk = Order(pointer(window, slot * length), n_rows, ahead)
+            chunk = Order(pointer(chunks, slot * length), n_rows, ahead)
             taken = with_targets(given, y, s, slot > 0)
             steps(taken, chunk, start - offset, stop - offset, params, weights, memory, outputs)
             if is_early:  # from a place that does not depend on where calls end

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from numbasgd.compile.options import jit
-from numbasgd.sgd.order import WINDOW
+from numbasgd.sgd.order import ORDER_CHUNK
 from numbasgd.sgd.rows import CHUNK
 from numbasgd.sgd.solvers.operands import StepParams, Weights
 from numbasgd.sgd.solvers.update import Step, make_apply, restart_mean
@@ -33,9 +33,9 @@ def part_rows(d: int) -> int:
     return rows if rows < CHUNK else rows // CHUNK * CHUNK
 
 
-def window_rows(n: int, d: int) -> int:
-    """Rows of an epoch that are drawn at once; up to ``WINDOW`` an order must be drawn whole."""
-    return n if n <= WINDOW else min(n, part_rows(d))
+def chunk_rows(n: int, d: int) -> int:
+    """Rows of an epoch that are drawn at once; up to ``ORDER_CHUNK`` an order must be drawn whole."""
+    return n if n <= ORDER_CHUNK else min(n, part_rows(d))
 
 
 @functools.cache

@@ -1,22 +1,22 @@
-"""The order of rows in windows: some thousand positions of an epoch, drawn together.
+"""The order of rows in chunks: some thousand positions of an epoch, drawn together.
 
-Where rows are far (beyond the caches) and a second thread is free, that thread draws the windows that come
-next, and collects their targets, while steps are made on the present one: to draw them takes a good part of the
-time of such steps, and a target is alone on its cache line.  A window that is not ready is drawn by whoever
-needs it, so nobody is waited for long, and steps are the same whoever drew their rows.
+Rows beyond the caches take long to reach.  A second thread, where one is free, then draws the next chunks and
+collects their targets while steps are made on the present one: drawing takes a good part of the time of such
+steps, and a target is alone on its cache line.  A chunk that is not ready when it is needed is drawn by the
+thread that needs it, so steps are the same whoever drew their rows.
 
 Shapes and roles besides those of ``epoch.py``:
-window : (1 or 1 + SLOTS, length + tail) rows of some positions in their order, and behind them some that follow
-in the epoch, which are asked for meanwhile; the first is the caller's own, the rest another thread's.  Of
-length 0 when rows are taken as they lie, as for steps over all rows, which are the same in any order.
-targets : as many y, and behind them s, of the rows of those windows of another thread; else of length 0.
-drawn : (5,) epoch, first position, and the one behind the last, of the window at hand; its row of ``window``;
-the position behind the last whose row is known.
-task : memory that holds a ``DrawTask``, what ``next_window`` and the other thread go by; of length 0 for up to
-``WINDOW`` rows, and for rows in sequential order.
+chunks : (1 or 1 + RING, length + tail) rows of some positions in their order, and behind them some that follow
+in the epoch, which are prefetched meanwhile.  The first chunk is the caller's own; the others are a ring buffer
+that the other thread fills.  Of length 0 for sequential order, which steps over all rows have as well.
+targets : (1 or 1 + RING, length) y of the rows in that ring buffer, and behind them s; else of length 0.
+drawn : (5,) the chunk at hand: its epoch, first position, the position behind its last, its row of ``chunks``,
+and the position behind the last whose row is known.
+task : memory that holds a ``DrawTask``, which ``next_chunk`` and the other thread read; of length 0 for up to
+``ORDER_CHUNK`` rows, and for sequential order.
 
-The other thread numbers its windows from where it was asked to begin, and so does the caller, who takes each
-once: both go on where a window ends, and with the next epoch behind the last.
+The other thread numbers its chunks from the position where it began, and the caller, which takes each once,
+numbers them alike: both go on where a chunk ends, and with the next epoch behind the last chunk of one.
 """
 
 from __future__ import annotations
@@ -29,28 +29,28 @@ from numba import types
 
 from numbasgd import rawmem, threads
 from numbasgd.compile.options import jit
-from numbasgd.sgd.order import SAMPLINGS, WINDOW, draw_for
+from numbasgd.sgd.order import ORDER_CHUNK, SAMPLINGS, draw_for
 from numbasgd.sgd.rows import SOON, aligned_zeros
 from numbasgd.simd.vector import pointer_to, prefetch, prefetch_near
 
-SLOTS = 4  # windows of another thread: the one that steps are made on, and those that lie ready
+RING = 4  # chunks in the ring buffer: the one that steps are made on, and those that are ready
 ROW_BYTES = 256  # longer rows take so much longer than their targets that a second thread would mostly wait
-_AHEAD = 64  # targets that are asked for ahead
-_PATIENCE = 500  # rounds of waiting for a window that may be nearly ready, before it is drawn here
-_LEAST = 4  # windows in a call from which on another thread is asked
+_AHEAD = 64  # how many targets ahead memory is prefetched
+_PATIENCE = 500  # rounds of waiting for a chunk that may be nearly ready, before it is drawn here
+_LEAST = 4  # chunks in a call from which on another thread draws
 
 
 class DrawTask(NamedTuple):
-    """The task descriptor of windows, in 64-bit words; only the first three change while windows are drawn.
+    """The task descriptor of chunks, in 64-bit words; only the first three change while chunks are drawn.
 
-    current : the number of the window that steps are made on.  quit : 1 where no more are wanted.
-    ready : for each slot the number of the window there.
+    current : the number of the chunk that steps are made on.  quit : 1 where no more are wanted.
+    ready : for each slot the number of the chunk there.
     next, begin, dismiss, draw_ahead : addresses of compiled functions, of which all but ``next`` need another
     thread and are 0 without one.
     epoch, first : the position where ``draw_ahead`` begins.  end : the sample, over all epochs, where it stops.
-    n, length, tail : rows of an epoch, of a window, and behind it.  seed : of all orders.
+    n, length, tail : rows of an epoch, of a chunk, and behind it.  seed : of all orders.
     draw : address of what draws an order.  is_new : 0 where all epochs have the same, else 1.
-    window, targets, drawn, y, s : addresses of the arrays; s is 0 without weights.
+    chunk, targets, drawn, y, s : addresses of the arrays; s is 0 without weights.
     """
 
     current: rawmem.NewLine
@@ -69,14 +69,14 @@ class DrawTask(NamedTuple):
     seed: int
     draw: int
     is_new: int
-    window: int
+    chunk: int
     targets: int
     drawn: int
     y: int
     s: int
 
 
-AT, BYTES = rawmem.offsets(DrawTask, ready=SLOTS)
+AT, BYTES = rawmem.offsets(DrawTask, ready=RING)
 _NO_TASK = np.empty(0, np.int64)
 
 
@@ -107,27 +107,27 @@ def make_draw_ahead(rows_dtype: str, dtype: str) -> Any:
 
     @jit(variant=f"{rows_dtype}_{dtype}")
     def draw_ahead(task, number, _):
-        """Draw windows, a few ahead of the one that steps are made on."""
+        """Draw chunks, a few ahead of the one that steps are made on."""
         n, length, tail = rawmem.read(task + AT.n), rawmem.read(task + AT.length), rawmem.read(task + AT.tail)
         y, s, end = rawmem.read(task + AT.y), rawmem.read(task + AT.s), rawmem.read(task + AT.end)
         epoch, first = rawmem.read(task + AT.epoch), rawmem.read(task + AT.first)
         number = 1
         while rawmem.read(task + AT.quit) == 0 and epoch * n + first < end:
             at = rawmem.read(task + AT.current)
-            if number >= at + SLOTS:
+            if number >= at + RING:
                 rawmem.pause()
                 continue
             count = min(length, n - first)
             if number > at:  # else it came too late
-                slot = number % SLOTS
-                order = rawmem.read(task + AT.window) + (1 + slot) * (length + tail) * ROW
-                room = rawmem.read(task + AT.targets) + (1 + slot) * length * TARGET * (2 if s else 1)
+                slot = number % RING
+                order = rawmem.read(task + AT.chunk) + (1 + slot) * (length + tail) * ROW
+                collected = rawmem.read(task + AT.targets) + (1 + slot) * length * TARGET * (2 if s else 1)
                 _draw(task, order, first, min(length + tail, n - first), epoch)
                 if rawmem.read(task + AT.quit) != 0:
                     return 0
-                collect(room, order, count, y)
+                collect(collected, order, count, y)
                 if s:
-                    collect(room + length * TARGET, order, count, s)
+                    collect(collected + length * TARGET, order, count, s)
                 rawmem.write(task + AT.ready + 8 * slot, number)
             number += 1
             first += count
@@ -140,14 +140,14 @@ def make_draw_ahead(rows_dtype: str, dtype: str) -> Any:
 
 
 @functools.cache
-def make_next_window() -> Any:
-    """``next_window``, compiled."""
+def make_next_chunk() -> Any:
+    """``next_chunk``, compiled."""
 
     @jit
-    def next_window(task, epoch, start, end, number):
-        """Have ``drawn`` say where the rows from position ``start`` of an epoch on are, up to a window of them.
+    def next_chunk(task, epoch, start, end, number):
+        """Have ``drawn`` say where the rows from position ``start`` of an epoch on are, up to a chunk of them.
 
-        end : samples up to which steps are made, over all epochs.  number : the window that another thread was
+        end : samples up to which steps are made, over all epochs.  number : the chunk that another thread was
         to draw for now, 0 without one; returns that of the next.
         """
         n, length = rawmem.read(task + AT.n), rawmem.read(task + AT.length)
@@ -157,17 +157,17 @@ def make_next_window() -> Any:
         known = min(n, stop + rawmem.read(task + AT.tail))
         slot = 0
         if number > 0:
-            ready = task + AT.ready + 8 * (number % SLOTS)
+            ready = task + AT.ready + 8 * (number % RING)
             rawmem.write(task + AT.current, number)
-            is_alive = number == 1 or rawmem.read(drawn + 24) > 0  # the window before was its work
+            is_alive = number == 1 or rawmem.read(drawn + 24) > 0  # the chunk before was its work
             for _ in range(_PATIENCE if is_alive else 1):
                 if rawmem.read(ready) == number:
-                    slot = 1 + number % SLOTS
+                    slot = 1 + number % RING
                     break
                 rawmem.pause()
             number += 1
         if slot == 0:
-            _draw(task, rawmem.read(task + AT.window), first, known - first, epoch)
+            _draw(task, rawmem.read(task + AT.chunk), first, known - first, epoch)
             begin = rawmem.read(task + AT.begin)
             if number == 0 and begin != 0 and end - (epoch * n + start) > _LEAST * length:
                 is_last = stop == n
@@ -181,8 +181,8 @@ def make_next_window() -> Any:
         rawmem.put(drawn + 32, known)
         return number
 
-    next_window.compile((types.intp,) * 5)
-    return next_window
+    next_chunk.compile((types.intp,) * 5)
+    return next_chunk
 
 
 @functools.cache
@@ -191,10 +191,10 @@ def make_help() -> tuple[Any, Any]:
 
     @jit
     def begin(task, epoch, first, end):
-        """Have another thread draw the windows from a position on; 1, or 0 if there is none to be had."""
+        """Have another thread draw the chunks from a position on; 1, or 0 if there is none to be had."""
         rawmem.put(task + AT.current, 0)
         rawmem.put(task + AT.quit, 0)
-        for slot in range(SLOTS):
+        for slot in range(RING):
             rawmem.put(task + AT.ready + 8 * slot, 0)
         rawmem.put(task + AT.epoch, epoch)
         rawmem.put(task + AT.first, first)
@@ -213,10 +213,10 @@ def make_help() -> tuple[Any, Any]:
     return begin, dismiss
 
 
-class Windows:
-    """The windows of one run: what its kernels are told of the order of rows.
+class OrderChunks:
+    """The chunks of one run: what its kernels are told of the order of rows.
 
-    tail : rows behind a window that are known with it, as many as memory is asked for ahead.
+    tail : rows behind a chunk that are known with it, as many as are prefetched.
     may_help : whether another thread may draw, once the run turns out to be long (``get_help``).
     """
 
@@ -227,7 +227,9 @@ class Windows:
         self.rows = np.empty((1, length + (tail if 0 < length < n else 0)), rows_dtype)
         self.targets = np.empty((1, 0), y.dtype)
         self.drawn = np.array([-1, 0, 0, 0, 0])
-        self.task = aligned_zeros((BYTES // 8,), np.dtype(np.int64)) if length > 0 and n > WINDOW else _NO_TASK
+        self.task = (
+            aligned_zeros((BYTES // 8,), np.dtype(np.int64)) if length > 0 and n > ORDER_CHUNK else _NO_TASK
+        )
 
     def forget(self) -> None:
         """As if nothing had been drawn."""
@@ -239,18 +241,18 @@ class Windows:
         threads.prepare(1)
         make_draw_ahead(self.rows.dtype.name, self.y.dtype.name)
         make_help()
-        self.targets = np.empty((1 + SLOTS, self.length * (1 + (self.s.size > 0))), self.y.dtype)
-        self.rows = np.concatenate([self.rows, np.empty((SLOTS, self.rows.shape[1]), self.rows.dtype)])
+        self.targets = np.empty((1 + RING, self.length * (1 + (self.s.size > 0))), self.y.dtype)
+        self.rows = np.concatenate([self.rows, np.empty((RING, self.rows.shape[1]), self.rows.dtype)])
 
     def told(self, sampling: str, seed: int) -> tuple[Any, ...]:
         """The arguments of ``advance`` that say which rows to take, everything compiled that they need."""
         rows, task = self.rows, self.task
         if task.size:
             words = {
-                "next": rawmem.address_of_compiled(make_next_window()),
+                "next": rawmem.address_of_compiled(make_next_chunk()),
                 "draw": draw_for(rows.dtype, sampling), "is_new": int(sampling != "once"),
                 "n": self.n, "length": self.length, "tail": rows.shape[1] - self.length, "seed": seed,
-                "window": rows.ctypes.data, "targets": self.targets.ctypes.data,
+                "chunk": rows.ctypes.data, "targets": self.targets.ctypes.data,
                 "drawn": self.drawn.ctypes.data, "y": self.y.ctypes.data,
                 "s": self.s.ctypes.data if self.s.size else 0,
             }  # fmt: skip

@@ -75,11 +75,11 @@ def is_one(n: int, d: int) -> bool:
     return n * (d + 8) < WORTH_SHARING or n <= part_rows(d)
 
 
-def workers(asked: int | None, n: int, d: int) -> int:
-    """The threads for ``n`` rows: what was asked for, else as many as pay."""
-    if asked is None:
+def workers(wanted: int | None, n: int, d: int) -> int:
+    """The threads for ``n`` rows: what the user wants, else as many as pay."""
+    if wanted is None:
         return threads.default() if n * (d + 8) >= WORTH_SHARING else 1
-    return asked
+    return wanted
 
 
 @jit

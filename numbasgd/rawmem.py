@@ -253,6 +253,26 @@ def make_address_of(symbol: str) -> Any:
     return address_of
 
 
+def make_symbol_address(symbol_for: Callable[[Any, Any, Any], str | None]) -> Any:
+    """An intrinsic of three arguments: the address of the symbol that ``symbol_for`` names for their types.
+
+    symbol_for : Numba types of the arguments -> a symbol, or None where there is none; that is a typing error.
+    """
+
+    @intrinsic
+    def symbol_address(typingctx, first, second, third):
+        symbol = symbol_for(first, second, third)
+        if symbol is None:
+            return None
+
+        def codegen(context: Any, b: Any, sig: Any, args: Any) -> Any:
+            return emit_address_of(b, symbol)
+
+        return intp(first, second, third), codegen
+
+    return symbol_address
+
+
 def define(symbol: str, address: int) -> None:
     """Give ``symbol`` an address in this process."""
     llvmlite.binding.add_symbol(symbol, address)

@@ -11,8 +11,8 @@ import pytest
 from child import run_python
 from machines import MACHINES
 
+from numbasgd.compile import target as targets
 from numbasgd.machine import cores, cpu, families
-from numbasgd.machine import target as targets
 
 K, M = 1 << 10, 1 << 20
 on_x86 = pytest.mark.skipif(not cpu.target().is_x86, reason="LLVM compiles for x86 only on x86 here")

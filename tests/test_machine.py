@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from numbasgd import cli
-from numbasgd.machine import blas, cores, cpu, fingerprint, target, timing
+from numbasgd.compile import target
+from numbasgd.machine import blas, cores, cpu, fingerprint, timing
 
 ROOT = Path(__file__).resolve().parents[1]
 

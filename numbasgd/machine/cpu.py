@@ -11,10 +11,10 @@ import platform
 from dataclasses import dataclass
 from pathlib import Path
 
+from numbasgd.compile.target import Target, target
 from numbasgd.machine.cores import n_cores, quota
 from numbasgd.machine.families import APPLE, Family, family_of
 from numbasgd.machine.files import read_text
-from numbasgd.machine.target import Target, target
 
 __all__ = ["Cache", "Machine", "Target", "describe", "host", "n_cores", "quota", "read_caches", "target"]
 

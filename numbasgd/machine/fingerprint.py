@@ -14,8 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-import llvmlite.binding as llvm
-
+from numbasgd.compile.target import host_cpu_name
 from numbasgd.machine import blas, cpu, linux
 from numbasgd.machine.blas import UNKNOWN
 from numbasgd.machine.cores import allowed_cpus
@@ -159,7 +158,7 @@ def _cpu() -> dict[str, Any]:
     return {
         "model": _cpu_model(),
         "machine": platform.machine() or UNKNOWN,
-        "llvm_name": llvm.get_host_cpu_name() or UNKNOWN,
+        "llvm_name": host_cpu_name() or UNKNOWN,
         "simd": target.simd,
         "simd_features": sorted(name for name in target.features if name.startswith(_VECTOR)),
         "register_bytes": target.vector,

@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 from numba import types
-from numba.extending import intrinsic
 
 from numbasgd import rawmem, threads, workspace
 from numbasgd.compile.numba_private import as_dtype
@@ -223,20 +222,19 @@ products = {dtype: DispatchTable(dtype) for dtype in (np.dtype(np.float32), np.d
 workspace.allocate_first()  # addresses alone, until a product writes to it
 
 
-@intrinsic
-def table_of(typingctx, A, B, out):
-    """The table for the dtype of three arrays, which may be any matrices of one dtype; out is written to."""
+def _table_for(A: Any, B: Any, out: Any) -> str | None:
+    """The symbol of the table for arrays of these types; None for what is no product."""
     arrays = (A, B, out)
     if not all(isinstance(a, types.Array) and a.ndim == 2 and a.aligned for a in arrays) or not out.mutable:
         return None
     product = products.get(as_dtype(A.dtype))
     if product is None or not A.dtype == B.dtype == out.dtype:
         return None
+    return product.symbol
 
-    def codegen(context: Any, b: Any, sig: Any, args: Any) -> Any:
-        return rawmem.emit_address_of(b, product.symbol)
 
-    return types.intp(A, B, out), codegen
+# table_of(A, B, out): the table for three arrays, which may be any matrices of one dtype; out is written to.
+table_of = rawmem.make_symbol_address(_table_for)
 
 
 @jit

@@ -57,6 +57,11 @@ class Target:
         return self.architecture in _ARM
 
 
+def host_cpu_name() -> str | None:
+    """LLVM's name of the CPU of this machine, whatever is compiled for."""
+    return llvm.get_host_cpu_name() or None
+
+
 @functools.cache
 def target() -> Target:
     """What Numba compiles for, found once."""

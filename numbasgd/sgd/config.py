@@ -263,8 +263,8 @@ class TrainConfig:
         average_from = None if average is False else 0 if average is True else n * average
         if average_from is not None and average_from > check.MOST:
             raise ValueError(
-                f"average is {average} epochs of {n} rows; expected at most {check.MOST} samples before the mean "
-                "begins. Pass the epochs before the mean begins."
+                f"average is {average} epochs of {n} rows; expected at most {check.MOST} samples before the "
+                "mean. Pass the epochs before the mean begins."
             )
         return Method(
             loss=self.loss_key, batch_size=batch_size, lrs=lrs, sampling=self.sampling, seed=self.seed or 0,

@@ -25,7 +25,8 @@ PROBE = """
     ones = np.ones((3, 3))
     numbasgd.matmul(ones, ones, rung="element")
     sum_loss = kernels("squared", 3, ones.dtype).sum_loss
-    assert sum_loss(np.ones(9), 3, 0, 3, 1, np.ones(3), np.ones(0), np.zeros(8), 0.0, 0, 3, np.ones(16)) == 1.5
+    samples = np.ones(9), 3, 0, 3, 1, np.ones(3), np.ones(0)
+    assert sum_loss(samples, np.zeros(8), 0.0, 0, 3, np.ones(16)) == 1.5
     seen = [element, sum_loss]
     for counts in ("cache_hits", "cache_misses"):
         print(sum(sum(getattr(f.stats, counts).values()) for f in seen))

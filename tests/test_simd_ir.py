@@ -294,7 +294,8 @@ def test_kernels_are_told_apart_and_found_again_by_the_cache():
         from numbasgd.matmul.gemm import dot_kernels, microkernel, packing, transpose_kernels
         from numbasgd.sgd import plain, turned
         made = [
-            microkernel.tile, dot_kernels.dots, dot_kernels.turn, transpose_kernels.across, packing.pack_copy,
+            microkernel.tile, dot_kernels.dots, dot_kernels.transpose_padded,
+            transpose_kernels.transpose_on_load, packing.pack_copy,
             packing.pack_gather, plain.back_plain, turned.back, turned.turn_back,
         ]
         def make(kernel):

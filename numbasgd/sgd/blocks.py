@@ -22,7 +22,7 @@ import numpy as np
 
 from numbasgd.compile.options import jit
 from numbasgd.matmul.gemm.dispatch import make_product, products
-from numbasgd.matmul.gemm.dot_kernels import turn
+from numbasgd.matmul.gemm.dot_kernels import transpose_padded
 from numbasgd.sgd.plain import back_plain, forward_plain
 from numbasgd.sgd.rows import CHUNK, LINE, SOON
 from numbasgd.sgd.turned import MOST, back, cut, forward, turn_back
@@ -194,7 +194,7 @@ def make_sums(
         factor[0] = Gp[0] if what == STEP else T(1)
         target = W if what == STEP else G
         if FEW and d >= SHORT and stop - start >= SHORT:
-            turn(SIZE, LANES, PADDED, W, row, Wt, of_W, d)
+            transpose_padded(SIZE, LANES, PADDED, W, row, Wt, of_W, d)
         is_one = stop - start <= most
         loss = 0.0
         if not is_one and what == SUM:

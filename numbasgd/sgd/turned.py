@@ -1,8 +1,8 @@
 """The two products of a step of few outputs, X W and X^T R, on rows that are read where they lie.
 
 A vector along K = 10 outputs would be padded to 16, so vectors lie along the features.  W^T and G^T are kept
-for that, K rows each of all features: ``turn`` of ``dot_kernels`` makes one of W, and ``turn_back`` makes G
-of the other.
+for that, K rows each of all features: ``transpose_padded`` of ``dot_kernels`` makes one of W, and
+``turn_back`` makes G of the other.
 
     forward:  R rows, N outputs    Z[t, k]  = sum over j of x_t[j] W^T[k, j]       R * N vectors of sums
     back:     NV vectors, K        G^T[k, j] (+)= sum over t of x_t[j] Z[t, k]     NV * K vectors of sums

@@ -82,9 +82,24 @@ def make_model(
     leaves it as it is.
     """
     constants = constants.on(machine)
+    again, first, transfer = _make_transfers(machine, constants, wrap)
+    step, split, paging = _make_steps(machine, constants, wrap)
+    return SimpleNamespace(
+        constants=constants,
+        refused=wrap(refused),
+        again=again,
+        first=first,
+        transfer=transfer,
+        step=step,
+        split=split,
+        paging=paging,
+    )
+
+
+def _make_transfers(machine: Machine, constants: Constants, wrap: Callable[..., Any]) -> tuple[Any, Any, Any]:
+    """Cycles a byte from the level that holds it: read again, for the first time, and at least."""
     L1, L2 = machine.caches[:2]
     L3 = machine.caches[2] if len(machine.caches) > 2 else L2
-    LINE = L1.line
     HAS_L3 = len(machine.caches) > 2
     FULL = constants.full
     SIZE1, SIZE2, SIZE3 = FULL * L1.size, FULL * L2.size, FULL * L3.size
@@ -94,9 +109,7 @@ def make_model(
     # What L3 costs more than L2: prefetching hides the latency of a near L3, and less of a far one.
     PER3 = PER2 + constants.stall3 * max(0.0, 1 / L3.bytes_per_cycle - 1 / L2.bytes_per_cycle)
     PERM = constants.stall_memory / machine.memory_bytes_per_cycle
-    FMA, LOADS, LATENCY = float(machine.fma_pipes), L1.bytes_per_cycle / machine.vector, constants.latency
-    PAGE_COST, CONFLICT2 = constants.page, constants.conflict / L2.bytes_per_cycle
-    VECTOR, BOUND2 = machine.vector, 1.0 / L2.bytes_per_cycle
+    CONFLICT2, BOUND2 = constants.conflict / L2.bytes_per_cycle, 1.0 / L2.bytes_per_cycle
 
     def kept(rows, width, stride, span, ways):
         """How many of ``rows`` of ``width`` bytes, ``stride`` apart, the sets of a cache can hold."""
@@ -119,8 +132,6 @@ def make_model(
             return PER3
         return PERM
 
-    again = wrap(again)
-
     def first(n_bytes):
         """Cycles a byte to read for the first time an array of ``n_bytes``, used before by the caller."""
         if n_bytes <= SIZE1:
@@ -131,39 +142,30 @@ def make_model(
             return PER3
         return PERM
 
-    first = wrap(first)
+    def transfer(n_bytes):
+        """Cycles a byte at least, to read once from beyond L1 a matrix of ``n_bytes``."""
+        return 0.0 if n_bytes <= SIZE1 else BOUND2
+
+    return wrap(again), wrap(first), wrap(transfer)
+
+
+def _make_steps(machine: Machine, constants: Constants, wrap: Callable[..., Any]) -> tuple[Any, Any, Any]:
+    """Cycles of a step of p, loads of a vector, and cycles to walk down rows in many pages."""
+    L1 = machine.caches[0]
+    FMA, LOADS, LATENCY = float(machine.fma_pipes), L1.bytes_per_cycle / machine.vector, constants.latency
+    VECTOR, LINE, PAGE_COST = machine.vector, L1.line, constants.page
 
     def step(h, w, loads):
         """Cycles of a step of p in a tile of h rows and w vectors, with so many loads and prefetches."""
         return max(h * w / FMA, loads / LOADS, LATENCY)
 
-    step = wrap(step)
-
     def split(stride):
         """Loads of a vector from rows ``stride`` apart: most lie in two lines if rows begin anywhere."""
         return 2.0 if VECTOR == LINE and stride % VECTOR != 0 else 1.0
-
-    split = wrap(split)
-
-    def transfer(n_bytes):
-        """Cycles a byte at least, to read once from beyond L1 a matrix of ``n_bytes``."""
-        return 0.0 if n_bytes <= SIZE1 else BOUND2
-
-    transfer = wrap(transfer)
 
     def paging(rows, stride):
         """Cycles to walk down ``rows`` that lie ``stride`` bytes apart, for pages that the TLB has lost."""
         pages = rows * min(stride, PAGE) // PAGE
         return PAGE_COST * pages if pages > PAGES else 0.0
 
-    paging = wrap(paging)
-    return SimpleNamespace(
-        constants=constants,
-        refused=wrap(refused),
-        again=again,
-        first=first,
-        step=step,
-        split=split,
-        transfer=transfer,
-        paging=paging,
-    )
+    return wrap(step), wrap(split), wrap(paging)

@@ -9,7 +9,7 @@ way can compute it, with which of its functions and blocks, how it is cut for th
 from __future__ import annotations
 
 from numbasgd.matmul.gemm.variants.base import NEVER, Cut, Product, Proposal, Tiles, Variant, refused
-from numbasgd.matmul.gemm.variants.skinny_m import FEW_ROWS, FEW_ROWS_T, SKINNY_M
+from numbasgd.matmul.gemm.variants.skinny_m import FEW_ROWS, FEW_ROWS_T, PREFETCHED_B, SKINNY_M
 from numbasgd.matmul.gemm.variants.skinny_n import (
     INNER_PRODUCT,
     INNER_PRODUCT_T,
@@ -35,6 +35,7 @@ VARIANTS = (
     TRANSPOSE_LOAD_A_T,
     TRANSPOSE_LOAD_B,
     TRANSPOSED_A,
+    PREFETCHED_B,
 )
 
 __all__ = ["NEVER", "VARIANTS", "Cut", "Product", "Proposal", "Tiles", "Variant", "refused"]

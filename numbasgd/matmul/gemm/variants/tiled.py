@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from numbasgd.matmul.gemm import cost
 from numbasgd.matmul.gemm.loops import make_packed, make_panels, make_streaming, make_unpacked
 from numbasgd.matmul.gemm.microkernel import HALF, MASKED
 from numbasgd.matmul.gemm.operands import Blocks, Loops
@@ -31,10 +32,14 @@ def _propose_unpacked(t: Tiles, model: Any, first: int) -> Callable[[Product], P
     SPAN1, WAYS = t.machine.caches[0].sets * t.machine.caches[0].line, min(8, t.machine.caches[0].ways)
     LINE = float(t.machine.caches[0].line)
     SLOWER = model.constants.unpacked_step
+    SAVED = 0.5 if t.machine.fma_pipes == 1 else 0.0  # half a vector is cheaper where vectors are two halves
     H1, H2, H3, H4 = (t.height(nv) for nv in (1, 2, 3, 4))
-    TILE, STORE, CALL = model.constants.tile, model.constants.store, model.constants.call
-    step, again, first_time, paging, refuse = model.step, model.again, model.first, model.paging, model.refused
-    split, transfer = model.split, model.transfer
+    STORE, PANEL, CALL = model.constants.store, model.constants.panel, model.constants.unpacked_call
+    PAGE, SCATTERED = model.constants.page_in_place, model.constants.scattered
+    OVERREAD, PAGE_BYTES, L2 = model.constants.overread, cost.PAGE, t.machine.l2
+    STREAMS, MASKED_STORE = cost.STREAMS, model.constants.masked_store
+    step, again, first_time, pages, refuse = model.step, model.again, model.first, model.pages, model.refused
+    tile, split, overlap = model.tile, model.split, model.overlap
 
     def propose(p):
         if p.csb != S:
@@ -50,7 +55,7 @@ def _propose_unpacked(t: Tiles, model: Any, first: int) -> Callable[[Product], P
         vectors = (p.n + L - 1) // L
         panels = (vectors + nv - 1) // nv
         # Panels are of nv vectors or one fewer, and the narrower ones have taller tiles.
-        w = (vectors - 0.5 * has_half) / panels
+        w = (vectors - SAVED * has_half) / panels
         if MR == most and panels * nv > vectors and nv > 1:
             below = H1 if nv == 2 else H2 if nv == 3 else H3
             share = panels * nv - vectors
@@ -59,22 +64,27 @@ def _propose_unpacked(t: Tiles, model: Any, first: int) -> Callable[[Product], P
             tiles = float((p.m + MR - 1) // MR)
         h = p.m / tiles
         b_bytes = float(p.k) * p.n * S
-        bound = w * V * transfer(b_bytes)
-        each = max(step(h, w, h + w * split(p.rsb)) * SLOWER, bound)
-        cycles = panels * tiles * (p.k * each + TILE + STORE * h * w)
-        panel = p.k * w * V
-        a_bytes = float(p.m) * p.k * S
-        cycles += b_bytes * first_time(b_bytes) + a_bytes * first_time(a_bytes)
-        cycles += b_bytes * (tiles - 1) * again(panel + h * p.k * S, p.k, w * V, p.rsb)
+        a_bytes, c_bytes = float(p.m) * p.k * S, float(p.m) * p.n * S
+        work = panels * tiles * p.k * step(h, w, h + w * split(p.rsb), p.k) * SLOWER
+        cycles = panels * (PANEL + tiles * (tile(p.k) + STORE * h * w)) + CALL
+        if left > 0:
+            cycles += MASKED_STORE * p.m
+        panel = p.k * (w * V + LINE)  # rows begin anywhere in a line
+        once = max(first_time(b_bytes), again(b_bytes, p.k, w * V, p.rsb))  # dearer where rows share sets
+        traffic = panels * p.k * min(float(p.n) * S, w * V + OVERREAD) * once
+        traffic += b_bytes * (tiles - 1) * again(panel + h * p.k * S, p.k, w * V, p.rsb)
+        traffic += 2 * c_bytes * first_time(c_bytes)
         if p.csa == S:
-            cycles += a_bytes * (panels - 1) * again(a_bytes + panel, p.m, p.k * S, p.rsa)
-        else:  # a step of p takes the lines of h rows from a row of A.T, or a line for each
-            lines = max(1.0, h * S / LINE) if p.rsa == S else h
-            cycles += panels * tiles * p.k * lines * LINE * again(a_bytes + panel, p.k, p.m * S, p.csa)
-            cycles += panels * tiles * paging(p.k, p.csa)
-        cycles += panels * tiles * paging(p.k, p.rsb)
-        c_bytes = float(p.m) * p.n * S
-        cycles += 2 * c_bytes * first_time(c_bytes) + CALL  # read before it is written, and written back
+            traffic += a_bytes * first_time(a_bytes)
+            traffic += a_bytes * (panels - 1) * again(a_bytes + panel, p.m, p.k * S, p.rsa)
+        else:  # a step of p takes lines of one row of A.T, or one for each of h rows
+            if p.rsa != S:
+                a_bytes *= LINE / S
+            if p.k > STREAMS and p.csa > PAGE_BYTES and a_bytes > L2:
+                a_bytes *= SCATTERED
+            traffic += panels * a_bytes * first_time(float(p.m) * p.k * S)
+            cycles += panels * tiles * PAGE * pages(p.k, p.csa)
+        cycles += overlap(work, traffic) + panels * tiles * PAGE * pages(p.k, p.rsb)
         if p.n > 2 * p.m and nv > 1 and has_half == 0:  # parts of columns end in a whole vector
             cut = Cut(0, 4 * L, 1, nv, 0)
         else:
@@ -117,9 +127,11 @@ def _propose_packed(t: Tiles, model: Any, first: int) -> Callable[[Product], Pro
     A_BYTES, B_BYTES = t.packed_a_bytes, t.packed_b_bytes
     SPAN1 = t.machine.caches[0].sets * t.machine.caches[0].line
     c = model.constants
-    TILE, STORE, CALL, SLOWER = c.tile, c.store, c.call, c.efficiency
+    STORE, CALL, SLOWER = c.packed_store, c.packed_call, c.efficiency
     TRANSPOSED, COPIED, GATHERED = c.pack_transposed, c.pack_copied, c.pack_gathered * L
-    step, first_time, paging, refuse = model.step, model.first, model.paging, model.refused
+    PAGE = c.page
+    step, tile, first_time, pages, refuse = model.step, model.tile, model.first, model.pages, model.refused
+    overlap = model.overlap
 
     def propose(p):
         if p.csb == S and float(p.m) * p.n * p.k < TINY_PRODUCT:
@@ -135,16 +147,20 @@ def _propose_packed(t: Tiles, model: Any, first: int) -> Callable[[Product], Pro
         MC = max(MR, min(MC // MR * MR, ((p.m + blocks - 1) // blocks + MR - 1) // MR * MR))
         NC = min(B_BYTES // (KC * S) // NR * NR, 1536 // NR * NR)
         tiles = float((p.m + MR - 1) // MR) * ((p.n + NR - 1) // NR)
-        cycles = tiles * (p.k * step(MR, nv, MR + nv) * SLOWER + rounds * (TILE + 2 * STORE * MR * nv))
+        work = tiles * p.k * step(MR, nv, MR + nv, KC) * SLOWER
+        cycles = tiles * rounds * (tile(KC) + STORE * MR * nv)
+        c_bytes = float(p.m) * p.n * S
+        cycles += overlap(work, 2 * rounds * c_bytes * first_time(c_bytes)) + CALL
         pack_a = TRANSPOSED if p.csa == S else COPIED if p.rsa == S else GATHERED
         pack_b = COPIED if p.csb == S else TRANSPOSED if p.rsb == S else GATHERED
         a_bytes, b_bytes = float(p.m) * p.k * S, float(p.k) * p.n * S
-        passes = (p.n + NC - 1) // NC
-        cycles += passes * a_bytes * (pack_a / V + first_time(a_bytes))
-        cycles += b_bytes * (pack_b / V + first_time(b_bytes))
-        cycles += ((p.n + NR - 1) // NR) * paging(p.k, max(p.rsb, p.csb))
-        c_bytes = float(p.m) * p.n * S
-        cycles += 2 * rounds * c_bytes * first_time(c_bytes) + 2 * CALL
+        # What is transposed is packed LANES steps of k at a time.
+        squares = ((p.k + L - 1) // L * L) / p.k
+        pack_a *= squares if p.csa == S else 1.0
+        pack_b *= squares if p.csb != S and p.rsb == S else 1.0
+        cycles += (p.n + NC - 1) // NC * a_bytes * overlap(pack_a / V, first_time(a_bytes))
+        cycles += b_bytes * overlap(pack_b / V, first_time(b_bytes))
+        cycles += ((p.n + NR - 1) // NR) * PAGE * pages(p.k, max(p.rsb, p.csb))
         number = first + nv - LEAST
         return Proposal(
             cycles, number, number + WIDTHS, 1, Blocks(MC, NC, KC, MR, nv, 0, 0), Cut(24, 0, 1, 0, 0)
@@ -174,9 +190,10 @@ def _streaming_tile(t: Tiles, width: int) -> tuple[int, int]:
 def _propose_streaming(t: Tiles, model: Any, first: int) -> Callable[[Product], Proposal]:
     S, L, V, L2 = t.size, t.lanes, t.machine.vector, t.machine.l2
     MR, NV = _streaming_tile(t, 0)
-    TILE, CALL = model.constants.tile, model.constants.call
+    CALL, PAGE = model.constants.call, model.constants.page_in_place
     C_AT_LEAST = t.machine.l3 // 4
-    step, again, first_time, paging, refuse = model.step, model.again, model.first, model.paging, model.refused
+    step, again, first_time, pages, refuse = model.step, model.again, model.first, model.pages, model.refused
+    tile, overlap = model.tile, model.overlap
     WRITE = model.constants.non_temporal / t.machine.memory_bytes_per_cycle
     UNIT = 4 * NV * L
 
@@ -188,13 +205,11 @@ def _propose_streaming(t: Tiles, model: Any, first: int) -> Callable[[Product], 
         tiles = float((p.m + MR - 1) // MR)
         panels = float((p.n + NV * L - 1) // (NV * L))
         b_bytes, a_bytes = float(p.k) * p.n * S, float(p.m) * p.k * S
-        cycles = tiles * panels * (p.k * step(MR, NV, MR + NV) + TILE)
-        cycles += c_bytes * WRITE
+        work = tiles * panels * p.k * step(MR, NV, MR + NV, p.k)
         block = min(p.n, NC) * float(p.k) * S
-        cycles += b_bytes * first_time(b_bytes) + b_bytes * (tiles - 1) * again(block, p.k, NC * S, p.rsb)
-        cycles += (
-            (p.n + NC - 1) // NC * a_bytes * first_time(a_bytes) + tiles * panels * paging(p.k, p.rsb) + CALL
-        )
+        traffic = b_bytes * first_time(b_bytes) + b_bytes * (tiles - 1) * again(block, p.k, NC * S, p.rsb)
+        traffic += (p.n + NC - 1) // NC * a_bytes * first_time(a_bytes) + c_bytes * WRITE
+        cycles = overlap(work, traffic) + tiles * panels * (tile(p.k) + PAGE * pages(p.k, p.rsb)) + CALL
         return Proposal(cycles, first, -1, 0, Blocks(p.m, NC, p.k, MR, NV, 0, 0), Cut(8, 0, 8, 0, 0))
 
     return propose

@@ -192,7 +192,7 @@ class TestTile:
         for N in (1, 16 // size, 7):
 
             def some_rows(a, rsa, b, rsb, c, rsc, rows, k, acc, N=N):
-                transpose_kernels.across(size, L, N, HOW, a, rsa, b, rsb, c, rsc, rows, k, acc)
+                transpose_kernels.transpose_on_load(size, L, N, HOW, a, rsa, b, rsb, c, rsc, rows, k, acc)
 
             function = compiled(some_rows, size, N, how)
             for rows, k in itertools.product({1, L - 1, L} if how else {L}, (1, 3, 4, 13)):
@@ -252,17 +252,17 @@ class TestPacking:
         L, size = lanes_of(dtype), np.dtype(dtype).itemsize
         N = min(L, 5)
 
-        def turn(b, rsb, w, rsw, k):
-            dot_kernels.turn(size, L, N, b, rsb, w, rsw, k)
+        def transpose(b, rsb, w, rsw, k):
+            dot_kernels.transpose_padded(size, L, N, b, rsb, w, rsw, k)
 
         def add(source, to, count):
             packing.add_numbers(size, L, source, to, count)
 
-        turn, add = compiled(turn, size), compiled(add, size)
+        transpose, add = compiled(transpose, size), compiled(add, size)
         for k in (1, L, 2 * L + 1):
             B, _ = padded(rng, (k, N), dtype)
             W, _ = padded(rng, (N, -(-k // L) * L), dtype)
-            turn(B.ctypes.data, B.strides[0], W.ctypes.data, W.strides[0], k)
+            transpose(B.ctypes.data, B.strides[0], W.ctypes.data, W.strides[0], k)
             np.testing.assert_array_equal(W[:, :k], B.T)
             assert not W[:, k:].any()
             x, _ = padded(rng, (1, k), dtype)

@@ -70,14 +70,14 @@ def test_every_proposal_keeps_its_limits(gemm, layout):
                 assert blocks.MC >= MR
                 assert blocks.MC % MR == 0
                 assert blocks.NC >= NR
-                assert blocks.KC * blocks.MC * size + tiles.machine.vector <= gemm.scratch_a_bytes
-                assert blocks.KC * (blocks.NC + NR) * size <= gemm.sums_at - gemm.scratch_a_bytes
+                assert blocks.KC * blocks.MC * size + tiles.machine.vector <= tiles.packed_a_bytes
+                assert blocks.KC * (blocks.NC + NR) * size <= gemm.sums_at - tiles.packed_a_bytes
             elif name.startswith("few-rows"):
                 MR, NV = function.variant.tile(tiles, function.width)
                 held = scratch_bytes(size, tiles.lanes, MR, NV, blocks.MC, blocks.KC)
                 assert held <= gemm.sums_at
             elif proposal.has_scratch:
-                assert n * blocks.ld + tiles.machine.vector <= gemm.scratch_a_bytes
+                assert n * blocks.ld + tiles.machine.vector <= tiles.packed_a_bytes
                 assert blocks.ld >= blocks.KC * size
             else:
                 assert product.csb == size or product.rsb == size or name in ("transposed-a",)

@@ -294,9 +294,9 @@ def test_kernels_are_told_apart_and_found_again_by_the_cache():
         from numbasgd.matmul.gemm import dot_kernels, microkernel, packing, transpose_kernels
         from numbasgd.sgd.solvers import multi_small, multi_transposed
         made = [
-            microkernel.tile, dot_kernels.dots, dot_kernels.turn, transpose_kernels.across, packing.pack_copy,
-            packing.pack_gather, multi_small.backward_plain, multi_transposed.backward,
-            multi_transposed.transpose_back,
+            microkernel.tile, dot_kernels.dots, dot_kernels.transpose_padded,
+            transpose_kernels.transpose_on_load, packing.pack_copy, packing.pack_gather,
+            multi_small.backward_plain, multi_transposed.backward, multi_transposed.transpose_back,
         ]
         def make(kernel):
             def call(x):

@@ -2,13 +2,12 @@
 
 A tile of h rows and w vectors that takes a step of p needs h w multiply-adds and h + w loads, and no chain of
 additions may start its next before the last is done.  Whatever is slowest bounds the step; out-of-order cores
-overlap the rest (Goto and van de Geijn 2008; Low et al. 2016, *Analytical modeling is enough for
-high-performance BLIS*).
+overlap the rest, and the end of a short tile with the next (Goto and van de Geijn 2008; Low et al. 2016,
+*Analytical modeling is enough for high-performance BLIS*).
 
 What a loop reads again and again comes from the nearest cache that keeps it.  A matrix whose rows lie at a
 stride is kept by a cache only as far as its rows fall on different sets: rows at a multiple of sets * line
-bytes all fall on one (``kept``).  Reading overlaps with arithmetic where the hardware prefetches; ``STALL``
-is the share of a level's transfer time that is not hidden.
+bytes all fall on one (``kept``).  Reading overlaps with arithmetic where the hardware prefetches (``overlap``).
 
 Numbers of a machine come from its description; the constants here are those of the kernels, the same for
 every machine, and are named.
@@ -16,6 +15,7 @@ every machine, and are named.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
@@ -26,37 +26,61 @@ from numbasgd.machine.cpu import Machine
 
 @dataclass(frozen=True)
 class Constants:
-    """Constants of the kernels, fitted to sweeps of ``python -m bench.paired --sweep`` on three machines."""
+    """Constants of the kernels in cycles, fitted to sweeps of ``python -m bench.paired --sweep``."""
 
-    latency: float = 2.28  # cycles of a dependent multiply-add
-    tile: float = 58.3  # cycles to enter a tile and leave it
-    store: float = 0.411  # cycles to write a vector of C
-    call: float = 2.01  # cycles of a function of loops
-    stall2: float = 0.224  # shares of the transfer from each level that arithmetic does not hide
-    stall3: float = 1.08
-    stall_memory: float = 0.985
-    conflict: float = 0.982  # the share of a transfer from L2 of rows that sets of L1 cannot hold
-    full: float = 0.78  # share of a cache that a working set may take before it is lost from it
-    page: float = 4.31  # cycles a row whose page is not in the first TLB
-    pack_transposed: float = 1.63  # cycles to pack a vector of numbers that are transposed
-    pack_copied: float = 13.0  # and of those that are copied
+    latency: float = 4.0  # cycles of a dependent multiply-add
+    tile: float = 11.6  # cycles to enter a tile and leave it,
+    leave: float = 17.7  # more where k is so long that the end of its loop is mispredicted,
+    panel: float = 25.5  # cycles to begin a panel of tiles
+    store: float = 0.0189  # cycles to write a vector of C,
+    masked_store: float = 0.488  # more for one that ends within the row,
+    packed_store: float = 0.555  # and for one of a packed tile
+    call: float = 55.5  # cycles of a function of loops,
+    unpacked_call: float = 85.6  # of unpacked,
+    packed_call: float = 119.0  # of one that packs,
+    skinny_call: float = 103.0  # of skinny-m,
+    inner_call: float = 77.9  # of inner products,
+    transpose_call: float = 27.4  # of tiles that transpose A as they load it
+    transpose_b_call: float = 71.0  # and B
+    stall2: float = 0.572  # cycles of a transfer from each level over those of its bytes at that level's speed,
+    stall3: float = 0.814
+    stall_memory: float = 0.729
+    conflict: float = 1.4  # from L2 of rows that sets of L1 cannot hold,
+    far_conflict: float = 0.96  # from L3 of rows that sets of L2 cannot hold either,
+    scattered: float = 7.67  # and from beyond L2 of lines that lie pages apart
+    overread: float = 43.3  # bytes that are prefetched in vain behind a piece of a row
+    row_start: float = 2980.0  # bytes that are read in the time that the start of such a piece is waited for
+    full: float = 0.747  # share of a cache that a working set may take before it is lost from it
+    page: float = 9.6  # cycles a row that is packed whose page is not in the first TLB,
+    page_in_place: float = 3.61  # and of one that is read by a tile
+    pack_transposed: float = 6.66  # cycles to pack a vector of numbers that are transposed
+    pack_copied: float = 11.0  # and of those that are copied
     pack_gathered: float = 1.5  # and a number that is packed by itself
-    efficiency: float = 1.41  # cycles of a packed tile over those of its arithmetic
-    unpacked_step: float = 1.18  # likewise of an unpacked tile,
+    efficiency: float = 1.01  # cycles of a packed tile over those of its arithmetic
+    unpacked_step: float = 1.02  # likewise of an unpacked tile,
     skinny_step: float = 1.0  # of one of skinny-m,
     inner_step: float = 1.0  # of inner products,
-    transpose_step: float = 1.59  # of a tile that is transposed as it is loaded,
+    transpose_step: float = 1.29  # of a tile that is transposed as it is loaded,
     transposed_a_step: float = 1.0  # and of one with A transposed
-    few_rows_step: float = 1.35  # and of few rows
-    few_rows_left: float = 0.0754  # share of B's transfer that is not hidden where tiles pack the next panel
-    prefetched: float = 0.0446  # share of B's transfer that prefetching the next panel does not hide
-    inner_tile: float = 5.84  # cycles to enter a tile of inner products and leave it
-    lane_sum: float = 1.82  # cycles an entry of C whose lanes are added up
-    transpose_group: float = 5.6  # cycles at least of a step whose numbers are transposed as they are loaded
-    transpose_tile: float = 0.555  # cycles to enter and leave such a tile
-    transpose_piece: float = 0.946  # cycles to store a vector of C from such a tile, or a piece of a row
-    non_temporal: float = 0.136  # cycles of a non-temporal store over those of reading as much from memory
-    transpose_store: float = 0.25  # cycles a number of a vector of C that is transposed before it is stored
+    few_rows_step: float = 1.01  # and of few rows
+    few_rows_t_step: float = 1.02  # with B transposed
+    few_rows_tile: float = 18.5  # cycles to enter a tile of few rows and leave it
+    prefetched_step: float = 1.01  # cycles of such a tile over those of its arithmetic where B is prefetched
+    prefetch: float = 0.0475  # cycles of a prefetch of the next panel
+    prefetch_lost: float = 0.64  # share of a transfer from L2 where L1 does not keep what was prefetched
+    inner_tile: float = 2.09  # cycles to enter a tile of inner products and leave it
+    inner_row: float = 0.775  # cycles a row of it
+    inner_tail: float = 1.17  # cycles a vector that is loaded under a mask at the end of k
+    transpose_padded: float = 1.88  # cycles a row of B that is transposed for it
+    lane_sum: float = 0.872  # cycles an entry of C whose lanes are added up
+    transpose_group: float = 2.78  # cycles of a group of steps whose numbers are transposed as they are loaded
+    transpose_tile: float = 8.03  # cycles to enter and leave such a tile
+    transpose_partial: float = 4.23  # cycles of a tile that has not all rows
+    transpose_tail: float = 11.4  # cycles of an incomplete group
+    transpose_piece: float = 0.51  # cycles to store a vector of C from such a tile, or a piece of a row
+    non_temporal: float = 0.199  # cycles of non-temporal stores over those of reading as much from memory
+    transposed_tile: float = 1.79  # cycles to enter and leave a tile that is transposed before it is stored,
+    transpose_store: float = 1.74  # and those of a row of C in it
 
     def on(self, machine: Machine) -> Constants:
         """The same for a machine that multiplies and adds at another rate than those of the sweeps.
@@ -69,6 +93,11 @@ class Constants:
         return replace(self, **{name: 1 + (getattr(self, name) - 1) * pipes for name in steps})
 
 
+PREDICTED = 24  # steps of k whose end the branch predictor learns
+WINDOW = 400.0  # instructions that are in flight at once, and
+COUNTING = 4.0  # those of a step that count and move on
+STREAMS = 32  # rows that the hardware prefetches at once at most
+FULL_L3 = 0.8  # share of the last level, whose sets are hashed, that a working set may take
 PAGES = 64  # pages that the first TLB of all machines here holds at least
 PAGE = 4096
 
@@ -82,21 +111,35 @@ def make_model(
     leaves it as it is.
     """
     constants = constants.on(machine)
+    again, first, overlap = _make_transfers(machine, constants, wrap)
+    step, tile, split, pages = _make_steps(machine, constants, wrap)
+    return SimpleNamespace(
+        constants=constants,
+        refused=wrap(refused),
+        again=again,
+        first=first,
+        overlap=overlap,
+        step=step,
+        tile=tile,
+        split=split,
+        pages=pages,
+    )
+
+
+def _make_transfers(machine: Machine, constants: Constants, wrap: Callable[..., Any]) -> tuple[Any, Any, Any]:
+    """Cycles a byte from the level that holds it, again and for the first time, and of what overlaps."""
     L1, L2 = machine.caches[:2]
     L3 = machine.caches[2] if len(machine.caches) > 2 else L2
-    LINE = L1.line
     HAS_L3 = len(machine.caches) > 2
-    FULL = constants.full
-    SIZE1, SIZE2, SIZE3 = FULL * L1.size, FULL * L2.size, FULL * L3.size
+    SIZE1, SIZE2, SIZE3 = constants.full * L1.size, constants.full * L2.size, FULL_L3 * L3.size
     SPAN1, WAYS1 = L1.sets * L1.line, L1.ways
     SPAN2, WAYS2 = L2.sets * L2.line, L2.ways
     PER2 = constants.stall2 / L2.bytes_per_cycle
     # What L3 costs more than L2: prefetching hides the latency of a near L3, and less of a far one.
     PER3 = PER2 + constants.stall3 * max(0.0, 1 / L3.bytes_per_cycle - 1 / L2.bytes_per_cycle)
     PERM = constants.stall_memory / machine.memory_bytes_per_cycle
-    FMA, LOADS, LATENCY = float(machine.fma_pipes), L1.bytes_per_cycle / machine.vector, constants.latency
-    PAGE_COST, CONFLICT2 = constants.page, constants.conflict / L2.bytes_per_cycle
-    VECTOR, BOUND2 = machine.vector, 1.0 / L2.bytes_per_cycle
+    CONFLICT2 = constants.conflict / L2.bytes_per_cycle
+    CONFLICT3 = constants.far_conflict / L3.bytes_per_cycle
 
     def kept(rows, width, stride, span, ways):
         """How many of ``rows`` of ``width`` bytes, ``stride`` apart, the sets of a cache can hold."""
@@ -113,13 +156,12 @@ def make_model(
         fits1 = kept(rows, width, stride, SPAN1, WAYS1) >= rows
         if n_bytes <= SIZE1 and fits1:
             return 0.0
-        if n_bytes <= SIZE2 and kept(rows, width, stride, SPAN2, WAYS2) >= rows:
+        fits2 = kept(rows, width, stride, SPAN2, WAYS2) >= rows
+        if n_bytes <= SIZE2 and fits2:
             return PER2 if fits1 else CONFLICT2
         if HAS_L3 and n_bytes <= SIZE3:
-            return PER3
+            return PER3 if fits2 else CONFLICT3
         return PERM
-
-    again = wrap(again)
 
     def first(n_bytes):
         """Cycles a byte to read for the first time an array of ``n_bytes``, used before by the caller."""
@@ -131,39 +173,39 @@ def make_model(
             return PER3
         return PERM
 
-    first = wrap(first)
+    def overlap(work, traffic):
+        """Cycles of arithmetic and transfers that go on at once: little more than the longer of the two."""
+        return math.sqrt(work * work + traffic * traffic)
 
-    def step(h, w, loads):
-        """Cycles of a step of p in a tile of h rows and w vectors, with so many loads and prefetches."""
-        return max(h * w / FMA, loads / LOADS, LATENCY)
+    return wrap(again), wrap(first), wrap(overlap)
 
-    step = wrap(step)
+
+def _make_steps(machine: Machine, constants: Constants, wrap: Callable[..., Any]) -> tuple[Any, ...]:
+    """Cycles of a step of p and of a tile beside, loads of a vector, cycles to walk down many pages."""
+    L1 = machine.caches[0]
+    FMA, LOADS, LATENCY = float(machine.fma_pipes), L1.bytes_per_cycle / machine.vector, constants.latency
+    TILE, LEAVE = constants.tile, constants.leave
+    VECTOR, LINE = machine.vector, L1.line
+
+    def step(h, w, loads, k):
+        """Cycles of a step of p in a tile of h rows and w vectors, with so many loads, in tiles of k steps.
+
+        A tile that is short enough is computed while the chains of the one before are still added up.
+        """
+        chain = LATENCY * min(1.0, k * (h * w + w + COUNTING) / WINDOW)
+        return max(h * w / FMA, loads / LOADS, chain)
+
+    def tile(k):
+        """Cycles to enter a tile of k steps and leave it."""
+        return TILE + LEAVE if k > PREDICTED else TILE
 
     def split(stride):
         """Loads of a vector from rows ``stride`` apart: most lie in two lines if rows begin anywhere."""
         return 2.0 if VECTOR == LINE and stride % VECTOR != 0 else 1.0
 
-    split = wrap(split)
+    def pages(rows, stride):
+        """How many ``rows`` that lie ``stride`` bytes apart begin a page, if more than the TLB holds."""
+        found = rows * min(stride, PAGE) // PAGE
+        return found if found > PAGES else 0
 
-    def transfer(n_bytes):
-        """Cycles a byte at least, to read once from beyond L1 a matrix of ``n_bytes``."""
-        return 0.0 if n_bytes <= SIZE1 else BOUND2
-
-    transfer = wrap(transfer)
-
-    def paging(rows, stride):
-        """Cycles to walk down ``rows`` that lie ``stride`` bytes apart, for pages that the TLB has lost."""
-        pages = rows * min(stride, PAGE) // PAGE
-        return PAGE_COST * pages if pages > PAGES else 0.0
-
-    paging = wrap(paging)
-    return SimpleNamespace(
-        constants=constants,
-        refused=wrap(refused),
-        again=again,
-        first=first,
-        step=step,
-        split=split,
-        transfer=transfer,
-        paging=paging,
-    )
+    return wrap(step), wrap(tile), wrap(split), wrap(pages)

@@ -51,7 +51,7 @@ def dots(f: Kernel, SIZE: int, LANES: int, R: int, N: int, HOW: int) -> None:
 
 
 @kernel("*source, rsb, *w, rsw, k")
-def turn(f: Kernel, SIZE: int, LANES: int, N: int) -> None:
+def transpose_padded(f: Kernel, SIZE: int, LANES: int, N: int) -> None:
     """W := B.T for k rows and N columns of B, padded with zeros along k up to a whole vector."""
     source, rsb, w, rsw, k = f.arguments
     L = f.lanes(SIZE, LANES)

@@ -37,6 +37,7 @@ from numbasgd.matmul.gemm.microkernel import (
     PREFETCH_C,
     TRANSPOSED_C,
     WIDTHS,
+    even_heights,
     tile,
 )
 from numbasgd.matmul.gemm.operands import Loops
@@ -50,19 +51,12 @@ def _inlined(function: Callable[..., Any]) -> Any:
     return jit(function, fastmath=False, inline="always")
 
 
-def heights(MR: int) -> tuple[int, int, int, int]:
-    """The heights of tiles that are compiled: even ones from MR down to half of it, four at most."""
-    lowest = max(2, -(-MR // 4) * 2)
-    high, upper, lower, low = (max(MR - 2 * i, lowest) for i in range(4))
-    return high, upper, lower, low
-
-
 def make_height(MR: int) -> Callable[..., int]:
     """``height(rows, tiles)``: how many of ``rows`` the first of ``tiles`` takes, an even share.
 
-    It is one of the ``heights``, so that tiles fit together, or all that is left.
+    It is one of the ``even_heights``, so that tiles fit together, or all that is left.
     """
-    LOWEST = heights(MR)[3]
+    LOWEST = even_heights(MR)[3]
 
     def height(rows, tiles):
         share = (rows + tiles - 1) // tiles
@@ -71,56 +65,36 @@ def make_height(MR: int) -> Callable[..., int]:
     return _inlined(height)
 
 
+def _make_pack_height(SIZE: int, LANES: int, H: int) -> Loops:
+    """One panel of A, H rows high, for up to H rows wherever they lie."""
+
+    def pack(a, rsa, csa, to, mr, kc):
+        if csa == SIZE:
+            pack_transpose(SIZE, LANES, H, a, rsa, to, mr, kc)
+        elif rsa == SIZE:
+            pack_copy(SIZE, LANES, H, a, csa, to, mr, kc)
+        else:
+            pack_gather(SIZE, H, a, rsa, csa, to, mr, kc)
+
+    return _inlined(pack)
+
+
 def make_pack_rows(SIZE: int, LANES: int, MR: int) -> Loops:
-    """One panel of A for a tile of one of the ``heights``: mr rows, wherever they lie."""
-    H3, H2, H1, H0 = heights(MR)
+    """One panel of A for a tile of the least of the ``even_heights`` that holds mr rows."""
+    H3, H2, H1, H0 = even_heights(MR)
+    high, upper, lower, low = (_make_pack_height(SIZE, LANES, H) for H in (H3, H2, H1, H0))
 
     def pack_rows(a, rsa, csa, to, mr, kc):
-        if csa == SIZE:
-            if mr > H2:
-                pack_transpose(SIZE, LANES, H3, a, rsa, to, mr, kc)
-            elif mr > H1:
-                pack_transpose(SIZE, LANES, H2, a, rsa, to, mr, kc)
-            elif mr > H0:
-                pack_transpose(SIZE, LANES, H1, a, rsa, to, mr, kc)
-            else:
-                pack_transpose(SIZE, LANES, H0, a, rsa, to, mr, kc)
-        elif rsa == SIZE:
-            if mr > H2:
-                pack_copy(SIZE, LANES, H3, a, csa, to, mr, kc)
-            elif mr > H1:
-                pack_copy(SIZE, LANES, H2, a, csa, to, mr, kc)
-            elif mr > H0:
-                pack_copy(SIZE, LANES, H1, a, csa, to, mr, kc)
-            else:
-                pack_copy(SIZE, LANES, H0, a, csa, to, mr, kc)
-        elif mr > H2:
-            pack_gather(SIZE, H3, a, rsa, csa, to, mr, kc)
+        if mr > H2:
+            high(a, rsa, csa, to, mr, kc)
         elif mr > H1:
-            pack_gather(SIZE, H2, a, rsa, csa, to, mr, kc)
+            upper(a, rsa, csa, to, mr, kc)
         elif mr > H0:
-            pack_gather(SIZE, H1, a, rsa, csa, to, mr, kc)
+            lower(a, rsa, csa, to, mr, kc)
         else:
-            pack_gather(SIZE, H0, a, rsa, csa, to, mr, kc)
+            low(a, rsa, csa, to, mr, kc)
 
     return _inlined(pack_rows)
-
-
-def make_tile_of(SIZE: int, LANES: int, MR: int, NV: int, HOW: int) -> Loops:
-    """The micro-kernel of the least of the ``heights`` that holds mr rows."""
-    H3, H2, H1, H0 = heights(MR)
-
-    def tile_of(a, source, step, b, to, c, rsc, kc, mr, nr, acc):
-        if mr > H2:
-            tile(SIZE, LANES, H3, NV, HOW, a, source, step, b, to, c, rsc, kc, mr, nr, acc)
-        elif mr > H1:
-            tile(SIZE, LANES, H2, NV, HOW, a, source, step, b, to, c, rsc, kc, mr, nr, acc)
-        elif mr > H0:
-            tile(SIZE, LANES, H1, NV, HOW, a, source, step, b, to, c, rsc, kc, mr, nr, acc)
-        else:
-            tile(SIZE, LANES, H0, NV, HOW, a, source, step, b, to, c, rsc, kc, mr, nr, acc)
-
-    return _inlined(tile_of)
 
 
 def scratch_bytes(SIZE: int, LANES: int, MR: int, NV: int, MC: int, KC: int) -> int:
@@ -141,12 +115,11 @@ def make_few_rows(SIZE: int, LANES: int, MR: int, NV: int, BASE: int) -> Loops:
     one that is not full, and every one where rows of B are not contiguous or there are fewer than NV tiles.
     """
     NR = NV * LANES
-    BESIDE = BASE | PACKED_A | PACKED_B | EDGE | PREFETCH_C
+    PLAIN = BASE | PACKED_A | PACKED_B | EDGE | HEIGHTS | PREFETCH_C
+    COPY = PLAIN | COPY_NEXT_B
     panel = make_panel(SIZE, LANES, NR)
     pack_rows = make_pack_rows(SIZE, LANES, MR)
     height = make_height(MR)
-    tile_of = make_tile_of(SIZE, LANES, MR, NV, BESIDE)
-    tile_and_copy = make_tile_of(SIZE, LANES, MR, NV, BESIDE | COPY_NEXT_B)
 
     def few_rows(A, B, C, size, acc, blocks, scratch):
         pa, rsa, csa = A
@@ -189,11 +162,28 @@ def make_few_rows(SIZE: int, LANES: int, MR: int, NV: int, BASE: int) -> Loops:
                             a = work + i * a_bytes
                             c = pc + (ic + ir) * rsc + (jc + jr) * SIZE
                             if is_there and i < NV:
-                                tile_and_copy(a, source, rsb, b, to, c, rsc, kc, mr, nr, adds)
+                                tile(
+                                    SIZE,
+                                    LANES,
+                                    MR,
+                                    NV,
+                                    COPY,
+                                    a,
+                                    source,
+                                    rsb,
+                                    b,
+                                    to,
+                                    c,
+                                    rsc,
+                                    kc,
+                                    mr,
+                                    nr,
+                                    adds,
+                                )
                                 source += LANES * SIZE
                                 to += LANES * SIZE
                             else:
-                                tile_of(a, 0, 0, b, 0, c, rsc, kc, mr, nr, adds)
+                                tile(SIZE, LANES, MR, NV, PLAIN, a, 0, 0, b, 0, c, rsc, kc, mr, nr, adds)
                             ir += mr
                         if is_there:
                             b, next_b = next_b, b

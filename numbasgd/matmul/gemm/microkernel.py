@@ -27,10 +27,12 @@ from numbasgd.simd.kernel import Kernel, inlined, private_function
 
 PACKED_A = 1  # A is a panel: MR numbers a step, one step after the other; rsa and csa are not strides
 PACKED_B = 2  # B is a panel, aligned, NV * LANES numbers a step, padded; rsb is not looked at
-HEIGHTS = 4  # mr may be anything from 1 to MR, with a kernel for each; without, it is MR
+HEIGHTS = 4  # mr may be anything from 1 to MR, with a kernel for each; without, it is MR.  With EDGE: see there
 MASKED = 8  # nr may end inside the last vector, which is loaded and stored under a mask
 OVERLAP = 16  # nr may end inside the last vector, which then lies over the one before: nr >= LANES
-EDGE = 32  # mr and nr may be anything: MR rows are computed (A must hold them), mr by nr entries stored
+# mr and nr may be anything: MR rows are computed (A must hold them), mr by nr entries stored.  With HEIGHTS,
+# the least of the ``even_heights`` that holds mr rows is computed, and A holds so many.
+EDGE = 32
 PREFETCH_C = 64  # the tile of C is prefetched, a row every step of p
 NON_TEMPORAL = 128  # C is written by non-temporal stores; its rows are aligned to a vector; never with acc
 TRANSPOSED_C = 256  # C[j, i] is stored at c + j * rsc + i * SIZE, with nr as for MASKED; MR <= LANES
@@ -223,6 +225,13 @@ class _Tile:
             self.f.unrolled(self.nr, len(columns), functools.partial(put, adds=adds), least=least)
 
 
+def even_heights(MR: int) -> tuple[int, int, int, int]:
+    """Heights that are compiled where one for each mr takes too long: even, from MR down to half of it."""
+    lowest = max(2, -(-MR // 4) * 2)
+    high, upper, lower, low = (max(MR - 2 * i, lowest) for i in range(4))
+    return high, upper, lower, low
+
+
 @inlined("a, rsa, csa, b, rsb, c, rsc, k, mr, nr, acc")
 def tile(f: Kernel, SIZE: int, LANES: int, MR: int, NV: int, HOW: int) -> None:
     """C := A @ B or C += A @ B on one register tile; see the top of this file."""
@@ -232,7 +241,9 @@ def tile(f: Kernel, SIZE: int, LANES: int, MR: int, NV: int, HOW: int) -> None:
         f.call(one_tile, (SIZE, LANES, height, width, how & ~(HEIGHTS | WIDTHS)), f.arguments)
 
     if HOW & HEIGHTS:
-        f.switch(mr, {height: functools.partial(one, height, NV, HOW) for height in range(1, MR + 1)})
+        compiled = even_heights(MR) if HOW & EDGE else range(1, MR + 1)
+        least = {mr: min(height for height in compiled if height >= mr) for mr in range(1, MR + 1)}
+        f.switch(mr, {rows: functools.partial(one, height, NV, HOW) for rows, height in least.items()})
     elif HOW & WIDTHS:
         whole = NV + 1  # the last vector ends with nr, and needs no mask
         cases = {width: functools.partial(one, MR, width, HOW) for width in range(1, NV + 1)}

@@ -41,12 +41,12 @@ LARGE = 1_000_000  # vector multiply-adds from which on it is worth waking a wor
 
 
 class Grid(NamedTuple):
-    """Parts of a product.  across : how many lie side by side.
+    """Parts of a product.  per_row : how many lie side by side.
 
     rows, columns, steps : of m, n and k in a part.  sums : where parts of k but the first put their sums.
     """
 
-    across: int
+    per_row: int
     rows: int
     columns: int
     steps: int
@@ -81,8 +81,8 @@ def make_part(SIZE: int) -> Any:
     def part(address, number, scratch):
         task = get_task(address)
         grid, size, A, B, C = task.grid, task.size, task.A, task.B, task.C
-        i = number // grid.across * grid.rows
-        j = number % grid.across * grid.columns
+        i = number // grid.per_row * grid.rows
+        j = number % grid.per_row * grid.columns
         p = 0
         c, rsc = C.address, C.rs
         if grid.sums != 0:
@@ -166,9 +166,9 @@ def make_partition_c(SIZE: int, LANES: int) -> Any:
             rows = _even(m, parts, cut.rows)
             while 0 < m % rows < cut.least:
                 rows += cut.rows
-        across = (n + columns - 1) // columns
-        count = across * ((m + rows - 1) // rows)
-        grid = Grid(across, rows, columns, k, 0)
+        per_row = (n + columns - 1) // columns
+        count = per_row * ((m + rows - 1) // rows)
+        grid = Grid(per_row, rows, columns, k, 0)
         rawmem.put_tuple(scratch, _with_grid(task, grid))
         threads.run(part, scratch, count, n_threads, 1 if cost >= LARGE else 0, scratch)
 
@@ -212,18 +212,18 @@ def make_shared_packed_b(SIZE: int, LANES: int, A_BYTES: int) -> Any:
         for jc in range(0, n, blocks.NC):
             nc = min(blocks.NC, n - jc)
             columns = _even(nc, 2 * n_threads, 6 * LANES)
-            across = (nc + columns - 1) // columns
+            per_row = (nc + columns - 1) // columns
             for p in range(0, k, blocks.KC):
                 kc = min(blocks.KC, k - p)
                 block_of_a = Matrix(A.address + p * A.cs, A.rs, A.cs)
                 block_of_b = Matrix(B.address + p * B.rs + jc * B.cs, B.rs, B.cs)
                 block_of_c = Matrix(C.address + jc * SIZE, C.rs, SIZE)
-                grid = Grid(across, 1, columns, kc, 0)
+                grid = Grid(per_row, 1, columns, kc, 0)
                 packing = Task(
                     packer, block_of_a, block_of_b, block_of_c, Sizes(1, nc, kc), 0, blocks, panels, grid
                 )
                 rawmem.put_tuple(scratch, packing)
-                threads.run(part, scratch, across, n_threads, 1, scratch)
+                threads.run(part, scratch, per_row, n_threads, 1, scratch)
                 acc = 1 if p > 0 else 0
                 grid = Grid(1, rows, nc, kc, 0)
                 multiplying = Task(
@@ -256,7 +256,7 @@ SHARED = named(Shared)
 
 def make_share(gemm: plan.Gemm) -> Any:
     """share(task, cut, shared): a product as tasks, for one dtype.  Takes the scratch memory itself."""
-    SIZE, LANES, A_BYTES = gemm.tiles.size, gemm.tiles.lanes, gemm.scratch_a_bytes
+    SIZE, LANES, A_BYTES = gemm.tiles.size, gemm.tiles.lanes, gemm.tiles.packed_a_bytes
     partition_c = make_partition_c(SIZE, LANES)
     split_k = make_split_k(SIZE, LANES, gemm.sums_at)
     shared_packed_b = make_shared_packed_b(SIZE, LANES, A_BYTES)

@@ -95,11 +95,6 @@ class Gemm:
         return _chain(self.proposals(wrap), wrap)
 
     @property
-    def scratch_a_bytes(self) -> int:
-        """Where in scratch memory packed B begins, behind packed A."""
-        return self.tiles.packed_a_bytes
-
-    @property
     def sums_at(self) -> int:
         """Where in scratch memory the sums of split-K lie: behind both packed operands."""
         return self.tiles.packed_a_bytes + self.tiles.packed_b_bytes + PANEL_PADDING

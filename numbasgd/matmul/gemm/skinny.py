@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from numbasgd.compile.options import jit
-from numbasgd.matmul.gemm.dot_kernels import PADDED, dots, turn
+from numbasgd.matmul.gemm.dot_kernels import PADDED, dots, transpose_padded
 from numbasgd.matmul.gemm.microkernel import (
     MASKED,
     PREFETCH_RIGHT,
@@ -18,7 +18,12 @@ from numbasgd.matmul.gemm.microkernel import (
     tile,
 )
 from numbasgd.matmul.gemm.operands import Loops
-from numbasgd.matmul.gemm.transpose_kernels import COLUMN_MAJOR_B, COLUMN_MAJOR_C, PARTIAL_ROWS, across
+from numbasgd.matmul.gemm.transpose_kernels import (
+    COLUMN_MAJOR_B,
+    COLUMN_MAJOR_C,
+    PARTIAL_ROWS,
+    transpose_on_load,
+)
 
 
 def make_skinny_m(SIZE: int, LANES: int, MR: int, NV: int, BASE: int) -> Loops:
@@ -120,10 +125,10 @@ def make_inner_product(
                 for part in range(PARTS):
                     b = pb + p * rsb + j * SIZE
                     if part < WIDER:
-                        turn(SIZE, LANES, HIGH, b, rsb, W + j * rsw, rsw, kc)
+                        transpose_padded(SIZE, LANES, HIGH, b, rsb, W + j * rsw, rsw, kc)
                         j += HIGH
                     else:
-                        turn(SIZE, LANES, LOW, b, rsb, W + j * rsw, rsw, kc)
+                        transpose_padded(SIZE, LANES, LOW, b, rsb, W + j * rsw, rsw, kc)
                         j += LOW
             i = 0
             while i < m:
@@ -152,18 +157,18 @@ def make_inner_product(
 
 
 def _make_strip(SIZE: int, LANES: int, N: int, HOW: int) -> Any:
-    """A tile across up to LANES rows; few rows take half of a vector."""
+    """A tile of up to LANES rows; few rows take half of a vector."""
     PART = HOW | PARTIAL_ROWS
     HALF = LANES // 2 if LANES * SIZE > 16 else LANES
 
     @jit(variant=f"{SIZE}_{LANES}_{N}_{HOW}", forceinline=True, fastmath=False)
     def strip(a, rsa, b, rsb, c, rsc, rows, k, acc):
         if rows == LANES:
-            across(SIZE, LANES, N, HOW, a, rsa, b, rsb, c, rsc, rows, k, acc)
+            transpose_on_load(SIZE, LANES, N, HOW, a, rsa, b, rsb, c, rsc, rows, k, acc)
         elif rows > HALF:
-            across(SIZE, LANES, N, PART, a, rsa, b, rsb, c, rsc, rows, k, acc)
+            transpose_on_load(SIZE, LANES, N, PART, a, rsa, b, rsb, c, rsc, rows, k, acc)
         else:
-            across(SIZE, HALF, N, PART, a, rsa, b, rsb, c, rsc, rows, k, acc)
+            transpose_on_load(SIZE, HALF, N, PART, a, rsa, b, rsb, c, rsc, rows, k, acc)
 
     return strip
 

@@ -1,4 +1,4 @@
-"""Tiles of a product with few columns whose vectors lie across the rows of A, transposed as they are loaded.
+"""Tiles of a product with few columns whose vectors lie along m, rows of A transposed as they are loaded.
 
 With n smaller than a vector or two, a vector along a row of ``out`` is mostly padding.  Here a tile is LANES
 rows of A, and its accumulators are the columns of C:
@@ -28,7 +28,7 @@ _ROWS_A_BASE = 3
 
 
 @kernel("*a, rsa, *pb, rsb, *c, rsc, rows, k, acc")
-def across(f: Kernel, SIZE: int, LANES: int, N: int, HOW: int) -> None:
+def transpose_on_load(f: Kernel, SIZE: int, LANES: int, N: int, HOW: int) -> None:
     """C := A @ B or C += A @ B on ``rows`` rows of A, all LANES of them without ``PARTIAL_ROWS``."""
     *_, c, rsc, n_rows, _, acc = f.arguments
     L = f.lanes(SIZE, LANES, not HOW & NO_FMA)

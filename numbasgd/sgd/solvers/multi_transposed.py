@@ -1,7 +1,8 @@
 """The two products of a step of few outputs, X W and X^T R, on rows that are read where they lie.
 
 A vector along K = 10 outputs would be padded to 16, so vectors lie along the features.  W^T and G^T are kept
-for that, K rows each of all features.
+for that, K rows each of all features: ``transpose_padded`` of ``dot_kernels`` makes one of W, and
+``transpose_back`` makes G of the other.
 
     forward:  R rows, N outputs    Z[t, k]  = sum over j of x_t[j] W^T[k, j]       R * N vectors of sums
     backward: NV vectors, K        G^T[k, j] (+)= sum over t of x_t[j] Z[t, k]     NV * K vectors of sums
@@ -25,7 +26,7 @@ import numpy as np
 
 from numbasgd.compile.options import jit
 from numbasgd.matmul.gemm.dispatch import products
-from numbasgd.matmul.gemm.dot_kernels import turn
+from numbasgd.matmul.gemm.dot_kernels import transpose_padded
 from numbasgd.matmul.gemm.microkernel import NO_FMA
 from numbasgd.sgd.rows import LINE
 from numbasgd.simd.ir import Int, Value
@@ -172,7 +173,7 @@ def make_products(K: int, T: Any, lanes: int, variant: str) -> SimpleNamespace:
     @jit(**options)
     def transpose_weights(W, d, buffers):
         """W^T := the transpose of W."""
-        turn(SIZE, LANES, W_ROWS, W, ROW, buffers.Wt, buffers.ld_Wt, d)
+        transpose_padded(SIZE, LANES, W_ROWS, W, ROW, buffers.Wt, buffers.ld_Wt, d)
 
     @jit(**options)
     def plan_prefetch(samples, order, block, buffers):

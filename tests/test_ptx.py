@@ -67,8 +67,8 @@ def test_gradient(loss, dtype, compile_ptx):
     from numbasgd.sgd.solvers import cuda as learning
 
     X, y, rows, partials = array(dtype, 2), array(dtype, 1), array("int64", 1), array("float64", 2)
-    sizes = (types.int64,) * 4
-    ptx = compile_ptx(learning.partial_sums(loss), (X, y, y, types.float64, rows, *sizes, partials))
+    sizes = types.UniTuple(types.int64, 4)
+    ptx = compile_ptx(learning.partial_sums(loss), (X, y, y, types.float64, rows, sizes, partials))
     assert f"fma.rn.f{dtype[-2:]}" in ptx
     assert "ld.local" not in ptx  # the sums of a thread stay in registers
     assert not re.search(r"^\s*(atom|red)\.", ptx, re.MULTILINE)  # the order of summation is fixed

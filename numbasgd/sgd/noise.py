@@ -1,4 +1,4 @@
-"""The statistics of a minibatch gradient: its mean is the full gradient, its spread falls as b^-1/2."""
+"""The statistics of a minibatch gradient: its mean is the full gradient, its deviation falls as b^-1/2."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numbasgd.sgd.gradient import gradient
 from numbasgd.sgd.problem import rows_and_targets
 from numbasgd.sgd.solvers.epoch import kernels, padded, work_for
 
-MOST = 10**7  # draws: enough for a spread to a four-thousandth
+MOST = 10**7  # draws: enough for a standard deviation to a four-thousandth
 _BLOCK = 512  # draws whose gradients are kept at once
 
 
@@ -37,7 +37,7 @@ class NoiseRow:
 
 @dataclass(frozen=True)
 class Noise:
-    """What ``gradient_noise`` found; ``sigma`` is the spread of the gradient of one sample."""
+    """What ``gradient_noise`` found; ``sigma`` is the standard deviation of the gradient of one sample."""
 
     with_replacement: tuple[NoiseRow, ...]
     without_replacement: tuple[NoiseRow, ...]
@@ -61,7 +61,7 @@ def gradient_noise(
     draws: int = 1000,
     seed: int = 0,
 ) -> Noise:
-    """Measure mean and spread of minibatch gradients, with and without replacement.
+    """Measure mean and standard deviation of minibatch gradients, with and without replacement.
 
     For a minibatch of b rows drawn with replacement the standard deviation is ``sigma / sqrt(b)``, where
     sigma^2 is the variance of the gradient of one sample summed over its entries; without replacement it is
@@ -97,11 +97,11 @@ def gradient_noise(
     w = np.zeros(d) if w is None else check.array(w, "w", 1)
     check.finite(w, "w")
     b = check.real(b, "b", hint="Pass the intercept as one number.")
-    hint = "A spread needs two draws, a good one hundreds."
+    hint = "A standard deviation needs two draws, a good one hundreds."
     draws = check.integer(draws, "draws", low=2, high=MOST, hint=hint)
     seed = check.integer(seed, "seed", low=0, hint="Pass an integer.")
     sizes = _sizes(n) if batch_sizes is None else _given_sizes(batch_sizes, n)
-    # In float64: at b = n the spread is 0, and rounding must not be mistaken for noise.
+    # In float64: at b = n the deviation is 0, and rounding must not be mistaken for noise.
     X, y, w = (check.for_kernel(a.astype(np.float64)) for a in (X, y, w))
     g, gb = gradient(X, y, w, b)
     full = np.append(g, gb)
@@ -112,7 +112,7 @@ def gradient_noise(
     tables: dict[bool, list[NoiseRow]] = {True: [], False: []}
     for size in sizes:
         for replacement, table in tables.items():
-            off, squares = _draw(X, y, w, b, full, size, draws, replacement, rng)
+            off, squares = _draw((X, y, w, b), full, size, draws, replacement, rng)
             std = float(np.sqrt(squares))
             factor = 1.0 if replacement else np.sqrt((n - size) / max(n - 1, 1))
             table.append(
@@ -129,17 +129,18 @@ def gradient_noise(
 
 
 def _draw(
-    X: np.ndarray,
-    y: np.ndarray,
-    w: np.ndarray,
-    b: float,
+    problem: tuple[np.ndarray, np.ndarray, np.ndarray, float],
     full: np.ndarray,
     size: int,
     draws: int,
     replacement: bool,
     rng: np.random.Generator,
 ) -> tuple[np.ndarray, float]:
-    """Mean over the draws of a minibatch gradient's distance from ``full`` (d + 1,), and of its square."""
+    """Mean over the draws of a minibatch gradient's distance from ``full`` (d + 1,), and of its square.
+
+    problem : X, y, w and b.
+    """
+    X, y, w, b = problem
     compiled = kernels("squared", X.shape[1], X.dtype)
     n, d = X.shape
     scratch = np.empty(work_for(d, compiled.lanes, False)), np.empty(padded(d, compiled.lanes))

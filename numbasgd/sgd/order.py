@@ -120,7 +120,7 @@ def make_scatter(dtype: str) -> Any:
     def scatter(place, count, n, seed, epoch, first):
         """order := positions first, first + 1, ... of a random permutation of 0..n-1, in time and memory of it.
 
-        place, count : where it lies, and its length.  n : at most ``MOST_ROWS``.
+        place, count : its address and its length.  n : at most ``MOST_ROWS``.
 
         A number is split into a low part of half the bits and a high part; in turn, a hash of one part is
         added to the other: an alternating Feistel network (Luby and Rackoff, SIAM J. Computing 17, 1988) of
@@ -196,7 +196,7 @@ def scatter_for(dtype: np.dtype, n: int) -> int:
 def fill_order(order, n, sampling, seed, epoch, first, scatter):
     """order := the rows at positions first, first + 1, ... of one epoch over n rows.
 
-    Up to ``WINDOW`` rows the order must be asked for whole (first = 0 and n entries).  scatter : as
+    Up to ``WINDOW`` rows an order is drawn whole: first is 0, and there are n entries.  scatter : as
     ``scatter_for`` gives it.
     """
     if sampling == 1:

@@ -72,7 +72,7 @@ def gradient(
     if partials is None:
         partials = workspace(X, rows)
     configure(partial_sums(loss), (cut.blocks, cut.panels), THREADS)(
-        X, y, w, float(b), rows, n_rows, cut.lanes, cut.columns, cut.chunk, partials
+        X, y, w, float(b), rows, (n_rows, cut.lanes, cut.columns, cut.chunk), partials
     )
     configure(_mean, d + 1, THREADS)(partials, n_rows, out)
 
@@ -101,10 +101,11 @@ def partial_sums(loss: str) -> Any:
     slope = cuda.jit(device=True)(LOSSES[loss].slope)
 
     @cuda.jit
-    def sums_of_blocks(X, y, w, b, rows, n_rows, lanes, columns, chunk, partials):
+    def sums_of_blocks(X, y, w, b, rows, sizes, partials):
         """partials[c, block] := the sum of slope * X[row, c] over the chunks of this block, float64.
 
         The column after the last of X is the intercept's: a constant 1.
+        sizes : the number of rows, and lanes, columns and chunk of the plan.
         """
         sums = cuda.shared.array(SUMS, X.dtype)
         slopes = cuda.shared.array(THREADS, X.dtype)
@@ -114,10 +115,7 @@ def partial_sums(loss: str) -> Any:
         zero = X.dtype.type(0)
         one = uint64(1)
         d = uint64(X.shape[1])
-        n_rows = uint64(n_rows)
-        lanes = uint64(lanes)
-        columns = uint64(columns)
-        chunk = uint64(chunk)
+        n_rows, lanes, columns, chunk = uint64(sizes[0]), uint64(sizes[1]), uint64(sizes[2]), uint64(sizes[3])
         t = uint64(cuda.threadIdx.x)
         block = uint64(cuda.blockIdx.x)
         threads = uint64(THREADS)

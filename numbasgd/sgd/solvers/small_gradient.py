@@ -1,12 +1,12 @@
 """The mean gradient over few short rows, where a call costs more than the sums.
 
-``gradient`` asks ``small_gradient`` first.  That looks at what is cheap to look at, and knows the ordinary
-call alone: arrays of one dtype in C order, an intercept that is a float.  For everything else, errors included,
-it returns None, and ``gradient`` goes on as if it had not asked.  The bits are the same either way: once its
+``gradient`` tries ``small_gradient`` first.  It checks what is cheap to check, and knows the ordinary call
+alone: arrays of one dtype in C order, an intercept that is a float.  For everything else, errors included, it
+returns None, and ``gradient`` goes on as if it had not tried.  The bits are the same either way: once its
 checks are done, ``gradient`` calls the same kernel for such rows.
 
-Numba spends some time on each argument that is an array, and looks at its dtype, order and flags.  So the
-kernel takes the three arrays and the result alone: rows of a few registers need no scratch memory, lengths are
+Numba looks at the dtype, order and flags of each argument that is an array, which takes some time.  So the
+kernel takes the three arrays and the result alone: register-resident rows need no scratch memory, lengths are
 compared in compiled code, and NaN says that they do not fit together.
 """
 

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from numbasgd import Fit, airfoil_twin, train
 from numbasgd.sgd.learning_rate import curvature
-from numbasgd.sgd.learning_rate.least_squares import MOST_COLUMNS, look_at
-from numbasgd.sgd.learning_rate.quadratic import Local, best_constant, step_variance
+from numbasgd.sgd.learning_rate.least_squares import MOST_COLUMNS, model_of
+from numbasgd.sgd.learning_rate.quadratic import QuadraticModel, best_constant, step_variance
+from numbasgd.sgd.losses import LOSSES
 from numbasgd.sgd.order import SAMPLINGS
 
 COARSE, FINE = np.linspace(-6, 0, 13), np.linspace(-0.42, 0.42, 13)
@@ -55,11 +56,11 @@ def problem(n, d, dtype, seed, *, is_weighted=False, is_moved=False, b=0.0, scal
 
 def by_numpy(X, y, s, w, b, intercept, l2):
     sample = curvature.Sample(X, intercept, s)
-    return sample, curvature.local_model(sample, y, w, b, "squared", l2)
+    return sample, curvature.local_model(sample, y, w, b, LOSSES["squared"], l2)
 
 
 def assert_agree(X, y, s, w, b, intercept, l2, n_steps):
-    look = look_at(X, y, s, w, b, intercept, l2)
+    look = model_of(X, y, s, w, b, intercept, l2)
     sample, local = by_numpy(X, y, s, w, b, intercept, l2)
     assert look.largest == pytest.approx(sample.largest, rel=1e-6)
     assert (look.beta, look.mean, look.curvature) == pytest.approx(tuple(sample.size), rel=1e-6)
@@ -152,7 +153,7 @@ def test_what_it_does_not_look_at_is_left_to_numpy(change, is_seen):
     elif change == "tiny":
         X *= 1e-100
     intercept = change != "tiny"
-    assert (look_at(X, y, s, w, b, intercept, 0.0) is not None) == is_seen
+    assert (model_of(X, y, s, w, b, intercept, 0.0) is not None) == is_seen
 
 
 @pytest.mark.parametrize("sampling", SAMPLINGS)
@@ -160,7 +161,7 @@ def test_what_it_does_not_look_at_is_left_to_numpy(change, is_seen):
 @pytest.mark.parametrize("d", [1, 6, 24])
 def test_search_against_steps_one_by_one(d, batch_size, epochs, sampling, rng):
     spread = rng.uniform(0, 2, (d, d))
-    local = Local(rng.uniform(0, 3, d), rng.uniform(0, 5, d), rng.uniform(0, 1, d), spread + spread.T)
+    local = QuadraticModel(rng.uniform(0, 3, d), rng.uniform(0, 5, d), rng.uniform(0, 1, d), spread + spread.T)
     found = best_constant(local, 200, batch_size, epochs, sampling)
     assert found == pytest.approx(reference_rate(local, 200, batch_size, epochs, sampling), rel=1e-9)
 

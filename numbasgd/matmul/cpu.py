@@ -103,20 +103,20 @@ def blocked(A, B, out):
                 for i in range(mc):
                     for j in range(nc):
                         acc[i, j] = out[ic + i, jc + j] if pc > 0 else 0
-                _four_rows(
-                    A, B, ic, min(ic + 1, m - 1), min(ic + 2, m - 1), min(ic + 3, m - 1), pc, kc, jc, nc, acc
-                )
+                rows = (ic, min(ic + 1, m - 1), min(ic + 2, m - 1), min(ic + 3, m - 1))
+                _four_rows(A, B, rows, pc, kc, jc, nc, acc)
                 for i in range(mc):
                     for j in range(nc):
                         out[ic + i, jc + j] = acc[i, j]
 
 
 @jit(forceinline=True, pipeline_class=Compiler)  # its loops come out faster if LLVM sees them alone first
-def _four_rows(A, B, i0, i1, i2, i3, pc, kc, jc, nc, acc):
-    """acc[:, :nc] += rows i0..i3 of A, columns pc..pc+kc, times the block of B; two rows of B in one go.
+def _four_rows(A, B, rows, pc, kc, jc, nc, acc):
+    """acc[:, :nc] += four rows of A, columns pc..pc+kc, times the block of B; two rows of B in one go.
 
     Past the last row of A the last one is repeated; what that adds up to is never stored.
     """
+    i0, i1, i2, i3 = rows
     c0, c1, c2, c3 = acc[0, :nc], acc[1, :nc], acc[2, :nc], acc[3, :nc]
     p = pc
     while p + 2 <= pc + kc:

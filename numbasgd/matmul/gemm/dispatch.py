@@ -256,14 +256,16 @@ def trusted(A, B, out, threads_):
 
 @functools.cache
 def make_product(dtype: np.dtype) -> Any:
-    """product(pa, ia, ja, pb, ib, jb, pc, ic, m, n, k): C := A @ B in one thread, for kernels of ours.
+    """product(A, B, C, sizes): C := A @ B in one thread, for kernels of ours.
 
-    Of each matrix the address and how many entries apart rows and columns are; C has contiguous rows.
+    A, B, C : (address, entries from one row to the next, entries from one column to the next); C has contiguous
+    rows.  sizes : (m, n, k).
     """
     SIZE, table_address = dtype.itemsize, products[dtype].table
 
     @jit(variant=dtype.name, fastmath=False)
-    def product(pa, ia, ja, pb, ib, jb, pc, ic, m, n, k):
+    def product(A, B, C, sizes):
+        (pa, ia, ja), (pb, ib, jb), (pc, ic, _), (m, n, k) = A, B, C, sizes
         table = table_address()
         if rawmem.read(table + DISPATCH) == 0:
             rawmem.ask(rawmem.read(table + _NEED), _DISPATCH_PLEASE)  # which comes back when it is compiled

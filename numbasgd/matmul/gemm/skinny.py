@@ -157,12 +157,13 @@ def make_inner_product(
 
 
 def _make_strip(SIZE: int, LANES: int, N: int, HOW: int) -> Any:
-    """A tile of up to LANES rows; few rows take half of a vector."""
+    """A tile of up to LANES rows; few rows take half of a vector.  A, B, C : (address, bytes between rows)."""
     PART = HOW | PARTIAL_ROWS
     HALF = LANES // 2 if LANES * SIZE > 16 else LANES
 
     @jit(variant=f"{SIZE}_{LANES}_{N}_{HOW}", forceinline=True, fastmath=False)
-    def strip(a, rsa, b, rsb, c, rsc, rows, k, acc):
+    def strip(A, B, C, rows, k, acc):
+        (a, rsa), (b, rsb), (c, rsc) = A, B, C
         if rows == LANES:
             transpose_on_load(SIZE, LANES, N, HOW, a, rsa, b, rsb, c, rsc, rows, k, acc)
         elif rows > HALF:
@@ -210,10 +211,10 @@ def make_transpose_load(SIZE: int, LANES: int, N: int, LOW: int, HIGH: int, HOW:
                     b = other + p * step + j * apart
                     c = pc + i * down + j * right
                     if part < WIDER:
-                        wider(a, each, b, stride, c, rsc, rows, kc, acc)
+                        wider((a, each), (b, stride), (c, rsc), rows, kc, acc)
                         j += HIGH
                     else:
-                        narrower(a, each, b, stride, c, rsc, rows, kc, acc)
+                        narrower((a, each), (b, stride), (c, rsc), rows, kc, acc)
                         j += LOW
             acc = 1
 

@@ -11,9 +11,9 @@ from numbasgd.compile.options import uncollected
 from numbasgd.sgd.config import Method
 from numbasgd.sgd.dataset import Dataset
 from numbasgd.sgd.learning_rate import curvature, curvature_multi
-from numbasgd.sgd.learning_rate.least_squares import look_at
+from numbasgd.sgd.learning_rate.least_squares import model_of
 from numbasgd.sgd.learning_rate.pilot import Pilot
-from numbasgd.sgd.learning_rate.quadratic import Local
+from numbasgd.sgd.learning_rate.quadratic import QuadraticModel
 from numbasgd.sgd.losses import loss_named
 
 
@@ -44,16 +44,16 @@ def auto_rate(
         y1, w1, b1 = (y, w, b) if y.ndim == 1 else (y[:, 0], w[:, 0], float(b[0]))
         if loss.is_quadratic and n <= curvature.SAMPLE:
             with uncollected:  # what is called may have to be compiled
-                look = look_at(X, y1, s, w1, b1, method.intercept, method.l2)
+                look = model_of(X, y1, s, w1, b1, method.intercept, method.l2)
                 if look is not None:
-                    size = curvature.Size(look.beta, look.mean, look.curvature)
+                    size = curvature.RowSizes(look.beta, look.mean, look.curvature)
                     return curvature.auto_lr(look.local, size, method, n, epochs, loss_curvature), look.squares
     sample = curvature.Sample(X, method.intercept, s)
     if not all(map(math.isfinite, sample.size)):
         return math.nan, None
 
-    def of_outputs(optimum: tuple[np.ndarray, np.ndarray] | None) -> Local | None:
-        return curvature_multi.local_model(X, y, s, w, b, loss, method.intercept, method.l2, optimum)
+    def of_outputs(optimum: tuple[np.ndarray, np.ndarray] | None) -> QuadraticModel | None:
+        return curvature_multi.local_model(dataset, w, b, loss, method.intercept, method.l2, optimum)
 
     local = None
     if is_many:

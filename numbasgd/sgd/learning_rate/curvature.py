@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from numbasgd.sgd.learning_rate.least_squares import LARGEST, RIDGE, TINY
-from numbasgd.sgd.learning_rate.quadratic import Local, best_constant
+from numbasgd.sgd.learning_rate.quadratic import QuadraticModel, best_constant
 from numbasgd.sgd.losses import Loss
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ _FEW = 32  # rows, or columns
 _BLOCK = 1 << 15  # entries whose squares are held at once
 
 
-class Size(NamedTuple):
+class RowSizes(NamedTuple):
     """How large the rows are: the largest and mean squared norm over all rows, and the largest eigenvalue.
 
     The intercept counts as a column of ones, and a squared norm as often as the row's weight says.
@@ -72,7 +72,7 @@ class Sample:
             missed = 0.0
             if len(rows) < n:
                 missed = max(mean - float(norms[self.picked].mean(dtype=np.float64)), 0.0)
-            self.size = Size(beta, mean, self._largest_eigenvalue() + missed)
+            self.size = RowSizes(beta, mean, self._largest_eigenvalue() + missed)
 
     @property
     def eigen(self) -> tuple[np.ndarray, np.ndarray]:
@@ -141,7 +141,7 @@ def _squared_norms(X: np.ndarray) -> np.ndarray:
     return norms
 
 
-def stable_lr(size: Size, batch_size: int, curvature: float = 1.0, l2: float = 0.0) -> float:
+def stable_lr(size: RowSizes, batch_size: int, curvature: float = 1.0, l2: float = 0.0) -> float:
     """The best constant rate for data that can be fitted exactly; half of what is still stable there.
 
     ``m / (beta + (m - 1) lambda1)`` with beta the largest squared row norm, lambda1 the largest eigenvalue of
@@ -166,7 +166,9 @@ def curvature_of(loss: Loss, dataset: Dataset, w: np.ndarray, b: Any) -> float:
         return 1.0 if second is None else float(second.mean())
 
 
-def local_model(sample: Sample, y: np.ndarray, w: np.ndarray, b: float, loss: Loss, l2: float) -> Local | None:
+def local_model(
+    sample: Sample, y: np.ndarray, w: np.ndarray, b: float, loss: Loss, l2: float
+) -> QuadraticModel | None:
     """What the choice of a rate needs to know; None where there are too many columns or no finite answer."""
     columns, shares = sample.columns, sample.shares
     d, s = columns.shape
@@ -207,17 +209,17 @@ def local_model(sample: Sample, y: np.ndarray, w: np.ndarray, b: float, loss: Lo
         weight = (1 - loss.start_share) * weight + loss.start_share * first_weight
         values, vectors = np.linalg.eigh(sample.hessian(weight))
     values = np.maximum(values, 0)
-    squares = turned = np.dot(vectors.T, columns)
+    squares = rotated = np.dot(vectors.T, columns)
     if l2:
-        turned = turned.copy()
+        rotated = rotated.copy()
     squares *= squares
     noise = np.dot(squares, slope * slope) / s
     if l2:
         pull = l2 * (optimum @ vectors)
-        noise += pull * (2 * (turned @ slope) / s + pull)
+        noise += pull * (2 * (rotated @ slope) / s + pull)
     spread = _mean_products(squares, None if weight is None else weight * weight)
     spread.reshape(-1)[:: d + 1] -= values * values
-    return Local(
+    return QuadraticModel(
         curvature=values + l2, error=np.square((start - optimum) @ vectors), noise=noise, spread=spread
     )
 
@@ -227,7 +229,9 @@ def is_moderate(a: np.ndarray) -> bool:
     return a.size == 0 or (-1e60 < float(a.min()) and float(a.max()) < 1e60)
 
 
-def auto_lr(local: Local | None, size: Size, method: Method, n: int, epochs: int, curvature: float) -> float:
+def auto_lr(
+    local: QuadraticModel | None, size: RowSizes, method: Method, n: int, epochs: int, curvature: float
+) -> float:
     """The rate of ``lr="auto"``: the best constant one by the model above, below what is stable for sure.
 
     With averaged weights the noise of large steps averages out, and half the stable rate is taken.

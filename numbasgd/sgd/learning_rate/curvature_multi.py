@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from numbasgd.sgd.dataset import Dataset
 from numbasgd.sgd.learning_rate.curvature import MOST_COLUMNS, is_moderate, row_sample
-from numbasgd.sgd.learning_rate.quadratic import Local, grouped
+from numbasgd.sgd.learning_rate.quadratic import QuadraticModel, grouped
 from numbasgd.sgd.losses import Loss
 
 _OUTPUT_GROUPS = 4  # into so many groups the output directions are cut, and columns then into
@@ -21,20 +22,19 @@ _GROUPS = 6
 
 
 def local_model(
-    X: np.ndarray,
-    y: np.ndarray,
-    sample_weight: np.ndarray,
+    dataset: Dataset,
     w: np.ndarray,
     b: np.ndarray,
     loss: Loss,
     intercept: bool,
     l2: float,
     optimum: tuple[np.ndarray, np.ndarray] | None = None,
-) -> Local | None:
-    """As ``rates.local_model``, for y (n, K) or classes 0 to K - 1, w (d, K) and b (K,).
+) -> QuadraticModel | None:
+    """As ``curvature.local_model``, for y (n, K) or classes 0 to K - 1, w (d, K) and b (K,).
 
     optimum : (w, b) near it, of a loss that is not squared.
     """
+    X, y, sample_weight = dataset.X, dataset.y, dataset.sample_weight
     picked = row_sample(len(X))
     rows, y = X[picked].astype(np.float64), y[picked].astype(np.float64)
     start = _stacked(w, b, intercept)
@@ -60,8 +60,8 @@ def local_model(
     if optimum is not None:
         values, vectors = np.linalg.eigh((rows * weight[:, None]).T @ rows / s)
     values = np.maximum(values, 0) + l2
-    turned = rows @ vectors
-    squares = turned * turned
+    rotated = rows @ vectors
+    squares = rotated * rotated
     moments = (squares * (weight * weight)[:, None]).T @ squares / s
     away, pull = vectors.T @ (start - best), l2 * (vectors.T @ best)
     shares_of, turn = [1.0], [np.eye(start.shape[1])]
@@ -71,9 +71,9 @@ def local_model(
     for share, U in zip(shares_of, turn, strict=True):
         gradients, steady = slope @ U, pull @ U
         noise = squares.T @ np.sum(gradients * gradients, axis=1) / s
-        noise += 2 * np.sum(turned * (gradients @ steady.T), axis=0) / s + np.sum(steady * steady, axis=1)
+        noise += 2 * np.sum(rotated * (gradients @ steady.T), axis=0) / s + np.sum(steady * steady, axis=1)
         parts.append(
-            Local(
+            QuadraticModel(
                 curvature=share * (values - l2) + l2,
                 error=np.sum(np.square(away @ U), axis=1),
                 noise=noise,
@@ -97,7 +97,7 @@ def _directions(hessian: np.ndarray) -> tuple[list[float], list[np.ndarray]]:
     return [float(sizes[g].mean() / max(sizes.mean(), 1e-300)) for g in groups], [turn[:, g] for g in groups]
 
 
-def _side_by_side(parts: list[Local]) -> Local:
+def _side_by_side(parts: list[QuadraticModel]) -> QuadraticModel:
     """Models that do not touch each other as one."""
     sizes = [len(part.curvature) for part in parts]
     spread = np.zeros((sum(sizes), sum(sizes)))
@@ -106,7 +106,7 @@ def _side_by_side(parts: list[Local]) -> Local:
         spread[at : at + size, at : at + size] = part.spread
         at += size
     curvature, error, noise = (np.concatenate([part[k] for part in parts]) for k in range(3))
-    return Local(curvature, error, noise, spread)
+    return QuadraticModel(curvature, error, noise, spread)
 
 
 def _derivatives(z: np.ndarray, y: np.ndarray, loss: Loss) -> tuple[np.ndarray, np.ndarray]:

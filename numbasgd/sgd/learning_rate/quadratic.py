@@ -21,7 +21,7 @@ _COUNT = _Q // _LANES
 _RESHUFFLE, _REPLACEMENT = SAMPLINGS["reshuffle"], SAMPLINGS["replacement"]
 
 
-class Local(NamedTuple):
+class QuadraticModel(NamedTuple):
     """The problem near its optimum, seen from the eigenvectors of its Hessian, estimated from a sample of rows.
 
     curvature : (d,) eigenvalues.  error : (d,) squared distance of the start from the optimum.
@@ -35,7 +35,9 @@ class Local(NamedTuple):
     spread: np.ndarray
 
 
-def best_constant(local: Local, n: int, batch_size: int, epochs: int, sampling: str = "reshuffle") -> float:
+def best_constant(
+    local: QuadraticModel, n: int, batch_size: int, epochs: int, sampling: str = "reshuffle"
+) -> float:
     """The constant rate with the least expected loss after so many epochs, to some percent.
 
     Along each eigenvector the mean squared error m of the weights follows, from one step to the next,
@@ -48,10 +50,9 @@ def best_constant(local: Local, n: int, batch_size: int, epochs: int, sampling: 
     local = grouped(local)
     epochs = min(max(1, epochs), (1 << 62) // n)  # as many steps as can be counted
     M = len(local.curvature) + 1
-    room = np.empty(_Q * (2 * M * M + 2 * M + 2) + M * M)
-    curvature, error, noise, spread = local
-    spread = np.ascontiguousarray(spread)
-    return _search(curvature, error, noise, spread, n, batch_size, epochs, SAMPLINGS[sampling], room)
+    scratch = np.empty(_Q * (2 * M * M + 2 * M + 2) + M * M)
+    model = local.curvature, local.error, local.noise, np.ascontiguousarray(local.spread)
+    return _search(model, n, batch_size, epochs, SAMPLINGS[sampling], scratch)
 
 
 @jit(forceinline=True)
@@ -105,20 +106,21 @@ def step_variance(moved, n, batch_size, epochs, sampling):
 
 
 @jit
-def _search(curvature, error, noise, spread, n, batch_size, epochs, sampling, room):
-    """The rate whose expected loss is the least after so many epochs; arrays as in ``Local``.
+def _search(model, n, batch_size, epochs, sampling, scratch):
+    """The rate whose expected loss is the least after so many epochs; model : as ``QuadraticModel``.
 
     A step is a linear map of the errors, a 1 behind them: what each adds to the others, times the square of the
     rate, and on the diagonal what is left of it.  Its power comes from squaring it again and again, for all
     rates at once.
     """
+    curvature, error, noise, spread = model
     d = curvature.shape[0]
     M = d + 1
     one = M - d  # no constant: that would compile the product twice
     largest = 1e-300
     for i in range(d):
         largest = max(largest, curvature[i])
-    added = pointer(room, 0)
+    added = pointer(scratch, 0)
     for i in range(M):
         for j in range(M):
             each = 0.0 if i == d else noise[i] if j == d else spread[i, j]
@@ -164,7 +166,7 @@ def _search(curvature, error, noise, spread, n, batch_size, epochs, sampling, ro
     return 2 * 10.0**decades / largest
 
 
-def grouped(local: Local, most: int = _GROUPS) -> Local:
+def grouped(local: QuadraticModel, most: int = _GROUPS) -> QuadraticModel:
     """At most ``most`` groups of neighbouring eigenvectors, as if each were one."""
     d = len(local.curvature)
     if d <= most:
@@ -172,7 +174,7 @@ def grouped(local: Local, most: int = _GROUPS) -> Local:
     edges = np.linspace(0, d, most + 1).astype(int)[:-1]
     sizes = np.diff(np.append(edges, d))
     within = np.add.reduceat(np.add.reduceat(local.spread, edges, axis=0), edges, axis=1)
-    return Local(
+    return QuadraticModel(
         np.add.reduceat(local.curvature, edges) / sizes,
         np.add.reduceat(local.error, edges),
         np.add.reduceat(local.noise, edges),

@@ -156,7 +156,7 @@ def _make_chunk(
                 plan_prefetch(samples, order, block, buffers)
                 predict(block, d, buffers)
             else:
-                product(block.X, block.rs, block.cs, W, width, 1, Z, width, m, K, d)
+                product((block.X, block.rs, block.cs), (W, width, 1), (Z, width, 1), (m, K, d))
             if what == VALUE:
                 loss[0] += values(pointer_to(Z, zero), b, samples, start + t, m, outputs)
                 continue
@@ -166,7 +166,7 @@ def _make_chunk(
             elif FIXED_K:
                 add_gradient(block, d, buffers, t)
             else:
-                product(block.X, block.cs, block.rs, Z, width, 1, G, width, d, K, m)
+                product((block.X, block.cs, block.rs), (Z, width, 1), (G, width, 1), (d, K, m))
         if FIXED_K and not is_plain and what != VALUE:
             transpose_gradient(G, d, buffers)
 

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from numbasgd import Fit, airfoil_twin, train
+from numbasgd.sgd.dataset import Dataset
 from numbasgd.sgd.learning_rate import curvature
 from numbasgd.sgd.learning_rate.least_squares import MOST_COLUMNS, model_of
 from numbasgd.sgd.learning_rate.quadratic import QuadraticModel, best_constant, step_variance
@@ -65,7 +66,9 @@ def assert_agree(X, y, s, w, b, intercept, l2, n_steps):
     assert look.largest == pytest.approx(sample.largest, rel=1e-6)
     assert (look.beta, look.mean, look.curvature) == pytest.approx(tuple(sample.size), rel=1e-6)
     if look.squares is not None:
-        assert look.squares == pytest.approx(curvature.mean_squares(X), rel=1e-6)
+        assert look.squares == pytest.approx(
+            curvature.mean_squares(Dataset(X, y, np.empty(0, X.dtype))), rel=1e-6
+        )
     for batch_size in {1, max(1, len(X) // 7), len(X)}:
         found = best_constant(look.local, len(X), batch_size, n_steps)
         assert found == pytest.approx(best_constant(local, len(X), batch_size, n_steps), rel=1e-6)

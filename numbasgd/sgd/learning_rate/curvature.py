@@ -161,8 +161,9 @@ def curvature_of(loss: Loss, dataset: Dataset, w: np.ndarray, b: Any) -> float:
         return loss.curvature
     picked = row_sample(dataset.n)
     rows, y = (a[picked].astype(np.float64) for a in (dataset.X, dataset.y))
-    second = loss.derivatives(rows @ w + b, y, False)[1]
-    return 1.0 if second is None else float(second.mean())
+    with np.errstate(all="ignore"):  # of a NaN or Inf, whoever looks at the loss will tell
+        second = loss.derivatives(rows @ w + b, y, False)[1]
+        return 1.0 if second is None else float(second.mean())
 
 
 def local_model(sample: Sample, y: np.ndarray, w: np.ndarray, b: float, loss: Loss, l2: float) -> Local | None:

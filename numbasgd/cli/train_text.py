@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from numbasgd.sgd.losses import PARAMETERS
+
 if TYPE_CHECKING:
     from numbasgd.errors import DivergenceError
     from numbasgd.sgd import Fit
@@ -17,7 +19,8 @@ def fit_lines(fit: Fit, names: list[str] | None) -> list[str]:
     settings = fit.settings
     lr_given, loss = settings["lr_given"], settings["loss"]
     given = "one per epoch" if isinstance(lr_given, list) else lr_given
-    parts = [f"{name} {settings[name]}" for name in _SHOWN if settings[name]]
+    parts = [f"{name} {settings[name]}" for name, (owner, _) in PARAMETERS.items() if owner == loss]
+    parts += [f"{name} {settings[name]}" for name in _SHOWN if settings[name]]
     if settings["validation_fraction"] or settings["tol"] is not None:
         parts.append("early stopping" if settings["tol"] is not None else "some rows held out")
     more = [f"           {', '.join(parts)}"] if parts else []

@@ -115,9 +115,6 @@ def softmax_mean_hessian(z: np.ndarray, weights: np.ndarray) -> np.ndarray:
     return np.diag((weights * p).mean(axis=0)) - (weights * p).T @ p / len(p)
 
 
-_NEAR = 0.2  # the share of the rows that a density is estimated from
-
-
 @dataclass(frozen=True)
 class Loss:
     """value, slope : of one prediction.
@@ -153,6 +150,9 @@ class Loss:
     at: Callable[[float], Loss] | None = None
 
 
+_NEAR = 0.2  # the share of the rows that a density is estimated from
+
+
 def quantile_loss(q: float) -> Loss:
     """q (y - z) for y >= z, (1 - q) (z - y) below: its best constant is the quantile of level q of y.
 
@@ -181,9 +181,14 @@ def quantile_loss(q: float) -> Loss:
         return np.where(r < 0, -q, np.where(r > 0, 1 - q, 0.0)), (size <= near) * (0.5 / near)
 
     return Loss(
-        quantile_value, quantile_slope, None, "real", quantile_derivatives, start_share=0.5,
-        parameter=("quantile", q), at=quantile_loss,
-    )  # fmt: skip
+        quantile_value,
+        quantile_slope,
+        None,
+        "real",
+        quantile_derivatives,
+        parameter=("quantile", q),
+        at=quantile_loss,
+    )
 
 
 LOSSES: Mapping[str, Loss] = MappingProxyType(

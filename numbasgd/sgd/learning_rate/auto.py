@@ -49,7 +49,7 @@ def auto_rate(
                     size = curvature.RowSizes(look.beta, look.mean, look.curvature)
                     return curvature.auto_lr(look.local, size, method, n, epochs, loss_curvature), look.squares
     sample = curvature.Sample(X, method.intercept, s)
-    if not all(map(math.isfinite, sample.size)):
+    if not all(map(math.isfinite, (*sample.size, loss_curvature))):
         return math.nan, None
 
     def of_outputs(optimum: tuple[np.ndarray, np.ndarray] | None) -> QuadraticModel | None:

@@ -190,7 +190,7 @@ def _make_advance(
     return make_advance(family.make_steps(made.sums, step, name), name)
 
 
-@jit(forceinline=True)
+@jit(inline="always")
 def _draw_chunk(order, n, epoch, start, end, number):
     """Have ``drawn`` say where the rows from position ``start`` of an epoch on are, as ``next_chunk`` does.
 
@@ -224,7 +224,7 @@ def make_advance(steps: Callable[..., Any], variant: str) -> Callable[..., Any]:
         weights = Weights(pointer(rows, 0), size, pointer(count, 0), rows.shape[1])
         memory = Scratch(pointer(work, 0), pointer(scratch64, 0), pointer(work, size))
         length = chunks.shape[1]
-        number = 0
+        number = np.intp(0)  # a literal would have _draw_chunk compiled once more
         while count[1] < end:
             begin = count[1]
             epoch = begin // n

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from numbasgd import rawmem
-from numbasgd.compile.options import jit
+from numbasgd.compile.options import jit, uncollected
 from numbasgd.sgd.losses import loss_named
 from numbasgd.sgd.model import Layout
 from numbasgd.sgd.rows import LINE, aligned_zeros
@@ -48,7 +48,7 @@ def work_for(layout: Layout, itemsize: int) -> int:
     return layout.length + scratch_for(layout.d, layout.width, itemsize, fixed_k(layout.outputs))
 
 
-@jit(forceinline=True)
+@jit(inline="always")
 def _addresses(samples):
     """``Samples`` with addresses for pointers; y and s are those of the rows."""
     X, y, s = address(samples.X, 0), address(samples.y, 0), address(samples.s, 0)
@@ -65,7 +65,8 @@ def kernels(
     value, slope = (None if f is None else compiled(f) for f in (entry.value, entry.slope))
     slopes, values = (entry.rows or make_each)(value, slope, dtype.type, lanes, is_weighted, variant)
     sum_rows = multi_kernels.make_sums(slopes, values, dtype.type, lanes, FIXED_K, rows_dtype, variant)
-    sum_rows.compile(multi_kernels.ARGUMENTS)
+    with uncollected:
+        sum_rows.compile(multi_kernels.ARGUMENTS)
     first = LINE // dtype.itemsize
 
     @jit(variant=variant, fastmath=False)

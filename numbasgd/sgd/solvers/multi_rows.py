@@ -73,7 +73,7 @@ def make_rows(T: Any, lanes: int, REPEATED: int, variant: str) -> tuple[Callable
             for j in range(vectors, d):
                 out[t * d + j] = X[base + i * si + j * sj]
 
-    @jit(**options)
+    @jit(variant=variant, inline="always")
     def take_block(samples, order, at, m, Z, is_gathered, gathered):
         """The ``Block`` of m rows from position ``at`` on, copied to ``gathered`` where ``is_gathered``."""
         if is_gathered:
@@ -84,7 +84,7 @@ def make_rows(T: Any, lanes: int, REPEATED: int, variant: str) -> tuple[Callable
             at, m, Z, address(samples.X, samples.base + first * samples.si), samples.si, samples.sj
         )  # fmt: skip
 
-    @jit(**options)
+    @jit(variant=variant, inline="always")
     def list_rows(samples, order, block, is_gathered, prefetches, table):
         """table := the addresses of the rows of a block, and the last one some more times."""
         own = pointer_to(table, _ADDRESS)

@@ -85,14 +85,14 @@ class Outputs(NamedTuple):
     sum_rows: int
 
 
-@jit(forceinline=True)
+@jit(inline="always")
 def samples_of(arrays):
     """The ``Samples`` of what Python passes: (memory, d, base, si, sj, y, s)."""
     memory, d, base, si, sj, y, s = arrays
     return Samples(pointer(memory, 0), d, base, si, sj, pointer(y, 0), pointer(s, 0), False)
 
 
-@jit(forceinline=True)
+@jit(inline="always")
 def with_targets(samples, y, s, by_position):
     """The same rows with other targets and weights."""
     return Samples(samples.X, samples.d, samples.base, samples.si, samples.sj, y, s, by_position)

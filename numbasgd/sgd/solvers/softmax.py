@@ -30,7 +30,7 @@ def make_softmax(
     """``slopes`` and ``values``."""
     lowest = T(-math.inf)
 
-    @jit(variant=variant, forceinline=True, fastmath=False)
+    @jit(variant=variant, inline="always")
     def add_intercepts(Z, at, b, outputs):
         """Add b to the row of Z at ``at``, set what is behind K to -inf, and return the largest entry."""
         top = fill(lowest, lanes)

@@ -163,7 +163,7 @@ def make_apply(step: Step, lanes: int, T: Any, has_outputs: bool = False) -> Any
     return apply
 
 
-@jit(forceinline=True)
+@jit(inline="always")
 def restart_mean(weights):
     """Begin the mean over the steps anew, with the present weights."""
     w, row = weights.state, weights.row

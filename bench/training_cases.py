@@ -99,6 +99,7 @@ EXTRA: tuple[Case, ...] = (
     {"data": "overflow", "init": "given"},
     {"data": "overflow", "lr": "auto"},
     {"epochs": 0, "lr": "auto"},
+    {"problem": "quantile", "quantile": 0.9, "lr": "auto", "weights": "some", "stop": "interrupt"},
     {"epochs": 10, "lr": "auto", "tol": 0.05, "penalty": "l1"},
     {"epochs": 10, "problem": "softmax-3", "lr": "auto", "tol": 0.05, "validation": 0.25, "stop": "interrupt"},
 )
@@ -233,6 +234,8 @@ def settings_of(case: Case, epochs: int) -> dict[str, Any]:
         "validation_fraction": case["validation"], "tol": case["tol"], "patience": 1, "progress": False,
         **_MOMENTUM[case["momentum"]], **_PENALTIES[case["penalty"]],
     }  # fmt: skip
+    if "quantile" in case:
+        settings["quantile"] = case["quantile"]
     if case["init"] == "given":
         shape = (d, int(outputs)) if outputs else (d,)
         w = np.random.default_rng(1).standard_normal(shape) / 10

@@ -125,6 +125,7 @@ def looks(monkeypatch):
 
 @pytest.mark.parametrize("options", [
     {"lr": 0.05}, {}, {"standardize": True}, {"validation_fraction": 0.25}, {"lr": 0.05, "loss": "hinge"},
+    {"loss": "quantile"},
 ], ids=str)  # fmt: skip
 def test_a_nan_is_named_and_only_then_looked_for(options, data, looks):
     X, y = data

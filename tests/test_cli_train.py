@@ -336,3 +336,14 @@ def test_classes_and_several_targets(table, tmp_path, capsys):
     for targets in (["1", "--target", "1"], [part for j in range(7) for part in ("--target", str(j))][1:]):
         assert main([*argv, *targets]) != 0
         assert "target is" in capsys.readouterr().err
+
+
+def test_the_level_of_the_quantile_loss(capsys):
+    argv = ["train", "--loss", "quantile", "--quantile", "0.9", "--lr", "0.1", "--seed", "1"]
+    assert main(argv) == 0
+    assert "\n           quantile 0.9\n" in capsys.readouterr().out
+    assert main([*argv, "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["w"] == train(loss="quantile", quantile=0.9, lr=0.1, seed=1).w.tolist()
+    assert main(["train", "--quantile", "0.9"]) != 0
+    says(ValueError(capsys.readouterr().err), "--quantile is 0.9 but loss is 'squared'", "--loss quantile")

@@ -16,9 +16,9 @@ DATA = {"X", "y", "sample_weight", "init", "resume"}  # of a call, and no settin
 DEFAULTS = {field.name: field.default for field in dataclasses.fields(TrainConfig)}
 # A value of each setting that is part of a run, other than its default.
 OTHER = {
-    "batch_size": 7, "lr": 0.25, "epochs": 3, "loss": "huber", "sampling": "once", "momentum": 0.5,
-    "nesterov": True, "average": 1, "l2": 0.5, "l1": 0.5, "intercept": False, "standardize": True,
-    "eval_every": 100, "validation_fraction": 0.25, "tol": 0.5, "patience": 3, "seed": 5,
+    "batch_size": 7, "lr": 0.25, "epochs": 3, "loss": "huber", "quantile": 0.9, "sampling": "once",
+    "momentum": 0.5, "nesterov": True, "average": 1, "l2": 0.5, "l1": 0.5, "intercept": False,
+    "standardize": True, "eval_every": 100, "validation_fraction": 0.25, "tol": 0.5, "patience": 3, "seed": 5,
 }  # fmt: skip
 
 

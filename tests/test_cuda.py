@@ -223,6 +223,13 @@ def test_gradient_of_every_loss(loss, dtype, rng, small_blocks):
         assert np.abs(found - np.append(*numbasgd.gradient(X, y, w, b))).max() > 0.01
 
 
+def test_gradient_at_a_level_of_the_quantile_loss(rng, small_blocks):
+    X, y, w, b = problem(rng, 40, 3, np.float64)
+    found = np.append(*numbasgd.gradient(X, y, w, b, loss="quantile", quantile=0.9, device="cuda"))
+    r = np.where(X @ w + b < y, -0.9, 0.1)
+    np.testing.assert_allclose(found, np.append(X.T @ r, r.sum()) / 40, rtol=0, atol=1e-14)
+
+
 def test_every_plan_fits_its_shared_memory():
     from numbasgd.sgd.solvers import cuda
 

@@ -82,6 +82,13 @@ def _loss(value: Any, name: str) -> str:
     return check.choice(value, name, LOSSES)
 
 
+def _quantile(value: Any, name: str) -> float:
+    value = check.real(value, name, hint="Pass a number above 0 and below 1, for example 0.9.")
+    if not 0 < value < 1:
+        raise ValueError(f"{name} is {value}; expected a number above 0 and below 1. Pass for example 0.9.")
+    return value
+
+
 def _sampling(value: Any, name: str) -> str:
     return check.choice(value, name, SAMPLINGS)
 
@@ -188,6 +195,9 @@ class TrainConfig:
     )
     epochs: int = _setting(2, "Passes over the data.", "0 or more", _epochs)
     loss: str = _setting("squared", "What is minimized.", ", ".join(LOSSES), _loss)
+    quantile: float = _setting(
+        0.5, 'The level of the loss "quantile".', "above 0 and below 1", _quantile, is_newer=True
+    )
     sampling: str = _setting("reshuffle", "The order of the rows.", ", ".join(SAMPLINGS), _sampling)
     momentum: float = _setting(0.0, "What a step keeps of the step before.", "0 to below 1", _momentum)
     nesterov: bool = _setting(False, "Momentum in the form of Nesterov.", "True or False", check.flag)

@@ -8,8 +8,9 @@ import numpy as np
 
 from numbasgd import check
 from numbasgd.errors import DeviceError
+from numbasgd.sgd.config import SETTINGS
 from numbasgd.sgd.dataset import Dataset, intercepts, rows_and_targets
-from numbasgd.sgd.losses import LOSSES
+from numbasgd.sgd.losses import LOSSES, loss_key
 from numbasgd.sgd.rows import Rows, aligned_zeros, rows_ahead, rows_of
 from numbasgd.sgd.solvers import multi, reduce
 from numbasgd.sgd.solvers.epoch import kernels, padded, work_for
@@ -17,7 +18,7 @@ from numbasgd.sgd.solvers.objective import ManyOutputs
 from numbasgd.sgd.solvers.small_gradient import kernel_for, small_gradient
 
 _EVERY_ROW = np.empty(0, np.int64)
-_CPU = "cpu"
+_CPU, _MEDIAN = "cpu", 0.5  # the defaults, recognized as the same objects
 
 
 def gradient(
@@ -27,6 +28,7 @@ def gradient(
     b: Any = 0.0,
     *,
     loss: str = "squared",
+    quantile: float = _MEDIAN,
     rows: Any = None,
     threads: int | None = None,
     device: str = _CPU,
@@ -44,8 +46,10 @@ def gradient(
         some of which may be missing.
     w : array_like, shape (d,), or (d, K) for K outputs
     b : float, or array_like, shape (K,)
-    loss : {"squared", "huber", "logistic", "hinge", "softmax"}
+    loss : {"squared", "huber", "logistic", "hinge", "softmax", "quantile"}
         See ``numbasgd.sgd.losses``.  That of K outputs is the sum over them.
+    quantile : float
+        The level of the loss "quantile", above 0 and below 1.
     rows : array_like of int, shape (m,), or of bool, shape (n,), optional
         The rows to take, repeated ones as often as they are named; all of them if left out.
     threads : int, optional
@@ -75,10 +79,11 @@ def gradient(
     (5,)
     """
     if rows is None and device is _CPU and (threads is None or (type(threads) is int and 0 < threads <= 64)):
-        found = small_gradient(X, y, w, b, loss)
+        found = small_gradient(X, y, w, b, loss) if quantile is _MEDIAN else None
         if found is not None:
             return found
     check.choice(loss, "loss", LOSSES)
+    key = loss_key(loss, quantile=SETTINGS["quantile"].check(quantile, "quantile"))
     X, y, _ = rows_and_targets(X, y, loss, is_whole=False, takes_columns=True)
     has_outputs = y.ndim == 2 or LOSSES[loss].rows is not None
     w = check.array(w, "w", 2 if has_outputs else 1)
@@ -94,10 +99,10 @@ def gradient(
     if has_outputs:
         _require_outputs(y, w, loss, device)
         b = intercepts(b, "b", w.shape[1])
-        return _gradient_of_outputs(X, y, w, b, loss, _EVERY_ROW if rows is None else _rows(rows, len(X)))
+        return _gradient_of_outputs(X, y, w, b, key, _EVERY_ROW if rows is None else _rows(rows, len(X)))
     b = check.real(b, "b", hint="Pass the intercept as one number.")
     index = _EVERY_ROW if rows is None else _rows(rows, len(X))
-    return _gradient_of_one(X, y, w, b, loss, index, threads, device)
+    return _gradient_of_one(X, y, w, b, key, index, threads, device)
 
 
 def _gradient_of_one(

@@ -36,6 +36,7 @@ def train(
     lr: float | Sequence[float] | Callable[[int], float] | str = "auto",
     epochs: int = 2,
     loss: str = "squared",
+    quantile: float = 0.5,
     sampling: str = "reshuffle",
     momentum: float = 0.0,
     nesterov: bool = False,
@@ -72,9 +73,9 @@ def train(
         taken without a copy; rows that lie together are fastest.  Left out together with y, the embedded
         twin of the airfoil data is used, and the result says so.
     y : array_like, shape (n,) or (n, K)
-        Targets: numbers for "squared" and "huber"; for "logistic" and "hinge" two classes and for "softmax" K,
-        at least two, of any name (numbers, booleans or text).  With K columns of numbers there are K outputs,
-        ``w`` is (d, K) and ``b`` (K,), and the loss of a row is the sum over them.
+        Targets: numbers for "squared", "huber" and "quantile"; for "logistic" and "hinge" two classes and for
+        "softmax" K, at least two, of any name (numbers, booleans or text).  With K columns of numbers there
+        are K outputs, ``w`` is (d, K) and ``b`` (K,), and the loss of a row is the sum over them.
     batch_size : int
         Rows a step, 1 to n: 1 is SGD, n is gradient descent.  A last minibatch that is shorter is averaged
         over its own length.
@@ -85,9 +86,12 @@ def train(
         squared, short runs on a sample of the rows correct it (``numbasgd.sgd.learning_rate.pilot``).
     epochs : int
         Passes over the data.
-    loss : {"squared", "huber", "logistic", "hinge", "softmax"}
+    loss : {"squared", "huber", "logistic", "hinge", "softmax", "quantile"}
         See ``numbasgd.sgd.losses`` for formulas and sources.  "softmax" is the mean cross-entropy
         ``log(sum over k of exp(z_k)) - z_y``, with w (d, K) and b (K,) for K classes.
+    quantile : float
+        The level of the loss "quantile", above 0 and below 1: the share of the targets that the fit leaves
+        below it.  0.5 fits the median.
     sampling : {"reshuffle", "once", "replacement", "sequential"}
         A new random order each epoch, one random order for all, rows drawn with replacement, or the order
         of X.
@@ -171,11 +175,11 @@ def train(
     True
     """
     config = TrainConfig(
-        batch_size=batch_size, lr=lr, epochs=epochs, loss=loss, sampling=sampling, momentum=momentum,
-        nesterov=nesterov, average=average, l2=l2, l1=l1, intercept=intercept, standardize=standardize,
-        eval_every=eval_every, validation_fraction=validation_fraction, tol=tol, patience=patience, seed=seed,
-        callback=callback, checkpoint=checkpoint, checkpoint_every=checkpoint_every, progress=progress,
-        verbose=verbose, threads=threads,
+        batch_size=batch_size, lr=lr, epochs=epochs, loss=loss, quantile=quantile, sampling=sampling,
+        momentum=momentum, nesterov=nesterov, average=average, l2=l2, l1=l1, intercept=intercept,
+        standardize=standardize, eval_every=eval_every, validation_fraction=validation_fraction, tol=tol,
+        patience=patience, seed=seed, callback=callback, checkpoint=checkpoint,
+        checkpoint_every=checkpoint_every, progress=progress, verbose=verbose, threads=threads,
     )  # fmt: skip
     state = resume._state if isinstance(resume, Fit) else None  # ``resumable`` has made a Fit of any path
     dataset = make_dataset(X, y, sample_weight, config.loss)

@@ -249,8 +249,8 @@ def test_files_that_are_none(use, tmp_path):
     one_go("plain").save(path)
     content = path.read_bytes()
     assert content.startswith(b"numbasgd fit 1\n")
-    path.write_bytes(content.replace(b"fit 1", b"fit 3", 1))
-    refused("format version 3", "expected 2 or less", "newer numbasgd")
+    path.write_bytes(content.replace(b"fit 1", b"fit 4", 1))
+    refused("format version 4", "expected 3 or less", "newer numbasgd")
     for change in (
         lambda header: header["fit"].update(w=[1.0] * 5),
         lambda header: header["fit"].update(w={"array": ["<f4", [4]]}),

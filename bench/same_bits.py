@@ -109,7 +109,7 @@ def differences(a: Results, b: Results) -> dict[str, list[str]]:
 def shared_settings(names: Iterable[str], all_names: Iterable[str]) -> list[str]:
     """The words of names that all these cases have, and not all cases."""
     names, everywhere = list(names), Counter(word for name in all_names for word in name.split())
-    counts = Counter(word for name in names for word in set(name.split()))
+    counts = Counter(word for name in names for word in dict.fromkeys(name.split()))
     n_all = len(list(all_names))
     return [word for word, count in counts.items() if count == len(names) and everywhere[word] < n_all]
 

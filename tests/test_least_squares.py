@@ -10,30 +10,30 @@ from hypothesis import strategies as st
 
 from numbasgd import Fit, airfoil_twin, train
 from numbasgd.sgd.learning_rate import curvature
-from numbasgd.sgd.learning_rate.least_squares import MOST_COLUMNS, estimate_model
-from numbasgd.sgd.learning_rate.quadratic import QuadraticModel, best_constant, step_variance
+from numbasgd.sgd.learning_rate.least_squares import MOST_COLUMNS, look_at
+from numbasgd.sgd.learning_rate.quadratic import Local, best_constant, step_variance
 from numbasgd.sgd.order import SAMPLINGS
 
 COARSE, FINE = np.linspace(-6, 0, 13), np.linspace(-0.42, 0.42, 13)
 
 
-def reference_rate(model, n, batch_size, epochs, sampling):
+def reference_rate(local, n, batch_size, epochs, sampling):
     """``best_constant``, a rate and a step at a time."""
-    d = len(model.curvature)
-    largest = model.curvature.max()
+    d = len(local.curvature)
+    largest = local.curvature.max()
     steps = epochs * math.ceil(n / batch_size)
 
     def excess(decades):
         rate = 2 * 10.0**decades / largest
         step = np.zeros((d + 1, d + 1))
-        for i, h in enumerate(model.curvature):
+        for i, h in enumerate(local.curvature):
             share = rate**2 * step_variance.py_func(rate * h, n, batch_size, epochs, SAMPLINGS[sampling])
-            step[i] = share * np.append(model.multiplicative[i], model.noise[i])
+            step[i] = share * np.append(local.spread[i], local.noise[i])
             step[i, i] += (1 - rate * h) ** 2
         step[d, d] = 1
         with np.errstate(over="ignore", invalid="ignore"):
-            state = np.linalg.matrix_power(step, steps) @ np.append(model.error, 1.0)
-            found = state[:d] @ model.curvature
+            state = np.linalg.matrix_power(step, steps) @ np.append(local.error, 1.0)
+            found = state[:d] @ local.curvature
         return found if found < np.inf else np.inf
 
     best = 0.0
@@ -55,19 +55,19 @@ def problem(n, d, dtype, seed, *, is_weighted=False, is_moved=False, b=0.0, scal
 
 def by_numpy(X, y, s, w, b, intercept, l2):
     sample = curvature.Sample(X, intercept, s)
-    return sample, curvature.quadratic_model(sample, y, w, b, "squared", l2)
+    return sample, curvature.local_model(sample, y, w, b, "squared", l2)
 
 
 def assert_agree(X, y, s, w, b, intercept, l2, n_steps):
-    found = estimate_model(X, y, s, w, b, intercept, l2)
-    sample, model = by_numpy(X, y, s, w, b, intercept, l2)
-    assert found.largest == pytest.approx(sample.largest, rel=1e-6)
-    assert (found.beta, found.mean, found.curvature) == pytest.approx(tuple(sample.smoothness), rel=1e-6)
-    if found.squares is not None:
-        assert found.squares == pytest.approx(curvature.mean_squares(X), rel=1e-6)
+    look = look_at(X, y, s, w, b, intercept, l2)
+    sample, local = by_numpy(X, y, s, w, b, intercept, l2)
+    assert look.largest == pytest.approx(sample.largest, rel=1e-6)
+    assert (look.beta, look.mean, look.curvature) == pytest.approx(tuple(sample.size), rel=1e-6)
+    if look.squares is not None:
+        assert look.squares == pytest.approx(curvature.mean_squares(X), rel=1e-6)
     for batch_size in {1, max(1, len(X) // 7), len(X)}:
-        rate = best_constant(found.model, len(X), batch_size, n_steps)
-        assert rate == pytest.approx(best_constant(model, len(X), batch_size, n_steps), rel=1e-6)
+        found = best_constant(look.local, len(X), batch_size, n_steps)
+        assert found == pytest.approx(best_constant(local, len(X), batch_size, n_steps), rel=1e-6)
 
 
 @settings(max_examples=60, deadline=None)
@@ -152,7 +152,7 @@ def test_what_it_does_not_look_at_is_left_to_numpy(change, is_seen):
     elif change == "tiny":
         X *= 1e-100
     intercept = change != "tiny"
-    assert (estimate_model(X, y, s, w, b, intercept, 0.0) is not None) == is_seen
+    assert (look_at(X, y, s, w, b, intercept, 0.0) is not None) == is_seen
 
 
 @pytest.mark.parametrize("sampling", SAMPLINGS)
@@ -160,9 +160,9 @@ def test_what_it_does_not_look_at_is_left_to_numpy(change, is_seen):
 @pytest.mark.parametrize("d", [1, 6, 24])
 def test_search_against_steps_one_by_one(d, batch_size, epochs, sampling, rng):
     spread = rng.uniform(0, 2, (d, d))
-    model = QuadraticModel(rng.uniform(0, 3, d), rng.uniform(0, 5, d), rng.uniform(0, 1, d), spread + spread.T)
-    found = best_constant(model, 200, batch_size, epochs, sampling)
-    assert found == pytest.approx(reference_rate(model, 200, batch_size, epochs, sampling), rel=1e-9)
+    local = Local(rng.uniform(0, 3, d), rng.uniform(0, 5, d), rng.uniform(0, 1, d), spread + spread.T)
+    found = best_constant(local, 200, batch_size, epochs, sampling)
+    assert found == pytest.approx(reference_rate(local, 200, batch_size, epochs, sampling), rel=1e-9)
 
 
 def test_a_fit_keeps_the_mark_of_the_data_as_it_was(tmp_path):

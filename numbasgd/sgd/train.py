@@ -223,7 +223,7 @@ def train(
 
     def safe_lr() -> float:
         """Half of what is stable for sure; for the advice after a divergence."""
-        size = curvature.Sample(Z, method.intercept, s).smoothness
+        size = curvature.Sample(Z, method.intercept, s).size
         return (
             0.5
             * curvature.stable_lr(size, method.batch_size, loss_curvature, method.l2)

@@ -9,9 +9,9 @@ import numpy as np
 
 from numbasgd.compile.options import uncollected
 from numbasgd.sgd.learning_rate import curvature, curvature_multi
-from numbasgd.sgd.learning_rate.least_squares import estimate_model
+from numbasgd.sgd.learning_rate.least_squares import look_at
 from numbasgd.sgd.learning_rate.pilot import Pilot
-from numbasgd.sgd.learning_rate.quadratic import QuadraticModel
+from numbasgd.sgd.learning_rate.quadratic import Local
 from numbasgd.sgd.losses import LOSSES
 from numbasgd.sgd.risk import Problem
 from numbasgd.sgd.trainer import Method
@@ -34,39 +34,36 @@ def auto_rate(
         y1, w1, b1 = (y, w, b) if y.ndim == 1 else (y[:, 0], w[:, 0], float(b[0]))
         if loss == "squared" and n <= curvature.SAMPLE:
             with uncollected:  # what is called may have to be compiled
-                found = estimate_model(X, y1, problem.s, w1, b1, method.intercept, method.l2)
-                if found is not None:
-                    smoothness = curvature.Smoothness(found.beta, found.mean, found.curvature)
-                    rate = curvature.auto_lr(found.model, smoothness, method, n, epochs, loss_curvature)
-                    return rate, found.squares
+                look = look_at(X, y1, problem.s, w1, b1, method.intercept, method.l2)
+                if look is not None:
+                    size = curvature.Size(look.beta, look.mean, look.curvature)
+                    return curvature.auto_lr(look.local, size, method, n, epochs, loss_curvature), look.squares
     sample = curvature.Sample(X, method.intercept, problem.s)
-    if not all(map(math.isfinite, sample.smoothness)):
+    if not all(map(math.isfinite, sample.size)):
         return math.nan, None
 
-    def model_of_outputs(optimum: tuple[np.ndarray, np.ndarray] | None) -> QuadraticModel | None:
-        return curvature_multi.quadratic_model(
-            X, y, problem.s, w, b, loss, intercept=method.intercept, l2=method.l2, optimum=optimum
-        )
+    def of_outputs(optimum: tuple[np.ndarray, np.ndarray] | None) -> Local | None:
+        return curvature_multi.local_model(X, y, problem.s, w, b, loss, method.intercept, method.l2, optimum)
 
-    model = None
+    local = None
     if is_many:
-        model = model_of_outputs(None) if loss == "squared" else None
+        local = of_outputs(None) if loss == "squared" else None
     else:
-        model = curvature.quadratic_model(sample, y1, w1, b1, loss, method.l2)
-    rate = curvature.auto_lr(model, sample.smoothness, method, n, epochs, loss_curvature)
+        local = curvature.local_model(sample, y1, w1, b1, loss, method.l2)
+    rate = curvature.auto_lr(local, sample.size, method, n, epochs, loss_curvature)
     if loss == "squared" or epochs == 0:
         return rate, None
     pilot = Pilot(problem, X, y, method, epochs)
 
     def of_pilot() -> float:
-        return curvature.auto_lr(model, sample.smoothness, pilot.method, pilot.n, pilot.epochs, loss_curvature)
+        return curvature.auto_lr(local, sample.size, pilot.method, pilot.n, pilot.epochs, loss_curvature)
 
     first = of_pilot()
-    best, row = pilot.search(first, problem.layout.row(w, b))
+    found, row = pilot.search(first, problem.layout.row(w, b))
     if pilot.is_whole:
-        return best, None
+        return found, None
     if is_many:
         end = problem.layout.take(row)
-        model = model_of_outputs((end[:-1], end[-1]))
-        rate, first = curvature.auto_lr(model, sample.smoothness, method, n, epochs, loss_curvature), of_pilot()
-    return best * rate / first, None
+        local = of_outputs((end[:-1], end[-1]))
+        rate, first = curvature.auto_lr(local, sample.size, method, n, epochs, loss_curvature), of_pilot()
+    return found * rate / first, None

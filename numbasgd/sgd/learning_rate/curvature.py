@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from numbasgd.sgd.learning_rate.least_squares import LARGEST, RIDGE, TINY
-from numbasgd.sgd.learning_rate.quadratic import QuadraticModel, best_constant
+from numbasgd.sgd.learning_rate.quadratic import Local, best_constant
 from numbasgd.sgd.losses import LOSSES
 
 if TYPE_CHECKING:
@@ -20,8 +20,8 @@ _FEW = 32  # rows, or columns
 _BLOCK = 1 << 15  # entries whose squares are held at once
 
 
-class Smoothness(NamedTuple):
-    """What a stable rate depends on: largest and mean squared norm of all rows, and the largest eigenvalue.
+class Size(NamedTuple):
+    """How large the rows are: the largest and mean squared norm over all rows, and the largest eigenvalue.
 
     The intercept counts as a column of ones, and a squared norm as often as the row's weight says.
 
@@ -35,7 +35,7 @@ class Smoothness(NamedTuple):
 
 
 def row_sample(n: int, count: int = SAMPLE) -> np.ndarray | slice:
-    """Which of n rows are looked at: all, or ``count`` of them, one in each of as many equal ranges."""
+    """Which of n rows are looked at: all, or ``count`` of them, spread evenly but at no fixed distance."""
     if n <= count:
         return slice(None)
     edges = np.linspace(0, n, count, endpoint=False)
@@ -47,7 +47,7 @@ class Sample:
 
     picked : which rows.  columns : (d, s) their entries, a row of ones behind for the intercept.
     shares : (s,) their weights, or None.  largest : the largest squared norm of all rows, without weights.
-    smoothness : of all rows.
+    size : as below, for all rows.
     """
 
     def __init__(self, X: np.ndarray, intercept: bool, sample_weight: np.ndarray) -> None:
@@ -71,7 +71,7 @@ class Sample:
             missed = 0.0
             if len(rows) < n:
                 missed = max(mean - float(norms[self.picked].mean(dtype=np.float64)), 0.0)
-            self.smoothness = Smoothness(beta, mean, self._largest_eigenvalue() + missed)
+            self.size = Size(beta, mean, self._largest_eigenvalue() + missed)
 
     @property
     def eigen(self) -> tuple[np.ndarray, np.ndarray]:
@@ -140,7 +140,7 @@ def _squared_norms(X: np.ndarray) -> np.ndarray:
     return norms
 
 
-def stable_lr(smoothness: Smoothness, batch_size: int, curvature: float = 1.0, l2: float = 0.0) -> float:
+def stable_lr(size: Size, batch_size: int, curvature: float = 1.0, l2: float = 0.0) -> float:
     """The best constant rate for data that can be fitted exactly; half of what is still stable there.
 
     ``m / (beta + (m - 1) lambda1)`` with beta the largest squared row norm, lambda1 the largest eigenvalue of
@@ -148,16 +148,13 @@ def stable_lr(smoothness: Smoothness, batch_size: int, curvature: float = 1.0, l
     1712.06559, theorem 3), where beta and lambda1 are taken times the largest second derivative of the loss,
     and an L2 penalty adds its factor to both.
     """
-    largest = smoothness.beta + (batch_size - 1) * smoothness.curvature
-    allowed = largest * curvature + batch_size * l2
+    allowed = (size.beta + (batch_size - 1) * size.curvature) * curvature + batch_size * l2
     if allowed == 0:
         return 1.0
     return batch_size / allowed
 
 
-def quadratic_model(
-    sample: Sample, y: np.ndarray, w: np.ndarray, b: float, loss: str, l2: float
-) -> QuadraticModel | None:
+def local_model(sample: Sample, y: np.ndarray, w: np.ndarray, b: float, loss: str, l2: float) -> Local | None:
     """What the choice of a rate needs to know; None where there are too many columns or no finite answer."""
     columns, shares = sample.columns, sample.shares
     d, s = columns.shape
@@ -200,21 +197,18 @@ def quadratic_model(
         weight = (1 - share) * weight + share * first_weight
         values, vectors = np.linalg.eigh(sample.hessian(weight))
     values = np.maximum(values, 0)
-    squares = rotated = np.dot(vectors.T, columns)
+    squares = turned = np.dot(vectors.T, columns)
     if l2:
-        rotated = rotated.copy()
+        turned = turned.copy()
     squares *= squares
     noise = np.dot(squares, slope * slope) / s
     if l2:
         pull = l2 * (optimum @ vectors)
-        noise += pull * (2 * (rotated @ slope) / s + pull)
-    multiplicative = _mean_products(squares, None if weight is None else weight * weight)
-    multiplicative.reshape(-1)[:: d + 1] -= values * values
-    return QuadraticModel(
-        curvature=values + l2,
-        error=np.square((start - optimum) @ vectors),
-        noise=noise,
-        multiplicative=multiplicative,
+        noise += pull * (2 * (turned @ slope) / s + pull)
+    spread = _mean_products(squares, None if weight is None else weight * weight)
+    spread.reshape(-1)[:: d + 1] -= values * values
+    return Local(
+        curvature=values + l2, error=np.square((start - optimum) @ vectors), noise=noise, spread=spread
     )
 
 
@@ -242,17 +236,15 @@ def _derivatives(
     return r, None
 
 
-def auto_lr(
-    model: QuadraticModel | None, smoothness: Smoothness, method: Method, n: int, epochs: int, curvature: float
-) -> float:
+def auto_lr(local: Local | None, size: Size, method: Method, n: int, epochs: int, curvature: float) -> float:
     """The rate of ``lr="auto"``: the best constant one by the model above, below what is stable for sure.
 
     With averaged weights the noise of large steps averages out, and half the stable rate is taken.
     """
-    stable = stable_lr(smoothness, method.batch_size, curvature, method.l2)
+    stable = stable_lr(size, method.batch_size, curvature, method.l2)
     rate = 0.5 * stable
-    if model is not None and method.average_from is None:
-        rate = min(best_constant(model, n, method.batch_size, epochs, method.sampling), 1.8 * stable)
+    if local is not None and method.average_from is None:
+        rate = min(best_constant(local, n, method.batch_size, epochs, method.sampling), 1.8 * stable)
     return rate * (1 - method.momentum)
 
 

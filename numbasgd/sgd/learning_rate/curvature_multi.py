@@ -13,26 +13,25 @@ from __future__ import annotations
 import numpy as np
 
 from numbasgd.sgd.learning_rate.curvature import MOST_COLUMNS, is_moderate, row_sample
-from numbasgd.sgd.learning_rate.quadratic import QuadraticModel, grouped
+from numbasgd.sgd.learning_rate.quadratic import Local, grouped
 from numbasgd.sgd.losses import softmax
 
 _OUTPUT_GROUPS = 4  # into so many groups the output directions are cut, and columns then into
 _GROUPS = 6
 
 
-def quadratic_model(
+def local_model(
     X: np.ndarray,
     y: np.ndarray,
     sample_weight: np.ndarray,
     w: np.ndarray,
     b: np.ndarray,
     loss: str,
-    *,
     intercept: bool,
     l2: float,
     optimum: tuple[np.ndarray, np.ndarray] | None = None,
-) -> QuadraticModel | None:
-    """As ``curvature.quadratic_model``, for y (n, K) or classes 0 to K - 1, w (d, K) and b (K,).
+) -> Local | None:
+    """As ``rates.local_model``, for y (n, K) or classes 0 to K - 1, w (d, K) and b (K,).
 
     optimum : (w, b) near it, of a loss that is not squared.
     """
@@ -61,24 +60,24 @@ def quadratic_model(
     if optimum is not None:
         values, vectors = np.linalg.eigh((rows * weight[:, None]).T @ rows / s)
     values = np.maximum(values, 0) + l2
-    rotated = rows @ vectors
-    squares = rotated * rotated
+    turned = rows @ vectors
+    squares = turned * turned
     moments = (squares * (weight * weight)[:, None]).T @ squares / s
     away, pull = vectors.T @ (start - best), l2 * (vectors.T @ best)
-    relative, directions = [1.0], [np.eye(start.shape[1])]
+    shares_of, turn = [1.0], [np.eye(start.shape[1])]
     if loss == "softmax":
-        relative, directions = _directions(softmax(at), shares)
+        shares_of, turn = _directions(softmax(at), shares)
     parts = []
-    for share, U in zip(relative, directions, strict=True):
+    for share, U in zip(shares_of, turn, strict=True):
         gradients, steady = slope @ U, pull @ U
         noise = squares.T @ np.sum(gradients * gradients, axis=1) / s
-        noise += 2 * np.sum(rotated * (gradients @ steady.T), axis=0) / s + np.sum(steady * steady, axis=1)
+        noise += 2 * np.sum(turned * (gradients @ steady.T), axis=0) / s + np.sum(steady * steady, axis=1)
         parts.append(
-            QuadraticModel(
+            Local(
                 curvature=share * (values - l2) + l2,
                 error=np.sum(np.square(away @ U), axis=1),
                 noise=noise,
-                multiplicative=share**2 * (moments - np.diag(np.square(values - l2))),
+                spread=share**2 * (moments - np.diag(np.square(values - l2))),
             )
         )
     return parts[0] if len(parts) == 1 else _side_by_side([grouped(part, _GROUPS) for part in parts])
@@ -92,23 +91,22 @@ def _stacked(w: np.ndarray, b: np.ndarray, intercept: bool) -> np.ndarray:
 
 def _directions(p: np.ndarray, shares: np.ndarray) -> tuple[list[float], list[np.ndarray]]:
     """Groups of eigenvectors of the mean of diag(p) - p p^T, and their eigenvalues relative to the mean one."""
-    values, vectors = np.linalg.eigh(np.diag((shares * p).mean(axis=0)) - (shares * p).T @ p / len(p))
-    values, vectors = np.maximum(values[1:], 0), vectors[:, 1:]  # along (1, ..., 1) nothing changes
-    groups = np.array_split(np.arange(len(values)), min(len(values), _OUTPUT_GROUPS))
-    mean = max(values.mean(), 1e-300)
-    return [float(values[g].mean() / mean) for g in groups], [vectors[:, g] for g in groups]
+    sizes, turn = np.linalg.eigh(np.diag((shares * p).mean(axis=0)) - (shares * p).T @ p / len(p))
+    sizes, turn = np.maximum(sizes[1:], 0), turn[:, 1:]  # along (1, ..., 1) nothing changes
+    groups = np.array_split(np.arange(len(sizes)), min(len(sizes), _OUTPUT_GROUPS))
+    return [float(sizes[g].mean() / max(sizes.mean(), 1e-300)) for g in groups], [turn[:, g] for g in groups]
 
 
-def _side_by_side(parts: list[QuadraticModel]) -> QuadraticModel:
-    """Independent models as one, with a block diagonal matrix."""
+def _side_by_side(parts: list[Local]) -> Local:
+    """Models that do not touch each other as one."""
     sizes = [len(part.curvature) for part in parts]
-    multiplicative = np.zeros((sum(sizes), sum(sizes)))
+    spread = np.zeros((sum(sizes), sum(sizes)))
     at = 0
     for size, part in zip(sizes, parts, strict=True):
-        multiplicative[at : at + size, at : at + size] = part.multiplicative
+        spread[at : at + size, at : at + size] = part.spread
         at += size
     curvature, error, noise = (np.concatenate([part[k] for part in parts]) for k in range(3))
-    return QuadraticModel(curvature, error, noise, multiplicative)
+    return Local(curvature, error, noise, spread)
 
 
 def _derivatives(z: np.ndarray, y: np.ndarray, loss: str) -> tuple[np.ndarray, np.ndarray]:

@@ -1,10 +1,9 @@
 """The model of ``curvature.py`` for least squares on few rows and columns, in three calls of compiled code.
 
-Such a problem is trained in less time than a few dozen calls of NumPy take.  X is transposed to float64, so
-that all sums run along contiguous columns; the target is one more column, so that a linear map of the columns
-gives the residual as well.  The sums of products of x and r are then the Hessian and the gradient; those of the
-squares of v . x, for eigenvectors v, and of r at the optimum are the multiplicative and the additive noise of
-``quadratic.QuadraticModel``.
+Such a problem is trained in less time than a few dozen calls of NumPy take.  Rows are turned to columns in
+float64, along which all sums run; behind them stands the target, so that a linear map of the columns gives the
+residual as well.  The sums of products of x and r are then the Hessian and the gradient; those of the squares
+of v . x, for eigenvectors v, and of r at the optimum are the spread and the noise of ``quadratic.Local``.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from numbasgd.compile.options import jit
-from numbasgd.sgd.learning_rate.quadratic import QuadraticModel
+from numbasgd.sgd.learning_rate.quadratic import Local
 from numbasgd.simd.vector import dot, fill, fma, lanes_for, larger, load_all, mul, pointer, store, zeros
 
 TINY = 1e-150  # squared norms of all rows below it are scaled before they are multiplied, and numbers whose
@@ -29,8 +28,8 @@ _LANES = lanes_for(_Q, 8)
 _COUNT = _Q // _LANES
 
 
-class Estimate(NamedTuple):
-    """A quadratic model, and what else the same pass over the rows gives.
+class Look(NamedTuple):
+    """What was seen.
 
     largest : squared norm of a row.  beta, mean : the largest and the mean one, weighted.  curvature : the
     largest eigenvalue.  squares : mean squares of the columns, where rows have no weights.
@@ -41,25 +40,24 @@ class Estimate(NamedTuple):
     mean: float
     curvature: float
     squares: list[float] | None
-    model: QuadraticModel
+    local: Local
 
 
-# What is where in ``scratch``, for m columns and the residual, M = m + 1: first the answers, which are sizes
+# Where things lie in ``room``, for m columns and the residual, M = m + 1: first the answers, which are sizes
 # (the largest |x|^2, weight |x|^2 and r^2, and the largest eigenvalue), the diagonal (M,) of the first sums (in
-# whose place the weights to start from are passed), and curvature, error, noise (m,) and multiplicative (m, m)
-# of ``QuadraticModel``; then T (M, M), the map of the columns to x or v . x and r, A (M, M), the sums, and rows
-# of a block.
+# whose place the weights to start from are passed), and curvature, error, noise (m,) and spread (m, m) of
+# ``Local``; then T (M, M), the map of the columns to x or v . x and r, A (M, M), the sums, and rows of a block.
 _SIZES = 4
 
 
 def _length(m: int) -> int:
-    """Entries of ``scratch``."""
+    """Entries of ``room``."""
     M = m + 1
     return _SIZES + M + 3 * m + m * m + 2 * M * M + (M + 2) * _BLOCK
 
 
 @jit
-def _moments(columns, n, has_squares, scratch, l2):
+def _moments(columns, n, has_squares, room, l2):
     """A := the mean over n rows of weight u u^T for u = T @ columns, or over some of weight^2 u^2 u^2^T.
 
     columns : (M + 1, S) with S a multiple of Q, zeros behind n, and the weights in the last one.
@@ -67,14 +65,14 @@ def _moments(columns, n, has_squares, scratch, l2):
     M = columns.shape[0] - 1
     m = M - 1
     S = columns.shape[1]
-    sizes, diagonal = pointer(scratch, 0), pointer(scratch, _SIZES)
+    sizes, diagonal = pointer(room, 0), pointer(room, _SIZES)
     curvature = pointer(diagonal, M)
-    noise, multiplicative = pointer(curvature, 2 * m), pointer(curvature, 3 * m)
-    T = pointer(multiplicative, m * m)
+    noise, spread = pointer(curvature, 2 * m), pointer(curvature, 3 * m)
+    T = pointer(spread, m * m)
     A = pointer(T, M * M)
     weight = pointer(A, M * M)
     weighted = pointer(weight, _BLOCK)
-    rotated = pointer(weighted, _BLOCK)
+    turned = pointer(weighted, _BLOCK)
     c = pointer(columns, 0)
     none = zeros(0.0, _LANES, _COUNT)
     one = fma(none, none, fill(1.0, _LANES))
@@ -103,20 +101,20 @@ def _moments(columns, n, has_squares, scratch, l2):
                 for k in range(i if of_one else 0, i + 1 if of_one else M):
                     x = load_all(c, k * S + at + t, _LANES, _COUNT)
                     last = fma(fill(T[i * M + k], _LANES), x, last)
-                store(rotated, i * _BLOCK + t, mul(last, last) if has_squares else last)
+                store(turned, i * _BLOCK + t, mul(last, last) if has_squares else last)
             most, most_weighted = larger(size, most), larger(mul(size, share), most_weighted)
             most_last = larger(mul(last, last), most_last)
         for i in range(M):
             for t in range(0, count, each):
-                x = load_all(rotated, i * _BLOCK + t, _LANES, _COUNT)
+                x = load_all(turned, i * _BLOCK + t, _LANES, _COUNT)
                 store(weighted, t, mul(load_all(weight, t, _LANES, _COUNT), x))
             for j in range(0, i + 1, 2):  # two at a time, so that one need not wait for the other
                 k = min(j + 1, i)
                 acc, other = none, none
                 for t in range(0, count, each):
                     x = load_all(weighted, t, _LANES, _COUNT)
-                    acc = fma(x, load_all(rotated, j * _BLOCK + t, _LANES, _COUNT), acc)
-                    other = fma(x, load_all(rotated, k * _BLOCK + t, _LANES, _COUNT), other)
+                    acc = fma(x, load_all(turned, j * _BLOCK + t, _LANES, _COUNT), acc)
+                    other = fma(x, load_all(turned, k * _BLOCK + t, _LANES, _COUNT), other)
                 A[i * M + j] += dot(acc, one)
                 if k > j:
                     A[i * M + k] += dot(other, one)
@@ -127,24 +125,24 @@ def _moments(columns, n, has_squares, scratch, l2):
     if has_squares:
         for i in range(m):
             for j in range(m):
-                multiplicative[i * m + j] = A[i * M + j]
-            multiplicative[i * m + i] -= curvature[i] * curvature[i]
+                spread[i * m + j] = A[i * M + j]
+            spread[i * m + i] -= curvature[i] * curvature[i]
             curvature[i] += l2
             noise[i] += A[m * M + i]
         return
-    store(rotated, 0, most)
-    store(rotated, _Q, most_weighted)
-    store(rotated, 2 * _Q, most_last)
+    store(turned, 0, most)
+    store(turned, _Q, most_weighted)
+    store(turned, 2 * _Q, most_last)
     for k in range(3):
         sizes[k] = 0.0
         for q in range(_Q):
-            sizes[k] = max(sizes[k], rotated[k * _Q + q])
+            sizes[k] = max(sizes[k], turned[k * _Q + q])
     for j in range(M):
         diagonal[j] = A[j * M + j]
 
 
 @jit
-def _newton(scratch, m, l2, ridge):
+def _newton(room, m, l2, ridge):
     """Eigenvectors of the Hessian, and Newton's step along them to the optimum.
 
     T and A are those of the start; T becomes the map to the coordinates along the eigenvectors, and to the
@@ -154,7 +152,7 @@ def _newton(scratch, m, l2, ridge):
     Cyclic Jacobi rotations: Golub and Van Loan, Matrix Computations, 4th ed., section 8.5.
     """
     M = m + 1
-    curvature = pointer(scratch, _SIZES + M)
+    curvature = pointer(room, _SIZES + M)
     error, noise = pointer(curvature, m), pointer(curvature, 2 * m)
     v = pointer(curvature, 3 * m + m * m)
     a = pointer(v, M * M)
@@ -187,7 +185,7 @@ def _newton(scratch, m, l2, ridge):
     top = 0.0
     for j in range(m):
         top = max(top, a[j * M + j])
-    scratch[3] = top
+    room[3] = top
     for j in range(m):
         curvature[j] = max(a[j * M + j], 0.0)
         slope, pull = 0.0, 0.0
@@ -205,10 +203,10 @@ def _newton(scratch, m, l2, ridge):
         error[j] *= error[j]
 
 
-def estimate_model(
+def look_at(
     X: np.ndarray, y: np.ndarray, s: np.ndarray, w: np.ndarray, b: float, intercept: bool, l2: float
-) -> Estimate | None:
-    """The model for all rows of X (n, d), y and s (n,), or s of length 0, from the weights w (d,) and b on.
+) -> Look | None:
+    """A look at all rows of X (n, d), for y and s (n,), or s of length 0, from the weights w (d,) and b on.
 
     None where there are no columns or too many, or numbers are not finite or so large that products overflow.
     """
@@ -222,21 +220,19 @@ def estimate_model(
     columns[m, :n] = y
     columns[m + 1, :n] = s if s.size else 1.0
     columns[:, n:] = 0.0
-    scratch = np.empty(_length(m))
-    scratch[_SIZES : _SIZES + d] = w
+    room = np.empty(_length(m))
+    room[_SIZES : _SIZES + d] = w
     if intercept:
-        scratch[_SIZES + d] = b
+        room[_SIZES + d] = b
     elif b:
         columns[m, :n] -= b
-    _moments(columns, n, False, scratch, l2)
+    _moments(columns, n, False, room, l2)
     at = _SIZES + m + 1
-    largest, beta, residual, _, *squares, of_residual = scratch[:at].tolist()
+    largest, beta, residual, _, *squares, of_residual = room[:at].tolist()
     if not (TINY < largest < LARGEST and residual < LARGEST and math.isfinite(of_residual)):
         return None
-    _newton(scratch, m, l2, RIDGE[True])
-    _moments(columns, n, True, scratch, l2)
-    multiplicative = scratch[at + 3 * m : at + (3 + m) * m].reshape(m, m)
-    model = QuadraticModel(
-        scratch[at : at + m], scratch[at + m : at + 2 * m], scratch[at + 2 * m : at + 3 * m], multiplicative
-    )
-    return Estimate(largest, beta, sum(squares), float(scratch[3]), None if s.size else squares[:d], model)
+    _newton(room, m, l2, RIDGE[True])
+    _moments(columns, n, True, room, l2)
+    spread = room[at + 3 * m : at + (3 + m) * m].reshape(m, m)
+    local = Local(room[at : at + m], room[at + m : at + 2 * m], room[at + 2 * m : at + 3 * m], spread)
+    return Look(largest, beta, sum(squares), float(room[3]), None if s.size else squares[:d], local)

@@ -21,38 +21,37 @@ _COUNT = _Q // _LANES
 _RESHUFFLE, _REPLACEMENT = SAMPLINGS["reshuffle"], SAMPLINGS["replacement"]
 
 
-class QuadraticModel(NamedTuple):
-    """The problem near its optimum along the eigenvectors of its Hessian, estimated from a sample of rows.
+class Local(NamedTuple):
+    """The problem near its optimum, seen from the eigenvectors of its Hessian, estimated from a sample of rows.
 
     curvature : (d,) eigenvalues.  error : (d,) squared distance of the start from the optimum.
     noise : (d,) variance of the gradient of one row at the optimum.
-    multiplicative : (d, d) what that variance grows by per squared error along each direction.
+    spread : (d, d) what one row's gradient adds to that variance, per squared error along each direction.
     """
 
     curvature: np.ndarray
     error: np.ndarray
     noise: np.ndarray
-    multiplicative: np.ndarray
+    spread: np.ndarray
 
 
-def best_constant(
-    model: QuadraticModel, n: int, batch_size: int, epochs: int, sampling: str = "reshuffle"
-) -> float:
+def best_constant(local: Local, n: int, batch_size: int, epochs: int, sampling: str = "reshuffle") -> float:
     """The constant rate with the least expected loss after so many epochs, to some percent.
 
     Along each eigenvector the mean squared error m of the weights follows, from one step to the next,
-    ``m := (1 - lr h)^2 m + lr^2 / b (noise + multiplicative m)`` with h the curvature and b the batch size: the
-    noisy quadratic model (Zhang et al., "Which algorithmic choices matter at which batch sizes?", NeurIPS 2019,
+    ``m := (1 - lr h)^2 m + lr^2 / b (noise + spread m)`` with h the curvature and b the batch size: the noisy
+    quadratic model (Zhang et al., "Which algorithmic choices matter at which batch sizes?", NeurIPS 2019,
     arXiv 1907.04164, eq. 3) with the noise that rows of different length add (Defossez and Bach, "Averaged
     least-mean-squares", AISTATS 2015, arXiv 1412.0156, section 3).  Rates beyond stability come out large by
     themselves.
     """
-    model = grouped(model)
+    local = grouped(local)
     epochs = min(max(1, epochs), (1 << 62) // n)  # as many steps as can be counted
-    M = len(model.curvature) + 1
-    scratch = np.empty(_Q * (2 * M * M + 2 * M + 2) + M * M)
-    arrays = (*model[:3], np.ascontiguousarray(model.multiplicative))
-    return _search(arrays, n, batch_size, epochs, SAMPLINGS[sampling], scratch)
+    M = len(local.curvature) + 1
+    room = np.empty(_Q * (2 * M * M + 2 * M + 2) + M * M)
+    curvature, error, noise, spread = local
+    spread = np.ascontiguousarray(spread)
+    return _search(curvature, error, noise, spread, n, batch_size, epochs, SAMPLINGS[sampling], room)
 
 
 @jit(forceinline=True)
@@ -83,7 +82,7 @@ def step_variance(moved, n, batch_size, epochs, sampling):
     up to nothing, so an epoch leaves less behind than its steps alone would: with q = 1 - moved, batches t of
     b_t rows and c_t = q^(steps still to come), the variance of sum_t c_t g_t is that of sampling without
     replacement (Cochran, "Sampling Techniques", 1977, theorem 2.2), ``n / (n - 1) (sum_t c_t^2 / b_t - (sum_t
-    c_t)^2 / n)``.  Here each step gets an equal share.  The same order in all epochs adds the same remainder
+    c_t)^2 / n)``.  It is spread over the steps here.  The same order in all epochs adds the same remainder
     again and again: its amplitudes add up, not its variances.
     """
     if sampling == _REPLACEMENT:
@@ -106,24 +105,23 @@ def step_variance(moved, n, batch_size, epochs, sampling):
 
 
 @jit
-def _search(model, n, batch_size, epochs, sampling, scratch):
-    """The rate whose expected loss is the least after so many epochs; model : arrays as in ``QuadraticModel``.
+def _search(curvature, error, noise, spread, n, batch_size, epochs, sampling, room):
+    """The rate whose expected loss is the least after so many epochs; arrays as in ``Local``.
 
     A step is a linear map of the errors, a 1 behind them: what each adds to the others, times the square of the
     rate, and on the diagonal what is left of it.  Its power comes from squaring it again and again, for all
     rates at once.
     """
-    curvature, error, noise, multiplicative = model
     d = curvature.shape[0]
     M = d + 1
     one = M - d  # no constant: that would compile the product twice
     largest = 1e-300
     for i in range(d):
         largest = max(largest, curvature[i])
-    added = pointer(scratch, 0)
+    added = pointer(room, 0)
     for i in range(M):
         for j in range(M):
-            each = 0.0 if i == d else noise[i] if j == d else multiplicative[i, j]
+            each = 0.0 if i == d else noise[i] if j == d else spread[i, j]
             added[i * M + j] = each / largest / largest
     step, squared = pointer(added, M * M), pointer(added, M * M + M * M * _Q)
     state = pointer(squared, M * M * _Q)
@@ -166,17 +164,17 @@ def _search(model, n, batch_size, epochs, sampling, scratch):
     return 2 * 10.0**decades / largest
 
 
-def grouped(model: QuadraticModel, most: int = _GROUPS) -> QuadraticModel:
+def grouped(local: Local, most: int = _GROUPS) -> Local:
     """At most ``most`` groups of neighbouring eigenvectors, as if each were one."""
-    d = len(model.curvature)
+    d = len(local.curvature)
     if d <= most:
-        return model
+        return local
     edges = np.linspace(0, d, most + 1).astype(int)[:-1]
     sizes = np.diff(np.append(edges, d))
-    within = np.add.reduceat(np.add.reduceat(model.multiplicative, edges, axis=0), edges, axis=1)
-    return QuadraticModel(
-        np.add.reduceat(model.curvature, edges) / sizes,
-        np.add.reduceat(model.error, edges),
-        np.add.reduceat(model.noise, edges),
+    within = np.add.reduceat(np.add.reduceat(local.spread, edges, axis=0), edges, axis=1)
+    return Local(
+        np.add.reduceat(local.curvature, edges) / sizes,
+        np.add.reduceat(local.error, edges),
+        np.add.reduceat(local.noise, edges),
         within / sizes,  # what a group gets from the mean error of another
     )

@@ -162,7 +162,7 @@ def test_nobody_reads_half_a_choice():
     wrong_words(1, 0)
     found = []
     threads = [
-        threading.Thread(target=lambda s=s: found.append(wrong_words(1_000_000, s))) for s in (0, 1, 2, 3)
+        threading.Thread(target=lambda s=s: found.append(wrong_words(4_000_000, s))) for s in (0, 1, 2, 3)
     ]
     for thread in threads:
         thread.start()

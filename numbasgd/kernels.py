@@ -10,9 +10,9 @@
         kernels.matmul(X, W, out)
         ...
 
-A variant that no product used before is compiled at the first that uses it, which needs the
-interpreter for a moment.  Inside a ``prange``, whose threads would wait for the interpreter while it waits
-for them, let ``prepare`` come first.
+The variant of a product that is new is selected in Python, and compiled if no product used it before, which
+needs the interpreter for a moment.  Inside a ``prange``, whose threads would wait for the interpreter while it
+waits for them, let ``prepare`` come first.
 """
 
 from __future__ import annotations
@@ -40,5 +40,5 @@ def matmul(A, B, out, threads=1):
 
 
 def prepare(dtype: Any = np.float32) -> None:
-    """Compile, or load from the cache, every variant for float32 or for float64."""
+    """Compile, or load from the cache, every variant for float32 or for float64, and how one is selected."""
     dispatch.products[np.dtype(dtype)].prepare_all()

@@ -172,6 +172,89 @@ def make_get_tuple(of: Any) -> Any:
     return get_tuple
 
 
+def _words_of(b: Any, value: Any) -> list[Any]:
+    """The integers of a tuple of integers and such tuples, in order."""
+    if value.type == _I64:
+        return [value]
+    parts = [b.extract_value(value, i) for i in range(len(value.type))]
+    return [word for part in parts for word in _words_of(b, part)]
+
+
+def _tuple_of(b: Any, of: Any, words: list[Any]) -> Any:
+    """The tuple of an LLVM type whose integers come next in ``words``, which are taken away."""
+    if of == _I64:
+        return words.pop(0)
+    value = ir.Constant(of, ir.Undefined)
+    for i, part in enumerate(of.elements):
+        value = b.insert_value(value, _tuple_of(b, part, words), i)
+    return value
+
+
+def _places_of(b: Any, address: Any, n_words: int) -> list[Any]:
+    """Pointers to so many 64-bit words in a row."""
+    return [b.inttoptr(b.add(address, _I64(8 * i)), _WORD) for i in range(n_words)]
+
+
+@intrinsic
+def write_tuple(typingctx, address, values):
+    """``write`` for each integer of a tuple of integers and such tuples, one after the other."""
+    if not isinstance(values, types.BaseTuple):
+        return None
+
+    def codegen(context: Any, b: Any, sig: Any, args: Any) -> Any:
+        words = _words_of(b, args[1])
+        for word, place in zip(words, _places_of(b, args[0], len(words)), strict=True):
+            b.store_atomic(word, place, "seq_cst", 8)
+        return context.get_dummy_value()
+
+    return types.void(intp, values), codegen
+
+
+def make_read_tuple(of: Any) -> Any:
+    """An intrinsic that reads what ``write_tuple`` wrote, with ``read`` for each integer."""
+
+    @intrinsic
+    def read_tuple(typingctx, address):
+        def codegen(context: Any, b: Any, sig: Any, args: Any) -> Any:
+            llvm_type = context.get_value_type(of)
+            n_words = len(_words_of(b, ir.Constant(llvm_type, ir.Undefined)))
+            places = _places_of(b, args[0], n_words)
+            return _tuple_of(b, llvm_type, [b.load_atomic(place, "seq_cst", 8) for place in places])
+
+        return of(intp), codegen
+
+    return read_tuple
+
+
+@intrinsic
+def is_tuple_at(typingctx, address, values):
+    """Whether ``write_tuple`` wrote these values; each word is read with ``read``."""
+    if not isinstance(values, types.BaseTuple):
+        return None
+
+    def codegen(context: Any, b: Any, sig: Any, args: Any) -> Any:
+        words, differences = _words_of(b, args[1]), _I64(0)
+        for word, place in zip(words, _places_of(b, args[0], len(words)), strict=True):
+            differences = b.or_(differences, b.xor(word, b.load_atomic(place, "seq_cst", 8)))
+        return b.icmp_unsigned("==", differences, _I64(0))
+
+    return types.boolean(intp, values), codegen
+
+
+@intrinsic
+def on_stack(typingctx, values):
+    """The address of a tuple of integers and such tuples, which is there until the function returns."""
+    if not isinstance(values, types.BaseTuple):
+        return None
+
+    def codegen(context: Any, b: Any, sig: Any, args: Any) -> Any:
+        place = numba_private.alloca_once(b, args[0].type)
+        b.store(args[0], place, align=8)
+        return b.ptrtoint(place, _I64)
+
+    return intp(values), codegen
+
+
 _FAILED, _DONE, _INTERRUPTED = 0, 1, 2  # how a callback ended
 
 

@@ -192,19 +192,19 @@ def test_without_room_for_a_workspace():
     )
 
 
-@pytest.mark.parametrize("when", ["variant", "share", "panels", "start"])
+@pytest.mark.parametrize("when", ["select", "variant", "share", "panels", "start"])
 def test_an_interrupt_while_compiled_code_waits_for_python(when):
     """What it waits for is done, and then the interrupt is told; the next product is right."""
     code = """
         import os, signal, threading, numpy as np, numbasgd
-        from numbasgd.matmul.gemm import dispatch
+        from numbasgd.matmul.gemm import dispatch, plan
         A = np.random.default_rng(0).random((400, 400))
         numbasgd.matmul(A[:30, :30], A[:30, :30])
         product, hits = dispatch.products[A.dtype], []
         functions = list(enumerate(product.gemm.functions))
         packers = [number for number, function in functions if function.is_packer]
         loops = [number for number, function in functions if not function.is_packer]
-        if WHEN != "variant":
+        if WHEN not in ("select", "variant"):
             numbasgd.matmul(A.T, A.T, threads=1)
         if WHEN == "start":
             for number in (dispatch._SHARE_PLEASE, *packers):
@@ -218,7 +218,11 @@ def test_an_interrupt_while_compiled_code_waits_for_python(when):
                 for _ in range(1000):
                     pass
 
-        compile_now, start = product._compile_now, threading.Thread.start
+        compile_now, start, select = product._compile_now, threading.Thread.start, plan.Gemm.select
+        def selected(gemm, asked):
+            if WHEN == "select":
+                interrupt()
+            return select(gemm, asked)
         def interrupted(number):
             if number in special.get(WHEN, ()):
                 interrupt()
@@ -227,7 +231,7 @@ def test_an_interrupt_while_compiled_code_waits_for_python(when):
             start(thread)
             if WHEN == "start":
                 interrupt()
-        product._compile_now, threading.Thread.start = interrupted, started
+        product._compile_now, threading.Thread.start, plan.Gemm.select = interrupted, started, selected
         try:
             numbasgd.matmul(A.T, A.T, threads=2)
         except KeyboardInterrupt:

@@ -1,10 +1,9 @@
-"""The way into ``packed``: compiled selection of a variant, and variants that are compiled when first used.
+"""The way into ``packed``: compiled code that looks a plan up, and variants that are compiled when first used.
 
-A product of 16 x 16 takes less time than selecting its variant in Python would, so that is compiled too.
-But nobody uses all variants, and compiling them all takes long.  So each is a compiled function of its own,
-kept in numbasgd's cache and called through its address in a table; where the address is still 0, a callback
-compiles the variant or loads it.  The table itself is a symbol that is resolved when code is loaded,
-so code that uses the table can be kept as well, a user's own included.
+What was chosen for a product is kept (``plan_cache``).  Nobody uses all variants, and compiling them all takes
+long.  So each is a compiled function of its own, kept in numbasgd's cache and called through its address in a
+table; where the address is still 0, a callback compiles the variant or loads it.  The table itself is a symbol
+that is resolved when code is loaded, so code that uses the table can be kept as well, a user's own included.
 """
 
 from __future__ import annotations
@@ -21,11 +20,11 @@ from numba import types
 from numbasgd import rawmem, threads, workspace
 from numbasgd.compile.numba_private import as_dtype
 from numbasgd.compile.options import jit
-from numbasgd.matmul.gemm import parallel
-from numbasgd.matmul.gemm.operands import LOOPS, MATRIX, SIZES, Matrix, Scratch, Sizes, compiled, named
+from numbasgd.matmul.gemm import parallel, plan_cache
+from numbasgd.matmul.gemm.operands import LOOPS, MATRIX, SIZES, Matrix, Scratch, Sizes, compiled
 from numbasgd.matmul.gemm.parallel import HEADER, Grid, Shared, Task
 from numbasgd.matmul.gemm.plan import Gemm, host_gemm
-from numbasgd.matmul.gemm.variants import Cut, Product
+from numbasgd.matmul.gemm.variants import Product
 
 # Words of a table, as byte offsets.
 DISPATCH, _NEED = 0, 8  # addresses: of dispatch, of the callback that compiles a function
@@ -38,7 +37,6 @@ _DISPATCH_PLEASE, _SHARE_PLEASE = -1, -2  # what the callback can make beside th
 DEFAULT_THREADS, AT_ONCE = 0, -1
 # What the compiled functions return.  Nothing was written unless DONE; BUSY is for AT_ONCE alone.
 DONE, NOT_THIS_WAY, BUSY = 0, 1, 2
-CUT = named(Cut)
 # dispatch(A, B, C, size, threads)
 ARGUMENTS = (MATRIX, MATRIX, MATRIX, SIZES, types.intp)
 
@@ -82,11 +80,11 @@ def _make_oriented(SIZE: int) -> Any:
     return compiled(oriented, SIZE)
 
 
-def _make_dispatch(gemm: Gemm, table: Any) -> Any:
+def _make_dispatch(gemm: Gemm, table: Any, plans: Any) -> Any:
     """dispatch(A, B, C, size, threads) for one dtype."""
     SIZE, LANES = gemm.tiles.size, gemm.tiles.lanes
     function_of, oriented = _make_function_of(SIZE, table), _make_oriented(SIZE)
-    zero, select = parallel.make_zero(SIZE, LANES), gemm.compiled_select()
+    zero, choose = parallel.make_zero(SIZE, LANES), plan_cache.choose
 
     def dispatch(A, B, C, size, n_threads):
         if size.m == 0 or size.n == 0:
@@ -98,7 +96,9 @@ def _make_dispatch(gemm: Gemm, table: Any) -> Any:
             zero(C, size)
             return DONE
         m, n, k = size
-        chosen = select(Product(m, n, k, A.rs, A.cs, B.rs, B.cs, C.address, C.rs))
+        chosen = choose(plans(), Product(m, n, k, A.rs, A.cs, B.rs, B.cs, C.address % SIZE, C.rs))
+        if chosen.function < 0:
+            return NOT_THIS_WAY
         function = function_of(chosen.function)
         if function == 0:
             return NOT_THIS_WAY
@@ -152,6 +152,7 @@ class DispatchTable:
         self.table = rawmem.make_address_of(self.symbol)
         self._need = rawmem.callback(self._compile)
         self._set(_NEED, ctypes.cast(self._need, ctypes.c_void_p).value or 0)
+        self.plans = plan_cache.PlanCache(self.gemm, f"numbasgd_plans_{self.dtype.name}")
         self.is_ready = False
         workspace.require(self.gemm.scratch_bytes + HEADER)
 
@@ -159,7 +160,7 @@ class DispatchTable:
         self.words[offset // 8] = address
 
     def prepare(self) -> None:
-        """Compile what every product needs: the choice of the variant, and how it is called."""
+        """Compile what every product needs: how a variant is chosen and called."""
         if self.is_ready:
             return
         with _compiling:
@@ -167,7 +168,7 @@ class DispatchTable:
                 self._prepare()
 
     def _prepare(self) -> None:
-        dispatch = _make_dispatch(self.gemm, self.table)
+        dispatch = _make_dispatch(self.gemm, self.table, self.plans.address)
         dispatch.compile(ARGUMENTS)
         self.dispatch = dispatch
         self._set(_MOST, threads.default())
@@ -195,7 +196,7 @@ class DispatchTable:
         part.compile((types.intp,) * 3)
         self._set(_PART, rawmem.address_of_compiled(part))
         share = parallel.make_share(self.gemm)
-        share.compile((parallel.TASK, CUT, parallel.SHARED))
+        share.compile((parallel.TASK, plan_cache.CUT, parallel.SHARED))
         self._set(_SHARE, rawmem.address_of_compiled(share))
 
     def function(self, number: int) -> Any:
@@ -210,8 +211,10 @@ class DispatchTable:
             return self.compiled[number]
 
     def prepare_all(self) -> None:
-        """Compile every function."""
+        """Compile every function, and the selection, so that no product needs the interpreter."""
         self.prepare()
+        with _compiling:
+            self.plans.compile()
         for number in range(len(self.gemm.functions)):
             self.function(number)
         self._compile(_SHARE_PLEASE)

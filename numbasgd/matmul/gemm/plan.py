@@ -76,16 +76,21 @@ class Gemm:
         return [wrap(v.make_propose(self.tiles, model, names.index(v.name))) for v in used]
 
     @functools.cached_property
-    def _plain(self) -> list[Callable[[Product], Proposal]]:
+    def plain_proposals(self) -> list[Callable[[Product], Proposal]]:
+        """``proposals`` that Python runs."""
         return self.proposals(lambda function: function)
 
     def propose(self, product: Product) -> list[Proposal]:
         """What each variant that can compute the product would do, the least estimate first."""
-        found = [propose(product) for propose in self._plain]
+        found = [propose(product) for propose in self.plain_proposals]
         return sorted((f for f in found if f.cycles < NEVER), key=lambda f: f.cycles)
 
+    def select(self, product: Product) -> Proposal:
+        """The proposal of fewest cycles."""
+        return min((propose(product) for propose in self.plain_proposals), key=lambda found: found.cycles)
+
     def compiled_select(self) -> Any:
-        """``select(product)``, to be called from compiled code."""
+        """``select``, to be called from compiled code; it takes seconds to compile."""
         counter = iter(range(1000))
 
         def wrap(function: Callable[..., Any]) -> Any:

@@ -22,7 +22,10 @@ TINY_PRODUCT = 1 << 13  # multiply-adds below which packing is not worth a thoug
 
 
 class Product(NamedTuple):
-    """A product as a variant sees it: sizes, strides in bytes, where C begins; C has contiguous rows."""
+    """A product as a variant sees it: sizes and strides in bytes; C has contiguous rows.
+
+    pc : where C begins; ``dispatch`` tells only how many bytes behind a multiple of a number's.
+    """
 
     m: int
     n: int

@@ -11,8 +11,8 @@
         ...
 
 The variant of a product that is new is selected in Python, and compiled if no product used it before, which
-needs the interpreter for a moment.  Inside a ``prange``, whose threads would wait for the interpreter while it
-waits for them, let ``prepare`` come first.
+needs the interpreter for a moment; ``prepare`` compiles all of them at once.  Numba's ``prange`` releases the
+interpreter's lock meanwhile.  Code that waits for threads of its own, which multiply, must release it, too.
 """
 
 from __future__ import annotations
@@ -40,5 +40,5 @@ def matmul(A, B, out, threads=1):
 
 
 def prepare(dtype: Any = np.float32) -> None:
-    """Compile, or load from the cache, every variant for float32 or for float64, and how one is selected."""
+    """Compile, or load from the cache, every variant for float32 or for float64."""
     dispatch.products[np.dtype(dtype)].prepare_all()

@@ -257,18 +257,23 @@ def test_a_process_ends_while_workers_wait(times):
         )
 
 
-@pytest.mark.slow
-def test_compiled_parallel_code_may_call_it():
-    """Numba's own threads, each multiplying: the pool is somebody else's, and nothing waits for ever."""
+@pytest.mark.parametrize("is_prepared", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_compiled_parallel_code_may_call_it(is_prepared):
+    """Numba's own threads, each multiplying: the pool is somebody else's, and nothing waits for ever.
+
+    Each has products of its own, which it needs the interpreter to plan.
+    """
     run_python(
-        """
+        f"""
         import numba, numpy as np
         from numbasgd import kernels
-        kernels.prepare(np.float64)
+        if {is_prepared}:
+            kernels.prepare(np.float64)
         @numba.njit(parallel=True)
         def all_of_them(A, out):
             for i in numba.prange(A.shape[0]):
                 kernels.matmul(A[i], A[i], out[i], 2)
+                kernels.matmul(A[i, : 100 + i], A[i], out[i, : 100 + i], 2)
         A = np.random.default_rng(0).random((20, 150, 150))
         out = np.empty_like(A)
         for _ in range(5):

@@ -67,7 +67,7 @@ def cases(dtype: str) -> dict[int, list[tuple]]:
     """For each function that is not a packer: products (m, n, k, layout) and proposals, of several kinds."""
     table = dispatch.products[np.dtype(dtype)]
     gemms = [small_caches(table.gemm), table.gemm]
-    proposals = [gemm.proposals(lambda function: function) for gemm in gemms]
+    proposals = [gemm.proposals for gemm in gemms]
     found: dict[int, dict] = {}
     for (m, n, k), layout in itertools.product(SHAPES, LAYOUTS):
         seen = product(m, n, k, layout, table.gemm.tiles.size)

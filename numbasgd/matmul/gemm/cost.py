@@ -16,7 +16,6 @@ every machine, and are named.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Any
@@ -102,20 +101,17 @@ PAGES = 64  # pages that the first TLB of all machines here holds at least
 PAGE = 4096
 
 
-def make_model(
-    machine: Machine, size: int, constants: Constants, refused: Any, wrap: Callable[..., Any]
-) -> Any:
-    """The functions that the estimates of the variants are made of, for one machine and dtype.
+def make_model(machine: Machine, constants: Constants, refused: Any) -> Any:
+    """The functions that the estimates of the variants are made of, for one machine.
 
-    refused : what a variant answers where it cannot compute a product.  wrap : what compiles a function, or
-    leaves it as it is.
+    refused : what a variant answers where it cannot compute a product.
     """
     constants = constants.on(machine)
-    again, first, overlap = _make_transfers(machine, constants, wrap)
-    step, tile, split, pages = _make_steps(machine, constants, wrap)
+    again, first, overlap = _make_transfers(machine, constants)
+    step, tile, split, pages = _make_steps(machine, constants)
     return SimpleNamespace(
         constants=constants,
-        refused=wrap(refused),
+        refused=refused,
         again=again,
         first=first,
         overlap=overlap,
@@ -126,7 +122,7 @@ def make_model(
     )
 
 
-def _make_transfers(machine: Machine, constants: Constants, wrap: Callable[..., Any]) -> tuple[Any, Any, Any]:
+def _make_transfers(machine: Machine, constants: Constants) -> tuple[Any, Any, Any]:
     """Cycles a byte from the level that holds it, again and for the first time, and of what overlaps."""
     L1, L2 = machine.caches[:2]
     L3 = machine.caches[2] if len(machine.caches) > 2 else L2
@@ -148,8 +144,6 @@ def _make_transfers(machine: Machine, constants: Constants, wrap: Callable[..., 
             return rows
         places = span // apart  # sets that rows begin at
         return min(rows, max(1, places) * ways)
-
-    kept = wrap(kept)
 
     def again(n_bytes, rows, width, stride):
         """Cycles a byte to read once more what a loop has read: ``rows`` of ``width`` bytes, and all around."""
@@ -177,10 +171,10 @@ def _make_transfers(machine: Machine, constants: Constants, wrap: Callable[..., 
         """Cycles of arithmetic and transfers that go on at once: little more than the longer of the two."""
         return math.sqrt(work * work + traffic * traffic)
 
-    return wrap(again), wrap(first), wrap(overlap)
+    return again, first, overlap
 
 
-def _make_steps(machine: Machine, constants: Constants, wrap: Callable[..., Any]) -> tuple[Any, ...]:
+def _make_steps(machine: Machine, constants: Constants) -> tuple[Any, ...]:
     """Cycles of a step of p and of a tile beside, loads of a vector, cycles to walk down many pages."""
     L1 = machine.caches[0]
     FMA, LOADS, LATENCY = float(machine.fma_pipes), L1.bytes_per_cycle / machine.vector, constants.latency
@@ -208,4 +202,4 @@ def _make_steps(machine: Machine, constants: Constants, wrap: Callable[..., Any]
         found = rows * min(stride, PAGE) // PAGE
         return found if found > PAGES else 0
 
-    return wrap(step), wrap(tile), wrap(split), wrap(pages)
+    return step, tile, split, pages

@@ -211,10 +211,8 @@ class DispatchTable:
             return self.compiled[number]
 
     def prepare_all(self) -> None:
-        """Compile every function, and the selection, so that no product needs the interpreter."""
+        """Compile every function."""
         self.prepare()
-        with _compiling:
-            self.plans.compile()
         for number in range(len(self.gemm.functions)):
             self.function(number)
         self._compile(_SHARE_PLEASE)

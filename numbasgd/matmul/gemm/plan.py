@@ -7,14 +7,13 @@ of shape, layout, dtype and the description of the machine, so one machine gives
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from numbasgd import threads as pool
-from numbasgd.compile.options import jit
 from numbasgd.machine import cpu
 from numbasgd.matmul.gemm import cost
 from numbasgd.matmul.gemm.operands import Loops
@@ -68,36 +67,22 @@ class Gemm:
                 found += [Function(variant, width, True) for width in widths]
         return tuple(found)
 
-    def proposals(self, wrap: Callable[..., Any]) -> list[Callable[[Product], Proposal]]:
-        """``propose`` of every variant; ``wrap`` compiles a function, or leaves it as it is."""
-        model = cost.make_model(self.tiles.machine, self.tiles.size, self.constants, refused, wrap)
+    @functools.cached_property
+    def proposals(self) -> list[Callable[[Product], Proposal]]:
+        """``propose`` of every variant."""
+        model = cost.make_model(self.tiles.machine, self.constants, refused)
         names = [function.variant.name for function in self.functions]
         used = [v for v in self.variants if v.name in names]
-        return [wrap(v.make_propose(self.tiles, model, names.index(v.name))) for v in used]
-
-    @functools.cached_property
-    def plain_proposals(self) -> list[Callable[[Product], Proposal]]:
-        """``proposals`` that Python runs."""
-        return self.proposals(lambda function: function)
+        return [v.make_propose(self.tiles, model, names.index(v.name)) for v in used]
 
     def propose(self, product: Product) -> list[Proposal]:
         """What each variant that can compute the product would do, the least estimate first."""
-        found = [propose(product) for propose in self.plain_proposals]
+        found = [propose(product) for propose in self.proposals]
         return sorted((f for f in found if f.cycles < NEVER), key=lambda f: f.cycles)
 
     def select(self, product: Product) -> Proposal:
         """The proposal of fewest cycles."""
-        return min((propose(product) for propose in self.plain_proposals), key=lambda found: found.cycles)
-
-    def compiled_select(self) -> Any:
-        """``select``, to be called from compiled code; it takes seconds to compile."""
-        counter = iter(range(1000))
-
-        def wrap(function: Callable[..., Any]) -> Any:
-            variant = f"{self.tiles.size}_{next(counter)}"
-            return jit(function, variant=variant, forceinline=True, fastmath=False)
-
-        return _chain(self.proposals(wrap), wrap)
+        return min((propose(product) for propose in self.proposals), key=lambda found: found.cycles)
 
     @property
     def sums_at(self) -> int:
@@ -108,22 +93,6 @@ class Gemm:
     def scratch_bytes(self) -> int:
         """Bytes of scratch memory for each thread."""
         return self.sums_at + K_PIECES * SMALL_OUT
-
-
-def _chain(proposals: Sequence[Any], wrap: Callable[..., Any]) -> Any:
-    """The function that gives the proposal of fewest cycles."""
-    select = proposals[0]
-    for propose in proposals[1:]:
-        select = _lesser(select, propose, wrap)
-    return select
-
-
-def _lesser(earlier: Any, propose: Any, wrap: Callable[..., Any]) -> Any:
-    def select(product):
-        best, mine = earlier(product), propose(product)
-        return mine if mine.cycles < best.cycles else best
-
-    return wrap(select)
 
 
 @dataclass(frozen=True)

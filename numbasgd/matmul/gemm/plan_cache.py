@@ -3,8 +3,7 @@
 A product of 16 x 16 takes a fraction of a microsecond, and selecting its variant in Python some tens of them.
 Compiled, that would take a fraction too, but the estimates of all variants take seconds to compile, which the
 first product on an empty cache would wait for.  So a product that is new is selected in Python, called from
-compiled code, and what was chosen is kept here.  Only code that cannot wait for the interpreter needs
-``PlanCache.compile``.
+compiled code, and what was chosen is kept here.
 
 Results do not depend on the cache: the choice is a pure function of the product, and whoever asks takes what
 he is told, kept or not.
@@ -25,7 +24,7 @@ from numba import types
 
 from numbasgd import rawmem
 from numbasgd.compile.options import jit
-from numbasgd.matmul.gemm.operands import BLOCKS, Blocks, compiled, named
+from numbasgd.matmul.gemm.operands import BLOCKS, Blocks, named
 from numbasgd.matmul.gemm.plan import Gemm
 from numbasgd.matmul.gemm.variants import Cut, Product
 
@@ -65,13 +64,12 @@ class _Entry(NamedTuple):
 class _Words(NamedTuple):
     """mask : number of the last set.  is_writing : 1 while somebody keeps a choice.
 
-    select, ask : addresses of the compiled selection, 0 as long as there is none, and of the callback.
+    select : address of the callback that selects.
     """
 
     mask: int
     is_writing: int
     select: int
-    ask: int
     entries: rawmem.NewLine
 
 
@@ -115,11 +113,7 @@ def choose(cache, product):
 @jit
 def _select(cache, place):
     """Answer a question, and keep the answer."""
-    select = rawmem.read(cache + _AT.select)
-    if select != 0:
-        rawmem.call(select, (place,))
-    else:
-        rawmem.ask(rawmem.read(cache + _AT.ask), place)
+    rawmem.ask(rawmem.read(cache + _AT.select), place)
     product, choice = _get_product(place), _get_choice(place + _ANSWER)
     if choice.function >= 0 and rawmem.swap(cache + _AT.is_writing, 1) == 0:
         _keep(_set_of(cache, product), product, choice)
@@ -152,12 +146,12 @@ class PlanCache:
 
     def __init__(self, gemm: Gemm, symbol: str, n_sets: int = SETS) -> None:
         self.gemm = gemm
-        assert gemm.plain_proposals  # made now: ``cached_property`` has a lock, which a fork may find held
+        self._proposals = gemm.proposals  # made now: ``cached_property`` has a lock, which a fork may find held
         self._state = rawmem.State(symbol, _Words, entries=n_sets * WAYS * _STEP // 8)
         self.address = self._state.address
         self._callback = rawmem.callback(self.answer)
         self._state.word(_AT.mask).value = n_sets - 1
-        self._state.word(_AT.ask).value = rawmem.address_of_c(self._callback)
+        self._state.word(_AT.select).value = rawmem.address_of_c(self._callback)
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._after_fork)
 
@@ -171,18 +165,3 @@ class PlanCache:
         _, function, packer, has_scratch, blocks, cut = self.gemm.select(product)
         words = (ctypes.c_int64 * _N_CHOICE).from_address(place + _ANSWER)
         words[:] = [function, packer, has_scratch, *blocks, *cut]
-
-    def compile(self) -> None:
-        """From now on what is new is selected by compiled code, which needs no interpreter."""
-        if self._state.word(_AT.select).value:
-            return
-        select = self.gemm.compiled_select()
-
-        def answer(place):
-            p = select(_get_product(place))
-            choice = Choice(p.function, p.packer, p.has_scratch, p.blocks, p.cut)
-            rawmem.put_tuple(place + _ANSWER, choice)
-
-        function = compiled(answer, self.gemm.tiles.size)
-        function.compile((types.intp,))
-        self._state.word(_AT.select).value = rawmem.address_of_compiled(function)

@@ -161,5 +161,5 @@ class Variant:
 
 
 def refused(first: int) -> Proposal:
-    """The proposal of a variant that cannot compute a product; also compiled."""
+    """The proposal of a variant that cannot compute a product."""
     return Proposal(NEVER, first, -1, 0, Blocks(0, 0, 0, 0, 0, 0, 0), Cut(0, 0, 0, 0, 0))

@@ -294,10 +294,9 @@ def _propose_transposed_a(t: Tiles, model: Any, first: int) -> Callable[[Product
         cycles += overlap(work, traffic) + tiles * parts * rounds * (TILE + w * L * TRANSPOSE)
         cycles += tiles * PAGE * pages(p.k, p.csa) + CALL
         return Proposal(
-            cycles, first + p.n - 1, -1, 0, Blocks(p.m, p.n, KC, h_of(h), nv, 0, far), Cut(2 * L, 0, 1, 0, 0)
+            cycles, first + p.n - 1, -1, 0, Blocks(p.m, p.n, KC, int(h), nv, 0, far), Cut(2 * L, 0, 1, 0, 0)
         )
 
-    h_of = int
     return propose
 
 

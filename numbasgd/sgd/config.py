@@ -238,10 +238,12 @@ class TrainConfig:
     threads: int | None = _setting(None, "The most threads that may work.", "1 to 64, or None", _threads, False)
 
     def __post_init__(self) -> None:
-        for name, value in [*vars(self).items()]:
-            checked = SETTINGS[name].check(value, name)
-            if checked is not value:
-                _INIT(self, name, checked)
+        fields = vars(self)
+        for name, check_it, default in _CHECKS:
+            value = fields[name]
+            if value is not default:
+                _INIT(self, name, check_it(value, name))
+        _INIT(self, "seed", _seed(self.seed, "seed"))
         if self.nesterov and not self.momentum:
             raise ValueError(
                 "nesterov is True but momentum is 0; expected more than 0. Pass for example momentum=0.9."
@@ -257,12 +259,14 @@ class TrainConfig:
     @property
     def loss_key(self) -> str:
         """The loss with its parameter, as kernels call it."""
-        return loss_key(self.loss, **{name: getattr(self, name) for name in PARAMETERS})
+        fields = vars(self)
+        return loss_key(self.loss, **{name: fields[name] for name in PARAMETERS})
 
     @property
     def rates(self) -> np.ndarray | None:
         """One learning rate per epoch (a single one stays), or None for "auto"."""
-        return None if self.lr == "auto" else np.atleast_1d(np.asarray(self.lr, np.float64))
+        lr = self.lr
+        return None if lr == "auto" else np.array([lr] if type(lr) is float else lr, np.float64)
 
     def method(self, n: int, lrs: np.ndarray) -> Method:
         """How steps are made over n rows; raises TypeError or ValueError for a batch that is not of 1 to n."""
@@ -293,12 +297,18 @@ class TrainConfig:
 
     def kept(self) -> dict[str, Any]:
         """The settings that are part of the run, as plain values."""
-        return {name: getattr(self, name) for name in KEPT}
+        fields = vars(self)
+        return {name: fields[name] for name in KEPT}
 
 
 #: All settings by name.
 SETTINGS: Mapping[str, Setting] = MappingProxyType(
     {field.name: field.metadata["setting"] for field in dataclasses.fields(TrainConfig)}
+)
+_CHECKS = tuple(
+    (field.name, field.metadata["setting"].check, field.default)
+    for field in dataclasses.fields(TrainConfig)
+    if field.name != "seed"  # of which the default is drawn
 )
 #: The names of those that a Fit keeps.
 KEPT = tuple(name for name, setting in SETTINGS.items() if setting.is_kept)

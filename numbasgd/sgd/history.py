@@ -39,7 +39,3 @@ class TrainerState(NamedTuple):
     looked: int
     asked: int
     is_over: bool
-
-    def with_best_of(self, watched: float, row: np.ndarray) -> TrainerState:
-        """With a row of the solver's state as the best weights, if its watched loss is the best."""
-        return self._replace(best_watched=watched, best=row.copy()) if watched < self.best_watched else self

@@ -100,8 +100,12 @@ class Trainer:
         self.limit = DIVERGED * max(first.loss, loss_at_zero)
         now = self.now
         self.seen = self.glanced = (math.inf, now.best)
-        now = now.with_best_of(self._watched(first), self.result)
-        self.now = now._replace(n_evaluations=self._record(first))
+        watched, best = self._watched(first), now.best
+        if watched < now.best_watched:
+            best = self.result.copy()
+        else:
+            watched = now.best_watched
+        self.now = TrainerState(self._record(first), now.seconds, watched, best, *now[4:])
 
     def restore(self, history: np.ndarray, limit: float, now: TrainerState) -> None:
         """Take over what is known of a run, beside the solver's state."""
@@ -129,8 +133,10 @@ class Trainer:
         """The losses of a row of the state, that of the present weights if none is given."""
         begin = time.perf_counter()
         row = self.result if row is None else row
-        loss = self.solver.mean_loss(row)
-        objective = loss + self.solver.penalty(row)
+        solver = self.solver
+        loss = objective = solver.mean_loss(row)
+        if solver.is_penalized:
+            objective += solver.penalty(row)
         held_out = math.nan if self.held_out is None else self.held_out.mean_loss(row)
         self.evaluation_seconds = time.perf_counter() - begin
         return Evaluation(loss, objective, held_out, samples, self.now.seconds)
@@ -163,13 +169,14 @@ class Trainer:
 
     def _evaluate(self, samples: int) -> Evaluation:
         """Evaluate the present weights, and raise if the loss has left for infinity."""
-        self.latest = found = self.evaluation(samples)
+        row = self.result
+        self.latest = found = self.evaluation(samples, row)
         if self.history:
             if not (found.loss <= self.limit and found.loss < math.inf):
                 raise self._divergence(found)
             watched = self._watched(found)
             if watched < self.seen[0]:
-                self.seen = (watched, self.result.copy())
+                self.seen = (watched, row.copy())
         return found
 
     def _is_sound(self) -> bool:
@@ -228,7 +235,7 @@ class Trainer:
             solver.advance(goal)
             spent = time.perf_counter() - begin
             now = self.now
-            self.now = now._replace(seconds=now.seconds + max(spent - solver.entry_seconds, 0.0))
+            self.now = TrainerState(now[0], now.seconds + max(spent - solver.entry_seconds, 0.0), *now[2:])
             before, samples = samples, solver.samples
             if samples < plan.samples:
                 solver.prepare_for_more(self.now.seconds)
@@ -272,21 +279,22 @@ class Trainer:
         self, samples: int, found: Evaluation | None, is_marked: bool, is_epoch: bool, plan: Plan
     ) -> TrainerState:
         """Where the run stands after a look at the present weights."""
-        now = self.now
-        if found is not None and plan.stopping is None and is_marked:
-            now = now.with_best_of(self._watched(found), self.result)
-        if found is not None and plan.stopping is not None and is_epoch:
-            share, epochs = plan.stopping
-            before = now.best_watched
-            now = now.with_best_of(self._watched(found), self.result)
-            is_better = now.best_watched < before - share * abs(before)
-            stale = 0 if is_better or not math.isfinite(before) else now.stale + 1
-            now = now._replace(stale=stale, is_over=stale >= epochs)
+        n_evaluations, seconds, best_watched, best, stale, _, asked, is_over = self.now
+        counts = is_marked if plan.stopping is None else is_epoch
+        if found is not None and counts:
+            before, watched = best_watched, self._watched(found)
+            if watched < best_watched:
+                best_watched, best = watched, self.result.copy()
+            if plan.stopping is not None:
+                share, epochs = plan.stopping
+                is_better = best_watched < before - share * abs(before)
+                stale = 0 if is_better or not math.isfinite(before) else stale + 1
+                is_over = stale >= epochs
         if found is not None and is_marked:
-            now = now._replace(n_evaluations=self._record(found))
+            n_evaluations = self._record(found)
         if is_epoch and plan.at_epoch is None:
-            now = now._replace(asked=samples)
-        return now._replace(looked=samples)
+            asked = samples
+        return TrainerState(n_evaluations, seconds, best_watched, best, stale, samples, asked, is_over)
 
     def _next_check(self, samples: int) -> int:
         """Where a divergence is looked for although no evaluation is due: after 1, 2, 4, ... epochs.

@@ -269,6 +269,9 @@ def mean_squares(dataset: Dataset) -> list[float]:
     counted = dataset.counted()
     picked = row_sample(counted.n)
     rows = counted.X[picked]
-    weights = counted.sample_weight[picked].astype(np.float64) if counted.is_weighted else np.ones(len(rows))
+    weights, total = np.ones(len(rows)), float(len(rows))
+    if counted.is_weighted:
+        weights = counted.sample_weight[picked].astype(np.float64)
+        total = float(weights.sum())
     with np.errstate(over="ignore"):
-        return (weights @ np.square(rows, dtype=np.float64) / weights.sum()).tolist()
+        return (weights @ np.square(rows, dtype=np.float64) / total).tolist()

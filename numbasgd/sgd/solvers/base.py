@@ -41,6 +41,7 @@ class Solver(ABC):
         self.dataset, self.method = dataset, method
         self.objective = objective = make_objective(dataset, method.loss, method.threads)
         self.n = dataset.n
+        self.is_penalized = method.l2 > 0 or method.l1 > 0
         self.layout = layout = objective.layout
         size = 4 * layout.length  # whole lines, so that the scratch memory begins at one as well
         memory = aligned_zeros((size + objective.scratch_size,), dataset.dtype)
@@ -123,9 +124,9 @@ class Solver(ABC):
 
     def penalty(self, row: np.ndarray) -> float:
         """What the penalties add to the loss for some weights."""
-        l2, l1 = self.method.l2, self.method.l1
-        if l2 == 0 and l1 == 0:
+        if not self.is_penalized:
             return 0.0
+        l2, l1 = self.method.l2, self.method.l1
         w = self.layout.take(row)[:-1].ravel().astype(np.float64)
         return 0.5 * l2 * float(w @ w) + l1 * float(np.abs(w).sum())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -229,7 +230,9 @@ class _Training:
         objective = None if held_out is None else make_objective(held_out, method.loss, config.threads)
         self.settings = self._settings()
         self.line = Progress(config.progress, config.epochs, n, is_verbose=config.verbose)
-        self.trainer = Trainer(make_solver(training, self.method), self.scale, self._safe_lr, objective)
+        # No method of this object: the cycle would leave each run to the garbage collector.
+        safe_lr = functools.partial(_safe_lr, training, self.method, w, b)
+        self.trainer = Trainer(make_solver(training, self.method), self.scale, safe_lr, objective)
         if state is not None:
             restore(self.trainer, state)
         else:
@@ -258,13 +261,6 @@ class _Training:
             "sample_weight": self.dataset.is_weighted,
             "dtype": name_of(self.dataset.dtype),
         }
-
-    def _safe_lr(self) -> float:
-        """Half of what is stable for sure; for the advice after a divergence."""
-        dataset, method = self.dataset, self.method
-        size = curvature.Sample(dataset.X, method.intercept, dataset.sample_weight).size
-        stable = curvature.stable_lr(size, method.batch_size, self._loss_curvature(), method.l2)
-        return 0.5 * stable * (1 - method.momentum)
 
     def run(self) -> Fit:
         """Make the steps; what stops them leaves with the run so far as ``.fit``."""
@@ -313,10 +309,8 @@ class _Training:
         if self.scale is None:
             squares = curvature.mean_squares(self.dataset) if self.squares is None else self.squares
             is_auto = self.config.lr == "auto"
-            warn_of_scale(squares, float(self.rates.max()), self._loss_curvature(), is_auto)
-
-    def _loss_curvature(self) -> float:
-        return curvature.curvature_of(loss_named(self.method.loss), self.dataset, *self.start)
+            loss_curvature = curvature.curvature_of(loss_named(self.method.loss), self.dataset, *self.start)
+            warn_of_scale(squares, float(self.rates.max()), loss_curvature, is_auto)
 
     def fit(self, limit: float = math.inf) -> Fit:
         """The run as the user gets it; ``limit`` as in ``Trainer.evaluations``."""
@@ -342,3 +336,11 @@ class _Training:
             settings=self.settings,
             _state=freeze(trainer, self.rates, self.fingerprint),
         )
+
+
+def _safe_lr(dataset: Dataset, method: Method, w: np.ndarray, b: Any) -> float:
+    """Half of what is stable for sure, from the weights to start from; for the advice after a divergence."""
+    size = curvature.Sample(dataset.X, method.intercept, dataset.sample_weight).size
+    loss_curvature = curvature.curvature_of(loss_named(method.loss), dataset, w, b)
+    stable = curvature.stable_lr(size, method.batch_size, loss_curvature, method.l2)
+    return 0.5 * stable * (1 - method.momentum)

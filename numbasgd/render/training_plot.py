@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from numbasgd import check
 from numbasgd.render.figures import given_axes, new_figure
-from numbasgd.render.palette import BLUE, ORANGE
+from numbasgd.render.palette import BLUE, ORANGE, series_colour
 
 if TYPE_CHECKING:
     from numbasgd.sgd.fit import Fit
@@ -43,9 +43,9 @@ def plot_chapter(fits: Mapping[str, Fit]) -> Any:
         ax.set_ylim(0.22, 0.35)
         ax.set_xlim(0, fit.epochs[-1])
     ax = figure.add_subplot(grid[:, 2:])
-    for (name, fit), style in zip(fits.items(), ("-", "--", "-.", ":"), strict=False):
+    for i, ((name, fit), style) in enumerate(zip(fits.items(), ("-", "--", "-.", ":"), strict=False)):
         # At 0 seconds a logarithmic axis has no place: a curve starts with its first step.
-        ax.plot(fit.seconds[1:], fit.loss[1:], style, label=name, linewidth=2)
+        ax.plot(fit.seconds[1:], fit.loss[1:], style, color=series_colour(i), label=name, linewidth=2)
     ax.set_xscale("log")
     ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     ax.xaxis.set_major_formatter(EngFormatter(unit="s"))

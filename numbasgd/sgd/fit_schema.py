@@ -88,7 +88,7 @@ def _is_shape(value: Any, ndims: tuple[int, ...]) -> bool:
 
 
 def _is_mark(value: Any, ndims: tuple[int, ...]) -> bool:
-    """What ``state.data_mark`` tells of an array."""
+    """What a ``Fingerprint`` tells of an array."""
     if type(value) is not dict or value.keys() != {"shape", "dtype", "sha256"}:
         return False
     digest = value["sha256"]

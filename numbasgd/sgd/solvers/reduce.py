@@ -106,7 +106,7 @@ def _samples(task, like):
 def make_units(made: SimpleNamespace, index: np.dtype) -> SimpleNamespace:
     """``add`` and ``value``: one part of the gradient or of the loss; a ``PartTask`` lies at ``address``.
 
-    made : what ``cpu.kernels`` gave.  index : the dtype of positions.
+    made : what ``epoch.kernels`` gave.  index : the dtype of positions.
     """
     key = made.variant, index.name
     if key not in _units:

@@ -5,7 +5,7 @@ import pytest
 from runs import assert_same
 
 from numbasgd import train
-from numbasgd.sgd.solvers import cpu, large_batch
+from numbasgd.sgd.solvers import cpu, large_batch, multi, multi_buffers
 
 
 def problem(n, d, order="C"):
@@ -65,3 +65,24 @@ def test_resumed_in_the_middle(name, monkeypatch):
             with pytest.raises(KeyboardInterrupt) as caught:
                 train(X, y, **settings)
         assert_same(whole, train(X, y, resume=caught.value.fit))
+
+
+@pytest.mark.slow
+def test_products_of_large_batches_are_compiled_before_the_clock_starts(monkeypatch, rng):
+    """Those of all numbers of rows that are summed at once: whole chunks, and what is left of a part."""
+    counts = []
+    real = multi.gradient_sum
+
+    def record(objective, row, order, count, *scratch):
+        counts.append(count)
+        return real(objective, row, order, count, *scratch)
+
+    monkeypatch.setattr(multi, "gradient_sum", record)
+    monkeypatch.setattr(large_batch, "ENTRIES", 9000)
+    n, d, K = 700, 10, 40
+    most = multi_buffers.chunk_rows(d, 8, 0)
+    part = large_batch.part_rows(d * (K // 8))
+    X, y = rng.standard_normal((n, d)), rng.integers(0, K, n)
+    train(X, y, loss="softmax", lr=0.1, batch_size=600, epochs=1)
+    ends = {min(rows, part) for rows in (600, 100)} | {rows % part for rows in (600, 100)}
+    assert set(counts) == {m for rows in ends for m in (min(rows, most), rows % most)} - {0}

@@ -92,6 +92,7 @@ class Solver(ABC):
         with uncollected:
             self.advance(self.samples)
             self.objective.compile(self.rows[0], self.scratch)
+            self.objective.rehearse(*self._sums_at_once(), self.scratch, self.scratch64)
         self.compile_seconds = time.perf_counter() - begin
         seconds = min(self._time_entry() for _ in range(_ENTRIES))
         if key is not None:
@@ -101,6 +102,10 @@ class Solver(ABC):
     def _prepare(self) -> Any:
         """Get ready to be called; what identifies the compiled code that is called then, or None."""
         return None
+
+    @abstractmethod
+    def _sums_at_once(self) -> tuple[tuple[int, ...], np.ndarray]:
+        """How many rows gradients are summed over at once, and an order of rows, empty for sequential order."""
 
     def _time_entry(self) -> float:
         begin = time.perf_counter()

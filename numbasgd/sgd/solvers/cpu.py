@@ -18,7 +18,7 @@ from numbasgd.sgd.dataset import Dataset
 from numbasgd.sgd.model import breadth
 from numbasgd.sgd.order import ORDER_CHUNK, SAMPLINGS, fill_order, scatter_for
 from numbasgd.sgd.rows import rows_ahead
-from numbasgd.sgd.solvers import large_batch, multi
+from numbasgd.sgd.solvers import large_batch
 from numbasgd.sgd.solvers.base import Solver
 from numbasgd.sgd.solvers.order_prefetch import ROW_BYTES, OrderChunks
 
@@ -73,6 +73,10 @@ class EpochSolver(Solver):
         before, behind = self._told
         self.kernel(*before, end, *behind)
 
+    def _sums_at_once(self) -> tuple[tuple[int, ...], np.ndarray]:
+        batch_size = self.method.batch_size
+        return (batch_size, self.n % batch_size), self.chunks.rows[0]
+
     def prepare_for_more(self, seconds: float) -> None:
         """Have another thread draw the order of rows; what that needs is compiled outside the clock."""
         if not self.chunks.may_help or seconds <= _HELP_AFTER:
@@ -98,14 +102,6 @@ class MultiSolver(EpochSolver):
 
     may_have_help = False  # a row of K outputs takes so long that another thread would mostly wait
 
-    def compile(self) -> None:
-        """Compile, or load, all that steps and evaluations need, the products of all sizes included."""
-        super().compile()
-        begin = time.perf_counter()
-        batch_size, order = self.method.batch_size, self.chunks.rows[0]
-        multi.rehearse(self.objective, (batch_size, self.n % batch_size), order, self.scratch, self.scratch64)
-        self.compile_seconds += time.perf_counter() - begin
-
 
 class LargeBatchSolver(Solver):
     """Steps over so many rows that each is made in parts, between which Python looks up: Ctrl-C, progress.
@@ -124,6 +120,10 @@ class LargeBatchSolver(Solver):
         self._part = large_batch.part_rows(layout.breadth)
         self._finish = large_batch.make_finish(dataset.dtype, layout.lanes, method.step, layout.is_many)
         self._sums = objective.sums(method.batch_size, self.order.dtype, self.scratch, self.scratch64)
+
+    def _sums_at_once(self) -> tuple[tuple[int, ...], np.ndarray]:
+        steps, part = (self.method.batch_size, self.n % self.method.batch_size), self._part
+        return tuple(count for rows in steps for count in (min(rows, part), rows % part)), self.order
 
     def advance(self, end: int) -> None:
         """Make the steps up to sample number ``end``."""

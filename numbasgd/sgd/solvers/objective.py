@@ -103,6 +103,12 @@ class Objective(ABC):
         """Compile, or load, what evaluates the loss."""
         self.sum_loss(row, 0, 0, scratch)
 
+    def rehearse(
+        self, counts: tuple[int, ...], order: np.ndarray, scratch: np.ndarray, scratch64: np.ndarray
+    ) -> None:
+        """Compile, or load, what gradients over so many rows need beside the kernels: products of K outputs."""
+        return  # one output needs none
+
     @abstractmethod
     def sum_loss(self, row: np.ndarray, start: int, stop: int, scratch: np.ndarray) -> float:
         """The sum of the losses of some rows, in one call of compiled code."""
@@ -202,6 +208,12 @@ class ManyOutputs(Objective):
         super().compile(row, scratch)
         for m in multi.product_rows(self, self.rows.n):
             self.sum_loss(row, 0, m, scratch)
+
+    def rehearse(
+        self, counts: tuple[int, ...], order: np.ndarray, scratch: np.ndarray, scratch64: np.ndarray
+    ) -> None:
+        """Compile, or load, the products that gradients over so many rows need."""
+        multi.rehearse(self, counts, order, scratch, scratch64)
 
     def sum_loss(self, row: np.ndarray, start: int, stop: int, scratch: np.ndarray) -> float:
         """The sum of the losses of some rows, in one call of compiled code."""

@@ -278,7 +278,7 @@ class TrainConfig:
         if average_from is not None and average_from > check.MOST:
             raise ValueError(
                 f"average is {average} epochs of {n} rows; expected at most {check.MOST} samples before the "
-                "mean. Pass the epochs before the mean begins."
+                "mean. Pass fewer epochs."
             )
         return Method(
             loss=self.loss_key, batch_size=batch_size, lrs=lrs, sampling=self.sampling, seed=self.seed or 0,

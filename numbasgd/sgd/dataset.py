@@ -22,7 +22,6 @@ from numbasgd.sgd.rows import Rows, rows_of
 
 TWIN = "embedded twin of the airfoil data"
 _VALIDATION = 2**61  # the epoch whose order picks the validation rows; no run gets there
-_FRACTION_HINT = "Pass the share of rows to hold out, for example 0.1."
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +126,7 @@ class Dataset:
             of_weight = " that have a weight" if n < self.n else ""
             raise ValueError(
                 f"validation_fraction is {fraction} of {n} rows{of_weight}; expected a share that leaves at "
-                f"least one row on either side. {_FRACTION_HINT}"
+                "least one row on either side. Pass another share, or leave it out and no row is held out."
             )
         held_out = np.sort(drawn[epoch_order(seed, _VALIDATION, n)[:count]])
         is_training = np.ones(self.n, bool)

@@ -1,5 +1,6 @@
 """``numbasgd memory``: what it measures, prints, writes and draws."""
 
+import dataclasses
 import json
 
 import pytest
@@ -21,7 +22,7 @@ def found():
 @pytest.fixture
 def command(monkeypatch, found):
     monkeypatch.setattr(cli, "COMMANDS", ("memory",))
-    monkeypatch.setattr(memory, "measure", lambda quick: found)
+    monkeypatch.setattr(memory, "measure", lambda quick, deadline: found)
     return lambda *argv: cli.main(["memory", *argv])
 
 
@@ -45,7 +46,10 @@ def test_json(command, found, capsys):
     assert command("--json") == 0
     printed = json.loads(capsys.readouterr().out)
     assert printed["schema"] == 1 and printed["kind"] == "memory"
-    assert set(printed) == {"schema", "kind", "limits", "patterns", "bursts", "widths", "work", "machine"}
+    assert set(printed) == {
+        *("schema", "kind", "limits", "patterns", "bursts", "widths", "work", "machine"),
+        *("notes", "seconds", "compile_seconds"),
+    }
     assert printed["limits"] == found.limits
     assert len(printed["patterns"]) == len(found.patterns)
 
@@ -98,13 +102,13 @@ def test_a_bad_path_is_one_line_before_any_work(monkeypatch, capsys, path):
 
 
 def test_a_wrong_sum_is_an_error(monkeypatch, found):
-    monkeypatch.setattr(peaks, "limits", lambda quick, largest: found.limits)
+    monkeypatch.setattr(peaks, "limits", lambda quick, largest, deadline: found.limits)
     right = patterns.pattern
 
-    def wrong(name, n_bytes):
-        access = right(name, n_bytes)
+    def wrong(name, n_bytes, numbers):
+        access = right(name, n_bytes, numbers)
         if name == "strided":
-            access.call.args[0][16] *= -1
+            return dataclasses.replace(access, call=lambda passes: access.call(passes) + 1)
         return access
 
     monkeypatch.setattr(patterns, "pattern", wrong)

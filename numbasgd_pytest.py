@@ -1,8 +1,11 @@
 """A pytest plugin: ``--numbasgd-machine`` adds the machine and its limits to any pytest-benchmark run.
 
-``numbasgd compare`` then knows which machines two files are from, and can compare what their cases reach of
-what the machines can do.  A case whose ``benchmark.extra_info`` holds ``flop``, ``bytes``, ``dtype`` and
-``threads`` gets its shares of the multiply-add peak and of the roofline as well.
+``numbasgd compare`` then knows which machines two files are from, and what these can do.  A case may tell what
+one call of it does, on "one" or "all" threads::
+
+    benchmark.extra_info["numbasgd"] = {"flop": 2e9, "bytes": 12e6, "dtype": "float32", "threads": "one"}
+
+Then its shares of the multiply-add peak and of the roofline are compared as well.
 
 pytest imports this module in every run where numbasgd is installed.  So it is no part of the package, whose
 import compiles and loads much, and imports from it only what was asked for.
@@ -61,6 +64,7 @@ class Machine:
 
         for bench in output_json["benchmarks"]:
             info = bench["extra_info"]
+            info = info if "schema" in info else info.get("numbasgd", {})
             for name, share in shares(info, bench["stats"]["median"], self._limits).items():
                 info.setdefault(name, share)
 

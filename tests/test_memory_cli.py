@@ -2,12 +2,14 @@
 
 import dataclasses
 import json
+import math
 
 import pytest
 
 from numbasgd import cli
 from numbasgd.experiments import memory
 from numbasgd.machine import patterns, peaks
+from numbasgd.machine.deadline import Deadline
 from numbasgd.matmul.verify import WrongResultError
 from numbasgd.render.memory_plot import plot_memory
 
@@ -16,7 +18,7 @@ KB = 1024
 
 @pytest.fixture(scope="module")
 def found():
-    return memory.measure(quick=True, largest=256 * KB)
+    return memory.measure(quick=True, largest=256 * KB, deadline=Deadline(math.inf))
 
 
 @pytest.fixture
@@ -113,7 +115,7 @@ def test_a_wrong_sum_is_an_error(monkeypatch, found):
 
     monkeypatch.setattr(patterns, "pattern", wrong)
     with pytest.raises(WrongResultError, match="strided"):
-        memory.measure(quick=True, largest=256 * KB)
+        memory.measure(quick=True, largest=256 * KB, deadline=Deadline(math.inf))
 
 
 def test_the_commands_are_registered(capsys):

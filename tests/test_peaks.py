@@ -1,6 +1,7 @@
 """The limits as a whole: their form, their working sets, and kernels that do what they count."""
 
 import json
+import math
 import platform
 import re
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from numbasgd import device
 from numbasgd.compile.options import OPTIONS
 from numbasgd.machine import extent, peaks, probes, sweeps
+from numbasgd.machine.deadline import Deadline
 from numbasgd.simd.vector import register_bytes
 
 DTYPES = (np.float32, np.float64)
@@ -22,7 +24,7 @@ KB = 1024
 @pytest.fixture(scope="module")
 def found():
     """The limits of this machine, with working sets of at most 256 KB."""
-    return peaks.limits(quick=True, largest=256 * KB)
+    return peaks.limits(quick=True, largest=256 * KB, deadline=Deadline(math.inf))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

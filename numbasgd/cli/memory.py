@@ -41,8 +41,9 @@ def run(args: argparse.Namespace) -> int:
     if args.plot:
         figures.check_path(args.plot)
     seconds = memory.QUICK_SECONDS if args.quick else memory.SECONDS
-    with ProgressLine(seconds) as progress:
-        found = memory.measure(args.quick, deadline=Deadline(seconds, tell=progress.tell))
+    with ProgressLine(seconds, args.started) as progress:
+        deadline = Deadline(seconds, tell=progress.tell, start=args.started)
+        found = memory.measure(args.quick, deadline=deadline)
     if args.plot:
         from numbasgd.render.memory_plot import plot_memory
 
@@ -55,9 +56,9 @@ def run(args: argparse.Namespace) -> int:
     for note in found.notes:
         print(f"\n{note}")
     print(
-        f"\nMeasured in {found.seconds:.0f} s, {found.compile_seconds:.0f} s of them to compile, and checked. "
-        "A value is the median of the fastest quarter of the rounds, since others can only slow a round down. "
-        "Bytes as STREAM counts them.\n"
+        f"\nMeasured in {deadline.elapsed():.0f} s, {found.compile_seconds:.0f} s of them to compile, and "
+        "checked. A value is the median of the fastest quarter of the rounds, since others can only slow a round "
+        "down. Bytes as STREAM counts them.\n"
         "A load of a level walks at random through a few pages at a time; a chase goes through all of them, "
         "and so pays for the search of pages, too."
     )

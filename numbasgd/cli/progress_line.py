@@ -11,10 +11,11 @@ class ProgressLine(AbstractContextManager["ProgressLine"]):
     """What is measured, and the seconds since the start; on a terminal alone, and gone at the end.
 
     ``tell`` is what a ``numbasgd.machine.deadline.Deadline`` calls.  most : seconds that all may take.
+    start : when they began, by ``perf_counter``.
     """
 
-    def __init__(self, most: float) -> None:
-        self._start = perf_counter()
+    def __init__(self, most: float, start: float) -> None:
+        self._start = start
         self._most = most
         self._is_on = bool(sys.stderr and sys.stderr.isatty())
         self._shown = 0

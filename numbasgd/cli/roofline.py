@@ -33,8 +33,9 @@ def run(args: argparse.Namespace) -> int:
     if args.plot:
         figures.check_path(args.plot)
     seconds = roofline.QUICK_SECONDS if args.quick else roofline.SECONDS
-    with ProgressLine(seconds) as progress:
-        found = roofline.measure(args.dtype, args.quick, deadline=Deadline(seconds, tell=progress.tell))
+    with ProgressLine(seconds, args.started) as progress:
+        deadline = Deadline(seconds, tell=progress.tell, start=args.started)
+        found = roofline.measure(args.dtype, args.quick, deadline=deadline)
     if args.plot:
         from numbasgd.render.roofline_plot import plot_roofline
 
@@ -63,6 +64,6 @@ def run(args: argparse.Namespace) -> int:
         print(f"\n{note}")
     print(
         "\nroof: min(peak, flop/byte x bandwidth of the level that holds the data). "
-        f"Measured in {found.seconds:.0f} s."
+        f"Measured in {deadline.elapsed():.0f} s."
     )
     return 0

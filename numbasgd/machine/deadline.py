@@ -15,11 +15,13 @@ class Deadline:
     Parameters
     ----------
     seconds : float
-        From now on; infinity for no limit.
+        From ``start`` on; infinity for no limit.
     clock : callable, optional
         Gives seconds; ``time.perf_counter`` if left out.
     tell : callable, optional
         Is told in a few words what is measured, each time that something else begins.
+    start : float, optional
+        By the clock; now if left out.
     """
 
     def __init__(
@@ -27,10 +29,11 @@ class Deadline:
         seconds: float,
         clock: Callable[[], float] | None = None,
         tell: Callable[[str], None] | None = None,
+        start: float | None = None,
     ) -> None:
         self._clock = clock or perf_counter
         self._tell = tell
-        self._start = self._clock()
+        self._start = self._clock() if start is None else start
         self._end = self._start + seconds
 
     def elapsed(self) -> float:

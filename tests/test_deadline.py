@@ -249,6 +249,8 @@ def test_slow_rungs_are_left_out_where_they_do_not_fit(clock):
     taken = {"element": 5.0, "full": 0.5, "packed": 0.01, ladder.REFERENCE: 0.02}
     beyond = ladder._beyond_deadline(taken, 0.2, Deadline(8.0))
     assert beyond == {"element": 5.0}
+    slow_to_check = {**taken, ladder.REFERENCE: 1.0}
+    assert "full" in ladder._beyond_deadline(slow_to_check, 0.2, Deadline(22.0))
     assert set(ladder._beyond_deadline(taken, 0.2, Deadline(0.0))) == {"element", "full", "packed"}
     assert ladder._beyond_deadline(taken, 0.2, Deadline(1e3)) == {}
 

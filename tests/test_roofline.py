@@ -185,6 +185,13 @@ def test_every_rung_and_the_gradient_are_placed(quickly, dtype):
     assert json.loads(json.dumps(found.to_dict(), allow_nan=False))["kind"] == "roofline"
 
 
+def test_what_comes_too_late_is_left_out_by_name(quickly):
+    found = roofline.measure(quick=True, deadline=Deadline(0.0))
+    assert found.points == ()
+    assert list(found.left_out) == ["all-8", "all-16", "gradient-50x3"]
+    json.dumps(found.to_dict(), allow_nan=False)
+
+
 def test_a_wrong_gradient_is_not_placed(quickly, monkeypatch):
     import numbasgd
 

@@ -57,8 +57,8 @@ def run(args: argparse.Namespace) -> int:
         print(f"\n{note}")
     print(
         f"\nMeasured in {deadline.elapsed():.0f} s, {found.compile_seconds:.0f} s of them to compile, and "
-        "checked. A value is the median of the fastest quarter of the rounds, since others can only slow a round "
-        "down. Bytes as STREAM counts them.\n"
+        "checked. A value is the median of the fastest quarter of the rounds, since others can only slow a "
+        "round down. Bytes as STREAM counts them.\n"
         "A load of a level walks at random through a few pages at a time; a chase goes through all of them, "
         "and so pays for the search of pages, too."
     )

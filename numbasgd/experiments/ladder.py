@@ -22,6 +22,7 @@ MOST = 16384  # a side; three float64 matrices of it are 6 GB
 PATIENCE = 3.0  # seconds that a call may take, unless ``is_complete``
 _FEWEST = 3  # rounds of a rung
 _BEFORE = 5  # calls of a rung before its rounds
+_CHECK = 10  # products of the reference that checking a rung takes the time of, about
 _PROBE = 128  # the side of the product that tells how long a larger one takes
 
 
@@ -243,7 +244,7 @@ def _beyond_deadline(taken: Mapping[str, float], seconds: float, deadline: Deadl
     left = deadline.left()
     beyond = {}
     for name, once in sorted(taken.items(), key=lambda of_name: (of_name[0] != REFERENCE, of_name[1])):
-        left -= max(seconds, _FEWEST * once) + _BEFORE * once
+        left -= max(seconds, _FEWEST * once) + _BEFORE * once + _CHECK * taken[REFERENCE]
         if left < 0 and name != REFERENCE:
             beyond[name] = once
     return beyond

@@ -135,6 +135,9 @@ def measure(dtype: str = "float32", quick: bool = False, *, deadline: Deadline |
     points: list[Point] = []
     left_out: dict[str, float] = {}
     for size, share in zip(SIZES, (0.4, 0.8), strict=True):
+        if deadline.is_over():
+            left_out[f"all-{size}"] = 0.0
+            continue
         deadline.tell(f"rungs at {size}")
         measured = ladder.measure(size, dtype, seconds=0.05 if quick else 0.2, deadline=deadline.part(share))
         left_out.update({f"{name}-{size}": seconds for name, seconds in measured.left_out.items()})

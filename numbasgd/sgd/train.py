@@ -6,7 +6,6 @@ import functools
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -257,7 +256,7 @@ class _Training:
             batch_size=self.method.batch_size, lr=float(self.rates[0]), lr_given=settings["lr"],
             sample_weight=self.dataset.is_weighted, dtype=name_of(self.dataset.dtype),
         )  # fmt: skip
-        return MappingProxyType(settings)
+        return settings
 
     def run(self) -> Fit:
         """Make the steps; what stops them leaves with the run so far as ``.fit``."""

@@ -9,18 +9,22 @@ summary: ``numbasgd.compare.summary_words``.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from statistics import fmean, median, quantiles
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean, median
 
 from numbasgd.compare.changes import NOT_COMPARABLE, REFERENCE
 from numbasgd.compare.comparison import Comparison, Row
 from numbasgd.compare.estimate import FASTER, SLOWER
 from numbasgd.compare.machines import INCOMPARABLE, describe, differences
-from numbasgd.compare.measures import Measure, Side
+from numbasgd.compare.measures import Side
+from numbasgd.compare.null import LEVEL
 from numbasgd.compare.results import ResultFile
 from numbasgd.machine.bounds import Limits
 
+ARITHMETIC = "arithmetic"  # the level of a limit of operations
 MOST_MOVED = 5  # cases that gained, and that lost most
 LEAST_CASES = 3  # fewer do not make a suite
 TOGETHER = 0.9  # of the cases went the same way where a whole suite moved
@@ -109,7 +113,7 @@ class Against:
 
 @dataclass(frozen=True)
 class Fallen:
-    """A case that stays far below what limits it on one side (``place``) and comes near it on another (``near``).
+    """A case far below what limits it on one side (``place``), and near it on another (``near``).
 
     metric : "blas" (its reference) or "roofline".  share, near_share : of it, on both sides.
     """
@@ -156,6 +160,286 @@ class Summary:
     withheld: tuple[int, ...]
 
 
+@dataclass(frozen=True)
+class _Ratio:
+    """A case on a side against the first: ratios, the verdict, and the error of the ratio of times."""
+
+    row: Row
+    time: float
+    share: float | None
+    verdict: str
+    error: float
+
+    @property
+    def moved(self) -> Moved:
+        return Moved(self.row.id, self.time, self.share, self.verdict)
+
+
 def summarise(comparison: Comparison) -> Summary:
     """The summary of a comparison."""
-    raise NotImplementedError
+    metric = _normalised(comparison)
+    places = range(1, len(comparison.sides))
+    ratios = {place: _ratios(comparison, place, metric) for place in places}
+    return Summary(
+        machines=tuple(_machine(side) for side in comparison.sides),
+        limits=_limits([side.files[0].limits for side in comparison.sides]),
+        families=_families(comparison.rows, [ratios[place] for place in places]),
+        against=tuple(_against(comparison, place, ratios[place]) for place in places),
+        fallen=_fallen(comparison),
+        busy=tuple(
+            Busy(place, file.name, file.noise_level or 0.0, is_loaded(file))
+            for place, side in enumerate(comparison.sides)
+            for file in side.files
+            if file.is_busy
+        ),
+        normalised=metric,
+        withheld=comparison.withheld,
+    )
+
+
+def is_loaded(file: ResultFile) -> bool:
+    """Whether other programs used the cores while this was measured."""
+    return file.noise_level is not None and file.noise_level > LOADED
+
+
+def withhold(comparison: Comparison) -> Comparison:
+    """The comparison without verdicts between machines where one was under load.
+
+    There a ratio shows the load as much as the machine, and no interval from the rounds covers it.
+    """
+    first, *others = comparison.sides
+    places = tuple(
+        place
+        for place, side in enumerate(others, 1)
+        if not _is_same_machine(first, side) and any(is_loaded(file) for file in (*first.files, *side.files))
+    )
+    if not places:
+        return comparison
+    rows = tuple(
+        replace(
+            row,
+            changes=tuple(
+                replace(change, verdict=NOT_COMPARABLE) if change and place in places else change
+                for place, change in enumerate(row.changes, 1)
+            ),
+        )
+        for row in comparison.rows
+    )
+    return replace(comparison, rows=rows, withheld=places)
+
+
+def _is_same_machine(a: Side, b: Side) -> bool:
+    """Whether the machines differ in nothing that changes times."""
+    return not any(d.kind("time") == INCOMPARABLE for d in differences([a.files[0], b.files[0]]))
+
+
+def _machine(side: Side) -> Machine:
+    told = describe(side.files[0])
+
+    def joined(*keys: str) -> str:
+        return " ".join(told[key] for key in keys if told.get(key, "unknown") not in ("unknown", "None"))
+
+    caches = [
+        f"{name} {_bytes(int(size))}"
+        for name in ("L2", "L3")
+        if (size := told.get(f"cpu.caches.{name}", "")).isdigit()
+    ]
+    cores = told.get("cpu.cores", "")
+    about = (
+        joined("cpu.model"),
+        joined("cpu.llvm_name"),
+        f"{cores} core{'s' * (cores != '1')}" if cores.isdigit() else "",
+        joined("cpu.simd"),
+        *caches,
+        joined("gpu.name"),
+        joined("blas.name", "blas.kernel"),
+        *(f"{key} {told[f'versions.{key}']}" for key in ("numba", "numpy") if f"versions.{key}" in told),
+    )
+    return Machine(side.name, len(side.files), tuple(part for part in about if part))
+
+
+def _bytes(size: int) -> str:
+    return f"{size / 2**20:.3g} MB" if size >= 2**20 else f"{size / 2**10:.3g} KB"
+
+
+def _limits(sides: Sequence[Limits | None]) -> tuple[Limit, ...]:
+    """Every limit that two sides or more were measured for."""
+    columns = [_named_limits(limits) if limits else {} for limits in sides]
+    found = []
+    for key in dict.fromkeys(key for column in columns for key in column):
+        values = [column.get(key) for column in columns]
+        known = [value for value in values if value is not None]
+        if len(known) < 2:
+            continue
+        base = values[0]
+        name, level, unit, threads = key
+        ratios = tuple(value / base if value and base else None for value in values)
+        found.append(Limit(name, level, unit, threads, tuple(values), ratios, values.index(max(known))))
+    return tuple(found)
+
+
+def _named_limits(limits: Limits) -> dict[tuple[str, str, str, str], float]:
+    found = {}
+    for (dtype, threads), peak in limits.fma.items():
+        # All threads' quartiles are never exactly one thread's: such a file measured one thread twice.
+        if threads == "one" or peak != limits.fma.get((dtype, "one")):
+            found[f"FMA {dtype}", ARITHMETIC, "GFLOP/s", threads] = peak.value
+    for level in limits.levels:
+        for threads, read in level.read.items():
+            found[level.name, level.name, "GB/s", threads] = read.value
+    return found
+
+
+def _normalised(comparison: Comparison) -> str | None:
+    """The metric of the normalised scale: the one asked for, or the first that all machines share."""
+    asked = comparison.metric
+    metrics = (asked,) if asked in ("blas", "peak", "roofline") else ("blas", "roofline")
+    for metric in metrics:
+        is_barred = any(
+            d.kind(metric) == INCOMPARABLE and not d.key.startswith("gpu") for d in comparison.differences
+        )
+        has_it = any(sum(metric in m.figures for m in row.measures if m) > 1 for row in comparison.rows)
+        if has_it and not is_barred:
+            return metric
+    return None
+
+
+def _ratios(comparison: Comparison, place: int, metric: str | None) -> list[_Ratio]:
+    """The cases that the side and the first have, with the same work."""
+    found = []
+    for row in comparison.rows:
+        a, b, change = row.measures[0], row.measures[place], row.changes[place - 1]
+        if a is None or b is None or change is None:
+            continue
+        if a.case.flop and b.case.flop and a.case.flop != b.case.flop:
+            continue
+        is_reference = metric == "blas" and a.case.case == a.case.reference
+        shares = (a.share(metric), b.share(metric)) if metric and not is_reference else (None, None)
+        share = shares[1] / shares[0] if shares[0] and shares[1] else None
+        time = b.figures["time"].over(a.figures["time"])
+        found.append(_Ratio(row, time.value, share, change.verdict, time.error or 0.0))
+    return found
+
+
+def _families(rows: Sequence[Row], sides: Sequence[Sequence[_Ratio]]) -> tuple[Family, ...]:
+    found = []
+    for name in dict.fromkeys(family_of(row) for row in rows):
+        members = [[r for r in side if family_of(r.row) == name] for side in sides]
+        shares = [[r.share for r in side if r.share is not None] for side in members]
+        found.append(
+            Family(
+                name,
+                tuple(_mean(r.time for r in side) for side in members),
+                tuple(map(len, members)),
+                tuple(map(_mean, shares)),
+                tuple(map(len, shares)),
+            )
+        )
+    return tuple(family for family in found if any(family.cases))
+
+
+def family_of(row: Row) -> str:
+    """The kind of a case: our own by what they do, others by the group or the file that they are in."""
+    case = next(m.case for m in row.measures if m)
+    if case.case == case.reference == "numpy":
+        return "numpy (the BLAS)"
+    if case.kind == "matmul":
+        return "matmul, packed" if case.case == "packed" else "matmul, other rungs"
+    return case.kind or case.ladder or re.split(r"::|[\[(/:]", row.id, maxsplit=1)[0] or row.id
+
+
+def _mean(ratios: Iterable[float]) -> float | None:
+    logs = [math.log(ratio) for ratio in ratios]
+    return math.exp(fmean(logs)) if logs else None
+
+
+def _against(comparison: Comparison, place: int, ratios: Sequence[_Ratio]) -> Against:
+    first, side = comparison.sides[0], comparison.sides[place]
+    same_machine = _is_same_machine(first, side)
+    logs = sorted(math.log(r.time) for r in ratios)
+    common, exceptions = _common(ratios, comparison.tolerance)
+    called = sorted((r for r in ratios if r.verdict in (FASTER, SLOWER)), key=_distance, reverse=True)
+    by_ratio = sorted(ratios, key=lambda r: r.time)
+    counts = Counter(r.verdict for r in ratios)
+    judged = sum(n for verdict, n in counts.items() if verdict not in (REFERENCE, NOT_COMPARABLE))
+    is_single = len(first.files) == len(side.files) == 1
+    by_chance = math.ceil(LEVEL * judged + 2 * math.sqrt(LEVEL * (1 - LEVEL) * judged))
+    shares = [r.share for r in ratios if r.share is not None]
+    return Against(
+        place=place,
+        same_machine=same_machine,
+        time=_mean(r.time for r in ratios),
+        cases=len(ratios),
+        low=math.exp(_quantile(logs, 0.05)) if logs else None,
+        high=math.exp(_quantile(logs, 0.95)) if logs else None,
+        common=common,
+        exceptions=tuple(r.moved for r in exceptions),
+        gained=tuple(r.moved for r in reversed(by_ratio[-MOST_MOVED:]) if r.time > 1),
+        lost=tuple(r.moved for r in by_ratio[:MOST_MOVED] if r.time < 1),
+        called=tuple(r.moved for r in called),
+        counts=tuple(counts.most_common()),
+        by_chance=by_chance if same_machine and is_single and judged * LEVEL >= 1 else None,
+        share=_mean(shares),
+        share_cases=len(shares),
+    )
+
+
+def _distance(ratio: _Ratio) -> float:
+    return abs(math.log(ratio.time))
+
+
+def _common(ratios: Sequence[_Ratio], tolerance: float) -> tuple[float | None, list[_Ratio]]:
+    """The factor by which nearly all cases moved (their median), and those that did not move with them.
+
+    An exception lies more than three interquartile ranges outside of the quartiles (Tukey's far-out values:
+    two in a million of normal ones), and its own error does not explain that.
+    """
+    if len(ratios) < LEAST_CASES:
+        return None, []
+    logs = sorted(math.log(r.time) for r in ratios)
+    middle = median(logs)
+    same_way = sum(log * middle > 0 for log in logs)
+    if abs(middle) <= math.log1p(tolerance) or same_way < TOGETHER * len(logs):
+        return None, []
+    low, high = _quantile(logs, 0.25), _quantile(logs, 0.75)
+    reach = max(3 * (high - low), math.log1p(tolerance))
+    exceptions = [
+        r for r in ratios if not low - max(reach, r.error) <= math.log(r.time) <= high + max(reach, r.error)
+    ]
+    exceptions.sort(key=lambda r: -abs(math.log(r.time) - middle))
+    return math.exp(middle), exceptions
+
+
+def _quantile(ordered: Sequence[float], part: float) -> float:
+    """A quantile of sorted numbers, interpolated."""
+    place = part * (len(ordered) - 1)
+    low = math.floor(place)
+    high = min(low + 1, len(ordered) - 1)
+    return ordered[low] + (place - low) * (ordered[high] - ordered[low])
+
+
+def _fallen(comparison: Comparison) -> tuple[Fallen, ...]:
+    """Our cases that come near a limit on one machine and stay far below it on another, the worst first."""
+    found = []
+    for row in comparison.rows:
+        for place in range(len(row.measures)):
+            fallen = _fell(row, place, "blas") or _fell(row, place, "roofline")
+            found += [fallen] if fallen else []
+    return tuple(sorted(found, key=lambda f: (f.metric != "blas", f.share / f.near_share)))
+
+
+def _fell(row: Row, place: int, metric: str) -> Fallen | None:
+    m = row.measures[place]
+    own = m.share(metric) if m else None
+    # Probes of memory measure the machine, and a reference is no case of ours.
+    if m is None or own is None or m.case.kind in ("", "memory") or m.case.case == m.case.reference:
+        return None
+    shares = [(share, side) for side, n in enumerate(row.measures) if n and (share := n.share(metric))]
+    best, near = max(shares)
+    if best < REACHES or own >= REACHES or own > FALLS * best:
+        return None
+    sizes = {m.case.sizes.get(key) for key in "mnk"}
+    size = sizes.pop() if len(sizes) == 1 else None
+    return Fallen(
+        row.id, m.case.case, m.case.dtype, size, m.case.reference, metric, place, own, near, best
+    )  # fmt: skip

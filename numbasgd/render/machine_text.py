@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from numbasgd.compare.comparison import Comparison
-from numbasgd.compare.machines import INCOMPARABLE, INFORMATION, NORMALIZED, describe
+from numbasgd.compare.machines import INCOMPARABLE, INFORMATION, NORMALIZED, describe, letter
 from numbasgd.machine.bounds import Limits
 from numbasgd.render.tables import Table
 
+__all__ = ["difference_tables", "letter", "limits_table", "machine_table", "verb"]
 _THREADS = {"one": "one thread", "all": "all threads"}
-
-
-def letter(place: int) -> str:
-    """What a side is called in headers: A, B, ..., Z, A1, B1, ..."""
-    return chr(ord("A") + place % 26) + (str(place // 26) if place >= 26 else "")
 
 
 def machine_table(comparison: Comparison) -> Table:

@@ -1,0 +1,197 @@
+"""The sentences of a summary, made from its figures: what a reader takes away before any table.
+
+Names of cases and files are as the files have them: who shows a sentence makes it harmless there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from numbasgd.compare.estimate import FASTER, SCATTER, SLOWER
+from numbasgd.compare.machines import letter
+from numbasgd.compare.summary import ARITHMETIC, Against, Fallen, Moved, Summary
+
+NAMED = 3  # cases that a sentence names
+NOTEWORTHY = 1.1  # a limit of two machines that differs by less counts as the same
+_SCALES = {"blas": "BLAS or other reference", "peak": "FMA peak", "roofline": "roofline"}
+
+
+def sentences(summary: Summary) -> tuple[str, ...]:
+    """What was found, the load of a machine first, then times, then why."""
+    said = [*_load(summary)]
+    if len(summary.against) == 1:
+        said.append(headline(summary, summary.against[0]))
+    else:
+        said += _many(summary)
+    for against in summary.against:
+        if not against.same_machine:
+            said += _limits(summary, against.place)
+    for against in summary.against:
+        if against.share is not None and not against.same_machine:
+            name = letter(against.place)
+            said.append(
+                f"As shares of each machine's own {_SCALES[summary.normalised or 'blas']}, {name} stands at "
+                f"{_times(against.share)} times A ({_count(against.share_cases)})."
+            )
+    return (*said, *_fallen(summary.fallen))
+
+
+def headline(summary: Summary, against: Against) -> str:
+    """A side against the first on time, in one sentence."""
+    name = letter(against.place)
+    if against.time is None:
+        return f"{name} and A have no case in common that does the same work."
+    if against.common is not None:
+        return _together(summary, against, name)
+    if against.same_machine and against.place not in summary.withheld:
+        return _on_one_machine(against, name)
+    between = ""
+    if against.low is not None and against.high is not None and against.cases > 1:
+        between = f", 9 of 10 of them between {_times(against.low)} and {_times(against.high)} times"
+    return (
+        f"On time {name} is {_times(against.time)} times as fast as A "
+        f"(geometric mean of {_count(against.cases)}{between})."
+    )
+
+
+def _together(summary: Summary, against: Against, name: str) -> str:
+    """The whole suite moved by one factor."""
+    assert against.common is not None and against.low is not None and against.high is not None
+    count = len(against.exceptions)
+    if count == 0:
+        but = "no exception"
+    elif count == 1:
+        but = f"one exception, {_case(against.exceptions[0])}"
+    else:
+        but = f"{count} exceptions, such as {_cases(against.exceptions)}"
+    told = (
+        f"{name} is {_times(against.common)} times as fast as A in all {_count(against.cases)} together "
+        f"(9 of 10 between {_times(against.low)} and {_times(against.high)} times); {but}."
+    )
+    if against.same_machine and summary.machines[0].runs == summary.machines[against.place].runs == 1:
+        told += " One run a side cannot tell whether the program did it or that session: repeat both."
+    return told
+
+
+def _on_one_machine(against: Against, name: str) -> str:
+    assert against.time is not None
+    counts = dict(against.counts)
+    called = counts.get(FASTER, 0) + counts.get(SLOWER, 0)
+    mean = f"{name} is {_times(against.time)} times as fast as A, {_count(against.cases)}"
+    if not called:
+        return f"Nothing changed that these runs can tell: {mean}, none called faster or slower."
+    if against.by_chance is None or called > against.by_chance:
+        told = [f"{counts[verdict]} {verdict}" for verdict in (SLOWER, FASTER) if counts.get(verdict)]
+        return f"{' and '.join(told)} of {_count(against.cases)}, most {_cases(against.called)}. On the whole {mean}."
+    large = [moved for moved in against.called if not 1 / (1 + SCATTER) < moved.time < 1 + SCATTER]
+    but = f" but for {_cases(large)}" if large else ""
+    chance = f"{called} called, as many as chance can call" if called > 1 else "1 called, as chance can"
+    return f"Nothing changed{but}: {mean}, {chance} among so many."
+
+
+def _many(summary: Summary) -> list[str]:
+    """Three sides and more: who is fastest, then each against the first."""
+    ranked = sorted((a for a in summary.against if a.time is not None), key=lambda a: -(a.time or 0))
+    if not ranked:
+        return []
+    best = ranked[0]
+    parts = []
+    for against in ranked:
+        whole = ", all together" if against.common is not None and not against.exceptions else ""
+        parts.append(
+            f"{letter(against.place)} {_times(against.time or 1)} times ({_count(against.cases)}{whole})"
+        )
+    first = "A" if (best.time or 1) < 1 else letter(best.place)
+    said = [f"On time {first} is the fastest; as fast as A are: {', '.join(parts)}."]
+    same = [a for a in summary.against if a.same_machine and a.place not in summary.withheld]
+    return said + [headline(summary, a) for a in same]
+
+
+def _limits(summary: Summary, place: int) -> list[str]:
+    """Which of the machine's measured limits are higher, and which lower, than the first machine's."""
+    found: dict[str, float] = {}
+    for limit in summary.limits:
+        ratio = limit.ratios[place]
+        if limit.threads == "one" and ratio is not None:
+            found.setdefault(limit.level, ratio)  # float32 comes first
+    if not found:
+        return []
+    parts = []
+    for word, levels in (
+        ("faster", {k: r for k, r in found.items() if r >= NOTEWORTHY}),
+        ("slower", {k: r for k, r in found.items() if r <= 1 / NOTEWORTHY}),
+        ("as fast", {k: r for k, r in found.items() if 1 / NOTEWORTHY < r < NOTEWORTHY}),
+    ):
+        if levels:
+            named = _listed([f"{_level(k)} ({_times(r)} times)" for k, r in levels.items()])
+            parts.append(f"{word} in {named}")
+    return [f"Measured limits: {letter(place)} is {'; '.join(parts)}."]
+
+
+def _level(name: str) -> str:
+    return name if name == ARITHMETIC else f"reads from {name}"
+
+
+def _fallen(fallen: Sequence[Fallen]) -> list[str]:
+    """Cases near their limit on one machine alone: those of one kernel together."""
+    groups: dict[tuple[str, str, int, int], list[Fallen]] = {}
+    for case in fallen:
+        where = case.case if case.size is not None else case.id
+        groups.setdefault((where, case.metric, case.place, case.near), []).append(case)
+    said = []
+    for (name, metric, place, near), cases in groups.items():
+        cases = sorted(cases, key=lambda case: (case.size or 0, case.dtype or ""))
+        at = _listed([f"{case.size} ({case.dtype})" for case in cases if case.size is not None])
+        limit = "its roofline" if metric == "roofline" else _reference(cases[0].reference)
+        own = _listed([f"{100 * case.share:.0f} %" for case in cases])
+        best = _listed([f"{100 * case.near_share:.0f} %" for case in cases])
+        said.append(
+            f"`{name}`{' at ' + at if at else ''} fell: it reaches {own} of {limit} on {letter(place)} "
+            f"against {best} on {letter(near)}."
+        )
+    return said
+
+
+def _reference(name: str | None) -> str:
+    return "the BLAS" if name == "numpy" else str(name)
+
+
+def _load(summary: Summary) -> list[str]:
+    """The files of machines under load, and what that does to the verdicts."""
+    loaded = [busy for busy in summary.busy if busy.is_loaded]
+    if not loaded:
+        return []
+    told = _listed(
+        [f"{letter(busy.place)} ({busy.name}, rounds scatter by {100 * busy.noise:.0f} %)" for busy in loaded]
+    )
+    were = "were" if len(loaded) > 1 else "was"
+    if summary.withheld:
+        names = _listed([letter(place) for place in summary.withheld])
+        what = f"so {names} against A gets no verdict; --even-if-busy judges all the same"
+    else:
+        what = "so what differs may be that load; measure again when nothing else runs"
+    return [f"UNDER LOAD: {told} {were} measured while other programs used the cores, {what}."]
+
+
+def _case(moved: Moved) -> str:
+    if moved.time < 1:
+        return f"{moved.id} ({_times(1 / moved.time)} times slower)"
+    return f"{moved.id} ({_times(moved.time)} times faster)"
+
+
+def _cases(moved: Sequence[Moved]) -> str:
+    more = f" and {len(moved) - NAMED} more" if len(moved) > NAMED else ""
+    return ", ".join(map(_case, moved[:NAMED])) + more
+
+
+def _count(cases: int) -> str:
+    return f"{cases} case{'s' * (cases != 1)}"
+
+
+def _listed(parts: Sequence[str]) -> str:
+    return " and ".join((", ".join(parts[:-1]), parts[-1])) if len(parts) > 1 else "".join(parts)
+
+
+def _times(ratio: float) -> str:
+    """A factor with two decimals, or with two digits where it is small or large."""
+    return f"{ratio:.2f}" if 0.1 <= ratio < 100 else f"{ratio:.2g}" if ratio < 0.1 else f"{ratio:.0f}"

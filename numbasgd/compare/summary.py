@@ -115,12 +115,14 @@ class Against:
 class Fallen:
     """A case far below what limits it on one side (``place``), and near it on another (``near``).
 
-    metric : "blas" (its reference) or "roofline".  share, near_share : of it, on both sides.
+    size : m = n = k of a square product.  metric : "blas" (its reference) or "roofline".  share, near_share : of
+    it, on both sides.
     """
 
     id: str
     case: str
     dtype: str | None
+    threads: str | None
     size: int | None
     reference: str | None
     metric: str
@@ -389,7 +391,7 @@ def _distance(ratio: _Ratio) -> float:
 
 
 def _common(ratios: Sequence[_Ratio], tolerance: float) -> tuple[float | None, list[_Ratio]]:
-    """The factor by which nearly all cases moved (their median), and those that did not move with them.
+    """The factor by which nearly all cases moved (a geometric mean), and those that did not move with them.
 
     An exception lies more than three interquartile ranges outside of the quartiles (Tukey's far-out values:
     two in a million of normal ones), and its own error does not explain that.
@@ -407,7 +409,7 @@ def _common(ratios: Sequence[_Ratio], tolerance: float) -> tuple[float | None, l
         r for r in ratios if not low - max(reach, r.error) <= math.log(r.time) <= high + max(reach, r.error)
     ]
     exceptions.sort(key=lambda r: -abs(math.log(r.time) - middle))
-    return math.exp(middle), exceptions
+    return _mean(r.time for r in ratios if r not in exceptions), exceptions
 
 
 def _quantile(ordered: Sequence[float], part: float) -> float:
@@ -420,11 +422,18 @@ def _quantile(ordered: Sequence[float], part: float) -> float:
 
 def _fallen(comparison: Comparison) -> tuple[Fallen, ...]:
     """Our cases that come near a limit on one machine and stay far below it on another, the worst first."""
+    first, *others = comparison.sides
+    same = {place for place, side in enumerate(others, 1) if _is_same_machine(first, side)}
     found = []
     for row in comparison.rows:
         for place in range(len(row.measures)):
             fallen = _fell(row, place, "blas") or _fell(row, place, "roofline")
-            found += [fallen] if fallen else []
+            if fallen is None:
+                continue
+            change = row.changes[max(place, fallen.near) - 1]
+            # On one machine a change is judged on times; a share that differs for another reason is none.
+            if not {place, fallen.near} <= {0, *same} or (change and change.verdict in (FASTER, SLOWER)):
+                found.append(fallen)
     return tuple(sorted(found, key=lambda f: (f.metric != "blas", f.share / f.near_share)))
 
 
@@ -435,11 +444,22 @@ def _fell(row: Row, place: int, metric: str) -> Fallen | None:
     if m is None or own is None or m.case.kind in ("", "memory") or m.case.case == m.case.reference:
         return None
     shares = [(share, side) for side, n in enumerate(row.measures) if n and (share := n.share(metric))]
-    best, near = max(shares)
-    if best < REACHES or own >= REACHES or own > FALLS * best:
+    good = [pair for pair in shares if pair[0] >= max(REACHES, own / FALLS)]
+    if not good or own >= REACHES:
         return None
+    best, near = good[0] if good[0][1] == 0 else max(good)  # against the first side where that is one of them
     sizes = {m.case.sizes.get(key) for key in "mnk"}
     size = sizes.pop() if len(sizes) == 1 else None
     return Fallen(
-        row.id, m.case.case, m.case.dtype, size, m.case.reference, metric, place, own, near, best
-    )  # fmt: skip
+        id=row.id,
+        case=m.case.case,
+        dtype=m.case.dtype,
+        threads=m.case.threads,
+        size=size,
+        reference=m.case.reference,
+        metric=metric,
+        place=place,
+        share=own,
+        near=near,
+        near_share=best,
+    )

@@ -26,51 +26,43 @@ def sentences(summary: Summary) -> tuple[str, ...]:
     for against in summary.against:
         if not against.same_machine:
             said += _limits(summary, against.place)
-    for against in summary.against:
-        if against.share is not None and not against.same_machine:
-            name = letter(against.place)
-            said.append(
-                f"As shares of each machine's own {_SCALES[summary.normalised or 'blas']}, {name} stands at "
-                f"{_times(against.share)} times A ({_count(against.share_cases)})."
-            )
     return (*said, *_fallen(summary.fallen))
 
 
 def headline(summary: Summary, against: Against) -> str:
-    """A side against the first on time, in one sentence."""
+    """A side against the first on time, and then on the normalised scale."""
     name = letter(against.place)
     if against.time is None:
         return f"{name} and A have no case in common that does the same work."
-    if against.common is not None:
-        return _together(summary, against, name)
-    if against.same_machine and against.place not in summary.withheld:
+    if against.common is None and against.same_machine:
         return _on_one_machine(against, name)
-    between = ""
+    if against.common is not None:
+        told = f"{name} is {_times(against.common)} times as fast as A, {_count(against.cases)}"
+        told += _exceptions(against)
+    else:
+        told = f"{name} is {_times(against.time)} times as fast as A, the geometric mean of "
+        told += _count(against.cases)
     if against.low is not None and against.high is not None and against.cases > 1:
-        between = f", 9 of 10 of them between {_times(against.low)} and {_times(against.high)} times"
-    return (
-        f"On time {name} is {_times(against.time)} times as fast as A "
-        f"(geometric mean of {_count(against.cases)}{between})."
-    )
+        told += f" (9 of 10 between {_times(against.low)} and {_times(against.high)} times)"
+    if against.share is not None and not against.same_machine:
+        scale = _SCALES[summary.normalised or "blas"]
+        told += (
+            f"; of its own {scale} it reaches {_times(against.share)} times A's share "
+            f"({_count(against.share_cases)})"
+        )
+    if against.same_machine and summary.machines[0].runs == summary.machines[against.place].runs == 1:
+        told += ". One run a side cannot tell whether the program did it or that session: repeat both"
+    return told + "."
 
 
-def _together(summary: Summary, against: Against, name: str) -> str:
-    """The whole suite moved by one factor."""
-    assert against.common is not None and against.low is not None and against.high is not None
+def _exceptions(against: Against) -> str:
+    """What did not move with the whole suite."""
     count = len(against.exceptions)
     if count == 0:
-        but = "no exception"
-    elif count == 1:
-        but = f"one exception, {_case(against.exceptions[0])}"
-    else:
-        but = f"{count} exceptions, such as {_cases(against.exceptions)}"
-    told = (
-        f"{name} is {_times(against.common)} times as fast as A in all {_count(against.cases)} together "
-        f"(9 of 10 between {_times(against.low)} and {_times(against.high)} times); {but}."
-    )
-    if against.same_machine and summary.machines[0].runs == summary.machines[against.place].runs == 1:
-        told += " One run a side cannot tell whether the program did it or that session: repeat both."
-    return told
+        return ", without exception"
+    if count == 1:
+        return f"; one exception: {_case(against.exceptions[0])}"
+    return f"; {count} exceptions: {_cases(against.exceptions)}"
 
 
 def _on_one_machine(against: Against, name: str) -> str:
@@ -82,7 +74,8 @@ def _on_one_machine(against: Against, name: str) -> str:
         return f"Nothing changed that these runs can tell: {mean}, none called faster or slower."
     if against.by_chance is None or called > against.by_chance:
         told = [f"{counts[verdict]} {verdict}" for verdict in (SLOWER, FASTER) if counts.get(verdict)]
-        return f"{' and '.join(told)} of {_count(against.cases)}, most {_cases(against.called)}. On the whole {mean}."
+        most = _cases(against.called)
+        return f"{' and '.join(told)} of {_count(against.cases)}, most {most}. On the whole {mean}."
     large = [moved for moved in against.called if not 1 / (1 + SCATTER) < moved.time < 1 + SCATTER]
     but = f" but for {_cases(large)}" if large else ""
     chance = f"{called} called, as many as chance can call" if called > 1 else "1 called, as chance can"
@@ -94,17 +87,14 @@ def _many(summary: Summary) -> list[str]:
     ranked = sorted((a for a in summary.against if a.time is not None), key=lambda a: -(a.time or 0))
     if not ranked:
         return []
-    best = ranked[0]
     parts = []
     for against in ranked:
-        whole = ", all together" if against.common is not None and not against.exceptions else ""
-        parts.append(
-            f"{letter(against.place)} {_times(against.time or 1)} times ({_count(against.cases)}{whole})"
-        )
-    first = "A" if (best.time or 1) < 1 else letter(best.place)
-    said = [f"On time {first} is the fastest; as fast as A are: {', '.join(parts)}."]
-    same = [a for a in summary.against if a.same_machine and a.place not in summary.withheld]
-    return said + [headline(summary, a) for a in same]
+        whole = ", without exception" if against.common is not None and not against.exceptions else ""
+        cases = f"{_count(against.cases)}{whole}"
+        parts.append(f"{letter(against.place)} is {_times(against.time or 1)} times as fast as A ({cases})")
+    first = "A" if (ranked[0].time or 1) < 1 else letter(ranked[0].place)
+    said = [f"On time {first} is the fastest: {', '.join(parts)}."]
+    return said + [headline(summary, against) for against in summary.against if against.same_machine]
 
 
 def _limits(summary: Summary, place: int) -> list[str]:
@@ -114,8 +104,6 @@ def _limits(summary: Summary, place: int) -> list[str]:
         ratio = limit.ratios[place]
         if limit.threads == "one" and ratio is not None:
             found.setdefault(limit.level, ratio)  # float32 comes first
-    if not found:
-        return []
     parts = []
     for word, levels in (
         ("faster", {k: r for k, r in found.items() if r >= NOTEWORTHY}),
@@ -124,32 +112,39 @@ def _limits(summary: Summary, place: int) -> list[str]:
     ):
         if levels:
             named = _listed([f"{_level(k)} ({_times(r)} times)" for k, r in levels.items()])
-            parts.append(f"{word} in {named}")
-    return [f"Measured limits: {letter(place)} is {'; '.join(parts)}."]
+            parts.append(f"{word} {named}")
+    return [f"As measured, {letter(place)} is {'; '.join(parts)}."] if parts else []
 
 
 def _level(name: str) -> str:
-    return name if name == ARITHMETIC else f"reads from {name}"
+    return f"in {name}" if name == ARITHMETIC else f"from {name}"
 
 
 def _fallen(fallen: Sequence[Fallen]) -> list[str]:
-    """Cases near their limit on one machine alone: those of one kernel together."""
+    """Cases near their limit on one machine alone: those of one kernel together, the first few of them."""
     groups: dict[tuple[str, str, int, int], list[Fallen]] = {}
     for case in fallen:
         where = case.case if case.size is not None else case.id
         groups.setdefault((where, case.metric, case.place, case.near), []).append(case)
     said = []
-    for (name, metric, place, near), cases in groups.items():
+    for (name, metric, place, near), cases in list(groups.items())[:NAMED]:
         cases = sorted(cases, key=lambda case: (case.size or 0, case.dtype or ""))
-        at = _listed([f"{case.size} ({case.dtype})" for case in cases if case.size is not None])
+        at = _listed([_product(case) for case in cases if case.size is not None])
         limit = "its roofline" if metric == "roofline" else _reference(cases[0].reference)
         own = _listed([f"{100 * case.share:.0f} %" for case in cases])
         best = _listed([f"{100 * case.near_share:.0f} %" for case in cases])
+        fell = "fell" if place else "stays behind"
+        what = f"`{name}` at {at}" if at else f"`{name}`"
         said.append(
-            f"`{name}`{' at ' + at if at else ''} fell: it reaches {own} of {limit} on {letter(place)} "
-            f"against {best} on {letter(near)}."
+            f"{what} {fell} on {letter(place)}: it reaches {own} of {limit} there, {best} on {letter(near)}."
         )
-    return said
+    rest = sum(map(len, list(groups.values())[NAMED:]))
+    return said + ([f"{_count(rest)} more fell on one machine alone."] if rest else [])
+
+
+def _product(case: Fallen) -> str:
+    threads = ", all threads" if case.threads == "all" else ""
+    return f"{case.size} ({case.dtype}{threads})"
 
 
 def _reference(name: str | None) -> str:

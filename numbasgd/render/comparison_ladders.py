@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from numbasgd.compare.changes import NOT_COMPARABLE, REFERENCE, Change
 from numbasgd.compare.comparison import Comparison, Row
 from numbasgd.compare.estimate import FASTER, SLOWER
-from numbasgd.render.comparison_text import name_of, names_meet, words
-from numbasgd.render.figures import hide_box, plain_text, plain_ticks
+from numbasgd.render.comparison_text import name_of, names_meet, unit_of, words
+from numbasgd.render.figures import hide_box, plain_text, plain_ticks, shortened
 from numbasgd.render.machine_text import letter
 from numbasgd.render.palette import FASTER_TEXT, SLOWER_TEXT, series_colour, series_marker
 from numbasgd.render.tables import printable
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 MOST_CASES = 40  # of one ladder
 LOGARITHMIC_FROM = 30  # ratio of the largest figure to the smallest from which on an axis is logarithmic
-_LONGEST = 30  # characters of a case's name
+_LONGEST = 26  # characters of a case's name
 _LETTER = 0.075  # inches of a character
 
 
@@ -39,13 +39,13 @@ class Ladder(NamedTuple):
         """The name, and how much of it this is."""
         whole = len(self.rows) + self.left_out
         part = f" ({len(self.rows)} of {whole} cases)" if self.left_out else ""
-        return (printable(self.name) or "cases without a group") + part
+        return shortened(printable(self.name) or "cases without a group", 40) + part
 
     @property
     def names(self) -> list[str]:
         """What its cases are called, no longer than the picture has room for."""
         long = names_meet(self.rows)
-        return [_short(printable(row.id if long else name_of(row))) for row in self.rows]
+        return [shortened(printable(row.id if long else name_of(row)), _LONGEST) for row in self.rows]
 
     @property
     def height(self) -> float:
@@ -99,8 +99,9 @@ def plot_ladder(ax: Axes, comparison: Comparison, ladder: Ladder) -> Axes:
     measures = [m for row in ladder.rows for m in row.measures if m]
     units = {m.unit for m in measures}
     unit = units.pop() if len(units) == 1 else None
+    seconds, heading = unit_of(ladder.rows)
     figures = [
-        [None if m is None else m.rate if unit else m.seconds.value for m in row.measures]
+        [None if m is None else m.rate if unit else m.seconds.value / seconds for m in row.measures]
         for row in ladder.rows
     ]
     for side in range(len(comparison.sides)):
@@ -115,7 +116,9 @@ def plot_ladder(ax: Axes, comparison: Comparison, ladder: Ladder) -> Axes:
         known = [x for x in line if x is not None]
         ax.plot([min(known), max(known)], [i, i], color="0.5", lw=0.8, alpha=0.7, zorder=2)
         _say(ax, row, i)
-    _scale(ax, [x for line in figures for x in line if x is not None], unit)
+    _scale(ax, [x for line in figures for x in line if x is not None])
+    log = " (logarithmic)" if ax.get_xscale() == "log" else ""
+    ax.set_xlabel((unit or f"{heading}, less is better") + log, fontsize=8.5)
     ax.set_yticks(range(len(ladder.rows)), list(map(plain_text, ladder.names)), fontsize=8.5)
     ax.set_ylim(len(ladder.rows) - 0.4, -0.6)
     ax.tick_params(axis="y", length=0)
@@ -148,22 +151,20 @@ def _say(ax: Axes, row: Row, at: int) -> None:
         )  # fmt: skip
 
 
-def _scale(ax: Axes, figures: Sequence[float], unit: str | None) -> None:
-    """The axis of the figures and its label, which says what is better."""
-    label = unit or "seconds, less is better"
+def _scale(ax: Axes, figures: Sequence[float]) -> None:
+    """The axis of the figures, with as many ticks as there is room for."""
     low, high = min(figures), max(figures)
+    room = int(ax.get_window_extent().width / ax.figure.dpi / 0.45)
     if high > LOGARITHMIC_FROM * low > 0:
         ax.set_xscale("log")
         ax.set_xlim(low / 1.6, high * 1.6)
-        plain_ticks(ax.xaxis, most=6)
-        label += " (logarithmic)"
+        plain_ticks(ax.xaxis, most=room)
     else:
         ax.set_xlim(0, 1.06 * high)
-        ax.locator_params(axis="x", nbins=6)
+        ax.locator_params(axis="x", nbins=max(2, min(room, 6)))
     ax.grid(visible=True, axis="x", alpha=0.25, lw=0.6)
     ax.set_axisbelow(True)
     ax.tick_params(axis="x", labelsize=8)
-    ax.set_xlabel(label, fontsize=8.5)
 
 
 def _weight(row: Row, has_fallen: bool) -> tuple[float, float, float]:
@@ -172,8 +173,3 @@ def _weight(row: Row, has_fallen: bool) -> tuple[float, float, float]:
     gained = [math.log(c.ratio) for _, c in called(row) if c.verdict == FASTER]
     apart = [abs(math.log(c.ratio)) for c in row.changes if c and c.verdict not in (REFERENCE, NOT_COMPARABLE)]
     return max([*lost, math.log(2) * has_fallen]), max(gained, default=0.0), max(apart, default=0.0)
-
-
-def _short(name: str) -> str:
-    """A name that leaves room for the figures."""
-    return name if len(name) <= _LONGEST else f"{name[: _LONGEST // 2 - 1]}...{name[2 - _LONGEST // 2 :]}"

@@ -92,7 +92,9 @@ def draw_panel(panel: Panel, figure: Figure, x: float = 0.0, y: float = 0.0) -> 
     bottom = y + panel.height - BELOW
     inside = WIDTH - panel.left - panel.right
     place = ((x + panel.left) / width, 1 - bottom / height, inside / width, (bottom - y - ABOVE) / height)
-    return panel.draw(figure.add_axes(place))
+    ax = panel.draw(figure.add_axes(place))
+    ax.set_title(ax.get_title(loc="left"), loc="left", fontsize=10, x=(0.08 - panel.left) / inside)
+    return ax
 
 
 def plot_comparison(comparison: Comparison, fallen: Collection[str] = ()) -> Figure:

@@ -14,7 +14,7 @@ from numbasgd.compare.comparison import Comparison
 from numbasgd.compare.measures import Measure
 from numbasgd.compare.results import Case
 from numbasgd.machine.bounds import Limits
-from numbasgd.render.figures import hide_box, new_figure, plain_text, plain_ticks, separated
+from numbasgd.render.figures import hide_box, new_figure, plain_text, plain_ticks, separated, shortened
 from numbasgd.render.machine_text import letter
 from numbasgd.render.palette import series_colour, series_marker
 from numbasgd.render.tables import printable
@@ -90,7 +90,10 @@ def plot_roofline(ax: Axes, comparison: Comparison, dtype: str, threads: str) ->
     _name_roofs(ax, roofs, left, floor)
     seen = [point for point in points if point.gflops >= floor]
     _draw_points(ax, seen, fastest, len(points) - len(seen))
-    ax.set_title(f"Roofline, {dtype}, {threads} thread{'s' * (threads == 'all')}", loc="left", fontsize=10)
+    what = shortened(printable(dtype), 20)
+    ax.set_title(
+        plain_text(f"Roofline, {what}, {threads} thread{'s' * (threads == 'all')}"), loc="left", fontsize=10
+    )
     return ax
 
 
@@ -139,7 +142,7 @@ def _name_roofs(ax: Axes, roofs: Mapping[int, Roof], left: float, floor: float) 
     """
     named = slice(None) if len(roofs) <= 2 else slice(-1, None)
     slopes = [
-        (left * read, f"{letter(side)} {printable(name)} {read:.3g}")
+        (left * read, f"{letter(side)} {shortened(printable(name), 10)} {read:.3g}")
         for side, roof in roofs.items()
         for name, read in roof.reads[named]
     ]
@@ -230,4 +233,4 @@ def _labels(points: Sequence[Point], gap: float) -> list[tuple[float, str]]:
         else:
             found.append((intensity, [label]))
     more = [f" +{len(labels) - 1}" if len(labels) > 1 else "" for _, labels in found]
-    return [(x, labels[0][:_LONGEST] + m) for (x, labels), m in zip(found, more, strict=True)]
+    return [(x, shortened(labels[0], _LONGEST) + m) for (x, labels), m in zip(found, more, strict=True)]

@@ -67,6 +67,11 @@ def plain_text(text: str) -> str:
     return printable(text).replace("$", r"\$")
 
 
+def shortened(text: str, most: int) -> str:
+    """``text``, its middle left out where it is longer than ``most`` characters."""
+    return text if len(text) <= most else f"{text[: most // 2 - 1]}...{text[2 - most // 2 :]}"
+
+
 def separated(wanted: Sequence[float], gap: float, top: float) -> list[float]:
     """The places nearest to ``wanted`` that are ``gap`` apart or more and not above ``top``; all ascending.
 

@@ -102,12 +102,12 @@ def run(args: argparse.Namespace) -> int:
     if args.format == "json":
         print(json.dumps(text.to_dict(found), indent=1, allow_nan=False))
     elif args.format == "csv":
-        print(render(text.flat_table(found), "csv"), end="")
+        print(render(flat_table(found), "csv"), end="")
     else:
         limits = machine_text.limits_table(found)
         tables = [machine_text.machine_table(found), *machine_text.difference_tables(found)]
         tables += [limits] if limits else []
-        print(render([*tables, *text.case_tables(found)], args.format))
+        print(render([*tables, *case_tables(found, width)], args.format, width))
         print("\n".join(text.notes(found)))
     if args.plot:
         from numbasgd.render.comparison_plot import plot_comparison

@@ -29,12 +29,16 @@ MOST_MOVED = 5  # cases that gained, and that lost most
 LEAST_CASES = 3  # fewer do not make a suite
 TOGETHER = 0.9  # of the cases went the same way where a whole suite moved
 REACHES, FALLS = 0.8, 1 / 1.5  # a share that is near a limit, and what is left of it where a case fell
+_VERSIONS = ("python", "numba", "numpy", "llvmlite")
 LOADED = 0.15  # the scatter of rounds that other programs on the same cores cause
 
 
 @dataclass(frozen=True)
 class Machine:
-    """A side and its machine.  about : what the file tells, the most telling first."""
+    """A side and its machine.  about : what the file tells, the most telling first.
+
+    The BLAS and versions are told where they differ.
+    """
 
     name: str
     runs: int
@@ -115,8 +119,8 @@ class Against:
 class Fallen:
     """A case far below what limits it on one side (``place``), and near it on another (``near``).
 
-    size : m = n = k of a square product.  metric : "blas" (its reference) or "roofline".  share, near_share : of
-    it, on both sides.
+    size : m = n = k of a square product.  metric : "blas" (its reference) or "roofline".
+    share, near_share : of it, on both sides.
     """
 
     id: str
@@ -180,10 +184,11 @@ class _Ratio:
 def summarise(comparison: Comparison) -> Summary:
     """The summary of a comparison."""
     metric = _normalised(comparison)
+    differing = {difference.key for difference in comparison.differences}
     places = range(1, len(comparison.sides))
     ratios = {place: _ratios(comparison, place, metric) for place in places}
     return Summary(
-        machines=tuple(_machine(side) for side in comparison.sides),
+        machines=tuple(_machine(side, differing) for side in comparison.sides),
         limits=_limits([side.files[0].limits for side in comparison.sides]),
         families=_families(comparison.rows, [ratios[place] for place in places]),
         against=tuple(_against(comparison, place, ratios[place]) for place in places),
@@ -235,7 +240,7 @@ def _is_same_machine(a: Side, b: Side) -> bool:
     return not any(d.kind("time") == INCOMPARABLE for d in differences([a.files[0], b.files[0]]))
 
 
-def _machine(side: Side) -> Machine:
+def _machine(side: Side, differing: set[str]) -> Machine:
     told = describe(side.files[0])
 
     def joined(*keys: str) -> str:
@@ -247,15 +252,18 @@ def _machine(side: Side) -> Machine:
         if (size := told.get(f"cpu.caches.{name}", "")).isdigit()
     ]
     cores = told.get("cpu.cores", "")
+    versions = [
+        f"{key} {told[f'versions.{key}']}" for key in _VERSIONS if f"versions.{key}" in differing & told.keys()
+    ]
+    model = re.sub(r"\((?:R|TM)\)|\b(?:CPU|Processor)\b", "", joined("cpu.model"))
     about = (
-        joined("cpu.model"),
-        joined("cpu.llvm_name"),
+        " ".join([*model.split(), joined("cpu.llvm_name")]).strip(),
         f"{cores} core{'s' * (cores != '1')}" if cores.isdigit() else "",
         joined("cpu.simd"),
         *caches,
         joined("gpu.name"),
-        joined("blas.name", "blas.kernel"),
-        *(f"{key} {told[f'versions.{key}']}" for key in ("numba", "numpy") if f"versions.{key}" in told),
+        joined("blas.name", "blas.kernel") if differing & {"blas.name", "blas.kernel"} else "",
+        *versions,
     )
     return Machine(side.name, len(side.files), tuple(part for part in about if part))
 
@@ -344,9 +352,9 @@ def family_of(row: Row) -> str:
     """The kind of a case: our own by what they do, others by the group or the file that they are in."""
     case = next(m.case for m in row.measures if m)
     if case.case == case.reference == "numpy":
-        return "numpy (the BLAS)"
+        return "numpy (BLAS)"
     if case.kind == "matmul":
-        return "matmul, packed" if case.case == "packed" else "matmul, other rungs"
+        return "matmul, packed" if case.case == "packed" else "matmul, others"
     return case.kind or case.ladder or re.split(r"::|[\[(/:]", row.id, maxsplit=1)[0] or row.id
 
 
@@ -376,8 +384,8 @@ def _against(comparison: Comparison, place: int, ratios: Sequence[_Ratio]) -> Ag
         high=math.exp(_quantile(logs, 0.95)) if logs else None,
         common=common,
         exceptions=tuple(r.moved for r in exceptions),
-        gained=tuple(r.moved for r in reversed(by_ratio[-MOST_MOVED:]) if r.time > 1),
-        lost=tuple(r.moved for r in by_ratio[:MOST_MOVED] if r.time < 1),
+        gained=tuple(r.moved for r in by_ratio[::-1][: min(MOST_MOVED, (len(ratios) + 1) // 2)]),
+        lost=tuple(r.moved for r in by_ratio[: min(MOST_MOVED, len(ratios) // 2)]),
         called=tuple(r.moved for r in called),
         counts=tuple(counts.most_common()),
         by_chance=by_chance if same_machine and is_single and judged * LEVEL >= 1 else None,

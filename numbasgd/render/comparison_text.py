@@ -1,4 +1,4 @@
-"""A ``Comparison`` as tables for people, as one flat table for CSV, and as plain JSON values."""
+"""What a ``Comparison`` says besides its tables, in lines for people, and all of it as plain JSON values."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numbasgd.compare.comparison import Comparison, Row
 from numbasgd.compare.estimate import CANNOT_TELL, FASTER, SAME, SCATTER, SLOWER
 from numbasgd.compare.measures import Measure
 from numbasgd.render.machine_text import letter
-from numbasgd.render.tables import Table, number, printable
+from numbasgd.render.tables import number, printable
 
 _WHAT = {
     "time": "times",
@@ -23,32 +23,7 @@ _WHAT = {
 }
 ORDER = (FASTER, SLOWER, SAME, CANNOT_TELL, REFERENCE, NOT_COMPARABLE)  # of verdicts in texts
 MOST = 30  # cases that are named one by one
-_UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns"))
-
-
-def case_tables(comparison: Comparison) -> list[Table]:
-    """A table for each ladder, its geometric mean as last row."""
-    tables = []
-    for mean in comparison.means:
-        rows = [row for row in comparison.rows if row.ladder == mean.ladder]
-        table = _table(rows, len(comparison.sides), unit_of(rows))
-        last = [f"geometric mean of {max(mean.cases)}"] + [None] * (len(table.columns) - 1)
-        for place, ratio in enumerate(mean.ratios, 1):
-            if ratio is not None:
-                last[table.columns.index(_against(place))] = ratio  # type: ignore[call-overload]
-        shown = table.rows + ((tuple(last),) if any(mean.cases) else ())
-        tables.append(Table(table.columns, shown, mean.ladder or "cases without a group"))
-    return tables
-
-
-def flat_table(comparison: Comparison) -> Table:
-    """Every case in one table, times in seconds: for programs."""
-    rows = comparison.rows
-    table = _table(rows, len(comparison.sides), _UNITS[0], full=True)
-    return Table(
-        ("ladder", "id", *table.columns),
-        tuple((row.ladder, row.id, *cells) for row, cells in zip(rows, table.rows, strict=True)),
-    )
+UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns"))
 
 
 def notes(comparison: Comparison) -> list[str]:
@@ -181,35 +156,6 @@ def _measure(m: Measure) -> dict[str, Any]:
     }
 
 
-def _table(rows: Sequence[Row], sides: int, unit: tuple[float, str], *, full: bool = False) -> Table:
-    """One row a case; a column that no side can fill is left out, unless ``full``."""
-    measures = [m for row in rows for m in row.measures if m]
-    units = ["GFLOP/s", "GB/s"] if full else sorted({m.unit for m in measures if m.unit}, reverse=True)
-    shares = share_names(measures, full=full)
-    has_iqr = full or any(m.relative_iqr is not None for m in measures)
-    columns = ["case"]
-    for place in range(sides):
-        names = [unit[1], *["iqr %"] * has_iqr, *units, *shares.values()]
-        columns += [f"{letter(place)} {name}" for name in names]
-    for place in range(1, sides):
-        columns += [_against(place), f"{letter(place)} from", f"{letter(place)} to", f"{letter(place)} verdict"]
-    long = names_meet(rows)
-    lines = []
-    for row in rows:
-        line: list[Any] = [row.id if long else name_of(row)]
-        for m in row.measures:
-            line.append(m and m.seconds.value / unit[0])
-            line += [m and m.relative_iqr and 100 * m.relative_iqr] * has_iqr
-            line += [m.rate if m and m.unit == name else None for name in units]
-            for metric in shares:
-                share = m.share(metric) if m else None
-                line.append(share and 100 * share)
-        for change in row.changes:
-            line += [change.ratio, change.low, change.high, words(change)] if change else [None] * 4
-        lines.append(tuple(line))
-    return Table(tuple(columns), tuple(lines))
-
-
 def share_names(measures: Sequence[Measure], *, full: bool = False) -> dict[str, str]:
     """The metrics that are shares, by the header of their column; those that some case has, or all."""
     references = {m.case.reference for m in measures if m.share("blas")}
@@ -228,11 +174,7 @@ def name_of(row: Row) -> str:
     return next(m.case.case for m in row.measures if m)
 
 
-def _against(place: int) -> str:
-    return f"{letter(place)}/A"
-
-
 def unit_of(rows: Sequence[Row]) -> tuple[float, str]:
     """The unit in which most of these times are short numbers, in seconds, and its name."""
     typical = math.exp(fmean(math.log(m.seconds.value) for row in rows for m in row.measures if m))
-    return next((u for u in _UNITS if typical >= u[0]), _UNITS[-1])
+    return next((u for u in UNITS if typical >= u[0]), UNITS[-1])

@@ -1,4 +1,4 @@
-"""Compare benchmark files: machines first, then each case as time, speed, share of its BLAS, and verdict.
+"""Compare benchmark files: a summary of one screen, then each case as time, share of its BLAS, and verdict.
 
 Files are pytest's --benchmark-json output or its .benchmarks/ storage, from this project or another.
 Exit code: 0 fine, 1 slower than --fail-if-slower allows, 2 a bad file or nothing in common, 3 not comparable.
@@ -10,6 +10,10 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from numbasgd.compare.comparison import Comparison
 
 HELP = "compare benchmark files, across machines too"
 FORMATS = ("table", "md", "csv", "json")
@@ -26,6 +30,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=FORMATS, default="table", help="how to print (default: table)")
     parser.add_argument(
         "--json", action="store_const", const="json", dest="format", help="same as --format json"
+    )
+    parser.add_argument("--summary", action="store_true", help="print the summary alone")
+    parser.add_argument(
+        "--all", action="store_true", help="every column and line, however wide; the default fits a terminal"
     )
     parser.add_argument(
         "--metric",
@@ -59,6 +67,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "(default: what the other cases of the same two files show, and 50 where they are few)",
     )
     parser.add_argument(
+        "--even-if-busy",
+        action="store_true",
+        help="judge between machines although one was under load; without it there are no verdicts then",
+    )
+    parser.add_argument(
         "--fail-if-slower", type=float, metavar="PCT", help="exit with 1 if a case is slower by more than this"
     )
     parser.add_argument(
@@ -75,10 +88,9 @@ def run(args: argparse.Namespace) -> int:
     from numbasgd.compare.comparison import compare, sides_of
     from numbasgd.compare.estimate import SLOWER
     from numbasgd.compare.results import expand, read
+    from numbasgd.compare.summary import withhold
     from numbasgd.errors import ResultFileError
-    from numbasgd.render import comparison_text as text
-    from numbasgd.render import figures, machine_text
-    from numbasgd.render.tables import render
+    from numbasgd.render import figures
 
     _check(args)
     if args.plot:
@@ -99,16 +111,9 @@ def run(args: argparse.Namespace) -> int:
     sides = sides_of(files, group=args.group, baseline=args.baseline)
     scatter = None if args.scatter is None else args.scatter / 100
     found = compare(sides, metric=args.metric, tolerance=args.tolerance / 100, scatter=scatter, order=args.sort)
-    if args.format == "json":
-        print(json.dumps(text.to_dict(found), indent=1, allow_nan=False))
-    elif args.format == "csv":
-        print(render(flat_table(found), "csv"), end="")
-    else:
-        limits = machine_text.limits_table(found)
-        tables = [machine_text.machine_table(found), *machine_text.difference_tables(found)]
-        tables += [limits] if limits else []
-        print(render([*tables, *case_tables(found, width)], args.format, width))
-        print("\n".join(text.notes(found)))
+    if not args.even_if_busy:
+        found = withhold(found)
+    print(_said(found, args), end="")
     if args.plot:
         from numbasgd.render.comparison_plot import plot_comparison
 
@@ -126,6 +131,22 @@ def run(args: argparse.Namespace) -> int:
     ):
         return 1
     return 3 if all(c.verdict == NOT_COMPARABLE for c in changes) else 0
+
+
+def _said(found: Comparison, args: argparse.Namespace) -> str:
+    """What is printed, in the format that was asked for."""
+    from numbasgd.render import comparison_report
+    from numbasgd.render.case_tables import flat_table
+    from numbasgd.render.comparison_text import to_dict
+    from numbasgd.render.tables import render, terminal_width
+
+    if args.format == "csv":
+        return render(flat_table(found), "csv")
+    if args.format == "json":
+        return json.dumps(to_dict(found), indent=1, allow_nan=False) + "\n"
+    if args.format == "md":
+        return comparison_report.markdown(found, is_short=args.summary)
+    return comparison_report.plain(found, None if args.all else terminal_width(), is_short=args.summary)
 
 
 def _check_page(path: Path) -> None:

@@ -17,7 +17,7 @@ from statistics import fmean, median
 
 from numbasgd.compare.changes import NOT_COMPARABLE, REFERENCE
 from numbasgd.compare.comparison import Comparison, Row
-from numbasgd.compare.estimate import FASTER, SLOWER
+from numbasgd.compare.estimate import FASTER, SCATTER, SLOWER
 from numbasgd.compare.machines import INCOMPARABLE, describe, differences
 from numbasgd.compare.measures import Side
 from numbasgd.compare.null import LEVEL
@@ -402,7 +402,8 @@ def _common(ratios: Sequence[_Ratio], tolerance: float) -> tuple[float | None, l
     """The factor by which nearly all cases moved (a geometric mean), and those that did not move with them.
 
     An exception lies more than three interquartile ranges outside of the quartiles (Tukey's far-out values:
-    two in a million of normal ones), and its own error does not explain that.
+    two in a million of normal ones), and its own error does not explain that.  Another one moved the other way
+    by more than two runs of one program may differ.
     """
     if len(ratios) < LEAST_CASES:
         return None, []
@@ -413,9 +414,13 @@ def _common(ratios: Sequence[_Ratio], tolerance: float) -> tuple[float | None, l
         return None, []
     low, high = _quantile(logs, 0.25), _quantile(logs, 0.75)
     reach = max(3 * (high - low), math.log1p(tolerance))
-    exceptions = [
-        r for r in ratios if not low - max(reach, r.error) <= math.log(r.time) <= high + max(reach, r.error)
-    ]
+    direction = math.copysign(1, middle)
+
+    def is_exception(ratio: _Ratio) -> bool:
+        log, allowed = math.log(ratio.time), max(reach, ratio.error)
+        return not low - allowed <= log <= high + allowed or log * direction < -math.log1p(SCATTER)
+
+    exceptions = [ratio for ratio in ratios if is_exception(ratio)]
     exceptions.sort(key=lambda r: -abs(math.log(r.time) - middle))
     return _mean(r.time for r in ratios if r not in exceptions), exceptions
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from statistics import geometric_mean
 from typing import Any
@@ -11,7 +11,7 @@ from numbasgd.compare.changes import NOT_COMPARABLE, REFERENCE
 from numbasgd.compare.comparison import Comparison, Mean, Row
 from numbasgd.render.comparison_text import UNITS, name_of, names_meet, share_names, unit_of, words
 from numbasgd.render.machine_text import letter
-from numbasgd.render.tables import Table, width_of
+from numbasgd.render.tables import Best, Table, width_of
 
 # Kinds of columns, the most telling first; the first ones are always shown.
 _PRIORITY = (
@@ -19,14 +19,15 @@ _PRIORITY = (
     "time",
     "verdict",
     "time ratio",
-    "ratio",
     "blas",
+    "ratio",
     "interval",
     "rate",
     "roofline",
     "iqr",
     "peak",
 )
+_SHORT = {"blas": "%", "peak": "% peak", "roofline": "% roof"}
 _ALWAYS = _PRIORITY[:3]
 
 
@@ -36,24 +37,32 @@ def case_tables(comparison: Comparison, width: int | None = None) -> list[Table]
     ``width`` : the columns that a table may have; every table then has the same, the most telling of those that
     fit.  None for all of them.
     """
-    ladders = [
-        (mean, [row for row in comparison.rows if row.ladder == mean.ladder]) for mean in comparison.means
-    ]
-    found = [(mean, _columns(rows, len(comparison.sides), unit_of(rows))) for mean, rows in ladders]
+    found = []
+    for mean in comparison.means:
+        rows = [row for row in comparison.rows if row.ladder == mean.ladder]
+        columns = _columns(rows, len(comparison.sides), unit_of(rows), is_short=width is not None)
+        found.append((mean, columns, _title(mean, rows, is_short=width is not None)))
     kinds = set(_PRIORITY)
     if width is not None:
         kinds = set()
         for kind in _PRIORITY:
-            wider = kinds | {kind}
-            if kind in _ALWAYS or all(width_of(_as_table(c, wider, mean)) <= width for mean, c in found):
-                kinds = wider
-    return [_as_table(columns, kinds, mean) for mean, columns in found]
+            tables = [_as_table(columns, kinds | {kind}, mean) for mean, columns, _ in found]
+            if kind in _ALWAYS or max(map(width_of, tables), default=0) <= width:
+                kinds.add(kind)
+    return [_as_table(columns, kinds, mean, title) for mean, columns, title in found]
+
+
+def _title(mean: Mean, rows: Sequence[Row], *, is_short: bool) -> str:
+    """The ladder, and what shares of its reference are shares of where the columns do not say it."""
+    title = mean.ladder or "cases without a group"
+    names = share_names([m for row in rows for m in row.measures if m])
+    return f"{title} ({names['blas']})" if is_short and "blas" in names else title
 
 
 def flat_table(comparison: Comparison) -> Table:
     """Every case in one table, times in seconds: for programs."""
     rows = comparison.rows
-    table = _as_table(_columns(rows, len(comparison.sides), UNITS[0], full=True), set(_PRIORITY))
+    table = _as_table(_columns(rows, len(comparison.sides), UNITS[0], full=True), _PRIORITY)
     return Table(
         ("ladder", "id", *table.columns),
         tuple((row.ladder, row.id, *cells) for row, cells in zip(rows, table.rows, strict=True)),
@@ -70,34 +79,48 @@ class _Column:
     mean: float | None = None
 
 
-def _as_table(columns: Sequence[_Column], kinds: set[str], mean: Mean | None = None) -> Table:
+def _as_table(
+    columns: Sequence[_Column], kinds: Collection[str], mean: Mean | None = None, title: str = ""
+) -> Table:
     """The columns of those kinds, with a last row where a ladder has a mean."""
     shown = [column for column in columns if column.kind in kinds]
     rows = list(zip(*(column.cells for column in shown), strict=True))
     if mean is not None and any(column.mean for column in columns):
         count = max(mean.cases) or len(rows)
-        rows.append((f"geometric mean of {count}", *(column.mean for column in shown[1:])))
-    title = (mean.ladder or "cases without a group") if mean else ""
+        rows.append((f"geom. mean of {count}", *(column.mean for column in shown[1:])))
     return Table(tuple(column.name for column in shown), tuple(rows), title)
 
 
-def _columns(rows: Sequence[Row], sides: int, unit: tuple[float, str], *, full: bool = False) -> list[_Column]:
-    """The columns of these cases; those that no side can fill are left out, unless ``full``."""
+def _columns(
+    rows: Sequence[Row],
+    sides: int,
+    unit: tuple[float, str],
+    *,
+    full: bool = False,
+    is_short: bool = False,
+) -> list[_Column]:
+    """The columns of these cases; those that no side can fill are left out, unless ``full``.
+
+    ``is_short`` : names of shares in a few letters.
+    """
     long = names_meet(rows)
     columns = [_Column("name", "case", tuple(row.id if long else name_of(row) for row in rows))]
     for place in range(sides):
-        columns += _of_side(rows, place, unit, full=full)
+        columns += _of_side(rows, place, unit, full=full, is_short=is_short)
     for place in range(1, sides):
         columns += _against_first(rows, place, full=full)
     return columns
 
 
-def _of_side(rows: Sequence[Row], place: int, unit: tuple[float, str], *, full: bool) -> list[_Column]:
+def _of_side(
+    rows: Sequence[Row], place: int, unit: tuple[float, str], *, full: bool, is_short: bool
+) -> list[_Column]:
     """What a side measured."""
     everywhere = [m for row in rows for m in row.measures if m]
     measures = [row.measures[place] for row in rows]
     side = letter(place)
-    columns = [_Column("time", f"{side} {unit[1]}", tuple(m and m.seconds.value / unit[0] for m in measures))]
+    times = tuple(_time(row, place, unit[0], is_marked=len(row.measures) > 2) for row in rows)
+    columns = [_Column("time", f"{side} {unit[1]}", times)]
     if full or any(m.relative_iqr is not None for m in everywhere):
         iqrs = tuple(m and m.relative_iqr and 100 * m.relative_iqr for m in measures)
         columns.append(_Column("iqr", f"{side} iqr %", iqrs))
@@ -107,8 +130,19 @@ def _of_side(rows: Sequence[Row], place: int, unit: tuple[float, str], *, full: 
         columns.append(_Column("rate", f"{side} {name}", rates))
     for metric, name in share_names(everywhere, full=full).items():
         shares = [m.share(metric) if m else None for m in measures]
+        name = _SHORT[metric] if is_short else name
         columns.append(_Column(metric, f"{side} {name}", tuple(share and 100 * share for share in shares)))
     return columns
+
+
+def _time(row: Row, place: int, unit: float, *, is_marked: bool) -> float | None:
+    """A side's time, marked where it is the shortest of its row."""
+    m = row.measures[place]
+    if m is None:
+        return None
+    shortest = min(other.seconds.value for other in row.measures if other)
+    time = m.seconds.value / unit
+    return Best(time) if is_marked and m.seconds.value == shortest else time
 
 
 def _against_first(rows: Sequence[Row], place: int, *, full: bool) -> list[_Column]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 from statistics import fmean
 from typing import Any
 
@@ -12,6 +13,8 @@ from numbasgd.compare.changes import NOT_COMPARABLE, REFERENCE, Change
 from numbasgd.compare.comparison import Comparison, Row
 from numbasgd.compare.estimate import CANNOT_TELL, FASTER, SAME, SCATTER, SLOWER
 from numbasgd.compare.measures import Measure
+from numbasgd.compare.summary import summarise
+from numbasgd.compare.summary_words import sentences, standing_out
 from numbasgd.render.machine_text import letter
 from numbasgd.render.tables import number, printable
 
@@ -26,23 +29,33 @@ MOST = 30  # cases that are named one by one
 UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns"))
 
 
-def notes(comparison: Comparison) -> list[str]:
-    """What a reader must know besides the tables."""
-    return tallies(comparison) + reading(comparison) + gaps(comparison)
+def notes(comparison: Comparison, most: int | None = MOST) -> list[str]:
+    """What a reader must know besides the summary and the tables, in at most ``most`` lines of each sort."""
+    return tallies(comparison, most) + reading(comparison) + gaps(comparison, most)
 
 
-def tallies(comparison: Comparison) -> list[str]:
-    """How many verdicts of each sort, and which cases were told apart, for each side against the first."""
+def tallies(comparison: Comparison, most: int | None = MOST) -> list[str]:
+    """How many verdicts of each sort, and which cases were told apart, for each side against the first.
+
+    Where a whole suite moved together, its cases are not named one by one.
+    """
     said = []
-    for place in range(1, len(comparison.sides)):
-        changes = [(row.id, change) for row in comparison.rows if (change := row.changes[place - 1])]
+    for against in summarise(comparison).against:
+        changes = [(row.id, change) for row in comparison.rows if (change := row.changes[against.place - 1])]
         count = Counter(change.verdict for _, change in changes)
         told = ", ".join(f"{count[verdict]} {verdict}" for verdict in ORDER if count[verdict])
-        said.append(f"{letter(place)} against A: {told or 'no case in common'}.")
-        said += [printable(f"  {id_}: {words(c)}") for id_, c in changes if c.verdict in (FASTER, SLOWER)][
-            :MOST
-        ]
+        said.append(f"{letter(against.place)} against A: {told or 'no case in common'}.")
+        if against.common is None or against.exceptions or not against.same_machine:
+            called = [printable(f"  {id_}: {words(c)}") for id_, c in changes if c.verdict in (FASTER, SLOWER)]
+            said += _first(called, most)
     return said
+
+
+def _first(lines: list[str], most: int | None) -> list[str]:
+    """The lines, or the first ones and how many follow."""
+    if most is None or len(lines) <= most:
+        return lines
+    return [*lines[:most], f"  and {len(lines) - most} more: --all"]
 
 
 def reading(comparison: Comparison) -> list[str]:
@@ -51,21 +64,13 @@ def reading(comparison: Comparison) -> list[str]:
     if comparison.metrics:
         told = ", and of ".join(_WHAT[metric] for metric in comparison.metrics)
         said.append(
-            f"B/A is a ratio of speeds, from {told}: above 1, B is faster. From and to are its 95 % interval. "
-            f"A verdict needs more than {100 * comparison.tolerance:.3g} % of difference and an interval "
-            "without 1."
+            f"Ratios are ratios of speeds: above 1, B is faster. Verdicts are about {told}. "
+            f"They need more than {100 * comparison.tolerance:.3g} % of difference and a 95 % interval "
+            "(from, to) without 1."
         )
     single = [len(side.files) == 1 for side in comparison.sides]
     if single[0] and any(single[1:]):
         said.append(_one_run(comparison.scatter))
-    for file in (file for side in comparison.sides for file in side.files):
-        if file.is_busy:
-            percent = 100 * (file.noise_level or 0)
-            said.append(
-                f"The machine was busy while {printable(file.name)} was measured: in a quarter of its cases "
-                f"the rounds scatter by more than {percent:.2g} %. Its verdicts are less sure than they look; "
-                "measure again when nothing else runs."
-            )
     changes = [c for row in comparison.rows for c in row.changes if c]
     if refused := sum(c.verdict == NOT_COMPARABLE for c in changes):
         said.append(f"{refused} of {len(changes)} ratios stand between figures that cannot be compared.")
@@ -90,19 +95,28 @@ def _one_run(scatter: float | None) -> str:
     )
 
 
-def gaps(comparison: Comparison) -> list[str]:
+def gaps(comparison: Comparison, most: int | None = None) -> list[str]:
     """The cases that some side lacks, and those that no file gives in a usable form."""
-    said = [f"only in {', '.join(names)}: {id_}" for id_, names in comparison.partial]
-    for side in comparison.sides:
-        said += [f"left out of {file.name}: {reason}" for file in side.files for reason in file.left_out]
-    return [printable(line) for line in said]
+    partial = [f"only in {', '.join(names)}: {id_}" for id_, names in comparison.partial]
+    left_out = [
+        f"left out of {file.name}: {reason}"
+        for side in comparison.sides
+        for file in side.files
+        for reason in file.left_out
+    ]
+    return [printable(line) for line in (*_first(partial, most), *_first(left_out, most))]
 
 
 def to_dict(comparison: Comparison) -> dict[str, Any]:
     """The whole comparison in plain JSON values."""
-    sides = comparison.sides
+    sides, summary = comparison.sides, summarise(comparison)
     return {
         "schema": 1,
+        "summary": {
+            **asdict(summary),
+            "sentences": list(sentences(summary)),
+            "standing_out": list(standing_out(summary)),
+        },
         "metric": comparison.metric,
         "tolerance": comparison.tolerance,
         "scatter": comparison.scatter,

@@ -10,10 +10,11 @@ from numbasgd.compare.estimate import FASTER, SLOWER
 from numbasgd.compare.summary import MOST_MOVED, Moved, Summary
 from numbasgd.compare.summary_words import sentences, standing_out
 from numbasgd.render.machine_text import letter
-from numbasgd.render.tables import Table, in_markdown, number, printable, render
+from numbasgd.render.tables import Best, Table, in_markdown, number, printable, render
 
 LINES, WIDTH = 25, 100  # of one screen
 _BETWEEN = "   "  # two blocks side by side
+_LEAST_OUTSTANDING = 3  # lines on cases that stand out
 _LEAST_LINES = 2  # that a block keeps where the screen is full
 
 
@@ -26,6 +27,9 @@ def screen(summary: Summary, width: int = WIDTH, lines: int | None = LINES) -> l
     limits = _lines(limits_table(summary))
     families = _lines(families_table(summary))
     beside = _beside(limits, families, width)
+    if not beside:
+        families = _lines(families_table(summary, has_shares=len(summary.against) == 1))
+        beside = _beside(limits, families, width)
     tables = [beside] if beside else [[_clipped(line, width) for line in block] for block in (limits, families)]
     blocks = [said, out, machines, *tables, _moved(summary, width)]
     return _fitted([block for block in blocks if block], lines)
@@ -42,44 +46,34 @@ def markdown(summary: Summary) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def details(title: str, inside: str) -> str:
-    """A part of Markdown that is folded away until somebody opens it."""
-    return f"<details><summary>{in_markdown(title)}</summary>\n\n{inside.rstrip()}\n\n</details>\n"
-
-
 def limits_table(summary: Summary) -> Table:
     """The measured limits by machine, the best marked, with the ratio where there are two machines."""
     sides = len(summary.machines)
-    ratio = ("B/A",) * (sides == 2)
     rows = []
     for limit in summary.limits:
         name = f"{limit.name}{' (all)' * (limit.threads == 'all')}"
-        cells = [
-            "-" if value is None else number(value) + "*" * (place == limit.best)
-            for place, value in enumerate(limit.values)
+        values = [
+            Best(value) if place == limit.best and value else value for place, value in enumerate(limit.values)
         ]
-        rows.append((name, *cells, *[_factor(limit.ratios[1])] * len(ratio)))
-    return Table(("GFLOP/s, GB/s", *map(letter, range(sides)), *ratio), tuple(rows))
+        rows.append((name, *values, *limit.ratios[1:2] * (sides == 2)))
+    return Table(("GFLOP/s, GB/s", *map(letter, range(sides)), *("B/A",) * (sides == 2)), tuple(rows))
 
 
-def families_table(summary: Summary) -> Table:
-    """The families of cases, the largest first: geometric means of ratios of times, and of normalised figures.
+def families_table(summary: Summary, *, has_shares: bool = True) -> Table:
+    """The families of cases, the largest first: geometric means of ratios of times, then of normalised figures.
 
-    Of more than two machines the fastest is marked, and the normalised figures are left to the tables below.
+    Of more than two machines the fastest is marked.
     """
-    places = [against.place for against in summary.against]
-    is_two = len(places) == 1
-    has_shares = is_two and any(share for family in summary.families for share in family.shares)
-    columns = ["family", "cases", *(f"{letter(place)}/A{' time' * is_two}" for place in places)]
-    columns += ["B/A share"] * has_shares
+    names = [letter(against.place) for against in summary.against]
+    has_shares = has_shares and any(share for family in summary.families for share in family.shares)
+    columns = ["family", "cases", *(f"{name}/A time" for name in names)]
+    columns += [f"{name} share" for name in names] * has_shares
     rows = []
     for family in sorted(summary.families, key=lambda family: -max(family.cases)):
         best = max((time for time in family.times if time), default=None)
-        is_marked = not is_two and best is not None and best > 1
-        low, high = min(family.cases), max(family.cases)
-        times = [_factor(time) + "*" * (is_marked and time == best) for time in family.times]
-        shares = [_factor(share) for share in family.shares if has_shares]
-        rows.append((family.name, f"{low}-{high}" if low < high else str(high), *times, *shares))
+        is_marked = len(names) > 1 and best is not None and best > 1
+        times = [Best(time) if is_marked and time and time == best else time for time in family.times]
+        rows.append((family.name, max(family.cases), *times, *family.shares * has_shares))
     return Table(tuple(columns), tuple(rows))
 
 
@@ -152,14 +146,9 @@ def _machines(summary: Summary) -> list[str]:
 
 
 def _lines(table: Table) -> list[str]:
-    """The table without rules, all but its first column to the right, marks behind their aligned numbers."""
-    columns = []
-    for j, cells in enumerate(zip(table.columns, *table.rows, strict=True)):
-        is_marked = any(cell.endswith("*") for cell in cells)
-        shown = [printable(cell) + " " * (is_marked and not cell.endswith("*")) for cell in cells]
-        width = max(map(len, shown))
-        columns.append([cell.rjust(width) if j else cell.ljust(width) for cell in shown])
-    return ["  ".join(row).rstrip() for row in zip(*columns, strict=True)] if table.rows else []
+    """The table without its rule."""
+    lines = render(table).splitlines() if table.rows else []
+    return lines[:1] + lines[2:]
 
 
 def _factor(ratio: float | None) -> str:
@@ -191,12 +180,15 @@ def _beside(left: Sequence[str], right: Sequence[str], width: int) -> list[str]:
 def _fitted(blocks: Sequence[list[str]], lines: int | None) -> list[str]:
     """The blocks below each other, with blank lines between them where there is room.
 
-    Where there is not, the longest of all but the first loses its end, down to a few lines.
+    Where there is not, blocks lose their ends: the second one first, then the longest of all but the first.
     """
     kept = [len(block) for block in blocks]
     while lines is not None and sum(kept) > lines:
         longest = max(range(1, len(blocks)), key=lambda i: kept[i], default=0)
-        kept[longest if kept[longest] > _LEAST_LINES else 0] -= 1
+        if len(blocks) > 1 and kept[1] > _LEAST_OUTSTANDING:
+            kept[1] -= 1
+        else:
+            kept[longest if kept[longest] > _LEAST_LINES else 0] -= 1
     blanks = len(blocks) if lines is None else lines - sum(kept)
     shown: list[str] = []
     for i, (block, n) in enumerate(zip(blocks, kept, strict=True)):

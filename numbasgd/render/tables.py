@@ -24,6 +24,10 @@ _GAP = "  "
 _LEAST_TEXT = 16  # columns that text is wrapped to at least
 
 
+class Best(float):
+    """A number that is marked as the best of its row."""
+
+
 @dataclass(frozen=True)
 class Table:
     """A title (may be empty), the headers, and rows of as many cells."""
@@ -152,18 +156,25 @@ def _column(table: Table, j: int) -> list[str]:
     cells = [_text(row[j]) for row in table.rows]
     if _is_numeric(table, j):
         after = [len(c.partition(".")[2]) + ("." in c) for c in cells]
-        deepest = max(after, default=0)
-        cells = [c + " " * (deepest - a) if c else c for c, a in zip(cells, after, strict=True)]
+        marks = ["*" * isinstance(row[j], Best) for row in table.rows]
+        deepest = max(after, default=0) + any(marks)
+        cells = [
+            f"{c}{mark}".ljust(len(c) - a + deepest) if c else c
+            for c, a, mark in zip(cells, after, marks, strict=True)
+        ]
     return [printable(table.columns[j]), *cells]
 
 
 def _markdown(table: Table) -> str:
-    def line(cells: Sequence[str]) -> str:
-        return "| " + " | ".join(map(in_markdown, cells)) + " |"
+    def line(cells: Sequence[str], bold: Sequence[bool]) -> str:
+        shown = [f"**{c}**" if b else c for c, b in zip(map(in_markdown, cells), bold, strict=True)]
+        return "| " + " | ".join(shown) + " |"
+
+    plain = [False] * len(table.columns)
 
     rules = ["---:" if _is_numeric(table, j) else "---" for j in range(len(table.columns))]
-    lines = [line([printable(c) for c in table.columns]), line(rules)]
-    lines += [line([_text(cell) for cell in row]) for row in table.rows]
+    lines = [line([printable(c) for c in table.columns], plain), line(rules, plain)]
+    lines += [line([_text(c) for c in row], [isinstance(c, Best) for c in row]) for row in table.rows]
     if table.title:
         lines = [f"**{in_markdown(table.title)}**", "", *lines]
     return "\n".join(lines) + "\n"

@@ -37,12 +37,13 @@ def headline(summary: Summary, against: Against) -> str:
         return _on_one_machine(against, name)
     if against.common is not None:
         told = f"{name} is {_times(against.common)} times as fast as A, {_count(against.cases)}"
-        told += _exceptions(against)
     else:
         told = f"{name} is {_times(against.time)} times as fast as A, the geometric mean of "
         told += _count(against.cases)
     if against.low is not None and against.high is not None and against.cases > 1:
         told += f" (9 of 10 between {_times(against.low)} and {_times(against.high)} times)"
+    if against.common is not None:
+        told += _exceptions(against)
     if against.share is not None and not against.same_machine:
         scale = _SCALES[summary.normalised or "blas"]
         told += (

@@ -21,7 +21,7 @@ _LEAST_LINES = 2  # that a block keeps where the screen is full
 def screen(summary: Summary, width: int = WIDTH, lines: int | None = LINES) -> list[str]:
     """The summary in at most so many lines (None for all) of at most so many columns."""
     width = min(width, WIDTH)
-    said = [line for sentence in sentences(summary) for line in _wrap(sentence, width)]
+    said = [line for told in (*sentences(summary), *_busy(summary)) for line in _wrap(told, width)]
     out = [line for sentence in standing_out(summary) for line in _wrap(sentence, width)]
     machines = [_clipped(line, width) for line in _machines(summary)]
     limits = _lines(limits_table(summary))
@@ -37,7 +37,7 @@ def screen(summary: Summary, width: int = WIDTH, lines: int | None = LINES) -> l
 
 def markdown(summary: Summary) -> str:
     """The summary as Markdown: sentences, machines, and its tables."""
-    said = (*sentences(summary), *standing_out(summary))
+    said = (*sentences(summary), *standing_out(summary), *_busy(summary))
     parts = ["\n".join(f"- {in_markdown(sentence)}" for sentence in said)]
     parts.append("\n".join(f"- {in_markdown(line)}" for line in _machines(summary)))
     for table in (limits_table(summary), families_table(summary), *moved_tables(summary)):
@@ -131,7 +131,7 @@ def _moved(summary: Summary, width: int) -> list[str]:
 
 
 def _machines(summary: Summary) -> list[str]:
-    """A line for each machine, and one for each file that was measured beside other programs."""
+    """A line for each machine."""
     names = [Path(machine.name).name for machine in summary.machines]
     lines = []
     for place, machine in enumerate(summary.machines):
@@ -139,10 +139,14 @@ def _machines(summary: Summary) -> list[str]:
         name = names[place] if names.count(names[place]) == 1 else machine.name
         runs = f" ({machine.runs} runs)" if machine.runs > 1 else ""
         lines.append(printable(f"{letter(place)}  {name}{runs}: {told}"))
-    busy = [f"{letter(b.place)} {100 * b.noise:.2g} % ({printable(Path(b.name).name)})" for b in summary.busy]
-    if busy:
-        lines.append(f"Not idle, by how rounds scatter in a quarter of the cases: {', '.join(busy)}")
     return lines
+
+
+def _busy(summary: Summary) -> list[str]:
+    """The files that were measured beside other programs."""
+    named = [f"{letter(b.place)} {100 * b.noise:.2g} % ({Path(b.name).name})" for b in summary.busy]
+    told = f"Not idle, by how rounds scatter in a quarter of the cases: {', '.join(named)}"
+    return [told] if named else []
 
 
 def _lines(table: Table) -> list[str]:

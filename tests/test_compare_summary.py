@@ -11,8 +11,9 @@ from result_files import LIMITS, MACHINE, document, entry, matmul, other_machine
 
 import numbasgd.cli
 from numbasgd.compare.comparison import compare, sides_of
+from numbasgd.compare.load import withhold
 from numbasgd.compare.results import read
-from numbasgd.compare.summary import summarise, withhold
+from numbasgd.compare.summary import summarise
 from numbasgd.compare.summary_words import sentences, standing_out
 from numbasgd.render.comparison_report import markdown, plain
 from numbasgd.render.comparison_text import tallies, to_dict

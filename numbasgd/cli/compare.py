@@ -87,8 +87,8 @@ def run(args: argparse.Namespace) -> int:
     from numbasgd.compare.changes import NOT_COMPARABLE
     from numbasgd.compare.comparison import compare, sides_of
     from numbasgd.compare.estimate import SLOWER
+    from numbasgd.compare.load import withhold
     from numbasgd.compare.results import expand, read
-    from numbasgd.compare.summary import withhold
     from numbasgd.errors import ResultFileError
     from numbasgd.render import figures
 
@@ -134,7 +134,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _said(found: Comparison, args: argparse.Namespace) -> str:
-    """What is printed, in the format that was asked for."""
+    """What is printed, in the format that was chosen."""
     from numbasgd.render import comparison_report
     from numbasgd.render.case_tables import flat_table
     from numbasgd.render.comparison_text import to_dict

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from numbasgd.compare.estimate import FASTER, SCATTER, SLOWER
 from numbasgd.compare.machines import letter
-from numbasgd.compare.summary import Against, Fallen, Moved, Summary
+from numbasgd.compare.summary_model import Against, Fallen, Moved, Summary
 
 NAMED = 3  # cases that a sentence names
 NOTEWORTHY = 1.1  # a limit of two machines that differs by less counts as the same

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from numbasgd.compare.estimate import FASTER, SLOWER
-from numbasgd.compare.summary import MOST_MOVED, Moved, Summary
+from numbasgd.compare.summary import MOST_MOVED
+from numbasgd.compare.summary_model import Moved, Summary
 from numbasgd.compare.summary_words import sentences, standing_out
 from numbasgd.render.machine_text import letter
 from numbasgd.render.tables import Best, Table, in_markdown, number, printable, render

@@ -1,6 +1,7 @@
 """Compare benchmark files: machines first, then each case as time, speed, share of its BLAS, and verdict.
 
-Files are pytest's --benchmark-json output or its .benchmarks/ storage, from this project or another.
+Files are pytest's --benchmark-json output or its .benchmarks/ storage, from this project or another, or JSON of
+pyperf or Google Benchmark.
 Exit code: 0 fine, 1 slower than --fail-if-slower allows, 2 a bad file or nothing in common, 3 not comparable.
 """
 
@@ -74,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
     from numbasgd.compare.changes import NOT_COMPARABLE
     from numbasgd.compare.comparison import compare, sides_of
     from numbasgd.compare.estimate import SLOWER
-    from numbasgd.compare.results import expand, read
+    from numbasgd.compare.reading import expand, read
     from numbasgd.errors import ResultFileError
     from numbasgd.render import comparison_text as text
     from numbasgd.render import figures, machine_text

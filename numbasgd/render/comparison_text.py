@@ -119,6 +119,7 @@ def gaps(comparison: Comparison) -> list[str]:
     """The cases that some side lacks, and those that no file gives in a usable form."""
     said = [f"only in {', '.join(names)}: {id_}" for id_, names in comparison.partial]
     for side in comparison.sides:
+        said += [f"{file.name}: {remark}." for file in side.files for remark in file.remarks]
         said += [f"left out of {file.name}: {reason}" for file in side.files for reason in file.left_out]
     return [printable(line) for line in said]
 

@@ -75,6 +75,7 @@ def run(args: argparse.Namespace) -> int:
     from numbasgd.compare.changes import NOT_COMPARABLE
     from numbasgd.compare.comparison import compare, sides_of
     from numbasgd.compare.estimate import SLOWER
+    from numbasgd.compare.joining import join
     from numbasgd.compare.reading import expand, read
     from numbasgd.errors import ResultFileError
     from numbasgd.render import comparison_text as text
@@ -97,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
     if len(files) < 2:
         told = f"{bad} of {len(paths)} files could not be used" if bad else "only one file was given"
         raise ResultFileError(f"{told}; a comparison needs two that can. Add another result file.")
-    sides = sides_of(files, group=args.group, baseline=args.baseline)
+    sides = sides_of(join(files), group=args.group, baseline=args.baseline)
     scatter = None if args.scatter is None else args.scatter / 100
     found = compare(sides, metric=args.metric, tolerance=args.tolerance / 100, scatter=scatter, order=args.sort)
     if args.format == "json":

@@ -1,7 +1,7 @@
 """Tables for people (plain text, Markdown) and for programs (CSV).
 
 A cell is text, a number or None (nothing to show).  In plain text a column of numbers is aligned on the
-decimal point.  Units stand in the header.  Text from a file is shown without control characters.
+decimal point.  Units stand in the header.  What text may hold is escaped: see ``numbasgd.render.escapes``.
 """
 
 from __future__ import annotations
@@ -12,6 +12,9 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from numbasgd.json_values import printable
+from numbasgd.render.escapes import Markdown, for_csv, for_markdown
 
 FORMATS = ("table", "md", "csv")
 
@@ -40,11 +43,6 @@ def number(value: float | int, digits: int = 3) -> str:
     rounded = float(f"{value:.{digits - 1}e}")
     place = math.floor(math.log10(abs(rounded)))
     return f"{value:.{max(0, digits - 1 - place)}f}" if place >= -6 else f"{value:.{digits - 1}e}"
-
-
-def printable(text: str) -> str:
-    """``text`` with control characters and line ends spelled out, so that it stays in its cell."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def render(tables: Table | Iterable[Table], form: str = "table") -> str:
@@ -84,13 +82,13 @@ def _column(table: Table, j: int) -> list[str]:
 
 def _markdown(table: Table) -> str:
     def line(cells: Sequence[str]) -> str:
-        return "| " + " | ".join(c.replace("|", "\\|") for c in cells) + " |"
+        return "| " + " | ".join(map(for_markdown, cells)) + " |"
 
     rules = ["---:" if _is_numeric(table, j) else "---" for j in range(len(table.columns))]
-    lines = [line([printable(c) for c in table.columns]), line(rules)]
-    lines += [line([_text(cell) for cell in row]) for row in table.rows]
+    lines = [line(table.columns), line(rules)]
+    lines += [line([cell if isinstance(cell, Markdown) else _text(cell) for cell in row]) for row in table.rows]
     if table.title:
-        lines = [f"**{printable(table.title)}**", "", *lines]
+        lines = [f"**{for_markdown(table.title)}**", "", *lines]
     return "\n".join(lines) + "\n"
 
 
@@ -104,7 +102,7 @@ def _csv(tables: Sequence[Table]) -> str:
             header = table.columns
             writer.writerow((("table",) if titled else ()) + header)
         for row in table.rows:
-            writer.writerow([printable(table.title)] * titled + [_raw(cell) for cell in row])
+            writer.writerow([for_csv(table.title)] * titled + [_raw(cell) for cell in row])
     return out.getvalue()
 
 
@@ -120,7 +118,7 @@ def _raw(cell: Any) -> Any:
     """A number in full, text in one line, nothing where there is no finite number."""
     if cell is None or (isinstance(cell, float) and not math.isfinite(cell)):
         return ""
-    return cell if isinstance(cell, float | int) else printable(str(cell))
+    return cell if isinstance(cell, float | int) else for_csv(str(cell))
 
 
 def _is_numeric(table: Table, j: int) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -60,7 +61,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "(default: what the other cases of the same two files show, and 50 where they are few)",
     )
     parser.add_argument(
-        "--fail-if-slower", type=float, metavar="PCT", help="exit with 1 if a case is slower by more than this"
+        "--fail-if-slower",
+        type=float,
+        metavar="PCT",
+        help="exit with 1 if a case is called slower and is so by more than this; those cases are told last, "
+        "on standard error, in GitHub Actions as its errors",
     )
     parser.add_argument(
         "--plot",
@@ -74,12 +79,12 @@ def run(args: argparse.Namespace) -> int:
     """Compare, print, and return the exit code."""
     from numbasgd.compare.changes import NOT_COMPARABLE
     from numbasgd.compare.comparison import compare, sides_of
-    from numbasgd.compare.estimate import SLOWER
     from numbasgd.compare.joining import join
     from numbasgd.compare.reading import expand, read
     from numbasgd.errors import ResultFileError
+    from numbasgd.render import ci_log, figures, machine_text
     from numbasgd.render import comparison_text as text
-    from numbasgd.render import figures, machine_text
+    from numbasgd.render.escapes import for_markdown
     from numbasgd.render.tables import render
 
     _check(args)
@@ -110,7 +115,8 @@ def run(args: argparse.Namespace) -> int:
         tables = [machine_text.machine_table(found), *machine_text.difference_tables(found)]
         tables += [limits] if limits else []
         print(render([*tables, *text.case_tables(found)], args.format))
-        print("\n".join(text.notes(found)))
+        notes = text.notes(found)
+        print("\n".join(map(for_markdown, notes) if args.format == "md" else notes))
     if args.plot:
         from numbasgd.render.comparison_plot import plot_comparison
 
@@ -121,11 +127,15 @@ def run(args: argparse.Namespace) -> int:
 
         write_whole(Path(args.html), page(found).encode())
     changes = [change for row in found.rows for change in row.changes if change]
+    failed = []
+    if args.fail_if_slower is not None:
+        limit, github = args.fail_if_slower / 100, os.environ.get("GITHUB_ACTIONS") == "true"
+        failed = ci_log.failures(found, limit)
+        sys.stdout.flush()  # where both streams end in one log, these lines are its last
+        print("\n".join(ci_log.lines(found, failed, limit, github=github)), file=sys.stderr)
     if bad:
         return 2
-    if args.fail_if_slower is not None and any(
-        c.verdict == SLOWER and 1 / c.ratio > 1 + args.fail_if_slower / 100 for c in changes
-    ):
+    if failed:
         return 1
     return 3 if all(c.verdict == NOT_COMPARABLE for c in changes) else 0
 

@@ -1,6 +1,7 @@
 """Compare benchmark files: a summary of one screen, then each case as time, share of its BLAS, and verdict.
 
-Files are pytest's --benchmark-json output or its .benchmarks/ storage, from this project or another.
+Files are pytest's --benchmark-json output or its .benchmarks/ storage, from this project or another, or JSON of
+pyperf or Google Benchmark.
 Exit code: 0 fine, 1 slower than --fail-if-slower allows, 2 a bad file or nothing in common, 3 not comparable.
 """
 
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -72,7 +74,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="judge between machines although one was under load; without it there are no verdicts then",
     )
     parser.add_argument(
-        "--fail-if-slower", type=float, metavar="PCT", help="exit with 1 if a case is slower by more than this"
+        "--fail-if-slower",
+        type=float,
+        metavar="PCT",
+        help="exit with 1 if a case is called slower and is so by more than this; those cases are told last, "
+        "on standard error, in GitHub Actions as its errors",
     )
     parser.add_argument(
         "--plot",
@@ -86,11 +92,11 @@ def run(args: argparse.Namespace) -> int:
     """Compare, print, and return the exit code."""
     from numbasgd.compare.changes import NOT_COMPARABLE
     from numbasgd.compare.comparison import compare, sides_of
-    from numbasgd.compare.estimate import SLOWER
+    from numbasgd.compare.joining import join
     from numbasgd.compare.load import withhold
-    from numbasgd.compare.results import expand, read
+    from numbasgd.compare.reading import expand, read
     from numbasgd.errors import ResultFileError
-    from numbasgd.render import figures
+    from numbasgd.render import ci_log, figures
 
     _check(args)
     if args.plot:
@@ -108,7 +114,7 @@ def run(args: argparse.Namespace) -> int:
     if len(files) < 2:
         told = f"{bad} of {len(paths)} files could not be used" if bad else "only one file was given"
         raise ResultFileError(f"{told}; a comparison needs two that can. Add another result file.")
-    sides = sides_of(files, group=args.group, baseline=args.baseline)
+    sides = sides_of(join(files), group=args.group, baseline=args.baseline)
     scatter = None if args.scatter is None else args.scatter / 100
     found = compare(sides, metric=args.metric, tolerance=args.tolerance / 100, scatter=scatter, order=args.sort)
     if not args.even_if_busy:
@@ -124,11 +130,15 @@ def run(args: argparse.Namespace) -> int:
 
         write_whole(Path(args.html), page(found).encode())
     changes = [change for row in found.rows for change in row.changes if change]
+    failed = []
+    if args.fail_if_slower is not None:
+        limit, github = args.fail_if_slower / 100, os.environ.get("GITHUB_ACTIONS") == "true"
+        failed = ci_log.failures(found, limit)
+        sys.stdout.flush()  # where both streams end in one log, these lines are its last
+        print("\n".join(ci_log.lines(found, failed, limit, github=github)), file=sys.stderr)
     if bad:
         return 2
-    if args.fail_if_slower is not None and any(
-        c.verdict == SLOWER and 1 / c.ratio > 1 + args.fail_if_slower / 100 for c in changes
-    ):
+    if failed:
         return 1
     return 3 if all(c.verdict == NOT_COMPARABLE for c in changes) else 0
 

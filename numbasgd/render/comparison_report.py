@@ -9,8 +9,9 @@ from numbasgd.compare.summary import summarise
 from numbasgd.render import summary_text
 from numbasgd.render.case_tables import case_tables
 from numbasgd.render.comparison_text import MOST, notes
+from numbasgd.render.escapes import for_markdown
 from numbasgd.render.machine_text import difference_tables, limits_table, machine_table
-from numbasgd.render.tables import Table, in_markdown, render
+from numbasgd.render.tables import Table, render
 
 
 def plain(comparison: Comparison, width: int | None, *, is_short: bool = False) -> str:
@@ -36,7 +37,7 @@ def markdown(comparison: Comparison, *, is_short: bool = False) -> str:
     parts = [summary_text.markdown(summarise(comparison))]
     if not is_short:
         tables = [machine_table(comparison), *difference_tables(comparison), *_limits(comparison)]
-        said = "\n".join(f"- {in_markdown(line.strip())}" for line in notes(comparison))
+        said = "\n".join(f"- {for_markdown(line.strip())}" for line in notes(comparison))
         parts.append(_folded("The machines", render(tables, "md")))
         parts.append(_folded(f"All {len(comparison.rows)} cases", render(case_tables(comparison), "md")))
         parts.append(_folded("Notes", said))
@@ -56,4 +57,4 @@ def _filled(line: str, width: int | None) -> str:
 
 def _folded(title: str, inside: str) -> str:
     """A part of Markdown that is folded away until somebody opens it."""
-    return f"<details><summary>{in_markdown(title)}</summary>\n\n{inside.rstrip()}\n\n</details>\n"
+    return f"<details><summary>{for_markdown(title)}</summary>\n\n{inside.rstrip()}\n\n</details>\n"

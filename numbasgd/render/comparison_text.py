@@ -98,13 +98,16 @@ def _one_run(scatter: float | None) -> str:
 def gaps(comparison: Comparison, most: int | None = None) -> list[str]:
     """The cases that some side lacks, and those that no file gives in a usable form."""
     partial = [f"only in {', '.join(names)}: {id_}" for id_, names in comparison.partial]
+    remarks = [
+        f"{file.name}: {remark}." for side in comparison.sides for file in side.files for remark in file.remarks
+    ]
     left_out = [
         f"left out of {file.name}: {reason}"
         for side in comparison.sides
         for file in side.files
         for reason in file.left_out
     ]
-    return [printable(line) for line in (*_first(partial, most), *_first(left_out, most))]
+    return [printable(line) for line in (*_first(partial, most), *remarks, *_first(left_out, most))]
 
 
 def to_dict(comparison: Comparison) -> dict[str, Any]:

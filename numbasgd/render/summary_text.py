@@ -10,8 +10,9 @@ from numbasgd.compare.estimate import FASTER, SLOWER
 from numbasgd.compare.summary import MOST_MOVED
 from numbasgd.compare.summary_model import Moved, Summary
 from numbasgd.compare.summary_words import sentences, standing_out
+from numbasgd.render.escapes import for_markdown
 from numbasgd.render.machine_text import letter
-from numbasgd.render.tables import Best, Table, in_markdown, number, printable, render
+from numbasgd.render.tables import Best, Table, number, printable, render
 
 LINES, WIDTH = 25, 100  # of one screen
 _BETWEEN = "   "  # two blocks side by side
@@ -39,8 +40,8 @@ def screen(summary: Summary, width: int = WIDTH, lines: int | None = LINES) -> l
 def markdown(summary: Summary) -> str:
     """The summary as Markdown: sentences, machines, and its tables."""
     said = (*sentences(summary), *standing_out(summary), *_busy(summary))
-    parts = ["\n".join(f"- {in_markdown(sentence)}" for sentence in said)]
-    parts.append("\n".join(f"- {in_markdown(line)}" for line in _machines(summary)))
+    parts = ["\n".join(f"- {for_markdown(sentence)}" for sentence in said)]
+    parts.append("\n".join(f"- {for_markdown(line)}" for line in _machines(summary)))
     for table in (limits_table(summary), families_table(summary), *moved_tables(summary)):
         if table.rows:
             parts.append(render(table, "md").rstrip())

@@ -1,7 +1,7 @@
 """Tables for people (plain text, Markdown) and for programs (CSV).
 
 A cell is text, a number or None (nothing to show).  In plain text a column of numbers is aligned on the
-decimal point.  Units stand in the header.  Text from a file is shown without control characters.
+decimal point.  Units stand in the header.  What text may hold is escaped: see ``numbasgd.render.escapes``.
 
 A plain table that is given a width fits it: long text is wrapped in its column, and what still does not fit
 goes below, under the first column again.
@@ -17,6 +17,9 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from numbasgd.json_values import printable
+from numbasgd.render.escapes import Markdown, for_csv, for_markdown
 
 FORMATS = ("table", "md", "csv")
 NARROWEST, WIDEST = 80, 120  # columns of a terminal that tables are made for
@@ -54,20 +57,9 @@ def number(value: float | int, digits: int = 3) -> str:
     return f"{value:.{max(0, digits - 1 - place)}f}" if place >= -6 else f"{value:.{digits - 1}e}"
 
 
-def printable(text: str) -> str:
-    """``text`` with control characters and line ends spelled out, so that it stays in its cell."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
 def terminal_width() -> int:
     """The columns that tables are made for: the terminal's (or ``COLUMNS``), but 80 to 120; 100 without one."""
     return min(max(shutil.get_terminal_size((100, 24)).columns, NARROWEST), WIDEST)
-
-
-def in_markdown(text: str) -> str:
-    """``text`` as Markdown shows it letter by letter: no HTML, no link, no end of a table's cell."""
-    text = printable(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return text.replace("|", "\\|").replace("](", "]\\(")
 
 
 def render(tables: Table | Iterable[Table], form: str = "table", width: int | None = None) -> str:
@@ -166,18 +158,19 @@ def _column(table: Table, j: int) -> list[str]:
 
 
 def _markdown(table: Table) -> str:
-    def line(cells: Sequence[str], bold: Sequence[bool]) -> str:
-        shown = [f"**{c}**" if b else c for c, b in zip(map(in_markdown, cells), bold, strict=True)]
-        return "| " + " | ".join(shown) + " |"
-
-    plain = [False] * len(table.columns)
+    def line(cells: Sequence[Any]) -> str:
+        return "| " + " | ".join(map(_in_markdown, cells)) + " |"
 
     rules = ["---:" if _is_numeric(table, j) else "---" for j in range(len(table.columns))]
-    lines = [line([printable(c) for c in table.columns], plain), line(rules, plain)]
-    lines += [line([_text(c) for c in row], [isinstance(c, Best) for c in row]) for row in table.rows]
+    lines = [line(table.columns), line(rules), *map(line, table.rows)]
     if table.title:
-        lines = [f"**{in_markdown(table.title)}**", "", *lines]
+        lines = [f"**{for_markdown(table.title)}**", "", *lines]
     return "\n".join(lines) + "\n"
+
+
+def _in_markdown(cell: Any) -> str:
+    text = for_markdown(cell if isinstance(cell, Markdown) else _text(cell))
+    return f"**{text}**" if isinstance(cell, Best) else text
 
 
 def _csv(tables: Sequence[Table]) -> str:
@@ -190,7 +183,7 @@ def _csv(tables: Sequence[Table]) -> str:
             header = table.columns
             writer.writerow((("table",) if titled else ()) + header)
         for row in table.rows:
-            writer.writerow([printable(table.title)] * titled + [_raw(cell) for cell in row])
+            writer.writerow([for_csv(table.title)] * titled + [_raw(cell) for cell in row])
     return out.getvalue()
 
 
@@ -206,7 +199,7 @@ def _raw(cell: Any) -> Any:
     """A number in full, text in one line, nothing where there is no finite number."""
     if cell is None or (isinstance(cell, float) and not math.isfinite(cell)):
         return ""
-    return cell if isinstance(cell, float | int) else printable(str(cell))
+    return cell if isinstance(cell, float | int) else for_csv(str(cell))
 
 
 def _is_numeric(table: Table, j: int) -> bool:

@@ -23,6 +23,7 @@ from numbasgd.compare.machines import INCOMPARABLE, Difference, differences
 from numbasgd.compare.measures import Measure, Side, measure
 from numbasgd.compare.results import ResultFile
 from numbasgd.errors import ResultFileError
+from numbasgd.json_values import printable
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def sides_of(files: Sequence[ResultFile], *, group: str = "none", baseline: str 
             f"all {len(files)} files are of one {group}; expected two to compare. Drop --group."
         )
     if baseline is not None:
-        wanted = Path(baseline)
+        wanted = Path(printable(baseline))
         if wanted not in [Path(file.name) for file in files]:
             raise ResultFileError(
                 f"the baseline {baseline} is none of the files that can be used. Name one of them."

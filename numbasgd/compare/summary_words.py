@@ -9,24 +9,23 @@ from collections.abc import Sequence
 
 from numbasgd.compare.estimate import FASTER, SCATTER, SLOWER
 from numbasgd.compare.machines import letter
-from numbasgd.compare.summary import ARITHMETIC, Against, Fallen, Moved, Summary
+from numbasgd.compare.summary_model import Against, Fallen, Moved, Summary
 
 NAMED = 3  # cases that a sentence names
 NOTEWORTHY = 1.1  # a limit of two machines that differs by less counts as the same
-_SCALES = {"blas": "BLAS or other reference", "peak": "FMA peak", "roofline": "roofline"}
+_SCALES = {"blas": "BLAS or reference", "peak": "FMA peak", "roofline": "roofline"}
 
 
 def sentences(summary: Summary) -> tuple[str, ...]:
-    """What was found, the load of a machine first, then times, then why."""
+    """What was found: the load of a machine, then times and shares, then the machines' limits."""
     said = [*_load(summary)]
     if len(summary.against) == 1:
         said.append(headline(summary, summary.against[0]))
     else:
         said += _many(summary)
-    for against in summary.against:
-        if not against.same_machine:
-            said += _limits(summary, against.place)
-    return (*said, *_fallen(summary.fallen))
+    if len(summary.against) == 1 and not summary.against[0].same_machine:
+        said += _limits(summary, summary.against[0].place)
+    return tuple(said)
 
 
 def headline(summary: Summary, against: Against) -> str:
@@ -38,16 +37,17 @@ def headline(summary: Summary, against: Against) -> str:
         return _on_one_machine(against, name)
     if against.common is not None:
         told = f"{name} is {_times(against.common)} times as fast as A, {_count(against.cases)}"
-        told += _exceptions(against)
     else:
         told = f"{name} is {_times(against.time)} times as fast as A, the geometric mean of "
         told += _count(against.cases)
     if against.low is not None and against.high is not None and against.cases > 1:
         told += f" (9 of 10 between {_times(against.low)} and {_times(against.high)} times)"
+    if against.common is not None:
+        told += _exceptions(against)
     if against.share is not None and not against.same_machine:
         scale = _SCALES[summary.normalised or "blas"]
         told += (
-            f"; of its own {scale} it reaches {_times(against.share)} times A's share "
+            f"; as a share of its own {scale} it is at {_times(against.share)} of A "
             f"({_count(against.share_cases)})"
         )
     if against.same_machine and summary.machines[0].runs == summary.machines[against.place].runs == 1:
@@ -67,8 +67,7 @@ def _exceptions(against: Against) -> str:
 
 def _on_one_machine(against: Against, name: str) -> str:
     assert against.time is not None
-    counts = dict(against.counts)
-    called = counts.get(FASTER, 0) + counts.get(SLOWER, 0)
+    counts, called = dict(against.counts), _called(against)
     mean = f"{name} is {_times(against.time)} times as fast as A, {_count(against.cases)}"
     if not called:
         return f"Nothing changed that these runs can tell: {mean}, none called faster or slower."
@@ -83,18 +82,28 @@ def _on_one_machine(against: Against, name: str) -> str:
 
 
 def _many(summary: Summary) -> list[str]:
-    """Three sides and more: who is fastest, then each against the first."""
+    """Three sides and more: all on one scale, then those that share the first one's machine."""
     ranked = sorted((a for a in summary.against if a.time is not None), key=lambda a: -(a.time or 0))
     if not ranked:
         return []
-    parts = []
-    for against in ranked:
-        whole = ", without exception" if against.common is not None and not against.exceptions else ""
-        cases = f"{_count(against.cases)}{whole}"
-        parts.append(f"{letter(against.place)} is {_times(against.time or 1)} times as fast as A ({cases})")
-    first = "A" if (ranked[0].time or 1) < 1 else letter(ranked[0].place)
-    said = [f"On time {first} is the fastest: {', '.join(parts)}."]
-    return said + [headline(summary, against) for against in summary.against if against.same_machine]
+    cases = {against.cases for against in ranked}
+    parts = [
+        f"{letter(a.place)} {_times(a.time or 1)}{f' ({_count(a.cases)})' * (len(cases) > 1)}" for a in ranked
+    ]
+    each = f", {_count(ranked[0].cases)}" if len(cases) == 1 else ""
+    said = [f"Times as fast as A: {', '.join(parts)} (geometric means{each})."]
+    same = [against for against in ranked if against.same_machine]
+    still = [a for a in same if a.common is None and not _called(a)]
+    if still:
+        named = _listed(sorted(letter(against.place) for against in still))
+        said.append(f"Nothing changed on {named}, the machine of A, that these runs can tell.")
+    return said + [headline(summary, against) for against in same if against not in still]
+
+
+def _called(against: Against) -> int:
+    """How many cases were called faster or slower."""
+    counts = dict(against.counts)
+    return counts.get(FASTER, 0) + counts.get(SLOWER, 0)
 
 
 def _limits(summary: Summary, place: int) -> list[str]:
@@ -106,45 +115,38 @@ def _limits(summary: Summary, place: int) -> list[str]:
             found.setdefault(limit.level, ratio)  # float32 comes first
     parts = []
     for word, levels in (
-        ("faster", {k: r for k, r in found.items() if r >= NOTEWORTHY}),
-        ("slower", {k: r for k, r in found.items() if r <= 1 / NOTEWORTHY}),
-        ("as fast", {k: r for k, r in found.items() if 1 / NOTEWORTHY < r < NOTEWORTHY}),
+        ("faster in", {k: r for k, r in found.items() if r >= NOTEWORTHY}),
+        ("slower in", {k: r for k, r in found.items() if r <= 1 / NOTEWORTHY}),
+        ("as fast in", {k: r for k, r in found.items() if 1 / NOTEWORTHY < r < NOTEWORTHY}),
     ):
         if levels:
-            named = _listed([f"{_level(k)} ({_times(r)} times)" for k, r in levels.items()])
-            parts.append(f"{word} {named}")
-    return [f"As measured, {letter(place)} is {'; '.join(parts)}."] if parts else []
+            parts.append(f"{word} {_listed([f'{k} ({_times(r)})' for k, r in levels.items()])}")
+    return [f"{letter(place)} is {', '.join(parts)}."] if parts else []
 
 
-def _level(name: str) -> str:
-    return f"in {name}" if name == ARITHMETIC else f"from {name}"
-
-
-def _fallen(fallen: Sequence[Fallen]) -> list[str]:
-    """Cases near their limit on one machine alone: those of one kernel together, the first few of them."""
+def standing_out(summary: Summary) -> tuple[str, ...]:
+    """The cases that are near their limit on one machine alone: those of one kernel in one sentence."""
     groups: dict[tuple[str, str, int, int], list[Fallen]] = {}
-    for case in fallen:
+    for case in summary.fallen:
         where = case.case if case.size is not None else case.id
         groups.setdefault((where, case.metric, case.place, case.near), []).append(case)
     said = []
-    for (name, metric, place, near), cases in list(groups.items())[:NAMED]:
+    for (name, metric, place, near), cases in groups.items():
         cases = sorted(cases, key=lambda case: (case.size or 0, case.dtype or ""))
         at = _listed([_product(case) for case in cases if case.size is not None])
         limit = "its roofline" if metric == "roofline" else _reference(cases[0].reference)
-        own = _listed([f"{100 * case.share:.0f} %" for case in cases])
-        best = _listed([f"{100 * case.near_share:.0f} %" for case in cases])
+        own = _listed([f"{100 * case.share:.0f}" for case in cases])
+        best = _listed([f"{100 * case.near_share:.0f}" for case in cases])
         fell = "fell" if place else "stays behind"
-        what = f"`{name}` at {at}" if at else f"`{name}`"
-        said.append(
-            f"{what} {fell} on {letter(place)}: it reaches {own} of {limit} there, {best} on {letter(near)}."
-        )
-    rest = sum(map(len, list(groups.values())[NAMED:]))
-    return said + ([f"{_count(rest)} more fell on one machine alone."] if rest else [])
+        what = f"{name} at {at}" if at else name
+        said.append(f"{what} {fell} on {letter(place)}: {own} % of {limit} ({letter(near)}: {best} %).")
+    return tuple(said)
 
 
 def _product(case: Fallen) -> str:
-    threads = ", all threads" if case.threads == "all" else ""
-    return f"{case.size} ({case.dtype}{threads})"
+    """The size and the type of a product, such as 512 f64."""
+    threads = " on all threads" if case.threads == "all" else ""
+    return f"{case.size} {(case.dtype or '').replace('float', 'f')}{threads}"
 
 
 def _reference(name: str | None) -> str:

@@ -6,17 +6,17 @@ What changed comes first: a picture that ends before the one case that fell behi
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from numbasgd.compare.changes import NOT_COMPARABLE, REFERENCE, Change
 from numbasgd.compare.comparison import Comparison, Row
 from numbasgd.compare.estimate import FASTER, SLOWER
+from numbasgd.compare.fallen import fallen_cases
 from numbasgd.render.comparison_text import name_of, names_meet, unit_of, words
 from numbasgd.render.figures import hide_box, plain_text, plain_ticks, shortened
 from numbasgd.render.machine_text import letter
 from numbasgd.render.palette import FASTER_TEXT, SLOWER_TEXT, series_colour, series_marker
-from numbasgd.render.tables import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,13 +39,13 @@ class Ladder(NamedTuple):
         """The name, and how much of it this is."""
         whole = len(self.rows) + self.left_out
         part = f" ({len(self.rows)} of {whole} cases)" if self.left_out else ""
-        return shortened(printable(self.name) or "cases without a group", 40) + part
+        return shortened(self.name or "cases without a group", 40) + part
 
     @property
     def names(self) -> list[str]:
         """What its cases are called, no longer than the picture has room for."""
         long = names_meet(self.rows)
-        return [shortened(printable(row.id if long else name_of(row)), _LONGEST) for row in self.rows]
+        return [shortened(row.id if long else name_of(row), _LONGEST) for row in self.rows]
 
     @property
     def height(self) -> float:
@@ -59,12 +59,13 @@ class Ladder(NamedTuple):
         return 0.2 + _LETTER * max(map(len, self.names)), 0.2 + _LETTER * max(map(len, said))
 
 
-def by_change(comparison: Comparison, fallen: Collection[str] = ()) -> list[Ladder]:
+def by_change(comparison: Comparison) -> list[Ladder]:
     """All ladders, those with a case that fell behind first, then those with one that gained.
 
-    ``fallen`` : ids of cases that fell by another measure than their verdict; they count like slower ones.
-    Of a long ladder the cases that changed most are kept.
+    A case falls behind by its verdict, or by what its own machine could do, see ``fallen_cases``.  Of a long
+    ladder the cases that changed most are kept.
     """
+    fallen = {case.id for case in fallen_cases(comparison)}
     rows: dict[str, list[Row]] = {}
     for row in comparison.rows:
         rows.setdefault(row.ladder, []).append(row)
@@ -80,7 +81,7 @@ def by_change(comparison: Comparison, fallen: Collection[str] = ()) -> list[Ladd
 def told_of(ladders: Sequence[Ladder]) -> str:
     """What is said where these ladders are left out: how many, whether cases in them changed, and which."""
     changes = sum(bool(called(row)) for ladder in ladders for row in ladder.rows)
-    names = ", ".join(printable(ladder.name) or "cases without a group" for ladder in ladders[:MOST_CASES])
+    names = ", ".join(ladder.name or "cases without a group" for ladder in ladders[:MOST_CASES])
     more = f" and {len(ladders) - MOST_CASES} more" if len(ladders) > MOST_CASES else ""
     if changes:
         changed = f"{changes} of their cases changed too"

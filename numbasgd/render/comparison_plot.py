@@ -6,7 +6,7 @@ A function that draws takes ``ax`` and returns it; no state of matplotlib's is t
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -97,14 +97,14 @@ def draw_panel(panel: Panel, figure: Figure, x: float = 0.0, y: float = 0.0) -> 
     return ax
 
 
-def plot_comparison(comparison: Comparison, fallen: Collection[str] = ()) -> Figure:
+def plot_comparison(comparison: Comparison) -> Figure:
     """The ladders in which most changed, and the rooflines of machines with measured limits, in two columns.
 
-    What is left out is said at the bottom.  ``fallen`` : see ``by_change``.
+    What is left out is said at the bottom.
     """
     from matplotlib.lines import Line2D
 
-    ladders = by_change(comparison, fallen)
+    ladders = by_change(comparison)
     rest = ladders[MOST_LADDERS:]
     said = textwrap.fill(plain_text(told_of(rest)), 125, break_on_hyphens=False) if rest else ""
     names = [f"{letter(i)}: {plain_text(Path(side.name).name)}" for i, side in enumerate(comparison.sides)]

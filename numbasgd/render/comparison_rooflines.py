@@ -17,7 +17,6 @@ from numbasgd.machine.bounds import Limits
 from numbasgd.render.figures import hide_box, new_figure, plain_text, plain_ticks, separated, shortened
 from numbasgd.render.machine_text import letter
 from numbasgd.render.palette import series_colour, series_marker
-from numbasgd.render.tables import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -90,7 +89,7 @@ def plot_roofline(ax: Axes, comparison: Comparison, dtype: str, threads: str) ->
     _name_roofs(ax, roofs, left, floor)
     seen = [point for point in points if point.gflops >= floor]
     _draw_points(ax, seen, fastest, len(points) - len(seen))
-    what = shortened(printable(dtype), 20)
+    what = shortened(dtype, 20)
     ax.set_title(
         plain_text(f"Roofline, {what}, {threads} thread{'s' * (threads == 'all')}"), loc="left", fontsize=10
     )
@@ -100,7 +99,7 @@ def plot_roofline(ax: Axes, comparison: Comparison, dtype: str, threads: str) ->
 def _point(side: int, m: Measure) -> Point:
     assert m.case.flop and m.case.bytes
     return Point(
-        side, m.case.flop / m.case.bytes, m.case.flop / m.seconds.value / 1e9, printable(_size(m.case))
+        side, m.case.flop / m.case.bytes, m.case.flop / m.seconds.value / 1e9, plain_text(_size(m.case))
     )
 
 
@@ -142,7 +141,7 @@ def _name_roofs(ax: Axes, roofs: Mapping[int, Roof], left: float, floor: float) 
     """
     named = slice(None) if len(roofs) <= 2 else slice(-1, None)
     slopes = [
-        (left * read, f"{letter(side)} {shortened(printable(name), 10)} {read:.3g}")
+        (left * read, f"{letter(side)} {shortened(name, 10)} {read:.3g}")
         for side, roof in roofs.items()
         for name, read in roof.reads[named]
     ]

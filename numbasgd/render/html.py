@@ -7,7 +7,6 @@ browser load nothing from anywhere.  Tables: ``numbasgd.render.html_tables``.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
 from pathlib import Path
 
 from numbasgd.compare.comparison import Comparison
@@ -30,8 +29,6 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inli
 def page(comparison: Comparison) -> str:
     """The whole page: what was found and its picture first, then every case, then how to read all this."""
     sides = comparison.sides
-    summary = summarise(comparison)
-    fallen = {case.id for case in summary.fallen}
     names = ", ".join(f"{letter(i)}: {Path(side.name).name}" for i, side in enumerate(sides))
     head = join(
         Markup('<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'),
@@ -41,9 +38,9 @@ def page(comparison: Comparison) -> str:
     )
     body = join(
         tag("h1", f"Benchmarks compared: {len(comparison.rows)} cases on {len(sides)} sides"),
-        summary_section(summary),
-        picture_section(comparison, fallen),
-        _cases(comparison, fallen),
+        summary_section(summarise(comparison)),
+        picture_section(comparison),
+        _cases(comparison),
         _machines(comparison),
         _reading(comparison),
         _gaps(comparison),
@@ -52,11 +49,11 @@ def page(comparison: Comparison) -> str:
     return "<!DOCTYPE html>\n" + tag("html", tag("head", head), tag("body", body), lang="en") + "\n"
 
 
-def _cases(comparison: Comparison, fallen: Collection[str]) -> Markup:
+def _cases(comparison: Comparison) -> Markup:
     """The tables of the ladders, those with the largest changes first; those without a change are folded."""
     means = {mean.ladder: mean for mean in comparison.means}
     parts = []
-    for ladder in by_change(comparison, fallen):
+    for ladder in by_change(comparison):
         mean = means[ladder.name]
         rows = [row for row in comparison.rows if row.ladder == ladder.name]
         ratios = ", ".join(

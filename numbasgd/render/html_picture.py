@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Collection
 from typing import Any
 
 from numbasgd.compare.comparison import Comparison
@@ -25,9 +24,9 @@ _COLOURS = (
 )
 
 
-def picture_section(comparison: Comparison, fallen: Collection[str]) -> Markup:
+def picture_section(comparison: Comparison) -> Markup:
     """The roofs of all machines with the cases below them, and the ladders in which most changed."""
-    ladders = by_change(comparison, fallen)
+    ladders = by_change(comparison)
     roofs = roofline_panels(comparison)
     drawn = ladder_panels(comparison, ladders[:MOST_LADDERS])
     said = "In a ladder a line is a case, right is more, the words are the verdict that was called."

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from numbasgd.compare.machines import letter
-from numbasgd.compare.summary import Limit, Moved, Summary
-from numbasgd.compare.summary_words import sentences
+from numbasgd.compare.summary_model import Limit, Summary
+from numbasgd.compare.summary_words import sentences, standing_out
 from numbasgd.render.html_style import chip
 from numbasgd.render.html_tables import figure_cell, table_of
 from numbasgd.render.markup import Markup, join, tag
+from numbasgd.render.summary_text import extreme, movers
 from numbasgd.render.tables import number
 
-MOST_MOVED = 10  # cases that gained most, and that lost most, of all sides together
 _SCALES = {"blas": "share of the BLAS", "peak": "share of peak", "roofline": "share of roofline"}
 
 
 def summary_section(summary: Summary) -> Markup:
     """What was found, the machines, their limits, the families of cases, and the cases that moved most."""
-    first, *others = map(_with_code, sentences(summary))
+    first, *others = (*sentences(summary), *standing_out(summary))
     said = join(
         tag("p", first, class_="headline"),
         tag("ul", *[tag("li", line) for line in others], class_="plain") if others else None,
@@ -29,12 +28,6 @@ def summary_section(summary: Summary) -> Markup:
         tag("div", tag("div", said), _machines(summary), class_="top"),
         tag("div", _limits(summary), _families(summary), *_moved(summary), class_="blocks"),
     )
-
-
-def _with_code(sentence: str) -> Markup:
-    """A sentence whose parts between backticks are code."""
-    parts = re.split("`([^`]+)`", sentence)
-    return join(*[tag("code", part) if i % 2 else part for i, part in enumerate(parts)])
 
 
 def _machines(summary: Summary) -> Markup:
@@ -83,7 +76,7 @@ def _families(summary: Summary) -> Markup:
         top.append(tag("th", scale, colspan=len(sides), class_="first"))
         head += _heads(sides)
     rows = []
-    for family in summary.families:
+    for family in sorted(summary.families, key=lambda family: -max(family.cases)):
         cases = sorted(set(family.cases))
         cells = [
             tag("td", family.name),
@@ -100,29 +93,26 @@ def _heads(sides: Sequence[int]) -> list[Markup]:
 
 
 def _moved(summary: Summary) -> list[Markup]:
-    """The cases that gained and that lost most, of each side."""
+    """The cases that gained and that lost most, as the terminal names them."""
     scale = _SCALES.get(summary.normalised or "")
-    each = max(1, MOST_MOVED // len(summary.against))
+    head = [tag("th", "case"), tag("th", "time", class_="n")]
+    head += [tag("th", "share", class_="n", title=scale)] if scale else []
     found = []
-    for title, pick in (("Gained most", "gained"), ("Lost most", "lost")):
+    for is_gain in (True, False):
+        cases = movers(summary, is_gain)
         rows = [
             [
-                tag("td", chip(against.place), " ", moved.id, class_="name"),
-                *_moved_cells(moved, has_share=bool(scale)),
+                tag("td", chip(place), " ", case.id, class_="name"),
+                _ratio(case.time),
+                *([_ratio(case.share)] if scale else []),
+                tag("td", case.verdict, class_="quiet"),
             ]
-            for against in summary.against
-            for moved in getattr(against, pick)[:each]
+            for place, case in cases
         ]
         if rows:
-            head = [tag("th", "case"), tag("th", "time", class_="n")]
-            head += [tag("th", "share", class_="n", title=scale)] if scale else []
+            title = f"{extreme(cases, is_gain).capitalize()} on time"
             found.append(_block(title, table_of([*head, tag("th", "verdict")], rows)))
     return found
-
-
-def _moved_cells(moved: Moved, *, has_share: bool) -> Sequence[Markup]:
-    cells = [_ratio(moved.time), *([_ratio(moved.share)] if has_share else [])]
-    return [*cells, tag("td", moved.verdict, class_="quiet")]
 
 
 def _ratio(ratio: float | None, look: str = "") -> Markup:

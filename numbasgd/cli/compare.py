@@ -83,7 +83,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--plot",
         metavar="FILE.png",
-        help="draw the cases of each ladder side by side, and the rooflines where limits are in the files",
+        help="draw the ladders in which most changed, and the rooflines where limits are in the files",
     )
     parser.add_argument("--html", metavar="FILE.html", help="write all of it as one page that opens offline")
 

@@ -14,7 +14,7 @@ from numbasgd.compare.comparison import Comparison
 from numbasgd.compare.measures import Measure
 from numbasgd.compare.results import Case
 from numbasgd.machine.bounds import Limits
-from numbasgd.render.figures import hide_box, new_figure, plain_text, plain_ticks, separated, shortened
+from numbasgd.render.figures import hide_box, plain_text, plain_ticks, separated, shortened
 from numbasgd.render.machine_text import letter
 from numbasgd.render.palette import series_colour, series_marker
 
@@ -51,21 +51,6 @@ def panels(comparison: Comparison) -> dict[tuple[str, str], list[Point]]:
             if m and m.bound and m.case.flop and m.case.bytes and m.case.dtype and m.case.threads:
                 found.setdefault((m.case.dtype, m.case.threads), []).append(_point(side, m))
     return found
-
-
-def plot_rooflines(comparison: Comparison, axes: Sequence[Axes] | None = None) -> Sequence[Axes]:
-    """A panel for each dtype and number of threads, on as many axes, or on a figure of their own."""
-    found = panels(comparison)
-    if not found:
-        raise ValueError(
-            "the comparison has no case whose place under a roofline is known; expected files with measured "
-            "limits. Run the bench again with this version of numbasgd."
-        )
-    if axes is None:
-        axes = list(new_figure(8, HEIGHT * len(found)).subplots(len(found), 1, squeeze=False)[:, 0])
-    for ax, key in zip(axes, found, strict=True):
-        plot_roofline(ax, comparison, *key)
-    return axes
 
 
 def plot_roofline(ax: Axes, comparison: Comparison, dtype: str, threads: str) -> Axes:

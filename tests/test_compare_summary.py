@@ -202,6 +202,14 @@ def test_files_that_are_not_quite_idle_are_named_and_judged(tmp_path):
     )
 
 
+def test_more_processes_than_cpus_and_rounds_that_scatter_are_a_load(tmp_path):
+    for load, spread, is_loaded in ((5.0, 0.08, True), (1.0, 0.08, False), (5.0, 0.01, False)):
+        machine = other_machine(load=load, cpus=4)
+        cases = [matmul(f"c{i}", 1e-3, spread=spread) for i in range(20)]
+        found = compared(tmp_path, document(cases), document(cases, machine=machine), metric="time")
+        assert (withhold(found).withheld == (1,)) is is_loaded
+
+
 @pytest.mark.parametrize("sides", [2, 3, 5, 12])
 @pytest.mark.parametrize("width", [80, 100, 120])
 def test_everything_fits(tmp_path, sides, width):

@@ -1,7 +1,7 @@
 """What a comparison's summary holds, as data: what a reader wants to know before any table.
 
 A side is named by its place; the first is what the others are compared with, and all ratios are ratios of
-speeds against it.  ``numbasgd.compare.summary`` makes it, ``numbasgd.compare.summary_words`` puts it in sentences.
+speeds against it.  ``numbasgd.compare.summary`` makes it, ``numbasgd.compare.summary_words`` says it.
 """
 
 from __future__ import annotations

@@ -48,11 +48,18 @@ def headline(summary: Summary, against: Against) -> str:
         scale = _SCALES[summary.normalised or "blas"]
         told += (
             f"; as a share of its own {scale} it is at {_times(against.share)} of A "
-            f"({_count(against.share_cases)})"
+            f"({_count(against.share_cases)}{_calls(against)})"
         )
     if against.same_machine and summary.machines[0].runs == summary.machines[against.place].runs == 1:
         told += ". One run a side cannot tell whether the program did it or that session: repeat both"
     return told + "."
+
+
+def _calls(against: Against) -> str:
+    """How many cases were called slower and faster, where some were."""
+    counts = dict(against.counts)
+    told = [f"{counts[verdict]} {verdict}" for verdict in (SLOWER, FASTER) if counts.get(verdict)]
+    return f": {_listed(told)}" if told else ""
 
 
 def _exceptions(against: Against) -> str:
@@ -67,14 +74,13 @@ def _exceptions(against: Against) -> str:
 
 def _on_one_machine(against: Against, name: str) -> str:
     assert against.time is not None
-    counts, called = dict(against.counts), _called(against)
+    called = _called(against)
     mean = f"{name} is {_times(against.time)} times as fast as A, {_count(against.cases)}"
     if not called:
         return f"Nothing changed that these runs can tell: {mean}, none called faster or slower."
     if against.by_chance is None or called > against.by_chance:
-        told = [f"{counts[verdict]} {verdict}" for verdict in (SLOWER, FASTER) if counts.get(verdict)]
         most = _cases(against.called)
-        return f"{' and '.join(told)} of {_count(against.cases)}, most {most}. On the whole {mean}."
+        return f"{_calls(against)[2:]} of {_count(against.cases)}, most {most}. On the whole {mean}."
     large = [moved for moved in against.called if not 1 / (1 + SCATTER) < moved.time < 1 + SCATTER]
     but = f" but for {_cases(large)}" if large else ""
     chance = f"{called} called, as many as chance can call" if called > 1 else "1 called, as chance can"

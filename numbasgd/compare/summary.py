@@ -174,8 +174,8 @@ def _common(ratios: Sequence[_Ratio], tolerance: float) -> tuple[float | None, l
     """The factor by which nearly all cases moved (a geometric mean), and those that did not move with them.
 
     An exception lies more than three interquartile ranges outside of the quartiles (Tukey's far-out values:
-    two in a million of normal ones), and its own error does not explain that.  Two are enough where it moved the
-    other way by more than two runs of one program may differ.
+    two in a million of normal ones), and its own error does not explain that.  Two are enough where it moved
+    the other way by more than two runs of one program may differ.
     """
     if len(ratios) < LEAST_CASES:
         return None, []

@@ -11,7 +11,8 @@ from numbasgd.compare.comparison import compare, sides_of
 from numbasgd.compare.estimate import CANNOT_TELL, FASTER, SAME, SLOWER
 from numbasgd.compare.machines import INCOMPARABLE, INFORMATION, KEYS, NORMALIZED, differences
 from numbasgd.compare.measures import Side
-from numbasgd.compare.results import Case, ResultFile, read
+from numbasgd.compare.reading import read
+from numbasgd.compare.results import Case, ResultFile
 from numbasgd.errors import ResultFileError
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from result_files import LIMITS, MACHINE, document, entry, matmul, other_machine, save, stats
 
 from numbasgd.compare.comparison import compare, sides_of
-from numbasgd.compare.results import read
+from numbasgd.compare.reading import read
 from numbasgd.render.html import page
 from numbasgd.render.markup import join, tag
 

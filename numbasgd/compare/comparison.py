@@ -26,6 +26,7 @@ from numbasgd.compare.machines import INCOMPARABLE, Difference, differences
 from numbasgd.compare.measures import Measure, Side, measure
 from numbasgd.compare.results import ResultFile
 from numbasgd.errors import ResultFileError
+from numbasgd.json_values import printable
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,10 @@ class Mean:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A whole comparison.  partial : cases that some sides lack, each with the names of those that have it."""
+    """A whole comparison.  partial : cases that some sides lack, each with the names of those that have it.
+
+    withheld : the places of the sides whose verdicts are withheld since a machine was under load.
+    """
 
     sides: tuple[Side, ...]
     metric: str
@@ -59,6 +63,7 @@ class Comparison:
     rows: tuple[Row, ...]
     means: tuple[Mean, ...]
     partial: tuple[tuple[str, tuple[str, ...]], ...]
+    withheld: tuple[int, ...] = ()
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -93,7 +98,7 @@ def sides_of(files: Sequence[ResultFile], *, group: str = "none", baseline: str 
             f"all {len(files)} files are of one {group}; expected two to compare. Drop --group."
         )
     if baseline is not None:
-        wanted = Path(baseline)
+        wanted = Path(printable(baseline))
         if wanted not in [Path(file.name) for file in files]:
             raise ResultFileError(
                 f"the baseline {baseline} is none of the files that can be used. Name one of them."

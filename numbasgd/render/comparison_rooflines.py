@@ -16,7 +16,6 @@ from numbasgd.machine.bounds import Limits
 from numbasgd.render.figures import hide_box, legend_above, new_figure, plain_text, plain_ticks
 from numbasgd.render.machine_text import letter
 from numbasgd.render.palette import series_colour, series_marker
-from numbasgd.render.tables import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -71,7 +70,7 @@ def plot_rooflines(comparison: Comparison, axes: Sequence[Axes] | None = None) -
 def _point(side: int, m: Measure) -> Point:
     assert m.case.flop and m.case.bytes
     return Point(
-        side, m.case.flop / m.case.bytes, m.case.flop / m.seconds.value / 1e9, printable(_size(m.case))
+        side, m.case.flop / m.case.bytes, m.case.flop / m.seconds.value / 1e9, plain_text(_size(m.case))
     )
 
 
@@ -104,7 +103,7 @@ def _ceilings(ax: Axes, limits: Limits, dtype: str, threads: str, colour: str) -
             alpha=0.8,
         )
         ax.annotate(
-            printable(level.name), (left, left * read.value), xytext=(3, 3), textcoords="offset points",
+            plain_text(level.name), (left, left * read.value), xytext=(3, 3), textcoords="offset points",
             color=colour, fontsize=7,
         )  # fmt: skip
     if peak:

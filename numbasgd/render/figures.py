@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 import tempfile
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from numbasgd.paths import write_whole
-from numbasgd.render.tables import printable
+from numbasgd.render.escapes import for_picture
 
 
 def new_axes(width: float = 6.0, height: float = 3.8) -> Any:
@@ -58,7 +59,7 @@ def legend_above(ax: Any) -> None:
 
 def plain_text(text: str) -> str:
     """``text`` as it stands: no mathematics between dollar signs, and no control characters."""
-    return printable(text).replace("$", r"\$")
+    return for_picture(text)
 
 
 def check_path(path: str | Path) -> Path:
@@ -108,7 +109,9 @@ def save(drawn: Any, path: str | Path, metadata: Mapping[str, str] | None = None
     path = check_path(path)
     figure = drawn if hasattr(drawn, "savefig") else drawn.figure
     content = io.BytesIO()
-    figure.savefig(content, format=path.suffix[1:].lower(), dpi=150, metadata=dict(metadata or {}))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a name of a file may be in any script
+        figure.savefig(content, format=path.suffix[1:].lower(), dpi=150, metadata=dict(metadata or {}))
     try:
         write_whole(path, content.getvalue())
     except OSError as error:

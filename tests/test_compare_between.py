@@ -19,7 +19,7 @@ from numbasgd.compare.comparison import compare
 from numbasgd.compare.estimate import CANNOT_TELL, FASTER, SAME, SLOWER, Estimate
 from numbasgd.compare.expected import LEAST_CASES, MOST_CASES, Traits, expected_ratios
 from numbasgd.compare.measures import Side
-from numbasgd.compare.results import read
+from numbasgd.compare.reading import read
 
 ROOT = Path(__file__).parent
 KINDS = {

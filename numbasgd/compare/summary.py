@@ -161,6 +161,7 @@ def _against(comparison: Comparison, place: int, ratios: Sequence[_Ratio]) -> Ag
         called=tuple(r.moved for r in called),
         counts=tuple(counts.most_common()),
         by_chance=by_chance if same_machine and is_single and judged * LEVEL >= 1 else None,
+        by_kind=any((change := row.changes[place - 1]) and change.expected != 1 for row in comparison.rows),
         share=_mean(shares),
         share_cases=len(shares),
     )

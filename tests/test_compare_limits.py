@@ -8,9 +8,9 @@ from result_files import LIMITS, MACHINE, document, entry, matmul, other_machine
 from numbasgd.compare.comparison import compare, sides_of
 from numbasgd.compare.estimate import SAME, SLOWER
 from numbasgd.compare.reading import read
+from numbasgd.render.case_tables import flat_table
 from numbasgd.render.comparison_plot import plot_comparison
 from numbasgd.render.comparison_rooflines import panels, plot_rooflines
-from numbasgd.render.comparison_text import flat_table
 from numbasgd.render.figures import save as save_picture
 from numbasgd.render.machine_text import limits_table
 

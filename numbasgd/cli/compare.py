@@ -1,4 +1,4 @@
-"""Compare benchmark files: machines first, then each case as time, speed, share of its BLAS, and verdict.
+"""Compare benchmark files: a summary of one screen, then each case as time, share of its BLAS, and verdict.
 
 Files are pytest's --benchmark-json output or its .benchmarks/ storage, from this project or another, or JSON of
 pyperf or Google Benchmark.
@@ -12,6 +12,10 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from numbasgd.compare.comparison import Comparison
 
 HELP = "compare benchmark files, across machines too"
 FORMATS = ("table", "md", "csv", "json")
@@ -28,6 +32,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=FORMATS, default="table", help="how to print (default: table)")
     parser.add_argument(
         "--json", action="store_const", const="json", dest="format", help="same as --format json"
+    )
+    parser.add_argument("--summary", action="store_true", help="print the summary alone")
+    parser.add_argument(
+        "--all", action="store_true", help="every column and line, however wide; the default fits a terminal"
     )
     parser.add_argument(
         "--metric",
@@ -61,6 +69,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "(default: what the other cases of the same two files show, and 50 where they are few)",
     )
     parser.add_argument(
+        "--even-if-busy",
+        action="store_true",
+        help="judge between machines although one was under load; without it there are no verdicts then",
+    )
+    parser.add_argument(
         "--fail-if-slower",
         type=float,
         metavar="PCT",
@@ -80,12 +93,10 @@ def run(args: argparse.Namespace) -> int:
     from numbasgd.compare.changes import NOT_COMPARABLE
     from numbasgd.compare.comparison import compare, sides_of
     from numbasgd.compare.joining import join
+    from numbasgd.compare.load import withhold
     from numbasgd.compare.reading import expand, read
     from numbasgd.errors import ResultFileError
-    from numbasgd.render import ci_log, figures, machine_text
-    from numbasgd.render import comparison_text as text
-    from numbasgd.render.escapes import for_markdown
-    from numbasgd.render.tables import render
+    from numbasgd.render import ci_log, figures
 
     _check(args)
     if args.plot:
@@ -106,17 +117,9 @@ def run(args: argparse.Namespace) -> int:
     sides = sides_of(join(files), group=args.group, baseline=args.baseline)
     scatter = None if args.scatter is None else args.scatter / 100
     found = compare(sides, metric=args.metric, tolerance=args.tolerance / 100, scatter=scatter, order=args.sort)
-    if args.format == "json":
-        print(json.dumps(text.to_dict(found), indent=1, allow_nan=False))
-    elif args.format == "csv":
-        print(render(text.flat_table(found), "csv"), end="")
-    else:
-        limits = machine_text.limits_table(found)
-        tables = [machine_text.machine_table(found), *machine_text.difference_tables(found)]
-        tables += [limits] if limits else []
-        print(render([*tables, *text.case_tables(found)], args.format))
-        notes = text.notes(found)
-        print("\n".join(map(for_markdown, notes) if args.format == "md" else notes))
+    if not args.even_if_busy:
+        found = withhold(found)
+    print(_said(found, args), end="")
     if args.plot:
         from numbasgd.render.comparison_plot import plot_comparison
 
@@ -138,6 +141,22 @@ def run(args: argparse.Namespace) -> int:
     if failed:
         return 1
     return 3 if all(c.verdict == NOT_COMPARABLE for c in changes) else 0
+
+
+def _said(found: Comparison, args: argparse.Namespace) -> str:
+    """What is printed, in the format that was chosen."""
+    from numbasgd.render import comparison_report
+    from numbasgd.render.case_tables import flat_table
+    from numbasgd.render.comparison_text import to_dict
+    from numbasgd.render.tables import render, terminal_width
+
+    if args.format == "csv":
+        return render(flat_table(found), "csv")
+    if args.format == "json":
+        return json.dumps(to_dict(found), indent=1, allow_nan=False) + "\n"
+    if args.format == "md":
+        return comparison_report.markdown(found, is_short=args.summary)
+    return comparison_report.plain(found, None if args.all else terminal_width(), is_short=args.summary)
 
 
 def _check_page(path: Path) -> None:

@@ -47,7 +47,10 @@ class Mean:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A whole comparison.  partial : cases that some sides lack, each with the names of those that have it."""
+    """A whole comparison.  partial : cases that some sides lack, each with the names of those that have it.
+
+    withheld : the places of the sides whose verdicts are withheld since a machine was under load.
+    """
 
     sides: tuple[Side, ...]
     metric: str
@@ -57,6 +60,7 @@ class Comparison:
     rows: tuple[Row, ...]
     means: tuple[Mean, ...]
     partial: tuple[tuple[str, tuple[str, ...]], ...]
+    withheld: tuple[int, ...] = ()
 
     @property
     def metrics(self) -> tuple[str, ...]:

@@ -48,12 +48,13 @@ def lines(
     said = f"{len(failed)} of {len(changes)} comparisons are slower by more than {percent}"
     if unsure:
         said += f"; of {unsure} these runs cannot tell"
+    if limit < comparison.tolerance:
+        said += f"; up to {100 * comparison.tolerance:.3g} % is no difference (--tolerance)"
     if refused:
         said += f"; {refused} cannot be compared"
     told = [_told(comparison, failure) for failure in failed]
     if github:
-        title = for_github(f"Slower by more than {percent}")
-        return [f"{said}.", *[f"::error title={title}::{for_github(line)}" for line in told]]
+        return [f"{said}.", *[f"::error title=Slower::{for_github(line)}" for line in told]]
     return [f"{said}.", *[f"  {printable(line)}" for line in told]]
 
 

@@ -11,7 +11,7 @@ from result_files import LIMITS, MACHINE, document, entry, matmul, other_machine
 from numbasgd.compare.comparison import compare, sides_of
 from numbasgd.compare.reading import read
 from numbasgd.compare.summary import summarise
-from numbasgd.compare.summary_words import sentences, standing_out
+from numbasgd.compare.summary_words import sentences
 from numbasgd.render.html import page
 from numbasgd.render.markup import join, tag
 from numbasgd.render.palette import FASTER_TEXT, SLOWER_TEXT

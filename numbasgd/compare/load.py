@@ -9,13 +9,22 @@ from numbasgd.compare.comparison import Comparison
 from numbasgd.compare.machines import INCOMPARABLE, differences
 from numbasgd.compare.measures import Side
 from numbasgd.compare.results import ResultFile
+from numbasgd.json_values import mapping, number
 
 LOADED = 0.15  # the scatter of rounds that other programs on the same cores cause
 
 
 def is_loaded(file: ResultFile) -> bool:
-    """Whether other programs used the cores while this was measured."""
-    return file.noise_level is not None and file.noise_level > LOADED
+    """Whether other programs used the cores while this was measured.
+
+    Its rounds scatter very much; or they scatter, and more processes than the machine has cpus ran or waited.
+    """
+    if file.noise_level is None:
+        return False
+    cpu = mapping((file.fingerprint or {}).get("cpu"))
+    load, cpus = number(cpu.get("load")), number(cpu.get("cpus"))
+    is_crowded = load is not None and cpus is not None and load > cpus
+    return file.noise_level > LOADED or (file.is_busy and is_crowded)
 
 
 def withhold(comparison: Comparison) -> Comparison:

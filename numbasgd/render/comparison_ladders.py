@@ -131,7 +131,7 @@ def plot_ladder(ax: Axes, comparison: Comparison, ladder: Ladder) -> Axes:
 def called(row: Row) -> list[tuple[int, Change]]:
     """The sides on which a case was called faster or slower, the largest factor first."""
     found = [(place, c) for place, c in enumerate(row.changes, 1) if c and c.verdict in (FASTER, SLOWER)]
-    return sorted(found, key=lambda pair: -abs(math.log(pair[1].ratio)))
+    return sorted(found, key=lambda pair: -abs(math.log(pair[1].departure)))
 
 
 def _said(row: Row) -> str:
@@ -170,7 +170,9 @@ def _scale(ax: Axes, figures: Sequence[float]) -> None:
 
 def _weight(row: Row, has_fallen: bool) -> tuple[float, float, float]:
     """How early a case is shown: what it lost, what it gained, and how far its ratio is from 1."""
-    lost = [-math.log(c.ratio) for _, c in called(row) if c.verdict == SLOWER]
-    gained = [math.log(c.ratio) for _, c in called(row) if c.verdict == FASTER]
-    apart = [abs(math.log(c.ratio)) for c in row.changes if c and c.verdict not in (REFERENCE, NOT_COMPARABLE)]
+    lost = [-math.log(c.departure) for _, c in called(row) if c.verdict == SLOWER]
+    gained = [math.log(c.departure) for _, c in called(row) if c.verdict == FASTER]
+    apart = [
+        abs(math.log(c.departure)) for c in row.changes if c and c.verdict not in (REFERENCE, NOT_COMPARABLE)
+    ]
     return max([*lost, math.log(2) * has_fallen]), max(gained, default=0.0), max(apart, default=0.0)

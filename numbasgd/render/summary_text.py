@@ -145,8 +145,12 @@ def _machines(summary: Summary) -> list[str]:
 
 
 def _busy(summary: Summary) -> list[str]:
-    """The files that were measured beside other programs."""
-    named = [f"{letter(b.place)} {100 * b.noise:.2g} % ({Path(b.name).name})" for b in summary.busy]
+    """The files that were measured beside other programs; those under load are in the sentences already."""
+    named = [
+        f"{letter(busy.place)} {100 * busy.noise:.2g} % ({Path(busy.name).name})"
+        for busy in summary.busy
+        if not busy.is_loaded
+    ]
     told = f"Not idle, by how rounds scatter in a quarter of the cases: {', '.join(named)}"
     return [told] if named else []
 

@@ -1,5 +1,6 @@
 """The page of a comparison: whole by itself, well formed, and not to be broken by what stands in a file."""
 
+import math
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -8,11 +9,14 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from result_files import LIMITS, MACHINE, document, entry, matmul, other_machine, save, stats
 
+from numbasgd.compare.changes import Change
 from numbasgd.compare.comparison import compare, sides_of
+from numbasgd.compare.estimate import SAME
 from numbasgd.compare.reading import read
 from numbasgd.compare.summary import summarise
-from numbasgd.compare.summary_words import sentences
+from numbasgd.compare.summary_words import sentences, standing_out
 from numbasgd.render.html import page
+from numbasgd.render.html_tables import WIDTH, _interval
 from numbasgd.render.markup import join, tag
 from numbasgd.render.palette import FASTER_TEXT, SLOWER_TEXT
 
@@ -101,6 +105,18 @@ def test_of_three_machines_the_best_figure_is_marked(tmp_path):
     cells = re.findall(r'<td class="([^"]*)"', line)[:3]
     assert ["best" in cell.split() for cell in cells] == [False, True, False]
     assert "best" not in page_of(tmp_path, document(slow), document(fast)).partition("</style>")[2]
+
+
+def test_the_band_of_an_interval_lies_where_an_unchanged_case_would(tmp_path):
+    one, two = (_band(_interval(Change(0.5, 0.4, 0.6, "time", SAME, at), 4.0, 0.05)) for at in (1.0, 0.5))
+    assert one[0] < WIDTH / 2 < one[1], "on one machine at 1, in the middle"
+    expected = WIDTH / 2 * (1 + math.log(0.5) / math.log(4))
+    assert two[0] < expected < two[1] < WIDTH / 2, "between machines where its kind is"
+
+
+def _band(svg):
+    x, width = (float(re.search(rf'<rect[^>]* {key}="([^"]*)"', svg)[1]) for key in ("x", "width"))
+    return x, x + width
 
 
 def test_what_changed_is_open_and_what_did_not_is_folded(tmp_path):

@@ -95,9 +95,9 @@ def _reading(comparison: Comparison) -> Markup:
     said = [*compare_text.reading(comparison)]
     said.append(
         "In the column interval the dot is the ratio, on a logarithmic axis whose middle is 1; the line is its "
-        f"95 % interval, the grey band the tolerance of {100 * comparison.tolerance:.3g} %. A line that leaves "
-        "the middle is a difference; a line inside the band is none; a long line means that more runs are "
-        "needed before anything can be said."
+        "95 % interval. The grey band is what a case that did not change would show, and what around it is not "
+        "called: it lies at 1, or between kinds of machine where the cases of its kind are. A long line means "
+        "that more runs are needed before anything can be said."
     )
     said.append(
         f"“{CANNOT_TELL}” is no verdict of equality: these runs cannot tell. Hundreds of cases at 95 % leave "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from numbasgd.compare.changes import NOT_COMPARABLE, REFERENCE, Change
+from numbasgd.compare.changes import DEPARTURE, NOT_COMPARABLE, REFERENCE, Change
 from numbasgd.compare.comparison import Comparison, Mean, Row
 from numbasgd.compare.estimate import CANNOT_TELL, FASTER, SAME, SLOWER
 from numbasgd.compare.measures import Measure
@@ -143,13 +143,17 @@ def _verdict(change: Change | None, edge: float, tolerance: float) -> list[Marku
 
 
 def _interval(change: Change, edge: float, tolerance: float) -> Markup:
-    """The ratio as a dot and its interval as a line, logarithmic, 1 in the middle, ``edge`` at the right."""
+    """The ratio as a dot and its interval as a line, logarithmic, 1 in the middle, ``edge`` at the right.
+
+    The band behind them is what a case that did not change would show, and what around it is not called.
+    """
 
     def place(ratio: float) -> float:
         return round(WIDTH / 2 * (1 + max(-1.0, min(1.0, math.log(ratio) / math.log(edge)))), 1)
 
     low, high = change.low, change.high
-    left, right = place(1 / (1 + tolerance)), place(1 + tolerance)
+    around = 1 + (tolerance if change.expected == 1 else max(tolerance, DEPARTURE))
+    left, right = place(change.expected / around), place(change.expected * around)
     middle, half = WIDTH / 2, HEIGHT / 2
     parts = [
         tag(
@@ -178,7 +182,7 @@ def _edge(rows: Sequence[Row]) -> float:
         for row in rows
         for change in row.changes
         if change and change.verdict != NOT_COMPARABLE
-        for ratio in (change.low, change.ratio, change.high)
+        for ratio in (change.low, change.ratio, change.high, change.expected)
         if ratio
     ]
     widest = max((abs(math.log(ratio)) for ratio in ratios), default=0.0)

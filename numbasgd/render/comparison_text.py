@@ -9,7 +9,7 @@ from dataclasses import asdict
 from statistics import fmean
 from typing import Any
 
-from numbasgd.compare.changes import NOT_COMPARABLE, REFERENCE, Change
+from numbasgd.compare.changes import DEPARTURE, NOT_COMPARABLE, REFERENCE, Change
 from numbasgd.compare.comparison import Comparison, Row
 from numbasgd.compare.estimate import CANNOT_TELL, FASTER, SAME, SCATTER, SLOWER
 from numbasgd.compare.measures import Measure
@@ -61,17 +61,23 @@ def _first(lines: list[str], most: int | None) -> list[str]:
 def reading(comparison: Comparison) -> list[str]:
     """What the ratios and verdicts mean."""
     said = []
+    changes = [c for row in comparison.rows for c in row.changes if c]
     if comparison.metrics:
-        told = ", and of ".join(_WHAT[metric] for metric in comparison.metrics)
+        told = ", ".join(_WHAT[metric] for metric in comparison.metrics)
         said.append(
             f"Ratios are ratios of speeds: above 1, B is faster. Verdicts are about {told}. "
             f"They need more than {100 * comparison.tolerance:.3g} % of difference and a 95 % interval "
-            "(from, to) without 1."
+            "(from, to) without 1. Means are geometric."
+        )
+    if any(change.expected != 1 for change in changes):
+        said.append(
+            "Between kinds of machine a share differs for the machine's sake too, so there a verdict sets it "
+            "against what the cases of its kind show, those that resemble it: 1.30x slower is 1.30 times below "
+            f"them. Less than {100 * DEPARTURE:.3g} % is not called."
         )
     single = [len(side.files) == 1 for side in comparison.sides]
     if single[0] and any(single[1:]):
         said.append(_one_run(comparison.scatter))
-    changes = [c for row in comparison.rows for c in row.changes if c]
     if refused := sum(c.verdict == NOT_COMPARABLE for c in changes):
         said.append(f"{refused} of {len(changes)} ratios stand between figures that cannot be compared.")
     return said
@@ -85,9 +91,7 @@ def _one_run(scatter: float | None) -> str:
         "the other cases of the same two runs lie apart"
     )
     if scatter is None:
-        told += (
-            f"; where these are too few, or machines differ, it assumes that two runs differ by {most:.3g} %. "
-        )
+        told += f"; where these are too few, it assumes that two runs differ by {most:.3g} %. "
     else:
         told += f", and assumes that two runs of one program differ by no more than {most:.3g} %. "
     return (
@@ -153,7 +157,7 @@ def to_dict(comparison: Comparison) -> dict[str, Any]:
 
 def words(change: Change) -> str:
     """The verdict with its size: 1.30x slower."""
-    factor = {FASTER: change.ratio, SLOWER: 1 / change.ratio}.get(change.verdict)
+    factor = {FASTER: change.departure, SLOWER: 1 / change.departure}.get(change.verdict)
     return f"{number(factor)}x {change.verdict}" if factor else change.verdict
 
 

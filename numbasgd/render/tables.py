@@ -99,13 +99,14 @@ def _block(
 ) -> list[str]:
     """The lines of some columns, each cell in its width."""
     lines = []
+    is_numeric = {j: _is_numeric(table, j) for j in block}
     for i in range(len(table.rows) + 1):
         cells = [_lines(columns[j][i], widths[j]) for j in block]
         for line in range(max(map(len, cells))):
             parts = [cell[line] if line < len(cell) else "" for cell in cells]
             lines.append(
                 _GAP.join(
-                    part.rjust(widths[j]) if _is_numeric(table, j) else part.ljust(widths[j])
+                    part.rjust(widths[j]) if is_numeric[j] else part.ljust(widths[j])
                     for j, part in zip(block, parts, strict=True)
                 ).rstrip()
             )

@@ -11,10 +11,10 @@ import statistics
 from collections.abc import Iterator
 from typing import Any
 
-from numbasgd.compare.formats.times import facts, is_plausible, quartiles, result_file
+from numbasgd.compare.formats.times import facts, plausible, quartiles, result_file
 from numbasgd.compare.results import Case, ResultFile
 from numbasgd.errors import ResultFileError
-from numbasgd.json_values import mapping, number, sequence, text
+from numbasgd.json_values import mapping, sequence, text
 
 VERSIONS = (5, 6, "1.0")  # of the format
 
@@ -53,8 +53,8 @@ def _cases(entries: list[dict[str, Any]], shared: dict[str, Any]) -> Iterator[Ca
         metadata = {**shared, **_metadata(entry)}
         name = text(metadata.get("name")) or f"benchmark number {place}"
         unit = metadata.get("unit", "second")
-        values = [number(v) for run in _runs(entry) for v in sequence(run.get("values", run.get("samples")))]
-        times = [v for v in values if v is not None and is_plausible(v)]
+        values = [v for run in _runs(entry) for v in sequence(run.get("values", run.get("samples")))]
+        times = plausible(values)
         if unit != "second":
             yield f"{name}: its unit is {unit!r:.40}; expected 'second'"
         elif not values:

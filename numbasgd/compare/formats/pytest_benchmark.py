@@ -10,7 +10,15 @@ import statistics
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from numbasgd.compare.formats.times import LONGEST, SHORTEST, facts, is_plausible, quartiles, result_file
+from numbasgd.compare.formats.times import (
+    LONGEST,
+    SHORTEST,
+    facts,
+    is_plausible,
+    plausible,
+    quartiles,
+    result_file,
+)
 from numbasgd.compare.results import Case, ResultFile
 from numbasgd.errors import ResultFileError
 from numbasgd.json_values import all_printable, mapping, number, sequence, text
@@ -65,7 +73,7 @@ def _case(file: str, entry: dict[str, Any], place: str) -> Case | str:
         return f"{fullname}: it has no stats"
     is_complete = all(number(stats.get(key)) is not None for key in ("median", "q1", "q3", "rounds"))
     data = [] if is_complete else sequence(stats.get("data"))  # a large file has millions of them
-    times = [t for t in map(number, data) if t is not None and t > 0]
+    times = plausible(data)
     median = stats.get("median", statistics.median(times) if times else None)
     seconds = number(median)
     if seconds is None or not is_plausible(seconds):

@@ -38,6 +38,11 @@ def is_plausible(seconds: float | None) -> bool:
     return seconds is not None and SHORTEST < seconds < LONGEST
 
 
+def plausible(values: Iterable[Any]) -> list[float]:
+    """Those of the values of a file that are plausible seconds; files have millions of them."""
+    return [float(v) for v in values if type(v) in (int, float) and SHORTEST < v < LONGEST]
+
+
 def quartiles(times: list[float]) -> tuple[float, float] | tuple[None, None]:
     """The first and the third quartile of measured seconds; None where there is one time or none."""
     if len(times) < 2:

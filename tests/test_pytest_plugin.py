@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import numbasgd_pytest
-from numbasgd.compare import measures, results
+from numbasgd.compare import measures, reading
 
 ROOT = Path(__file__).resolve().parents[1]
 SUITE = """
@@ -78,7 +78,7 @@ def test_asked_it_adds_the_machine_its_limits_and_shares_and_compare_knows_them(
     share = 2e3 / 100e9 / bench["stats"]["median"]
     assert bench["extra_info"]["numbasgd"]["peak_share"] == pytest.approx(share)
     assert bench["extra_info"]["numbasgd"]["roofline_share"] >= share
-    file = results.read(tmp_path / "out.json")
+    file = reading.read(tmp_path / "out.json")
     known = measures.measure(measures.Side("A", (file,)), file.cases[0].id)
     assert known.share("peak") == pytest.approx(share)
     assert known.bound is not None

@@ -54,10 +54,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         from numbasgd.cli.options import in_flags
         from numbasgd.errors import NumbaSGDError
+        from numbasgd.json_values import printable
 
         if is_debug or not isinstance(error, NumbaSGDError | ValueError | TypeError | OSError):
             raise
-        print(f"{prog}: {in_flags(str(error), flags)}", file=sys.stderr)
+        told = "\n".join(map(printable, in_flags(str(error), flags).split("\n")))
+        print(f"{prog}: {told}", file=sys.stderr)
     _give_up_stdout()
     return 2
 

@@ -9,7 +9,7 @@ import pytest
 
 from bench import summary
 from bench.measure import BUDGET, Budget, Measure, case_name
-from numbasgd_pytest import MACHINE
+from numbasgd.pytest_plugin import MACHINE
 
 _budget = pytest.StashKey[Budget]()
 

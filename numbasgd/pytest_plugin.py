@@ -7,8 +7,8 @@ one call of it does, on "one" or "all" threads::
 
 Then its shares of the multiply-add peak and of the roofline are compared as well.
 
-pytest imports this module in every run where numbasgd is installed.  So it is no part of the package, whose
-import compiles and loads much, and imports from it only what was asked for.
+pytest imports this module in every run where numbasgd is installed; what measures is imported only when asked
+for.
 """
 
 from __future__ import annotations

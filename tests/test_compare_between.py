@@ -19,7 +19,10 @@ from numbasgd.compare.comparison import compare
 from numbasgd.compare.estimate import CANNOT_TELL, FASTER, SAME, SLOWER, Estimate
 from numbasgd.compare.expected import LEAST_CASES, MOST_CASES, Traits, expected_ratios
 from numbasgd.compare.measures import Side
-from numbasgd.compare.results import read
+from numbasgd.compare.reading import read
+from numbasgd.render.case_tables import case_tables
+from numbasgd.render.ci_log import failures, lines
+from numbasgd.render.comparison_text import reading, words
 
 ROOT = Path(__file__).parent
 KINDS = {
@@ -245,6 +248,19 @@ def test_a_verdict_is_about_the_ratio_against_the_expected_one():
         if change.verdict in SIGNS:
             assert not change.low < change.expected < change.high
             assert abs(math.log(change.departure)) > math.log(1.2)
+
+
+def test_what_is_told_of_a_case_is_its_departure():
+    found = compare([Side(kind, (machine(kind),)) for kind in ("zen4", "emerald")])
+    row = next(row for row in found.rows if row.id == "matmul[packed-f32-1024-one]")
+    told = f"{1 / row.changes[0].departure:.2f}x slower"
+    assert words(row.changes[0]) == told and any("expected" in line for line in reading(found))
+    failed = failures(found, 0.2)
+    assert len(failed) == sum(r.changes[0].verdict == SLOWER for r in found.rows)
+    (line,) = [line for line in lines(found, failed, 0.2) if row.id in line]
+    assert told in line and "against cases that resemble it" in line
+    (table,) = [t for t in case_tables(found) if t.title == row.ladder]
+    assert "B expected" in table.columns
 
 
 def test_what_a_user_knows_of_noise_bounds_the_interval():

@@ -48,8 +48,10 @@ def headline(summary: Summary, against: Against) -> str:
         scale = _SCALES[summary.normalised or "blas"]
         told += (
             f"; as a share of its own {scale} it is at {_times(against.share)} of A "
-            f"({_count(against.share_cases)}{_calls(against)})"
+            f"({_count(against.share_cases)})"
         )
+        if calls := _calls(against)[2:]:
+            told += f"; {calls} than expected"
     if against.same_machine and summary.machines[0].runs == summary.machines[against.place].runs == 1:
         told += ". One run a side cannot tell whether the program did it or that session: repeat both"
     return told + "."

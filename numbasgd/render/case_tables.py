@@ -21,6 +21,7 @@ _PRIORITY = (
     "time ratio",
     "blas",
     "ratio",
+    "expected",
     "interval",
     "rate",
     "roofline",
@@ -149,6 +150,8 @@ def _against_first(rows: Sequence[Row], place: int, *, full: bool) -> list[_Colu
     """A side's ratios to the first; that of times has its own column where verdicts are about another one."""
     side, changes = letter(place), [row.changes[place - 1] for row in rows]
     has_shares = any(c and c.metric != "time" for c in changes)
+    usual = tuple(c and c.expected for c in changes)
+    is_between = any(expected not in (None, 1.0) for expected in usual)
     columns = []
     if full or has_shares:
         times = tuple(_time_ratio(row, place) for row in rows)
@@ -158,6 +161,7 @@ def _against_first(rows: Sequence[Row], place: int, *, full: bool) -> list[_Colu
     return [
         *columns,
         _Column("ratio", name, tuple(c and c.ratio for c in changes), _mean(judged)),
+        *([_Column("expected", f"{side} expected", usual)] if full or is_between else []),
         _Column("interval", f"{side} from", tuple(c and c.low for c in changes)),
         _Column("interval", f"{side} to", tuple(c and c.high for c in changes)),
         _Column("verdict", f"{side} verdict", tuple(c and words(c) for c in changes)),

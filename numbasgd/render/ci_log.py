@@ -32,9 +32,9 @@ def failures(comparison: Comparison, limit: float) -> list[Failure]:
         Failure(row, place, change)
         for row in comparison.rows
         for place, change in enumerate(row.changes, 1)
-        if change and change.verdict == SLOWER and 1 / change.ratio > 1 + limit
+        if change and change.verdict == SLOWER and 1 / change.departure > 1 + limit
     ]
-    return sorted(found, key=lambda failure: failure.change.ratio)
+    return sorted(found, key=lambda failure: failure.change.departure)
 
 
 def lines(
@@ -60,14 +60,17 @@ def lines(
 def _told(comparison: Comparison, failure: Failure) -> str:
     """As ``matmul[full-f32]: 1.60x slower (1.52x to 1.70x), 0.8 -> 1.28 ms``, with the side among several."""
     change = failure.change
-    said = f"{number(1 / change.ratio)}x slower"
+    said = f"{number(1 / change.departure)}x slower"
     if change.low and change.high:
-        said += f" ({number(1 / change.high)}x to {number(1 / change.low)}x)"
+        low, high = change.expected / change.high, change.expected / change.low
+        said += f" ({number(low)}x to {number(high)}x)"
     before, after = failure.row.measures[0], failure.row.measures[failure.place]
     if before and after:
         size, unit = unit_of([failure.row])
         said += f", {number(before.seconds.value / size)} -> {number(after.seconds.value / size)} {unit}"
         if change.metric != "time":
             said += f", as a share of its {'reference' if change.metric == 'blas' else change.metric}"
+        if change.expected != 1:
+            said += " against cases that resemble it"
     side = f"{letter(failure.place)} " if len(comparison.sides) > 2 else ""
     return f"{side}{failure.row.id}: {said}"

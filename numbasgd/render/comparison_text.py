@@ -9,7 +9,7 @@ from dataclasses import asdict
 from statistics import fmean
 from typing import Any
 
-from numbasgd.compare.changes import NOT_COMPARABLE, REFERENCE, Change
+from numbasgd.compare.changes import ALIKE, DEPARTURE, NOT_COMPARABLE, REFERENCE, Change
 from numbasgd.compare.comparison import Comparison, Row
 from numbasgd.compare.estimate import CANNOT_TELL, FASTER, SAME, SCATTER, SLOWER
 from numbasgd.compare.measures import Measure
@@ -68,6 +68,13 @@ def reading(comparison: Comparison) -> list[str]:
             f"They need more than {100 * comparison.tolerance:.3g} % of difference and a 95 % interval "
             "(from, to) without 1."
         )
+    if any(c and c.expected != 1 for row in comparison.rows for c in row.changes):
+        said.append(
+            "Between kinds of machine shares differ with the same code. There a verdict is about the ratio "
+            "against the expected one, that of cases which do like work on like sizes and reach like shares. "
+            f"It needs {100 * DEPARTURE:.0f} % and an interval without the expected ratio; same means within "
+            f"a factor of {1 + ALIKE:.2g} of it."
+        )
     single = [len(side.files) == 1 for side in comparison.sides]
     if single[0] and any(single[1:]):
         said.append(_one_run(comparison.scatter))
@@ -85,9 +92,7 @@ def _one_run(scatter: float | None) -> str:
         "the other cases of the same two runs lie apart"
     )
     if scatter is None:
-        told += (
-            f"; where these are too few, or machines differ, it assumes that two runs differ by {most:.3g} %. "
-        )
+        told += f"; where these are too few, it assumes that two runs differ by {most:.3g} %. "
     else:
         told += f", and assumes that two runs of one program differ by no more than {most:.3g} %. "
     return (
@@ -152,8 +157,8 @@ def to_dict(comparison: Comparison) -> dict[str, Any]:
 
 
 def words(change: Change) -> str:
-    """The verdict with its size: 1.30x slower."""
-    factor = {FASTER: change.ratio, SLOWER: 1 / change.ratio}.get(change.verdict)
+    """The verdict with its size: 1.30x slower; between kinds of machine, than expected."""
+    factor = {FASTER: change.departure, SLOWER: 1 / change.departure}.get(change.verdict)
     return f"{number(factor)}x {change.verdict}" if factor else change.verdict
 
 

@@ -105,8 +105,11 @@ def _ratios(comparison: Comparison, place: int, metric: str | None) -> list[_Rat
 
 def _families(rows: Sequence[Row], sides: Sequence[Sequence[_Ratio]]) -> tuple[Family, ...]:
     found = []
-    for name in dict.fromkeys(family_of(row) for row in rows):
-        members = [[r for r in side if family_of(r.row) == name] for side in sides]
+    families: dict[str, list[list[_Ratio]]] = {family_of(row): [[] for _ in sides] for row in rows}
+    for place, side in enumerate(sides):
+        for ratio in side:
+            families[family_of(ratio.row)][place].append(ratio)
+    for name, members in families.items():
         shares = [[r.share for r in side if r.share is not None] for side in members]
         found.append(
             Family(

@@ -20,6 +20,7 @@ from numbasgd.render.comparison_text import tallies, to_dict
 from numbasgd.render.summary_text import screen
 from numbasgd.render.tables import Best, Table, render
 
+DATA = Path(__file__).parent / "data"
 RESULTS = Path(__file__).parent.parent / "bench" / "results"
 
 
@@ -94,6 +95,20 @@ def test_a_case_that_is_behind_on_the_first_machine_is_told_as_that(tmp_path):
     assert told == "packed at 512 f32 stays behind on A: 37 % of the BLAS (B: 110 %)."
 
 
+def test_the_result_files_of_two_makers(tmp_path):
+    files = [RESULTS / "amd-epyc-zen4-2cores.json", DATA / "intel-emeraldrapids-2cores.json"]
+    summary = summarise(withhold(compare(sides_of([read(str(file)) for file in files]))))
+    _, told = sentences(summary)
+    assert told == (
+        "B is faster in arithmetic (1.50), L1 (1.47) and L2 (1.19), slower in L3 (0.30) and memory (0.51)."
+    )
+    fell = standing_out(summary)[0]
+    assert fell == "packed at 512 f64 and 1024 f32 fell on B: 62 and 45 % of the BLAS (A: 107 and 108 %)."
+    lines = screen(summary)
+    assert len(lines) <= 25 and max(map(len, lines)) <= 100
+    assert told in lines and fell in lines, "each in one line"
+
+
 def test_the_result_files_of_two_machines(tmp_path):
     """Time first: the newer of these machines is faster as a whole, and in arithmetic most."""
     files = [read(str(RESULTS / f"amd-epyc-{name}-2cores.json")) for name in ("zen4", "zen5")]
@@ -101,17 +116,17 @@ def test_the_result_files_of_two_machines(tmp_path):
     (against,) = summarise(found).against
     assert against.common == pytest.approx(against.time, rel=0.1) and against.cases == len(found.rows)
     first, second, *_ = sentences(summarise(found))
-    assert re.match(r"B is 1\.\d\d times as fast as A, \d+ cases \(.*as a share of its own BLAS", first)
+    assert re.match(r"B is 1\.\d\d times as fast as A, \d+ cases \(.*times as a share of its own BLAS", first)
     assert re.match(r"B is faster in arithmetic \(2\.\d\d\)", second)
 
 
 def test_a_whole_suite_that_moved_is_one_statement(tmp_path):
     random = Random(1)
-    noise = [math.exp(random.gauss(0, 0.2)) for _ in range(433)]
+    before, after = ([math.exp(random.gauss(0, 0.2)) for _ in range(433)] for _ in range(2))
     found = compared(
         tmp_path,
-        document(suite(433), machine=None),
-        document(suite(433, lambda i: noise[i] / 1.49), machine=None),
+        document(suite(433, before.__getitem__), machine=None),
+        document(suite(433, lambda i: after[i] / 1.49), machine=None),
     )
     (against,) = summarise(found).against
     assert against.common == pytest.approx(1.49, rel=0.03) and not against.exceptions

@@ -12,7 +12,8 @@ import numbasgd.cli
 from numbasgd.compare.reading import read
 from numbasgd.errors import ResultFileError
 
-PYPERF = json.loads((Path(__file__).parent / "data" / "pyperf-2.11.json").read_text(encoding="utf-8"))
+DATA = Path(__file__).parent / "data"
+PYPERF = json.loads((DATA / "pyperf-2.11.json").read_text(encoding="utf-8"))
 
 
 def iteration(name, real_time, unit="ns", **more):
@@ -122,6 +123,14 @@ def test_google_repetitions_are_the_rounds_and_aggregates_of_them_add_nothing(tm
     assert found.left_out == () and len(found.remarks) == 1 and "--benchmark_repetitions" in found.remarks[0]
     assert found.platform["cpu.cores"] == "8" and found.platform["cpu.caches.L1 Data"] == "32768"
     assert "a-host" not in repr(found) and "/home/me" not in repr(found)
+
+
+def test_google_a_file_of_version_1_9():
+    """Its repetitions, aggregates, fit of the complexity, and a benchmark that failed."""
+    found = read(DATA / "google-benchmark-1.9.json")
+    (case,) = found.cases
+    assert (case.id, case.rounds) == ("BM_sort/8", 3) and case.median == pytest.approx(2.13e-7, rel=0.01)
+    assert found.left_out == ("BM_bad: it failed (no <file>)",) and found.remarks == ()
 
 
 @pytest.mark.parametrize("unit, seconds", [("ns", 2e-9), ("us", 2e-6), ("ms", 2e-3), ("s", 2.0), (None, 2e-9)])

@@ -15,7 +15,8 @@ from numbasgd.experiments import ladder, roofline
 from numbasgd.machine import peaks
 from numbasgd.machine.bounds import limits_of
 from numbasgd.matmul.verify import WrongResultError
-from numbasgd.render.roofline_plot import plot_roofline, separated
+from numbasgd.render.figures import separated
+from numbasgd.render.roofline_plot import plot_roofline
 
 KB = 1024
 

@@ -8,10 +8,13 @@ memory of its text.
 
 from __future__ import annotations
 
+import gc
 import json
 import mmap
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -54,7 +57,8 @@ def _parsed(name: str, content: str) -> Any:
     if not content.strip():
         raise ResultFileError(f"{name}: the file is empty; its run may have failed. Run the bench again.")
     try:
-        return json.loads(content)
+        with _no_collection():
+            return json.loads(content)
     except json.JSONDecodeError as error:
         if error.pos >= len(content.rstrip()) or error.msg.startswith("Unterminated string"):
             raise ResultFileError(
@@ -66,6 +70,18 @@ def _parsed(name: str, content: str) -> Any:
         ) from None
     except (RecursionError, ValueError) as error:
         raise ResultFileError(f"{name}: this JSON cannot be read ({_reason(error)}). {HOW}") from None
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Without searches for garbage, which take most of the time in which many objects are made."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _about_folder(path: Path) -> str:

@@ -164,6 +164,7 @@ def _against(comparison: Comparison, place: int, ratios: Sequence[_Ratio]) -> Ag
         called=tuple(r.moved for r in called),
         counts=tuple(counts.most_common()),
         by_chance=by_chance if same_machine and is_single and judged * LEVEL >= 1 else None,
+        by_kind=any((change := row.changes[place - 1]) and change.expected != 1 for row in comparison.rows),
         share=_mean(shares),
         share_cases=len(shares),
     )
@@ -177,8 +178,8 @@ def _common(ratios: Sequence[_Ratio], tolerance: float) -> tuple[float | None, l
     """The factor by which nearly all cases moved (a geometric mean), and those that did not move with them.
 
     An exception lies more than three interquartile ranges outside of the quartiles (Tukey's far-out values:
-    two in a million of normal ones), and its own error does not explain that.  Another one moved the other way
-    by more than two runs of one program may differ.
+    two in a million of normal ones), and its own error does not explain that.  Two are enough where it moved
+    the other way by more than two runs of one program may differ.
     """
     if len(ratios) < LEAST_CASES:
         return None, []
@@ -188,16 +189,17 @@ def _common(ratios: Sequence[_Ratio], tolerance: float) -> tuple[float | None, l
     if abs(middle) <= math.log1p(tolerance) or same_way < TOGETHER * len(logs):
         return None, []
     low, high = _quantile(logs, 0.25), _quantile(logs, 0.75)
-    reach = max(3 * (high - low), math.log1p(tolerance))
-    direction = math.copysign(1, middle)
+    spread, direction = high - low, math.copysign(1, middle)
 
     def is_exception(ratio: _Ratio) -> bool:
-        log, allowed = math.log(ratio.time), max(reach, ratio.error)
-        return not low - allowed <= log <= high + allowed or log * direction < -math.log1p(SCATTER)
+        log, least = math.log(ratio.time), max(ratio.error, math.log1p(tolerance))
+        beyond = max(low - log, log - high)
+        went_back = log * direction < -math.log1p(SCATTER)
+        return beyond > max((2 if went_back else 3) * spread, least)
 
     exceptions = [ratio for ratio in ratios if is_exception(ratio)]
     exceptions.sort(key=lambda r: -abs(math.log(r.time) - middle))
-    return _mean(r.time for r in ratios if r not in exceptions), exceptions
+    return _mean(r.time for r in ratios if not is_exception(r)), exceptions
 
 
 def _quantile(ordered: Sequence[float], part: float) -> float:

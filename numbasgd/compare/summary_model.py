@@ -73,7 +73,8 @@ class Against:
     which the whole suite moved, or None.  exceptions : the cases that did not move with it, the farthest first.
     gained, lost : the cases with the largest and the smallest ratio of times.  counts : how many cases got each
     verdict.  by_chance : how many calls chance alone makes at most, None where that is not known.
-    share : the geometric mean on the normalised scale, of ``share_cases``.
+    by_kind : whether verdicts set a case against those that resemble it.  share : the geometric mean on the
+    normalised scale, of ``share_cases``.
     """
 
     place: int
@@ -89,6 +90,7 @@ class Against:
     called: tuple[Moved, ...]
     counts: tuple[tuple[str, int], ...]
     by_chance: int | None
+    by_kind: bool
     share: float | None
     share_cases: int
 

@@ -35,33 +35,26 @@ def headline(summary: Summary, against: Against) -> str:
         return f"{name} and A have no case in common that does the same work."
     if against.common is None and against.same_machine:
         return _on_one_machine(against, name)
-    if against.common is not None:
-        told = f"{name} is {_times(against.common)} times as fast as A, {_count(against.cases)}"
-    else:
-        told = f"{name} is {_times(against.time)} times as fast as A, the geometric mean of "
-        told += _count(against.cases)
+    factor = against.time if against.common is None else against.common
+    told = f"{name} is {_times(factor)} times as fast as A, {_count(against.cases)}"
     if against.low is not None and against.high is not None and against.cases > 1:
         told += f" (9 of 10 between {_times(against.low)} and {_times(against.high)} times)"
     if against.common is not None:
         told += _exceptions(against)
     if against.share is not None and not against.same_machine:
         scale = _SCALES[summary.normalised or "blas"]
-        told += (
-            f"; as a share of its own {scale} it is at {_times(against.share)} of A "
-            f"({_count(against.share_cases)})"
-        )
-        if calls := _calls(against)[2:]:
-            told += f"; {calls} than expected"
+        told += f"; {_times(against.share)} times as a share of its own {scale} ({_count(against.share_cases)})"
+        if calls := _calls(against):
+            told += f"; {calls}{' than their kind' * against.by_kind}"
     if against.same_machine and summary.machines[0].runs == summary.machines[against.place].runs == 1:
         told += ". One run a side cannot tell whether the program did it or that session: repeat both"
     return told + "."
 
 
 def _calls(against: Against) -> str:
-    """How many cases were called slower and faster, where some were."""
+    """How many cases were called slower and faster, or nothing."""
     counts = dict(against.counts)
-    told = [f"{counts[verdict]} {verdict}" for verdict in (SLOWER, FASTER) if counts.get(verdict)]
-    return f": {_listed(told)}" if told else ""
+    return _listed([f"{counts[verdict]} {verdict}" for verdict in (SLOWER, FASTER) if counts.get(verdict)])
 
 
 def _exceptions(against: Against) -> str:
@@ -82,7 +75,7 @@ def _on_one_machine(against: Against, name: str) -> str:
         return f"Nothing changed that these runs can tell: {mean}, none called faster or slower."
     if against.by_chance is None or called > against.by_chance:
         most = _cases(against.called)
-        return f"{_calls(against)[2:]} of {_count(against.cases)}, most {most}. On the whole {mean}."
+        return f"{_calls(against)} of {_count(against.cases)}, most {most}. On the whole {mean}."
     large = [moved for moved in against.called if not 1 / (1 + SCATTER) < moved.time < 1 + SCATTER]
     but = f" but for {_cases(large)}" if large else ""
     chance = f"{called} called, as many as chance can call" if called > 1 else "1 called, as chance can"

@@ -21,7 +21,6 @@ _PRIORITY = (
     "time ratio",
     "blas",
     "ratio",
-    "expected",
     "interval",
     "rate",
     "roofline",
@@ -153,21 +152,26 @@ def _against_first(rows: Sequence[Row], place: int, *, full: bool) -> list[_Colu
     """A side's ratios to the first; that of times has its own column where verdicts are about another one."""
     side, changes = letter(place), [row.changes[place - 1] for row in rows]
     has_shares = any(c and c.metric != "time" for c in changes)
-    usual = tuple(c and c.expected for c in changes)
-    is_between = any(expected not in (None, 1.0) for expected in usual)
     columns = []
     if full or has_shares:
         times = tuple(_time_ratio(row, place) for row in rows)
         columns.append(_Column("time ratio", f"{side}/A time", times, _mean([time for time in times if time])))
+    metrics = {c.metric for c in changes if c}
+    name, verdict, expected = f"{side}/A", f"{side} verdict", []
+    if has_shares and not full:
+        name += f" {_SHORT[metrics.pop()]}" if len(metrics) == 1 else " share"
+    has_kind = any(c and c.expected != 1 for c in changes)
+    if full or has_kind:
+        expected = [_Column("interval", f"{side} expected", tuple(c and c.expected for c in changes))]
+        verdict = verdict if full else f"{side} vs its kind"
     judged = [c.ratio for c in changes if c and c.verdict not in (REFERENCE, NOT_COMPARABLE)]
-    name = f"{side}/A share" if has_shares and not full else f"{side}/A"
     return [
         *columns,
         _Column("ratio", name, tuple(c and c.ratio for c in changes), _mean(judged)),
-        *([_Column("expected", f"{side} expected", usual)] if full or is_between else []),
         _Column("interval", f"{side} from", tuple(c and c.low for c in changes)),
         _Column("interval", f"{side} to", tuple(c and c.high for c in changes)),
-        _Column("verdict", f"{side} verdict", tuple(c and words(c) for c in changes)),
+        *expected,
+        _Column("verdict", verdict, tuple(c and words(c) for c in changes)),
     ]
 
 

@@ -48,12 +48,13 @@ def lines(
     said = f"{len(failed)} of {len(changes)} comparisons are slower by more than {percent}"
     if unsure:
         said += f"; of {unsure} these runs cannot tell"
+    if limit < comparison.tolerance:
+        said += f"; up to {100 * comparison.tolerance:.3g} % is no difference (--tolerance)"
     if refused:
         said += f"; {refused} cannot be compared"
     told = [_told(comparison, failure) for failure in failed]
     if github:
-        title = for_github(f"Slower by more than {percent}")
-        return [f"{said}.", *[f"::error title={title}::{for_github(line)}" for line in told]]
+        return [f"{said}.", *[f"::error title=Slower::{for_github(line)}" for line in told]]
     return [f"{said}.", *[f"  {printable(line)}" for line in told]]
 
 
@@ -62,7 +63,7 @@ def _told(comparison: Comparison, failure: Failure) -> str:
     change = failure.change
     said = f"{number(1 / change.departure)}x slower"
     if change.low and change.high:
-        low, high = change.expected / change.high, change.expected / change.low
+        low, high = (change.expected / end for end in (change.high, change.low))
         said += f" ({number(low)}x to {number(high)}x)"
     before, after = failure.row.measures[0], failure.row.measures[failure.place]
     if before and after:
@@ -70,7 +71,5 @@ def _told(comparison: Comparison, failure: Failure) -> str:
         said += f", {number(before.seconds.value / size)} -> {number(after.seconds.value / size)} {unit}"
         if change.metric != "time":
             said += f", as a share of its {'reference' if change.metric == 'blas' else change.metric}"
-        if change.expected != 1:
-            said += " against cases that resemble it"
     side = f"{letter(failure.place)} " if len(comparison.sides) > 2 else ""
     return f"{side}{failure.row.id}: {said}"

@@ -61,24 +61,23 @@ def _first(lines: list[str], most: int | None) -> list[str]:
 def reading(comparison: Comparison) -> list[str]:
     """What the ratios and verdicts mean."""
     said = []
+    changes = [c for row in comparison.rows for c in row.changes if c]
     if comparison.metrics:
-        told = ", and of ".join(_WHAT[metric] for metric in comparison.metrics)
+        told = ", ".join(_WHAT[metric] for metric in comparison.metrics)
         said.append(
             f"Ratios are ratios of speeds: above 1, B is faster. Verdicts are about {told}. "
             f"They need more than {100 * comparison.tolerance:.3g} % of difference and a 95 % interval "
-            "(from, to) without 1."
+            "(from, to) without 1. Means are geometric."
         )
-    if any(c and c.expected != 1 for row in comparison.rows for c in row.changes):
+    if any(change.expected != 1 for change in changes):
         said.append(
-            "Between kinds of machine shares differ with the same code. There a verdict is about the ratio "
-            "against the expected one, that of cases which do like work on like sizes and reach like shares. "
-            f"It needs {100 * DEPARTURE:.0f} % and an interval without the expected ratio; same means within "
-            f"a factor of {1 + ALIKE:.2g} of it."
+            "Between kinds of machine a share differs for the machine's sake too, so there a verdict sets it "
+            "against what the cases of its kind show, those that resemble it: 1.30x slower is 1.30 times below "
+            f"them. Less than {100 * DEPARTURE:.3g} % is not called, and same means within a factor of {1 + ALIKE:.2g}."
         )
     single = [len(side.files) == 1 for side in comparison.sides]
     if single[0] and any(single[1:]):
         said.append(_one_run(comparison.scatter))
-    changes = [c for row in comparison.rows for c in row.changes if c]
     if refused := sum(c.verdict == NOT_COMPARABLE for c in changes):
         said.append(f"{refused} of {len(changes)} ratios stand between figures that cannot be compared.")
     return said
@@ -157,7 +156,7 @@ def to_dict(comparison: Comparison) -> dict[str, Any]:
 
 
 def words(change: Change) -> str:
-    """The verdict with its size: 1.30x slower; between kinds of machine, than expected."""
+    """The verdict with its size: 1.30x slower."""
     factor = {FASTER: change.departure, SLOWER: 1 / change.departure}.get(change.verdict)
     return f"{number(factor)}x {change.verdict}" if factor else change.verdict
 

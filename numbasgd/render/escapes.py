@@ -53,9 +53,8 @@ def for_picture(text: str) -> str:
 
 
 def for_github(text: str) -> str:
-    """Text in a workflow command of GitHub Actions, in its message and in its properties.
+    """Text in the message of a workflow command of GitHub Actions; a property would need more.
 
     https://docs.github.com/actions/reference/workflows-and-actions/workflow-commands
     """
-    escaped = printable(text).replace("%", "%25")
-    return escaped.replace(":", "%3A").replace(",", "%2C")
+    return printable(text).replace("%", "%25")

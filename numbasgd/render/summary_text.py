@@ -83,14 +83,14 @@ def moved_tables(summary: Summary) -> list[Table]:
     """The cases that gained most, and those that lost most, over all sides."""
     found = []
     for is_gain in (True, False):
-        cases = _movers(summary, is_gain)
+        cases = movers(summary, is_gain)
         rows = tuple((_factor(case.time), f"{letter(place)}/A", case.id) for place, case in cases)
         if rows:
-            found.append(Table(("on time", "", _extreme(cases, is_gain)), rows))
+            found.append(Table(("on time", "", extreme(cases, is_gain)), rows))
     return found
 
 
-def _movers(summary: Summary, is_gain: bool) -> list[tuple[int, Moved]]:
+def movers(summary: Summary, is_gain: bool) -> list[tuple[int, Moved]]:
     """The cases to name, each with its side.
 
     On one machine those that were called, and none where the whole suite moved together.
@@ -107,7 +107,7 @@ def _movers(summary: Summary, is_gain: bool) -> list[tuple[int, Moved]]:
     return found[:MOST_MOVED]
 
 
-def _extreme(cases: Sequence[tuple[int, Moved]], is_gain: bool) -> str:
+def extreme(cases: Sequence[tuple[int, Moved]], is_gain: bool) -> str:
     """What the cases at one end have in common."""
     if is_gain:
         return "gained most" if cases[0][1].time > 1 else "lost least"
@@ -119,10 +119,10 @@ def _moved(summary: Summary, width: int) -> list[str]:
     is_two = len(summary.against) == 1
     columns = []
     for is_gain in (True, False):
-        cases = _movers(summary, is_gain)
+        cases = movers(summary, is_gain)
         if not cases:
             continue
-        lines = [f"{' B/A' if is_two else '  /A'}  {_extreme(cases, is_gain)} on time"]
+        lines = [f"{' B/A' if is_two else '  /A'}  {extreme(cases, is_gain)} on time"]
         for place, case in cases:
             side = "" if is_two else f"{letter(place)}  "
             lines.append(f"{_factor(case.time):>5}  {side}{printable(case.id)}")

@@ -37,7 +37,7 @@ def read(name: str, document: dict[str, Any]) -> ResultFile:
     shared = mapping(document.get("metadata"))
     entries = [mapping(entry) for entry in document["benchmarks"]]
     about = {**shared, **_metadata(entries[0])}
-    dates = [text(mapping(run.get("metadata")).get("date")) for entry in entries for run in _runs(entry)]
+    dates = (text(mapping(run.get("metadata")).get("date")) for entry in entries for run in _runs(entry))
     return result_file(
         name,
         _cases(entries, shared),

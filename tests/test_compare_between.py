@@ -201,7 +201,7 @@ def test_changes_between_real_kinds_of_machine_are_called():
 
 @pytest.mark.slow
 def test_changes_between_real_kinds_of_machine_are_called_in_many_copies():
-    check_real_machines(between_real_machines(copies=25))
+    check_real_machines(between_real_machines(copies=10))
 
 
 def between_made_up_machines(copies, noise):
@@ -227,7 +227,7 @@ def test_where_cases_differ_by_noise_and_families_alone(noise):
 @pytest.mark.slow
 @pytest.mark.parametrize("noise", [0.01, 0.03, 0.05, 0.1, 0.2])
 def test_where_cases_differ_by_noise_and_families_alone_in_many_copies(noise):
-    count = between_made_up_machines(20, noise)
+    count = between_made_up_machines(8, noise)
     assert count.false_calls <= 0.05
     assert count.power >= (0.8 if noise < 0.2 else 0.6), "noise of 0.2 hides half of what changes by 1.5"
 

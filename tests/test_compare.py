@@ -14,6 +14,7 @@ from numbasgd.compare.measures import Side
 from numbasgd.compare.reading import read
 from numbasgd.compare.results import Case, ResultFile
 from numbasgd.errors import ResultFileError
+from numbasgd.render.comparison_report import plain
 
 
 def run_of(cases, name="a.json", machine=MACHINE, commit="c0ffee"):
@@ -330,7 +331,9 @@ def test_the_work_grows_with_the_number_of_cases_and_not_with_its_square(tmp_pat
         many = [matmul(case, s, n=8 + i) for i in range(n // len(LADDER)) for case, s in LADDER]
         a, b = load(tmp_path, document(many), document(many, scale=2, machine=machine))
         assert len(a.cases) == n
-        return lines_of(lambda: compare(sides(a, b)))
+        found = []
+        compared = lines_of(lambda: found.append(compare(sides(a, b))))
+        return compared, lines_of(lambda: plain(found[0], 100))
 
-    few, many = work(100), work(400)
-    assert few > 100 and many < 5 * few
+    for few, many in zip(work(100), work(400), strict=True):
+        assert few > 100 and many < 5 * few

@@ -20,6 +20,9 @@ from numbasgd.compare.estimate import CANNOT_TELL, FASTER, SAME, SLOWER, Estimat
 from numbasgd.compare.expected import LEAST_CASES, MOST_CASES, Traits, expected_ratios
 from numbasgd.compare.measures import Side
 from numbasgd.compare.reading import read
+from numbasgd.render.case_tables import case_tables
+from numbasgd.render.ci_log import failures, lines
+from numbasgd.render.comparison_text import reading, words
 
 ROOT = Path(__file__).parent
 KINDS = {
@@ -198,7 +201,7 @@ def test_changes_between_real_kinds_of_machine_are_called():
 
 @pytest.mark.slow
 def test_changes_between_real_kinds_of_machine_are_called_in_many_copies():
-    check_real_machines(between_real_machines(copies=25))
+    check_real_machines(between_real_machines(copies=10))
 
 
 def between_made_up_machines(copies, noise):
@@ -224,7 +227,7 @@ def test_where_cases_differ_by_noise_and_families_alone(noise):
 @pytest.mark.slow
 @pytest.mark.parametrize("noise", [0.01, 0.03, 0.05, 0.1, 0.2])
 def test_where_cases_differ_by_noise_and_families_alone_in_many_copies(noise):
-    count = between_made_up_machines(20, noise)
+    count = between_made_up_machines(8, noise)
     assert count.false_calls <= 0.05
     assert count.power >= (0.8 if noise < 0.2 else 0.6), "noise of 0.2 hides half of what changes by 1.5"
 
@@ -245,6 +248,19 @@ def test_a_verdict_is_about_the_ratio_against_the_expected_one():
         if change.verdict in SIGNS:
             assert not change.low < change.expected < change.high
             assert abs(math.log(change.departure)) > math.log(1.2)
+
+
+def test_what_is_told_of_a_case_is_its_departure():
+    found = compare([Side(kind, (machine(kind),)) for kind in ("zen4", "emerald")])
+    row = next(row for row in found.rows if row.id == "matmul[packed-f32-1024-one]")
+    told = f"{1 / row.changes[0].departure:.2f}x slower"
+    assert words(row.changes[0]) == told and any("of its kind" in line for line in reading(found))
+    failed = failures(found, 0.2)
+    assert len(failed) == sum(r.changes[0].verdict == SLOWER for r in found.rows)
+    (line,) = [line for line in lines(found, failed, 0.2) if row.id in line]
+    assert told in line
+    (table,) = [t for t in case_tables(found) if t.title == row.ladder]
+    assert "B expected" in table.columns
 
 
 def test_what_a_user_knows_of_noise_bounds_the_interval():

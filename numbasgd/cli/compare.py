@@ -42,7 +42,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("auto", "time", "blas", "peak", "roofline"),
         default="auto",
         help="what verdicts rest on: times, the share of the own BLAS, of the measured peak or of the "
-        "roofline, or (auto) times where the machines allow it and else shares of the BLAS",
+        "roofline, or (auto) times where the machines allow it and else shares: of the roofline where limits "
+        "are in the files, of the BLAS where not",
     )
     parser.add_argument("--baseline", metavar="FILE.json", help="the file to compare with (default: the first)")
     parser.add_argument(

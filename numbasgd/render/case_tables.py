@@ -38,8 +38,11 @@ def case_tables(comparison: Comparison, width: int | None = None) -> list[Table]
     fit.  None for all of them.
     """
     found = []
+    ladders: dict[str, list[Row]] = {}
+    for row in comparison.rows:
+        ladders.setdefault(row.ladder, []).append(row)
     for mean in comparison.means:
-        rows = [row for row in comparison.rows if row.ladder == mean.ladder]
+        rows = ladders[mean.ladder]
         columns = _columns(rows, len(comparison.sides), unit_of(rows), is_short=width is not None)
         found.append((mean, columns, _title(mean, rows, is_short=width is not None)))
     kinds = set(_PRIORITY)

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from statistics import fmean
 from typing import Any
 
-from numbasgd.compare.changes import DEPARTURE, NOT_COMPARABLE, REFERENCE, Change
+from numbasgd.compare.changes import ALIKE, DEPARTURE, NOT_COMPARABLE, REFERENCE, Change
 from numbasgd.compare.comparison import Comparison, Row
 from numbasgd.compare.estimate import CANNOT_TELL, FASTER, SAME, SCATTER, SLOWER
 from numbasgd.compare.measures import Measure
@@ -73,7 +73,8 @@ def reading(comparison: Comparison) -> list[str]:
         said.append(
             "Between kinds of machine a share differs for the machine's sake too, so there a verdict sets it "
             "against what the cases of its kind show, those that resemble it: 1.30x slower is 1.30 times below "
-            f"them. Less than {100 * DEPARTURE:.3g} % is not called."
+            f"them. Less than {100 * DEPARTURE:.3g} % is not called, and same means within a factor of "
+            f"{1 + ALIKE:.2g} of them."
         )
     single = [len(side.files) == 1 for side in comparison.sides]
     if single[0] and any(single[1:]):

@@ -85,7 +85,7 @@ def _case(file: str, entry: dict[str, Any], place: str) -> Case | str:
     if ours:
         _check_schema(file, extra["schema"])
     block = extra if ours else {}
-    # Any project may tell what a call does, so that the case stands under the roofline: see numbasgd.pytest_plugin.
+    # Any project may tell what a call does, so that its roofline is known: see numbasgd.pytest_plugin.
     work = extra if ours else mapping(extra.get("numbasgd"))
     return Case(
         id=name.removeprefix("test_") if ours else fullname,

@@ -243,7 +243,7 @@ class TrainConfig:
         fields = vars(self)
         for name, check_it, default in _CHECKS:
             value = fields[name]
-            if value is not default:
+            if value is not default and not (type(value) is float and value == default):
                 fields[name] = check_it(value, name)
         if self.nesterov and not self.momentum:
             raise ValueError(

@@ -6,6 +6,7 @@ import functools
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -250,17 +251,13 @@ class _Training:
 
     def _settings(self) -> Mapping[str, Any]:
         """All settings of the run as plain values, for its Fit."""
-        kept = self.config.kept()
-        lr_given = kept.pop("lr")
-        del kept["seed"]  # has a place of its own
-        return {
-            **kept,
-            "batch_size": self.method.batch_size,
-            "lr": float(self.rates[0]),
-            "lr_given": lr_given,
-            "sample_weight": self.dataset.is_weighted,
-            "dtype": name_of(self.dataset.dtype),
-        }
+        settings = self.config.kept()
+        del settings["seed"]  # has a place of its own
+        settings.update(
+            batch_size=self.method.batch_size, lr=float(self.rates[0]), lr_given=settings["lr"],
+            sample_weight=self.dataset.is_weighted, dtype=name_of(self.dataset.dtype),
+        )  # fmt: skip
+        return MappingProxyType(settings)
 
     def run(self) -> Fit:
         """Make the steps; what stops them leaves with the run so far as ``.fit``."""
@@ -310,7 +307,7 @@ class _Training:
             squares = curvature.mean_squares(self.dataset) if self.squares is None else self.squares
             is_auto = self.config.lr == "auto"
             loss_curvature = curvature.curvature_of(loss_named(self.method.loss), self.dataset, *self.start)
-            warn_of_scale(squares, float(self.rates.max()), loss_curvature, is_auto)
+            warn_of_scale(squares, max(self.rates.tolist()), loss_curvature, is_auto)
 
     def fit(self, limit: float = math.inf) -> Fit:
         """The run as the user gets it; ``limit`` as in ``Trainer.evaluations``."""

@@ -85,7 +85,6 @@ from numbasgd import DivergenceError, airfoil_twin, check, train
         ({"lr": lambda epoch: -epoch}, ValueError, ("lr of epoch 0 is 0.0", "above 0", "Pass")),
         ({"lr": None}, TypeError, ("lr is None", "expected a finite number above 0", "Pass")),
     ],
-    ids=str,
 )
 def test_bad_input(options, error, parts, data):
     with pytest.raises(error) as caught:

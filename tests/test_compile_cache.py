@@ -168,7 +168,7 @@ def test_an_image_that_root_filled_serves_everybody(warm, tmp_path):
     import os, numba, numpy as np, numbasgd
     from numbasgd.matmul import cpu
     from numbasgd.sgd.solvers.epoch import kernels
-    numba.njit(lambda x: x + 1)(np.ones(1))  # what this imports late, numpy.ma too, the new user may be unable to read
+    numba.njit(lambda x: x + 1)(np.ones(1))  # what this imports, numpy.ma too, nobody may read later
     os.setgroups([])
     os.setgid({NOBODY})
     os.setuid({NOBODY})

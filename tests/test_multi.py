@@ -315,7 +315,6 @@ def test_start_and_labels_of_a_saved_fit(tmp_path, rng):
         (lambda X, Y: gradient(X, Y, X[0]), ValueError, ("w has 1 dimension", "2-D")),
         (lambda X, Y: gradient(X, Y, Y[:5], device="cuda"), DeviceError, ("3 outputs", "Leave device")),
     ],
-    ids=str,
 )  # fmt: skip
 def test_bad_input(call, error, parts, rng):
     with pytest.raises(error) as caught:

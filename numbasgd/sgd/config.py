@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from numbasgd import check
+from numbasgd.sgd import other_names
 from numbasgd.sgd.losses import LOSSES, PARAMETERS, loss_key
 from numbasgd.sgd.order import SAMPLINGS
 from numbasgd.sgd.schedule import EPOCHS, Spans
@@ -81,7 +82,7 @@ def _epochs(value: Any, name: str) -> int:
 
 
 def _loss(value: Any, name: str) -> str:
-    return check.choice(value, name, LOSSES)
+    return check.choice(value, name, LOSSES, other_names.LOSSES)
 
 
 def _quantile(value: Any, name: str) -> float:
@@ -92,7 +93,7 @@ def _quantile(value: Any, name: str) -> float:
 
 
 def _sampling(value: Any, name: str) -> str:
-    return check.choice(value, name, SAMPLINGS)
+    return check.choice(value, name, SAMPLINGS, other_names.SAMPLINGS)
 
 
 def _momentum(value: Any, name: str) -> float:
@@ -119,7 +120,7 @@ def _eval_every(value: Any, name: str) -> str | int | None:
     if value is None:
         return None
     if isinstance(value, str):
-        return check.choice(value, name, ["epoch"])
+        return check.choice(value, name, ["epoch"], other_names.EVAL_EVERY)
     return check.integer(value, name, low=1, hint='Pass a number of samples, "epoch", or None for none.')
 
 

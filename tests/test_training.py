@@ -327,6 +327,7 @@ Y_INF[2] = np.inf
             ("y has 2 dimensions", "y.ravel()"),
         ),
         ((X52, Y5[:4]), {}, ValueError, ("X has 5 rows", "y has 4 entries", "expected one target per row")),
+        ((X52[:, :0], Y5), {}, ValueError, ("X has shape (5, 0)", "expected at least one column", "Pass")),
         ((X52[:0], Y5[:0]), {}, ValueError, ("X has shape (0, 2)", "expected at least one row", "Pass")),
         ((X_NAN, Y5), {}, ValueError, ("X holds nan at row 3, column 1", "expected finite", "Drop")),
         ((X52, Y_INF), {}, ValueError, ("y holds inf at row 2", "expected finite", "Drop")),

@@ -16,6 +16,7 @@ import numpy as np
 from numbasgd import check
 from numbasgd.sgd import labels
 from numbasgd.sgd.fingerprint import Fingerprint
+from numbasgd.sgd.layout import together
 from numbasgd.sgd.losses import LOSSES
 from numbasgd.sgd.order import epoch_order
 from numbasgd.sgd.rows import Rows, rows_of
@@ -93,6 +94,11 @@ class Dataset:
             s = s[index]
             s = (s / s.mean()).astype(self.dtype)
         return replace(self, X=X, y=self.y[index], sample_weight=s)
+
+    def together(self, is_shuffled: bool) -> Dataset:
+        """The same rows, each in one piece where there is memory for a copy (``layout.together``)."""
+        X = together(self.X, is_shuffled)
+        return self if X is self.X else self.with_rows(X)
 
     def counted(self) -> Dataset:
         """The rows that count: all but those of weight 0."""
@@ -176,6 +182,10 @@ def make_dataset(X: Any, y: Any, sample_weight: Any, loss: str) -> Dataset:
             f"twin data. Pass {missing}."
         )
     X, y, classes = rows_and_targets(X, y, loss, takes_columns=True)
+    if X.shape[1] == 0:
+        raise ValueError(
+            f"X has shape {X.shape}; expected at least one column. Pass the columns to predict y from."
+        )
     weights = sample_weights(sample_weight, len(X), X.dtype)
     outputs = y.shape[1] if y.ndim == 2 else 0
     if LOSSES[loss].rows:

@@ -71,8 +71,9 @@ def train(
     Parameters
     ----------
     X : array_like, shape (n, d), optional
-        Training rows, float32 or float64; anything else is converted as NumPy would.  Any memory order is
-        taken without a copy; rows that lie together are fastest.  Left out together with y, the embedded
+        Training rows, float32 or float64; anything else is converted as NumPy would.  Where the entries of a
+        row do not lie together, as in Fortran order, which that of most tables is, they are copied once if the
+        free memory is twice as large; a memory-mapped file never is.  Left out together with y, the embedded
         twin of the airfoil data is used, and the result says so.
     y : array_like, shape (n,) or (n, K)
         Targets: numbers for "squared", "huber" and "quantile"; for "logistic" and "hinge" two classes and for
@@ -222,6 +223,8 @@ class _Training:
             w, b = self.scale.into(w, b)
             training = self.scale.apply(training)
             held_out = None if held_out is None else self.scale.apply(held_out)
+        else:
+            training = training.together(is_shuffled=config.sampling != "sequential")
         self.dataset, self.start = training, (w, b)
         self.squares: list[float] | None = None  # mean squares of the columns, if they are known
         if rates is None:

@@ -14,6 +14,7 @@ import numba
 import numpy as np
 
 from numbasgd.sgd import fit_io, labels, predict, stopping
+from numbasgd.sgd.columns import Names
 from numbasgd.sgd.losses import softmax
 from numbasgd.sgd.state import RunState
 
@@ -63,6 +64,9 @@ class Fit:
     classes : tuple or None
         The values of y that a classifier tells apart, in order.  "logistic" and "hinge" predict the first of
         two where ``decision_function`` is below 0, "softmax" the one of its largest column.
+    feature_names : tuple or None
+        The names of the columns, where X was a table that has them (pandas, Polars, PyArrow): text or integers.
+        A table that is predicted for is matched by them.
     seed : int
         The seed that was used; pass it to ``train`` to run the same again.
     settings : mapping
@@ -94,6 +98,7 @@ class Fit:
     settings: Mapping[str, Any]
     stopped: str
     times: Mapping[str, float]
+    feature_names: Names | None = None
     versions: Mapping[str, str] = field(default_factory=versions)
     _state: RunState | None = None  # what is needed to go on
 
@@ -179,7 +184,7 @@ class Fit:
         TypeError, ValueError
             If X is not a 2-D array of finite numbers with d columns.
         """
-        return predict.decision_function(X, self.w, self.b, None)
+        return predict.decision_function(X, self.w, self.b, self.feature_names)
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """The probability of each class, of which a row's add up to 1.
@@ -280,6 +285,7 @@ class Fit:
             "data": self.data,
             "n": self.n,
             "classes": None if self.classes is None else list(self.classes),
+            "feature_names": None if self.feature_names is None else list(self.feature_names),
             "seed": self.seed,
             "settings": dict(self.settings),
             "stopped": self.stopped,

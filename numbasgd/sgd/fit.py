@@ -13,7 +13,8 @@ from typing import Any
 import numba
 import numpy as np
 
-from numbasgd.sgd import fit_io, labels, predict, stopping
+from numbasgd import check
+from numbasgd.sgd import fit_io, fit_summary, labels, predict, stopping
 from numbasgd.sgd.columns import Names
 from numbasgd.sgd.losses import softmax
 from numbasgd.sgd.state import RunState
@@ -135,6 +136,25 @@ class Fit:
             f"{self.epochs[-1]:g} epochs: loss {self.loss[0]:.6g} -> {self.loss[-1]:.6g} "
             f"in {self.seconds[-1]:.3g} s>"
         )
+
+    def _repr_html_(self) -> str:
+        return fit_summary.html_of(self)
+
+    def summary(self, weights: int = 10) -> str:
+        """Data, settings, losses, why the run has ended, the seconds and the largest weights, as text to print.
+
+        Parameters
+        ----------
+        weights : int
+            How many of the weights, at most.  They are ordered by their size, times the standard deviation of
+            their column where the run standardized.
+
+        Returns
+        -------
+        str
+        """
+        hint = "Pass how many weights to show."
+        return fit_summary.summary(self, check.integer(weights, "weights", low=0, hint=hint))
 
     @property
     def stopped_because(self) -> str:

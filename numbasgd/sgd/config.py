@@ -9,6 +9,7 @@ parameter and sentence in ``train``.
 from __future__ import annotations
 
 import dataclasses
+import operator
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,10 +21,10 @@ import numpy as np
 from numbasgd import check
 from numbasgd.sgd.losses import LOSSES, PARAMETERS, loss_key
 from numbasgd.sgd.order import SAMPLINGS
+from numbasgd.sgd.schedule import EPOCHS, Spans
 from numbasgd.sgd.solvers.update import Step
 
 _LR_HINT = 'Pass a rate such as 0.05, one rate per epoch, a function of the epoch, or "auto".'
-_INIT = object.__setattr__  # how a frozen dataclass sets its own fields
 
 
 class Default(int):
@@ -49,8 +50,8 @@ class Setting(NamedTuple):
 class Method(NamedTuple):
     """How steps are made over some rows: what a solver needs of the settings.
 
-    loss : its ``losses.loss_key``.  lrs : the rates of the epochs, the last one stays.
-    average_from : samples before the first averaged step.
+    loss : its ``losses.loss_key``.  lrs : learning rates in the dtype of the data; spans : for which steps each
+    is, one an epoch if left out.  average_from : samples before the first averaged step.
     threads : the most that may work; None for as many as pay.
     """
 
@@ -66,6 +67,7 @@ class Method(NamedTuple):
     l2: float
     l1: float
     threads: int | None
+    spans: Spans = EPOCHS
 
     @property
     def step(self) -> Step:
@@ -241,26 +243,32 @@ class TrainConfig:
         fields = vars(self)
         for name, check_it, default in _CHECKS:
             value = fields[name]
-            if value is not default:
-                _INIT(self, name, check_it(value, name))
-        _INIT(self, "seed", _seed(self.seed, "seed"))
+            if value is not default and not (type(value) is float and value == default):
+                fields[name] = check_it(value, name)
         if self.nesterov and not self.momentum:
             raise ValueError(
                 "nesterov is True but momentum is 0; expected more than 0. Pass for example momentum=0.9."
             )
-        _INIT(self, "lr", _rates(self.lr, self.epochs))
-        _ = self.loss_key  # a parameter of another loss is an error
+        fields["lr"] = _rates(self.lr, self.epochs)
+        fields["_loss_key"] = loss_key(self.loss, **{name: fields[name] for name in PARAMETERS})
         if self.checkpoint is None and self.checkpoint_every is not None:
             raise ValueError(
                 f"checkpoint_every is {self.checkpoint_every!r} but checkpoint is None; expected both, or "
                 "neither. Pass the path of a file as checkpoint."
             )
 
+    @classmethod
+    def of_call(cls, **settings: Any) -> TrainConfig:
+        """The config of these settings, which are all there are; a frozen class sets them one by one."""
+        config = object.__new__(cls)
+        vars(config).update(settings)
+        config.__post_init__()
+        return config
+
     @property
     def loss_key(self) -> str:
         """The loss with its parameter, as kernels call it."""
-        fields = vars(self)
-        return loss_key(self.loss, **{name: fields[name] for name in PARAMETERS})
+        return vars(self)["_loss_key"]
 
     @property
     def rates(self) -> np.ndarray | None:
@@ -297,24 +305,26 @@ class TrainConfig:
 
     def kept(self) -> dict[str, Any]:
         """The settings that are part of the run, as plain values."""
-        fields = vars(self)
-        return {name: fields[name] for name in KEPT}
+        return dict(zip(KEPT, _kept_of(vars(self)), strict=True))
 
 
+_FIELDS = {field.name: field for field in dataclasses.fields(TrainConfig)}
 #: All settings by name.
 SETTINGS: Mapping[str, Setting] = MappingProxyType(
-    {field.name: field.metadata["setting"] for field in dataclasses.fields(TrainConfig)}
+    {name: field.metadata["setting"] for name, field in _FIELDS.items()}
 )
+_DRAWN = object()  # no value is it, so that a seed that was left out is drawn
 _CHECKS = tuple(
-    (field.name, field.metadata["setting"].check, field.default)
-    for field in dataclasses.fields(TrainConfig)
-    if field.name != "seed"  # of which the default is drawn
+    (name, setting.check, _DRAWN if name == "seed" else _FIELDS[name].default)
+    for name, setting in SETTINGS.items()
+    if setting.check is not _anything
 )
 #: The names of those that a Fit keeps.
 KEPT = tuple(name for name, setting in SETTINGS.items() if setting.is_kept)
+_kept_of = operator.itemgetter(*KEPT)
 #: Settings that a file may lack, and what it then means.
 NEWER: Mapping[str, Any] = MappingProxyType(
-    {field.name: field.default for field in dataclasses.fields(TrainConfig) if SETTINGS[field.name].is_newer}
+    {name: _FIELDS[name].default for name, setting in SETTINGS.items() if setting.is_newer}
 )
 
 

@@ -39,13 +39,11 @@ class Layout(NamedTuple):
 
     def take(self, rows: np.ndarray) -> np.ndarray:
         """Weights and, behind them, intercepts without padding, of a row of the state or several; a copy."""
-        before = rows.shape[:-1]
-        if self.outputs > 1:
-            return rows.reshape(*before, self.d + 1, self.width)[..., : self.outputs].copy()
-        taken = np.empty((*before, self.d + 1), rows.dtype)
-        taken[..., :-1] = rows[..., : self.d]
+        if self.is_many:
+            return rows.reshape(*rows.shape[:-1], self.d + 1, self.width)[..., : self.outputs].copy()
+        taken = rows[..., : self.d + 1].copy()
         taken[..., -1] = rows[..., self.size]
-        return taken.reshape(*before, self.d + 1, 1) if self.outputs else taken
+        return taken[..., None] if self.outputs else taken
 
     def row(self, w: np.ndarray, b: Any) -> np.ndarray:
         """A row of the state for weights w (d,) and intercept b, or w (d, K) and b (K,)."""

@@ -14,11 +14,12 @@ _QUIET_SECONDS = 1.0
 _BETWEEN_SECONDS = 0.2
 
 
-def _held_out(evaluation: Evaluation | None) -> str:
-    """The loss of the held-out rows, where there are any."""
-    if evaluation is None or math.isnan(evaluation.validation):
+def _losses(evaluation: Evaluation | None) -> str:
+    """The loss, and that of the held-out rows, where there are any."""
+    if evaluation is None:
         return ""
-    return f"  validation {evaluation.validation:.6g}"
+    held_out = evaluation.validation
+    return f"  loss {evaluation.loss:.6g}" + ("" if math.isnan(held_out) else f"  validation {held_out:.6g}")
 
 
 class Progress:
@@ -28,27 +29,31 @@ class Progress:
         self._epochs = epochs
         self._n = n
         self._is_verbose = is_verbose
-        self._is_on = wanted if wanted is not None else bool(sys.stderr and sys.stderr.isatty())
+        self._is_on = wanted
         self._next = time.monotonic() + (0.0 if wanted else _QUIET_SECONDS)
         self._shown = 0
 
     def show(self, samples: int, evaluation: Evaluation | None) -> None:
         """Draw the line anew, not more often than the eye can follow; ``verbose``: a line per evaluation."""
-        if not (self._is_verbose or self._is_on):
+        is_told = self._is_verbose and evaluation is not None
+        if not (is_told or self._is_due()):
             return
         epoch = samples / self._n
-        loss = None if evaluation is None else evaluation.loss
-        if self._is_verbose and loss is not None:
-            print(f"epoch {epoch:g}  loss {loss:.6g}{_held_out(evaluation)}", file=sys.stderr)
-            return
-        if not self._is_on or time.monotonic() < self._next:
+        if is_told:
+            print(f"epoch {epoch:g}{_losses(evaluation)}", file=sys.stderr)
             return
         self._next = time.monotonic() + _BETWEEN_SECONDS
-        line = f"epoch {epoch:.1f} of {self._epochs}" + (
-            "" if loss is None else f"  loss {loss:.6g}{_held_out(evaluation)}"
-        )
+        line = f"epoch {epoch:.1f} of {self._epochs}{_losses(evaluation)}"
         print("\r" + line.ljust(self._shown), end="", file=sys.stderr, flush=True)
         self._shown = len(line)
+
+    def _is_due(self) -> bool:
+        """Whether to draw the line now; whether there is a terminal matters to runs that last."""
+        if self._is_on is False or time.monotonic() < self._next:
+            return False
+        if self._is_on is None:
+            self._is_on = bool(sys.stderr and sys.stderr.isatty())
+        return self._is_on
 
     def end(self) -> None:
         """Leave the terminal as it was found."""

@@ -6,6 +6,7 @@ import functools
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -175,7 +176,7 @@ def train(
     >>> bool(fit.loss[-1] < 0.25)
     True
     """
-    config = TrainConfig(
+    config = TrainConfig.of_call(
         batch_size=batch_size, lr=lr, epochs=epochs, loss=loss, quantile=quantile, sampling=sampling,
         momentum=momentum, nesterov=nesterov, average=average, l2=l2, l1=l1, intercept=intercept,
         standardize=standardize, eval_every=eval_every, validation_fraction=validation_fraction, tol=tol,
@@ -196,7 +197,7 @@ class _Training:
 
     def __init__(self, config: TrainConfig, whole: Dataset, init: Any, resume: Fit | None) -> None:
         self.config, self.whole = config, whole
-        self.state = state = None if resume is None else resume._state
+        state = None if resume is None else resume._state
         self.fingerprint = whole.fingerprint()
         if state is not None:
             require_same_data(self.fingerprint, state.data, whole.source)
@@ -208,8 +209,8 @@ class _Training:
                 "expected the same rows. An earlier numbasgd held out rows of weight 0 as well: start such a "
                 "run anew."
             )
-        rates = config.rates
-        method = config.method(n, np.ones(1) if rates is None else rates)
+        rates = config.rates if config.lr != "auto" or state is None else state.lrs
+        method = config.method(n, np.ones(1) if rates is None else rates_in(rates, training.dtype))
         self.saver = None
         if config.checkpoint is not None:
             self.saver = Checkpoint(config.checkpoint, config.checkpoint_every, n, method.batch_size)
@@ -223,10 +224,12 @@ class _Training:
             held_out = None if held_out is None else self.scale.apply(held_out)
         self.dataset, self.start = training, (w, b)
         self.squares: list[float] | None = None  # mean squares of the columns, if they are known
-        self.rates = self._rates(method, w, b) if rates is None else rates
+        if rates is None:
+            rates = self._best_rates(method, w, b)
+            method = method._replace(lrs=rates_in(rates, training.dtype))
+        self.rates, self.method = rates, method
         if state is not None:
-            require_ahead(state, self.rates, config.epochs, n)
-        self.method = method._replace(lrs=rates_in(self.rates, training.dtype))
+            require_ahead(state, rates, config.epochs, n)
         objective = None if held_out is None else make_objective(held_out, method.loss, config.threads)
         self.settings = self._settings()
         self.line = Progress(config.progress, config.epochs, n, is_verbose=config.verbose)
@@ -238,10 +241,8 @@ class _Training:
         else:
             self.trainer.place(self.trainer.solver.layout.row(w, b))
 
-    def _rates(self, method: Method, w: np.ndarray, b: Any) -> np.ndarray:
-        """The rates of ``lr="auto"``: those of the run that is resumed, else the best constant one."""
-        if self.state is not None:
-            return self.state.lrs
+    def _best_rates(self, method: Method, w: np.ndarray, b: Any) -> np.ndarray:
+        """The best constant rate, for ``lr="auto"``."""
         rate, self.squares = auto_rate(self.dataset, method, w, b, self.config.epochs)
         if not math.isfinite(rate):
             self.whole.require_finite(math.nan)
@@ -250,17 +251,13 @@ class _Training:
 
     def _settings(self) -> Mapping[str, Any]:
         """All settings of the run as plain values, for its Fit."""
-        kept = self.config.kept()
-        lr_given = kept.pop("lr")
-        del kept["seed"]  # has a place of its own
-        return {
-            **kept,
-            "batch_size": self.method.batch_size,
-            "lr": float(self.rates[0]),
-            "lr_given": lr_given,
-            "sample_weight": self.dataset.is_weighted,
-            "dtype": name_of(self.dataset.dtype),
-        }
+        settings = self.config.kept()
+        del settings["seed"]  # has a place of its own
+        settings.update(
+            batch_size=self.method.batch_size, lr=float(self.rates[0]), lr_given=settings["lr"],
+            sample_weight=self.dataset.is_weighted, dtype=name_of(self.dataset.dtype),
+        )  # fmt: skip
+        return MappingProxyType(settings)
 
     def run(self) -> Fit:
         """Make the steps; what stops them leaves with the run so far as ``.fit``."""
@@ -310,7 +307,7 @@ class _Training:
             squares = curvature.mean_squares(self.dataset) if self.squares is None else self.squares
             is_auto = self.config.lr == "auto"
             loss_curvature = curvature.curvature_of(loss_named(self.method.loss), self.dataset, *self.start)
-            warn_of_scale(squares, float(self.rates.max()), loss_curvature, is_auto)
+            warn_of_scale(squares, max(self.rates.tolist()), loss_curvature, is_auto)
 
     def fit(self, limit: float = math.inf) -> Fit:
         """The run as the user gets it; ``limit`` as in ``Trainer.evaluations``."""

@@ -95,7 +95,7 @@ class Trainer:
         first = self._evaluate(self.solver.samples)
         # Weights that happen to start at the optimum must not make rounding noise a divergence.
         loss_at_zero, row = first.loss, self.solver.rows[0]
-        if row.any():
+        if np.count_nonzero(row):
             loss_at_zero = self.solver.mean_loss(np.zeros_like(row))
         self.limit = DIVERGED * max(first.loss, loss_at_zero)
         now = self.now

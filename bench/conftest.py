@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import functools
 import importlib.util
 import os
 
 import pytest
 
 from bench import summary
-from bench.measure import BUDGET, Budget, Measure, case_name, shares
-from numbasgd.machine import peaks
-from numbasgd.machine.fingerprint import fingerprint, lines, warnings_for
+from bench.measure import BUDGET, Budget, Measure, case_name
+from numbasgd.pytest_plugin import MACHINE
 
-_machine = functools.cache(fingerprint)
-_limits = functools.cache(functools.partial(peaks.limits, quick=True))  # once a session, at the first case
 _budget = pytest.StashKey[Budget]()
 
 
@@ -36,7 +32,7 @@ def pytest_configure(config):
 
 def pytest_report_header(config):
     """Say which machine and BLAS the figures belong to, before the first of them."""
-    return lines(_machine()) + [f"WARNING:  {sentence}" for sentence in warnings_for(_machine())]
+    return MACHINE.header()
 
 
 def pytest_collection_modifyitems(config, items):
@@ -71,16 +67,14 @@ def measure(benchmark, request):
     """Measure one case; see ``bench.measure.Measure``."""
     benchmark.name = case_name(benchmark.name)
     config = request.config
-    limits = None if config.getoption("bench_no_limits") else _limits()
-    yield Measure(
+    if not config.getoption("bench_no_limits"):
+        MACHINE.measure_limits()  # once a session, at the first case
+    return Measure(
         benchmark,
         float(config.getoption("benchmark_max_time")),
         config.getoption("benchmark_min_rounds"),
         config.stash.get(_budget, None),
     )
-    if limits is not None and benchmark.stats is not None:
-        info = benchmark.extra_info
-        info.update(shares(info, benchmark.stats.stats.median, limits))
 
 
 def pytest_terminal_summary(terminalreporter, config):
@@ -96,9 +90,7 @@ def pytest_benchmark_update_machine_info(config, machine_info):
     machine_info.pop("release", None)  # a kernel's release can carry the name of whoever built or hosts it
     for name in ("l1_data_cache_size", "l1_instruction_cache_size", "l2_cache_size", "l3_cache_size"):
         machine_info.get("cpu", {}).pop(name, None)
-    machine_info["numbasgd"] = dict(_machine())
-    if _limits.cache_info().currsize:
-        machine_info["numbasgd"]["limits"] = _limits()
+    machine_info["numbasgd"] = MACHINE.block()
 
 
 def pytest_benchmark_update_commit_info(config, commit_info):
@@ -108,7 +100,8 @@ def pytest_benchmark_update_commit_info(config, commit_info):
 
 
 def pytest_benchmark_update_json(config, benchmarks, output_json):
-    """Take out whatever would name the user's folders."""
+    """Add what each case reached of the machine's limits; take out whatever would name the user's folders."""
+    MACHINE.add_shares(output_json)
     places = [place for place in (str(config.rootpath), os.path.expanduser("~")) if len(place) > 1]
 
     def clean(value):

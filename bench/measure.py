@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
-from numbasgd.machine import blas, bounds, timing
+from numbasgd.machine import blas, timing
 from numbasgd.threads import default as default_threads
 
 SCHEMA = 1
@@ -135,17 +135,3 @@ class Measure:
     def add(self, **info: Any) -> None:
         """Write more plain JSON values beside the case, known only after it ran."""
         self._benchmark.extra_info.update(info)
-
-
-def shares(info: Mapping[str, Any], seconds: float, limits: Mapping[str, Any]) -> dict[str, float]:
-    """``peak_share`` and ``roofline_share`` of a case on the CPU, as far as its limits are known."""
-    known = bounds.limits_of(limits)
-    if known is None or info.get("device") != "cpu":
-        return {}
-    work = {"flop": info.get("flop"), "dtype": info.get("dtype"), "threads": info.get("threads")}
-    data = {"bytes": info.get("bytes"), "working_set": info.get("working_set")}
-    found = {
-        "peak_share": bounds.fma_bound(known, **work),
-        "roofline_share": bounds.roofline_bound(known, **work, **data),
-    }
-    return {name: bound.seconds / seconds for name, bound in found.items() if bound is not None}

@@ -86,3 +86,20 @@ def test_quartiles_that_do_not_enclose_the_value_are_none():
     fma = {"float32": {"one": {"value": 200.0, "low": 210.0, "high": 220.0}}}
     ceiling = limits_of({**LIMITS, "fma": fma}).peak("float32", "one")
     assert (ceiling.value, ceiling.low, ceiling.high) == (200.0, None, None)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_what_all_threads_reach_is_never_a_copy_of_one(threads):
+    """As earlier versions wrote it on a busy machine, where all threads together were slower than one alone."""
+    one, memory = ({"value": v, "low": v - 4, "high": v + 1} for v in (118.1, 20.0))
+    block = {
+        **LIMITS,
+        "threads": threads,
+        "fma": {"float32": {"one": one, "all": one}, "float64": {"one": one, "all": {**one, "low": 110.0}}},
+        "bandwidth": {"read": {"one": [memory], "all": [{"bytes": 7, **memory}]}},
+    }
+    limits = limits_of(block)
+    assert (limits.peak("float32", "all") is None) == (threads == 2)
+    assert ("all" not in limits.levels[-1].read) == (threads == 2)
+    assert limits.peak("float32", "one") and limits.peak("float64", "all")
+    assert limits.levels[-1].read["one"]

@@ -1,6 +1,7 @@
 """Comparing result files: the join, the ratio and its verdict, and what machines do to it."""
 
 import math
+import sys
 from random import Random
 
 import pytest
@@ -10,8 +11,10 @@ from numbasgd.compare.comparison import compare, sides_of
 from numbasgd.compare.estimate import CANNOT_TELL, FASTER, SAME, SLOWER
 from numbasgd.compare.machines import INCOMPARABLE, INFORMATION, KEYS, NORMALIZED, differences
 from numbasgd.compare.measures import Side
-from numbasgd.compare.results import Case, ResultFile, read
+from numbasgd.compare.reading import read
+from numbasgd.compare.results import Case, ResultFile
 from numbasgd.errors import ResultFileError
+from numbasgd.render.comparison_report import plain
 
 
 def run_of(cases, name="a.json", machine=MACHINE, commit="c0ffee"):
@@ -301,7 +304,36 @@ def test_several_runs_on_a_busy_machine_are_held_to_one_in_twenty_as_well():
     assert len(told(compare([side(True, 0.3), side(False, 0.3)]))) <= 3
 
 
-def test_500_cases_are_joined_in_a_moment(tmp_path):
-    many = [entry(f"test_a[{i}]", stats(1e-3)) for i in range(500)]
-    a, b = load(tmp_path, document(many), document(many, scale=2))
-    assert len(compare(sides(a, b)).rows) == 500
+def lines_of(task):
+    """How many lines of numbasgd ran, each round of a loop counted: work without a clock."""
+    count = 0
+
+    def local(frame, event, argument):
+        nonlocal count
+        count += event == "line"
+        return local
+
+    def trace(frame, event, argument):
+        return local if "numbasgd" in frame.f_code.co_filename else None
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        task()
+    finally:
+        sys.settrace(before)
+    return count
+
+
+@pytest.mark.parametrize("machine", [MACHINE, other_machine()])
+def test_the_work_grows_with_the_number_of_cases_and_not_with_its_square(tmp_path, machine):
+    def work(n):
+        many = [matmul(case, s, n=8 + i) for i in range(n // len(LADDER)) for case, s in LADDER]
+        a, b = load(tmp_path, document(many), document(many, scale=2, machine=machine))
+        assert len(a.cases) == n
+        found = []
+        compared = lines_of(lambda: found.append(compare(sides(a, b))))
+        return compared, lines_of(lambda: plain(found[0], 100))
+
+    for few, many in zip(work(100), work(400), strict=True):
+        assert few > 100 and many < 5 * few

@@ -6,7 +6,7 @@ import json
 import re
 
 import pytest
-from result_files import document, entry, matmul, other_machine, save, stats
+from result_files import LADDER, document, entry, matmul, other_machine, save, stats
 
 import numbasgd.cli
 from numbasgd.compare.estimate import SLOWER
@@ -25,9 +25,15 @@ def command(monkeypatch, capsys):
 
 
 def test_the_cases_that_differ_are_named(command, tmp_path):
-    a, b = save(tmp_path, "a.json", document()), save(tmp_path, "b.json", document(scale=2))
-    out = command(a, b)[1]
-    assert "B against A: 6 slower." in out and "  matmul[full-f32-256-one]: 2.00x slower\n" in out
+    cases = [matmul(case, seconds * (1 if case == "numpy" else 2)) for case, seconds in LADDER]
+    a = save(tmp_path, "a.json", document([matmul(case, seconds) for case, seconds in LADDER]))
+    out = command(a, save(tmp_path, "b.json", document(cases)))[1]
+    assert "B against A: 3 slower, 1 same." in out and "  matmul[full-f32-256-one]: 2.00x slower\n" in out
+    together = command(a, save(tmp_path, "c.json", document(cases[:3])))[1]
+    assert "B against A: 3 slower." in together and "full" not in together.split("B against A")[1], (
+        "the summary says it at once"
+    )
+    a = save(tmp_path, "a.json", document())
     assert "B against A: 6 same." in command(a, a)[1]
 
 
@@ -41,12 +47,12 @@ def test_the_command_prints_tables(command, tmp_path):
         "CPU Two",
         "is normalized away",
         "matmul-f32-256-one",
-        "GFLOP/s",
         "% of numpy",
         "same",
     ):
         assert text in out
-    assert out.index("cpu.model") < out.index("blocked"), "the machines come first"
+    assert out.index("cpu.model") < out.index("\nmatmul-f32-256-one"), "the machines come first"
+    assert "A GFLOP/s" in command(a, b, "--all")[1]
     assert len(re.findall(r"  same$", command(a, a)[1], re.MULTILINE)) == 6
     assert "2.00x faster" in command(a, b, "--metric", "time")[1]
     assert "| blocked |" in command(a, b, "--format", "md")[1]
@@ -123,10 +129,12 @@ def test_a_run_on_a_busy_machine_is_pointed_out(command, tmp_path):
     busy = [matmul(f"c{i}", 1e-3, spread=0.3 if i % 2 else 0.01) for i in range(12)]
     a, b = save(tmp_path, "a.json", document(quiet)), save(tmp_path, "b.json", document(busy))
     _, out, _ = command(a, b)
-    (line,) = [line for line in out.splitlines() if "was busy" in line]
-    assert b in line and "30 %" in line and "measure again" in line
+    said = " ".join(" ".join(out.splitlines()[:3]).split())
+    assert said.startswith("UNDER LOAD: B (") and "b.json, rounds scatter by 30 %)" in said
+    assert "measure again" in said
     few = save(tmp_path, "few.json", document(busy[:7]))
-    assert "was busy" not in command(a, a)[1] + command(few, few)[1]
+    out = command(a, a)[1] + command(few, few)[1]
+    assert "UNDER LOAD" not in out and "Not idle" not in out
 
 
 def test_sorting(command, tmp_path):

@@ -13,7 +13,8 @@ from numbasgd.compare.estimate import CANNOT_TELL, FASTER, SAME, SLOWER, verdict
 from numbasgd.compare.measures import Side
 from numbasgd.compare.results import Case, ResultFile
 from numbasgd.errors import ResultFileError
-from numbasgd.render.comparison_text import case_tables, notes, to_dict
+from numbasgd.render.case_tables import case_tables
+from numbasgd.render.comparison_text import notes, to_dict
 from numbasgd.render.tables import render
 
 TOLD = (FASTER, SLOWER)

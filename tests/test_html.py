@@ -1,5 +1,6 @@
 """The page of a comparison: whole by itself, well formed, and not to be broken by what stands in a file."""
 
+import math
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -8,10 +9,16 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from result_files import LIMITS, MACHINE, document, entry, matmul, other_machine, save, stats
 
+from numbasgd.compare.changes import Change
 from numbasgd.compare.comparison import compare, sides_of
-from numbasgd.compare.results import read
+from numbasgd.compare.estimate import SAME
+from numbasgd.compare.reading import read
+from numbasgd.compare.summary import summarise
+from numbasgd.compare.summary_words import sentences, standing_out
 from numbasgd.render.html import page
+from numbasgd.render.html_tables import WIDTH, _interval
 from numbasgd.render.markup import join, tag
+from numbasgd.render.palette import FASTER_TEXT, SLOWER_TEXT
 
 NASTY = (
     "<script>alert(1)</script>",
@@ -66,13 +73,73 @@ def test_it_tells_all_that_the_tables_tell(tmp_path):
     words = " ".join(Page(text).words)
     for heading in ("B against A", "C against A", "2.00x slower"):
         assert words.count(heading) >= 2, heading
-    assert "#010203" not in text, "what is drawn takes the page's colours"
+    for colour in ("#010203", "#0072b2", FASTER_TEXT.lower() + '"', SLOWER_TEXT.lower() + '"'):
+        assert colour not in text[text.index("</style>") :], "what is drawn takes the page's colours"
     for said in (
         "CPU One", "CPU Two", "incomparable", "2.00x slower", "same", "matmul-f32-256-one", "blocked",
         "% of numpy", "% of peak", "% of roofline", "geometric mean of 4", "FMA peak, float32, one thread",
-        "read from L1", "95 % interval", "two runs differ by 50 %", "Under the rooflines", "matmul 256",
+        "read from L1", "95 % interval", "two runs differ by 50 %", "Rooflines and ladders", "matmul 256",
     ):  # fmt: skip
         assert said in words or said in text, said
+
+
+def test_the_first_screen_is_data(tmp_path):
+    """The summary that the terminal prints, its figures, the picture; what they mean comes after them."""
+    files = [document(machine=with_limits()), document(scale=2, machine=with_limits(other_machine()))]
+    text = page_of(tmp_path, *files)
+    order = ['class="headline"', "What the machines reach", "geometric means", "ost most on time"]
+    order += ["Rooflines and ladders", "The cases", "The machines", "How to read this</h2>"]
+    places = [text.index(said) for said in order]
+    assert places == sorted(places)
+    words = " ".join(Page(text).words)
+    summary = summarise(compare(sides_of([read(tmp_path / "a.json"), read(tmp_path / "b.json")])))
+    assert all(sentence in words for sentence in (*sentences(summary), *standing_out(summary)))
+
+
+def test_of_three_machines_the_best_figure_is_marked(tmp_path):
+    """By machine, on its own machine's column; of two machines the ratio says it."""
+    fast = [matmul("full", 1e-4), matmul("numpy", 1e-3)]
+    slow = [matmul("full", 1e-3), matmul("numpy", 1e-3)]
+    text = page_of(tmp_path, document(slow), document(fast), document(slow))
+    line = next(line for line in text.split("<tr>") if line.startswith("<td>full</td>"))
+    cells = re.findall(r'<td class="([^"]*)"', line)[:3]
+    assert ["best" in cell.split() for cell in cells] == [False, True, False]
+    assert "best" not in page_of(tmp_path, document(slow), document(fast)).partition("</style>")[2]
+
+
+def test_the_band_of_an_interval_lies_where_an_unchanged_case_would(tmp_path):
+    one, two = (_band(_interval(Change(0.5, 0.4, 0.6, "time", SAME, at), 4.0, 0.05)) for at in (1.0, 0.5))
+    assert one[0] < WIDTH / 2 < one[1], "on one machine at 1, in the middle"
+    expected = WIDTH / 2 * (1 + math.log(0.5) / math.log(4))
+    assert two[0] < expected < two[1] < WIDTH / 2, "between machines where its kind is"
+
+
+def _band(svg):
+    x, width = (float(re.search(rf'<rect[^>]* {key}="([^"]*)"', svg)[1]) for key in ("x", "width"))
+    return x, x + width
+
+
+def test_what_changed_is_open_and_what_did_not_is_folded(tmp_path):
+    slow = document([matmul("full", 2e-3), matmul("full", 1e-3, n=64)], machine=MACHINE)
+    text = page_of(tmp_path, document([matmul("full", 1e-3), matmul("full", 1e-3, n=64)]), slow)
+    opened = text.index("<strong>matmul-f32-256-one</strong>")
+    folded = text.index("<strong>matmul-f32-64-one</strong>")
+    assert opened < folded
+    assert text[:opened].endswith('<details open=""><summary>') and text[:folded].endswith("<details><summary>")
+
+
+def test_nothing_is_wider_than_the_page(tmp_path):
+    """A table scrolls by itself, and a picture takes the width that it is given."""
+    text = page_of(
+        tmp_path, *[document(machine=with_limits(other_machine(model=f"CPU {i}"))) for i in range(5)]
+    )
+    assert text.count("<table") == len(re.findall('<div class="wide"><table', text)) > 0
+    drawn = re.findall("<svg [^>]*xmlns[^>]*>", text)
+    assert len(drawn) > 1
+    for svg in drawn:
+        assert "viewBox" in svg and 'class="panel"' in svg and not re.search(r" (width|height)=", svg)
+    ids = re.findall(r' id="([^"]*)"', text)
+    assert len(ids) == len(set(ids)), "each picture has ids of its own"
 
 
 def test_it_loads_nothing_and_runs_no_more_than_its_own_few_lines(tmp_path):
@@ -92,7 +159,7 @@ def test_it_loads_nothing_and_runs_no_more_than_its_own_few_lines(tmp_path):
 
 def test_files_without_limits_have_no_roofline_and_no_empty_columns(tmp_path):
     text = page_of(tmp_path, document(), document())
-    for said in ("Under the rooflines", "% of peak", "measured to reach"):
+    for said in ("Rooflines", "% of peak", "measured to reach"):
         assert said not in text
 
 
@@ -125,8 +192,10 @@ def test_what_a_file_says_stays_text(tmp_path):
     plain = page_of(tmp_path, nasty("plain"), nasty("plain", 2.0))
     got = page_of(tmp_path, nasty(text), nasty(text, 2.0))
     assert "<script>alert" not in got and "<img" not in got
-    drawn = re.compile("<svg xmlns.*?</svg>", re.DOTALL)  # letters of other names are drawn with other paths
+    drawn = re.compile("<svg [^>]*xmlns.*?</svg>", re.DOTALL)  # long names leave room for fewer ticks
     assert shape(drawn.sub("", got)) == shape(drawn.sub("", plain))
+    for a, b in zip(shape("".join(drawn.findall(got))), shape("".join(drawn.findall(plain))), strict=True):
+        assert set(a) == set(b), "in a picture text is text too"
 
 
 def test_a_file_name_is_text_too(tmp_path):

@@ -72,11 +72,14 @@ def test_threads_start_together_each_on_its_own():
     def make(i):
         with lock:
             made.append((i, threading.get_ident()))
-        return lambda n: time.sleep(1e-3)
+        return [lambda n: time.sleep(1e-3), lambda n: time.sleep(1e-3)]
 
-    rates = rounds.concurrent(3, make, work=2.0, repeats=1, rounds=4)
-    assert len(rates) == 4
-    assert all(0 < rate <= 2.0 / 1e-3 for rate in rates)
+    tasks = [rounds.Task(2.0, 1), rounds.Task(4.0, 1)]
+    found = rounds.concurrent(3, make, tasks, rounds=4)
+    assert len(found) == 2
+    assert all(of_task.rates == [] for of_task in found), "whoever sleeps has no core"
+    assert all(0 < of_task.cores < 1.5 for of_task in found)
+    assert sorted(i for i, _ in made) == [0, 1, 2]
     assert len({thread for _, thread in made}) == 3
 
 
@@ -84,10 +87,10 @@ def test_an_error_in_one_thread_ends_all():
     def make(i):
         if i == 1:
             raise MemoryError("no room")
-        return lambda n: None
+        return [lambda n: None]
 
     with pytest.raises((MemoryError, threading.BrokenBarrierError)):
-        rounds.concurrent(2, make, 1.0, 1, 2)
+        rounds.concurrent(2, make, [rounds.Task(1.0, 1)], 1)
 
 
 def _curve(sizes, caches, latencies, softness):

@@ -1,12 +1,15 @@
 """``numbasgd memory``: what it measures, prints, writes and draws."""
 
+import dataclasses
 import json
+import math
 
 import pytest
 
 from numbasgd import cli
 from numbasgd.experiments import memory
 from numbasgd.machine import patterns, peaks
+from numbasgd.machine.deadline import Deadline
 from numbasgd.matmul.verify import WrongResultError
 from numbasgd.render.memory_plot import plot_memory
 
@@ -15,13 +18,13 @@ KB = 1024
 
 @pytest.fixture(scope="module")
 def found():
-    return memory.measure(quick=True, largest=256 * KB)
+    return memory.measure(quick=True, largest=256 * KB, deadline=Deadline(math.inf))
 
 
 @pytest.fixture
 def command(monkeypatch, found):
     monkeypatch.setattr(cli, "COMMANDS", ("memory",))
-    monkeypatch.setattr(memory, "measure", lambda quick: found)
+    monkeypatch.setattr(memory, "measure", lambda quick, deadline: found)
     return lambda *argv: cli.main(["memory", *argv])
 
 
@@ -45,7 +48,10 @@ def test_json(command, found, capsys):
     assert command("--json") == 0
     printed = json.loads(capsys.readouterr().out)
     assert printed["schema"] == 1 and printed["kind"] == "memory"
-    assert set(printed) == {"schema", "kind", "limits", "patterns", "bursts", "widths", "work", "machine"}
+    assert set(printed) == {
+        *("schema", "kind", "limits", "patterns", "bursts", "widths", "work", "machine"),
+        *("notes", "seconds", "compile_seconds"),
+    }
     assert printed["limits"] == found.limits
     assert len(printed["patterns"]) == len(found.patterns)
 
@@ -98,18 +104,18 @@ def test_a_bad_path_is_one_line_before_any_work(monkeypatch, capsys, path):
 
 
 def test_a_wrong_sum_is_an_error(monkeypatch, found):
-    monkeypatch.setattr(peaks, "limits", lambda quick, largest: found.limits)
+    monkeypatch.setattr(peaks, "limits", lambda quick, largest, deadline: found.limits)
     right = patterns.pattern
 
-    def wrong(name, n_bytes):
-        access = right(name, n_bytes)
+    def wrong(name, n_bytes, numbers):
+        access = right(name, n_bytes, numbers)
         if name == "strided":
-            access.call.args[0][16] *= -1
+            return dataclasses.replace(access, call=lambda passes: access.call(passes) + 1)
         return access
 
     monkeypatch.setattr(patterns, "pattern", wrong)
     with pytest.raises(WrongResultError, match="strided"):
-        memory.measure(quick=True, largest=256 * KB)
+        memory.measure(quick=True, largest=256 * KB, deadline=Deadline(math.inf))
 
 
 def test_the_commands_are_registered(capsys):

@@ -1,6 +1,7 @@
 """The limits as a whole: their form, their working sets, and kernels that do what they count."""
 
 import json
+import math
 import platform
 import re
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from numbasgd import device
 from numbasgd.compile.options import OPTIONS
 from numbasgd.machine import extent, peaks, probes, sweeps
+from numbasgd.machine.deadline import Deadline
 from numbasgd.simd.vector import register_bytes
 
 DTYPES = (np.float32, np.float64)
@@ -22,7 +24,7 @@ KB = 1024
 @pytest.fixture(scope="module")
 def found():
     """The limits of this machine, with working sets of at most 256 KB."""
-    return peaks.limits(quick=True, largest=256 * KB)
+    return peaks.limits(quick=True, largest=256 * KB, deadline=Deadline(math.inf))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -116,15 +118,26 @@ def _check_limit(limit):
 
 def test_limits_are_plain_json_of_the_promised_form(found):
     assert json.loads(json.dumps(found, allow_nan=False)) == found
-    assert set(found) >= {"schema", "seconds", "fma", "bandwidth", "latency", "levels", "gpu"}
+    assert set(found) >= {
+        "schema",
+        "seconds",
+        "compile_seconds",
+        "notes",
+        "fma",
+        "bandwidth",
+        "latency",
+        "levels",
+        "gpu",
+    }
     assert found["schema"] == 1
     for dtype in ("float32", "float64"):
-        for threads in ("one", "all"):
-            _check_limit(found["fma"][dtype][threads])
+        _check_limit(found["fma"][dtype]["one"])
+        if found["fma"][dtype]["all"] is not None:  # on a busy machine
+            _check_limit(found["fma"][dtype]["all"])
     for name in ("read", "copy", "triad"):
         points = found["bandwidth"][name]["one"]
         assert [p["bytes"] for p in points] == sorted({p["bytes"] for p in points})
-        assert len(found["bandwidth"][name]["all"]) == 1
+        assert len(found["bandwidth"][name]["all"]) <= 1
         for point in points + found["bandwidth"][name]["all"]:
             _check_limit(point)
     assert found["latency"][0]["bytes"] == 4 * KB
@@ -138,19 +151,13 @@ def test_limits_are_plain_json_of_the_promised_form(found):
 
 def test_limits_are_possible_ones(found):
     for limits in found["fma"].values():
-        assert limits["all"]["value"] >= limits["one"]["value"]
+        assert (limits["all"] == limits["one"]) == (found["threads"] == 1), "no figure stands for another"
     peak = found["fma"]["float32"]["one"]["high"]
     assert 1 < peak < 2000
     assert found["fma"]["float64"]["one"]["high"] < peak * 1.2
     clock_at_most = 10.0  # GHz
     assert found["latency"][0]["low"] > 1 / clock_at_most
     assert peak <= clock_at_most * 4 * 2 * register_bytes() / 4
-
-
-def test_all_threads_reach_no_less_than_one():
-    one, busy = {"value": 9.0, "low": 8.0, "high": 9.5}, {"bytes": 7, "value": 5.0, "low": 1.0, "high": 6.0}
-    assert peaks._at_least(one, busy) == {"bytes": 7, **one}
-    assert peaks._at_least(busy, one) == one
 
 
 def test_sizes_of_working_sets():

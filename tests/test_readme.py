@@ -10,7 +10,7 @@ import pytest
 from result_files import LADDER, LIMITS, MACHINE, document, entry, matmul, save, stats, train
 
 import numbasgd.cli
-from numbasgd.compare.results import read
+from numbasgd.compare.reading import read
 from numbasgd.paths import write_whole
 from numbasgd.render import comparison_plot, readme
 from numbasgd.render.tables import Table, number, render

@@ -9,13 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.text import Text
 
-from bench import measure as bench_measure
 from numbasgd import cli
 from numbasgd.experiments import ladder, roofline
-from numbasgd.machine import peaks
+from numbasgd.machine import bounds, peaks
 from numbasgd.machine.bounds import limits_of
+from numbasgd.machine.deadline import Deadline
 from numbasgd.matmul.verify import WrongResultError
-from numbasgd.render.roofline_plot import plot_roofline, separated
+from numbasgd.render.figures import separated
+from numbasgd.render.roofline_plot import plot_roofline
 
 KB = 1024
 
@@ -45,6 +46,7 @@ LIMITS = {
         {"name": "memory", "bytes": None, "read": 10.0, "read_all": 20.0, "latency": 100.0},
     ],
     "gpu": None,
+    "notes": [],
 }  # fmt: skip
 
 
@@ -87,16 +89,16 @@ INFO = {"device": "cpu", "threads": "one", "flop": 4e6, "bytes": 1e6, "dtype": "
 
 def test_benches_carry_the_shares_whose_limits_are_known():
     expected = {"peak_share": 0.04, "roofline_share": 0.04}
-    assert bench_measure.shares(INFO, 1e-3, LIMITS) == pytest.approx(expected)
-    far = bench_measure.shares({**INFO, "working_set": 1 << 30}, 1e-3, LIMITS)
+    assert bounds.shares(INFO, 1e-3, LIMITS) == pytest.approx(expected)
+    far = bounds.shares({**INFO, "working_set": 1 << 30}, 1e-3, LIMITS)
     assert far["roofline_share"] == pytest.approx(0.1)
-    together = bench_measure.shares({**INFO, "threads": "all"}, 1e-3, LIMITS)
+    together = bounds.shares({**INFO, "threads": "all"}, 1e-3, LIMITS)
     assert together == pytest.approx({"peak_share": 0.02}), "of caches only one thread's bandwidth is measured"
-    reading = bench_measure.shares({**INFO, "flop": 0}, 1e-3, LIMITS)
+    reading = bounds.shares({**INFO, "flop": 0}, 1e-3, LIMITS)
     assert reading == pytest.approx({"roofline_share": 1e6 / 80e9 / 1e-3})
     unknown = {key: value for key, value in INFO.items() if key not in ("flop", "bytes")}
     for info, limits in (({**INFO, "device": "cuda"}, LIMITS), (unknown, LIMITS), (INFO, {"schema": 1})):
-        assert bench_measure.shares(info, 1e-3, limits) == {}
+        assert bounds.shares(info, 1e-3, limits) == {}
 
 
 def _point(name, group, intensity, gflops):
@@ -107,7 +109,9 @@ def _point(name, group, intensity, gflops):
 
 
 def _roofline(chosen):
-    return roofline.Roofline("float32", LIMITS, tuple(chosen), {"element-1024": 5.0}, roofline.fingerprint())
+    return roofline.Roofline(
+        "float32", LIMITS, tuple(chosen), {"element-1024": 5.0}, 1.0, roofline.fingerprint()
+    )
 
 
 RUNGS = [(f"rung-{i}", speed) for i, speed in enumerate((0.5, 40, 41, 41, 42, 90, 91, 95, 99, 99))]
@@ -159,7 +163,7 @@ def test_the_picture_says_how_to_read_it_and_draws_every_ceiling():
 @pytest.fixture
 def quickly(monkeypatch):
     """``measure`` with known limits and small products."""
-    monkeypatch.setattr(peaks, "limits", lambda quick=False: LIMITS)
+    monkeypatch.setattr(peaks, "limits", lambda quick=False, deadline=None: LIMITS)
     monkeypatch.setattr(roofline, "SIZES", (8, 16))
     monkeypatch.setattr(roofline, "GRADIENTS", ((50, 3),))
     monkeypatch.setattr(cli, "COMMANDS", ("roofline",))
@@ -170,7 +174,7 @@ def quickly(monkeypatch):
 
 @pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.slow)])
 def test_every_rung_and_the_gradient_are_placed(quickly, dtype):
-    found = roofline.measure(dtype, quick=True)
+    found = roofline.measure(dtype, quick=True, deadline=Deadline(math.inf))
     on_cpu = [name for name, rung in ladder.RUNGS.items() if "cpu" in rung.devices]
     for size in (8, 16):
         chosen = [p for p in found.points if p.group == f"{size} x {size}"]
@@ -182,13 +186,20 @@ def test_every_rung_and_the_gradient_are_placed(quickly, dtype):
     assert json.loads(json.dumps(found.to_dict(), allow_nan=False))["kind"] == "roofline"
 
 
+def test_what_comes_too_late_is_left_out_by_name(quickly):
+    found = roofline.measure(quick=True, deadline=Deadline(0.0))
+    assert found.points == ()
+    assert list(found.left_out) == ["all-8", "all-16", "gradient-50x3"]
+    json.dumps(found.to_dict(), allow_nan=False)
+
+
 def test_a_wrong_gradient_is_not_placed(quickly, monkeypatch):
     import numbasgd
 
     right = numbasgd.gradient
     monkeypatch.setattr(numbasgd, "gradient", lambda *args, **kw: (right(*args, **kw)[0] * 1.01, 0.0))
     with pytest.raises(WrongResultError, match="50 x 3"):
-        roofline.measure(quick=True)
+        roofline.measure(quick=True, deadline=Deadline(math.inf))
 
 
 def test_the_command(quickly, capsys, tmp_path):

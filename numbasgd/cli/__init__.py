@@ -13,12 +13,14 @@ import sys
 import warnings
 from collections.abc import Sequence
 from importlib import import_module
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import argparse
 
 COMMANDS = ("ladder", "train", "noise", "memory", "roofline", "compare", "report", "data", "info")
+_IMPORTED = perf_counter()  # before Numba, since ``import numbasgd`` comes by here first
 BROKEN_PIPE = 141  # as a shell tells of a program that ended by SIGPIPE
 INTERRUPTED = 130
 
@@ -52,10 +54,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         from numbasgd.cli.options import in_flags
         from numbasgd.errors import NumbaSGDError
+        from numbasgd.json_values import printable
 
         if is_debug or not isinstance(error, NumbaSGDError | ValueError | TypeError | OSError):
             raise
-        print(f"{prog}: {in_flags(str(error), flags)}", file=sys.stderr)
+        told = "\n".join(map(printable, in_flags(str(error), flags).split("\n")))
+        print(f"{prog}: {told}", file=sys.stderr)
     _give_up_stdout()
     return 2
 
@@ -78,7 +82,9 @@ def _parse(argv: Sequence[str] | None) -> tuple[argparse.Namespace, str, dict[st
         module = import_module(f"numbasgd.cli.{name}")
         subs[name] = commands.add_parser(name, help=module.HELP, description=module.__doc__)
         module.add_arguments(subs[name])
+    started = _IMPORTED if argv is None else perf_counter()  # called from Python, it begins now
     args = parser.parse_args(argv)
+    args.started = started  # of the seconds that the user waits for
     return args, f"numbasgd {args.command}", subs[args.command].flags()
 
 

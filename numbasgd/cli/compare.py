@@ -1,6 +1,7 @@
-"""Compare benchmark files: machines first, then each case as time, speed, share of its BLAS, and verdict.
+"""Compare benchmark files: a summary of one screen, then each case as time, share of its BLAS, and verdict.
 
-Files are pytest's --benchmark-json output or its .benchmarks/ storage, from this project or another.
+Files are pytest's --benchmark-json output or its .benchmarks/ storage, from this project or another, or JSON of
+pyperf or Google Benchmark.
 Exit code: 0 fine, 1 slower than --fail-if-slower allows, 2 a bad file or nothing in common, 3 not comparable.
 """
 
@@ -8,8 +9,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from numbasgd.compare.comparison import Comparison
 
 HELP = "compare benchmark files, across machines too"
 FORMATS = ("table", "md", "csv", "json")
@@ -27,12 +33,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--json", action="store_const", const="json", dest="format", help="same as --format json"
     )
+    parser.add_argument("--summary", action="store_true", help="print the summary alone")
+    parser.add_argument(
+        "--all", action="store_true", help="every column and line, however wide; the default fits a terminal"
+    )
     parser.add_argument(
         "--metric",
         choices=("auto", "time", "blas", "peak", "roofline"),
         default="auto",
         help="what verdicts rest on: times, the share of the own BLAS, of the measured peak or of the "
-        "roofline, or (auto) times where the machines allow it and else shares of the BLAS",
+        "roofline, or (auto) times where the machines allow it and else shares: of the roofline where limits "
+        "are in the files, of the BLAS where not",
     )
     parser.add_argument("--baseline", metavar="FILE.json", help="the file to compare with (default: the first)")
     parser.add_argument(
@@ -59,12 +70,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "(default: what the other cases of the same two files show, and 50 where they are few)",
     )
     parser.add_argument(
-        "--fail-if-slower", type=float, metavar="PCT", help="exit with 1 if a case is slower by more than this"
+        "--even-if-busy",
+        action="store_true",
+        help="judge between machines although one was under load; without it there are no verdicts then",
+    )
+    parser.add_argument(
+        "--fail-if-slower",
+        type=float,
+        metavar="PCT",
+        help="exit with 1 if a case is called slower and is so by more than this; those cases are told last, "
+        "on standard error, in GitHub Actions as its errors",
     )
     parser.add_argument(
         "--plot",
         metavar="FILE.png",
-        help="draw the cases of each ladder side by side, and the rooflines where limits are in the files",
+        help="draw the ladders in which most changed, and the rooflines where limits are in the files",
     )
     parser.add_argument("--html", metavar="FILE.html", help="write all of it as one page that opens offline")
 
@@ -73,12 +93,11 @@ def run(args: argparse.Namespace) -> int:
     """Compare, print, and return the exit code."""
     from numbasgd.compare.changes import NOT_COMPARABLE
     from numbasgd.compare.comparison import compare, sides_of
-    from numbasgd.compare.estimate import SLOWER
-    from numbasgd.compare.results import expand, read
+    from numbasgd.compare.joining import join
+    from numbasgd.compare.load import withhold
+    from numbasgd.compare.reading import expand, read
     from numbasgd.errors import ResultFileError
-    from numbasgd.render import comparison_text as text
-    from numbasgd.render import figures, machine_text
-    from numbasgd.render.tables import render
+    from numbasgd.render import ci_log, figures
 
     _check(args)
     if args.plot:
@@ -96,19 +115,12 @@ def run(args: argparse.Namespace) -> int:
     if len(files) < 2:
         told = f"{bad} of {len(paths)} files could not be used" if bad else "only one file was given"
         raise ResultFileError(f"{told}; a comparison needs two that can. Add another result file.")
-    sides = sides_of(files, group=args.group, baseline=args.baseline)
+    sides = sides_of(join(files), group=args.group, baseline=args.baseline)
     scatter = None if args.scatter is None else args.scatter / 100
     found = compare(sides, metric=args.metric, tolerance=args.tolerance / 100, scatter=scatter, order=args.sort)
-    if args.format == "json":
-        print(json.dumps(text.to_dict(found), indent=1, allow_nan=False))
-    elif args.format == "csv":
-        print(render(text.flat_table(found), "csv"), end="")
-    else:
-        limits = machine_text.limits_table(found)
-        tables = [machine_text.machine_table(found), *machine_text.difference_tables(found)]
-        tables += [limits] if limits else []
-        print(render([*tables, *text.case_tables(found)], args.format))
-        print("\n".join(text.notes(found)))
+    if not args.even_if_busy:
+        found = withhold(found)
+    print(_said(found, args), end="")
     if args.plot:
         from numbasgd.render.comparison_plot import plot_comparison
 
@@ -119,13 +131,33 @@ def run(args: argparse.Namespace) -> int:
 
         write_whole(Path(args.html), page(found).encode())
     changes = [change for row in found.rows for change in row.changes if change]
+    failed = []
+    if args.fail_if_slower is not None:
+        limit, github = args.fail_if_slower / 100, os.environ.get("GITHUB_ACTIONS") == "true"
+        failed = ci_log.failures(found, limit)
+        sys.stdout.flush()  # where both streams end in one log, these lines are its last
+        print("\n".join(ci_log.lines(found, failed, limit, github=github)), file=sys.stderr)
     if bad:
         return 2
-    if args.fail_if_slower is not None and any(
-        c.verdict == SLOWER and 1 / c.ratio > 1 + args.fail_if_slower / 100 for c in changes
-    ):
+    if failed:
         return 1
     return 3 if all(c.verdict == NOT_COMPARABLE for c in changes) else 0
+
+
+def _said(found: Comparison, args: argparse.Namespace) -> str:
+    """What is printed, in the format that was chosen."""
+    from numbasgd.render import comparison_report
+    from numbasgd.render.case_tables import flat_table
+    from numbasgd.render.comparison_text import to_dict
+    from numbasgd.render.tables import render, terminal_width
+
+    if args.format == "csv":
+        return render(flat_table(found), "csv")
+    if args.format == "json":
+        return json.dumps(to_dict(found), indent=1, allow_nan=False) + "\n"
+    if args.format == "md":
+        return comparison_report.markdown(found, is_short=args.summary)
+    return comparison_report.plain(found, None if args.all else terminal_width(), is_short=args.summary)
 
 
 def _check_page(path: Path) -> None:

@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write, or check, and return the exit code."""
-    from numbasgd.compare.results import read
+    from numbasgd.compare.reading import read
     from numbasgd.errors import ResultFileError
     from numbasgd.paths import write_whole
     from numbasgd.render import readme

@@ -1,7 +1,8 @@
 """Place every rung of the ladder and the gradient under the roof of this machine.
 
 The roof is the lower of what the multiply-add units can do and of what the data's level can hand out, both
-measured first.  A kernel's share of it tells what is left to gain, and the side that it is on tells how.
+measured first.  A kernel's share of it tells what is left to gain, and the side that it is on tells how.  It
+takes 45 seconds at most; the slowest rungs are left out where that does not suffice.
 """
 
 from __future__ import annotations
@@ -15,21 +16,26 @@ HELP = "each rung and each gradient under what this machine could do"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``numbasgd roofline``."""
     parser.add_argument("--dtype", default="float32", help="float32 (default) or float64")
-    parser.add_argument("--quick", action="store_true", help="fewer rounds: less time, more noise")
+    parser.add_argument("--quick", action="store_true", help="15 seconds at most instead of 45, more noise")
     parser.add_argument("--plot", metavar="FILE", help="draw the roofline into FILE (png, svg, pdf, ...)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(args: argparse.Namespace) -> int:
     """Measure, then print the table or JSON, and draw."""
+    from numbasgd.cli.progress_line import ProgressLine
     from numbasgd.experiments import roofline
+    from numbasgd.machine.deadline import Deadline
     from numbasgd.machine.fingerprint import lines_with_notes
     from numbasgd.render import figures
     from numbasgd.render.tables import Table, number, render
 
     if args.plot:
         figures.check_path(args.plot)
-    found = roofline.measure(args.dtype, args.quick)
+    seconds = roofline.QUICK_SECONDS if args.quick else roofline.SECONDS
+    with ProgressLine(seconds, args.started) as progress:
+        deadline = Deadline(seconds, tell=progress.tell, start=args.started)
+        found = roofline.measure(args.dtype, args.quick, deadline=deadline)
     if args.plot:
         from numbasgd.render.roofline_plot import plot_roofline
 
@@ -53,6 +59,11 @@ def run(args: argparse.Namespace) -> int:
     title = f"One thread, {found.dtype}; multiply-add peak {number(peak)} GFLOP/s"
     print(render(Table(heads, rows, title)), end="")
     if found.left_out:
-        print(f"\nLeft out as too slow: {', '.join(found.left_out)}.")
-    print("\nroof: min(peak, flop/byte x bandwidth of the level that holds the data).")
+        print(f"\nLeft out as too slow, or for want of time: {', '.join(found.left_out)}.")
+    for note in found.limits["notes"]:
+        print(f"\n{note}")
+    print(
+        "\nroof: min(peak, flop/byte x bandwidth of the level that holds the data). "
+        f"Measured in {deadline.elapsed():.0f} s."
+    )
     return 0

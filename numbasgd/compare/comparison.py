@@ -1,9 +1,12 @@
 """Two or more result files -> which cases became faster or slower, as data.  Nothing here prints.
 
 **The ratio** is a speed ratio against the first side: above 1 the other side is faster.  On one machine, or on
-machines that differ in nothing that changes times, it is a ratio of times.  Else each time is first divided by
-that of its reference, the BLAS, in the same run, and the ratio is one of those shares.  ``metric`` forces one
-of them, or the share of the measured peak or of the roofline.
+machines that differ in nothing that changes times, it is a ratio of times.  Else it is one of shares: of what
+the machine's roofline allows the case, of its measured FMA peak, or of the speed of the case's reference, the
+BLAS, in the same run; the first of them that both sides have.  ``metric`` forces one.
+
+**The verdict** on one machine is about the ratio.  Between machines it is about the ratio against the one that
+the cases show which resemble this one: see ``numbasgd.compare.expected``.
 
 Figures: ``numbasgd.compare.measures``.  Their errors: ``numbasgd.compare.estimate``.  Ratios and verdicts:
 ``numbasgd.compare.changes``.
@@ -13,16 +16,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 
-from numbasgd.compare.changes import NOT_COMPARABLE, REFERENCE, Change, Terms, change, nulls
+from numbasgd.compare.changes import NOT_COMPARABLE, REFERENCE, Change, Terms, change, judged
 from numbasgd.compare.estimate import TOLERANCE, prior_between
 from numbasgd.compare.machines import INCOMPARABLE, Difference, differences
 from numbasgd.compare.measures import Measure, Side, measure
 from numbasgd.compare.results import ResultFile
 from numbasgd.errors import ResultFileError
+from numbasgd.json_values import printable
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,10 @@ class Mean:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A whole comparison.  partial : cases that some sides lack, each with the names of those that have it."""
+    """A whole comparison.  partial : cases that some sides lack, each with the names of those that have it.
+
+    withheld : the places of the sides whose verdicts are withheld since a machine was under load.
+    """
 
     sides: tuple[Side, ...]
     metric: str
@@ -56,6 +63,7 @@ class Comparison:
     rows: tuple[Row, ...]
     means: tuple[Mean, ...]
     partial: tuple[tuple[str, tuple[str, ...]], ...]
+    withheld: tuple[int, ...] = ()
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -90,7 +98,7 @@ def sides_of(files: Sequence[ResultFile], *, group: str = "none", baseline: str 
             f"all {len(files)} files are of one {group}; expected two to compare. Drop --group."
         )
     if baseline is not None:
-        wanted = Path(baseline)
+        wanted = Path(printable(baseline))
         if wanted not in [Path(file.name) for file in files]:
             raise ResultFileError(
                 f"the baseline {baseline} is none of the files that can be used. Name one of them."
@@ -125,8 +133,7 @@ def compare(
         prior = prior_between([(a.seconds, b.seconds) for a, b in pairs])
         differ = differences([sides[0].files[0], side.files[0]])
         is_busy = any(file.is_busy for file in (*sides[0].files, *side.files))
-        between = Terms(metric, differ, tolerance, scatter, prior, is_busy)
-        terms.append(replace(between, nulls=nulls(pairs, between)))
+        terms.append(judged(pairs, Terms(metric, differ, tolerance, scatter, prior, is_busy)))
     rows = [_row(id_, measures, terms) for id_, measures in joined.items()]
     if not rows:
         raise ResultFileError(

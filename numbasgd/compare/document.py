@@ -1,35 +1,64 @@
-"""A path -> the parsed document of a pytest-benchmark file, or one clear line on why there is none."""
+"""A path -> the parsed JSON document in it, in bounded time and memory, or one clear line on why there is none.
+
+Large files of pytest-benchmark consist of lists of numbers that a comparison has no use for: the time of each
+round (``data``) and parameters.  In a file above ``BIG`` such lists are skipped, at the speed of a search and
+without a copy.  What is left has to be at most ``MOST_LEFT``, since a parsed document takes several times the
+memory of its text.
+"""
 
 from __future__ import annotations
 
+import gc
 import json
+import mmap
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from numbasgd.errors import ResultFileError
-from numbasgd.json_values import mapping
+from numbasgd.json_values import printable
 
-HOW = "Give a file that pytest wrote with --benchmark-json=FILE."
+HOW = (
+    "Give a file of pytest-benchmark (pytest --benchmark-json=FILE), pyperf (-o FILE) or Google Benchmark "
+    "(--benchmark_out=FILE)."
+)
+BIG, MOST_LEFT, MOST = 2 * 10**6, 50 * 10**6, 500 * 10**6  # bytes
+_NUMBERS = re.compile(rb"\[[\s0-9eE+.,-]{1000,}+\]")
+_NEEDED = b'"values":'  # what stands before pyperf's times
+GZIP = b"\x1f\x8b"
 
 
-def load(name: str) -> dict[str, Any]:
-    """The parsed file, once it is known to be pytest-benchmark's."""
-    path = Path(name)
-    if path.is_dir():
-        inside = sorted(p.name for p in path.glob("*.json"))
-        hint = f"Name a file in it, for example {path / inside[0]}." if inside else HOW
-        raise ResultFileError(f"{name}: this is a folder, not a file. {hint}")
+def load(path: Path) -> Any:
+    """The parsed file."""
+    name = printable(str(path))
     try:
-        content = path.read_bytes().decode("utf-8-sig")
+        if path.is_dir():
+            raise ResultFileError(f"{name}: {_about_folder(path)}")
+        with path.open("rb") as stream:
+            content = _content(name, stream)
+    except ResultFileError:
+        raise
     except FileNotFoundError:
         raise ResultFileError(f"{name}: there is no such file. {HOW}") from None
     except (OSError, ValueError) as error:
-        said = "it is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else _reason(error)
-        raise ResultFileError(f"{name}: it cannot be read ({said}). {HOW}") from None
+        raise ResultFileError(f"{name}: it cannot be read ({_reason(error)}). {HOW}") from None
+    if content.startswith(GZIP):
+        raise ResultFileError(f"{name}: it is compressed. Unpack it first, with: gunzip --keep {name}")
+    try:
+        return _parsed(name, content.decode("utf-8-sig"))
+    except UnicodeDecodeError:
+        raise ResultFileError(f"{name}: it cannot be read (it is not UTF-8 text). {HOW}") from None
+
+
+def _parsed(name: str, content: str) -> Any:
     if not content.strip():
         raise ResultFileError(f"{name}: the file is empty; its run may have failed. Run the bench again.")
     try:
-        document = json.loads(content)
+        with _no_collection():
+            return json.loads(content)
     except json.JSONDecodeError as error:
         if error.pos >= len(content.rstrip()) or error.msg.startswith("Unterminated string"):
             raise ResultFileError(
@@ -41,31 +70,68 @@ def load(name: str) -> dict[str, Any]:
         ) from None
     except (RecursionError, ValueError) as error:
         raise ResultFileError(f"{name}: this JSON cannot be read ({_reason(error)}). {HOW}") from None
-    maker = _foreign(document)
-    if maker:
-        raise ResultFileError(f"{name}: this is JSON, but {maker}. {HOW}")
-    if not document["benchmarks"]:
-        raise ResultFileError(
-            f"{name}: it holds no benchmarks; its run selected or finished none. Run the bench again."
-        )
-    return document
 
 
-def _foreign(document: Any) -> str | None:
-    """Why this is not pytest-benchmark's file, or None."""
-    entries = document.get("benchmarks") if isinstance(document, dict) else None
-    if not isinstance(entries, list):
-        if isinstance(document, dict) and isinstance(document.get("results"), list):
-            return "another tool's (hyperfine's, by its looks)"
-        return "it has no list of benchmarks, so another tool's"
-    if "context" in document:
-        return "another tool's (google/benchmark's, by its looks)"
-    first = mapping(entries[0]) if entries else {}
-    if "runs" in first and "stats" not in first:
-        return "another tool's (pyperf's, by its looks)"
-    if entries and not any(isinstance(e, dict) and ({"stats", "fullname", "name"} & e.keys()) for e in entries):
-        return "its benchmarks have neither names nor stats, so another tool's"
-    return None
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Without searches for garbage, which take most of the time in which many objects are made."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def _about_folder(path: Path) -> str:
+    inside = sorted(map(str, path.glob("*.json")))
+    if inside:
+        return f"this is a folder, not a file. Name a file in it, for example {printable(inside[0])}."
+    found = "no .json file" if any(path.iterdir()) else "nothing"
+    return (
+        f"this folder holds {found}, so no run was saved in it. pytest-benchmark saves a run in the folder "
+        ".benchmarks when pytest has --benchmark-autosave or --benchmark-save=NAME."
+    )
+
+
+def _content(name: str, stream: BinaryIO) -> bytes:
+    """The bytes of a file, in a large one without its long lists of numbers."""
+    size = os.fstat(stream.fileno()).st_size
+    if size > MOST:
+        raise _too_large(name, size)
+    if size > BIG:
+        with mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+            return _without_numbers(name, mapped)
+    content = stream.read(MOST + 1)  # a pipe does not tell its size
+    if len(content) > MOST:
+        raise _too_large(name, len(content))
+    return content if len(content) <= BIG else _without_numbers(name, content)
+
+
+def _without_numbers(name: str, content: bytes | mmap.mmap) -> bytes:
+    """The content, its long lists of numbers empty.  In a text such a list has no meaning either."""
+    kept: list[bytes] = []
+    size = at = 0
+    for match in _NUMBERS.finditer(content):
+        if content[max(at, match.start() - 40) : match.start()].rstrip().endswith(_NEEDED):
+            continue
+        size += match.start() - at
+        if size > MOST_LEFT:
+            break
+        kept += [content[at : match.start()], b"[]"]
+        at = match.end()
+    if size > MOST_LEFT or size + len(content) - at > MOST_LEFT:
+        raise _too_large(name, len(content))
+    return b"".join([*kept, content[at:]])
+
+
+def _too_large(name: str, size: int) -> ResultFileError:
+    return ResultFileError(
+        f"{name}: it has {size / 1e6:.1f} MB, too many to read; it seems to hold long parameters. "
+        "Take them out with: jq 'del(.benchmarks[] | .params, .extra_info, .stats.data)' FILE > SMALL. "
+        "A test that finds its data by a short parameter writes small files."
+    )
 
 
 def _reason(error: BaseException) -> str:

@@ -11,9 +11,11 @@ quadrature.
 - Several runs of a side are a sample.  The error of a ratio is then at least the 95 % interval of Student's
   two-sample t on the logarithms of the runs' figures.  A case has few runs, so its variance is moderated by
   those of all cases: see ``numbasgd.compare.prior``.
-- With one run a side the other cases serve as the sample: see ``numbasgd.compare.null``.
-- Where there are too few cases for that, or the machines differ, the error is at least ``SCATTER``, the factor
-  by which two runs of one program may differ.  On a shared virtual machine 95 % of this project's benches lay
+- With one run a side on one machine the other cases serve as the sample: see ``numbasgd.compare.null``.
+- Between two kinds of machine it holds as well how far cases that resemble each other depart from each other:
+  see ``numbasgd.compare.expected``.
+- Where there are too few cases for that, the error is at least ``SCATTER``, the factor by which two runs of one
+  program may differ.  On a shared virtual machine 95 % of this project's benches lay
   within a factor of 1.31 of each other and 97.5 % within 1.57.  A user who knows a quiet machine passes less.
 
 **The verdict** is "faster" or "slower" when the interval excludes 1 and the ratio lies beyond the tolerance,

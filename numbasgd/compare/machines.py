@@ -60,6 +60,11 @@ class Difference:
         return self.kinds[{"time": 0, "blas": 1}.get(metric, 2)]
 
 
+def letter(place: int) -> str:
+    """What a side is called: A, B, ..., Z, A1, B1, ..."""
+    return chr(ord("A") + place % 26) + (str(place // 26) if place >= 26 else "")
+
+
 def describe(file: ResultFile, *, ours: bool = True) -> dict[str, str]:
     """The machine as flat text, from our block or (``ours`` False) from what pytest-benchmark says."""
     if not ours or not file.fingerprint:

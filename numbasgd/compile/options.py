@@ -85,17 +85,27 @@ def _refusing(func: Callable[..., Any]) -> Callable[..., Any]:
     return refuse
 
 
+_MANY = 20_000  # young objects, as only a compile leaves them
+
+
 class _Uncollected(threading.local):
     """``with uncollected:`` around a compile: the collector's walks over all of Numba take a tenth of it."""
 
-    _was_on = False
+    _depth, _was_on = 0, False
 
     def __enter__(self) -> None:
-        self._was_on = gc.isenabled()
-        gc.disable()
+        if self._depth == 0:
+            self._was_on = gc.isenabled()
+            gc.disable()
+        self._depth += 1
 
     def __exit__(self, *_: object) -> None:
-        if self._was_on:
+        self._depth -= 1
+        if self._depth == 0 and self._was_on:
+            if gc.get_count()[0] > _MANY and gc.get_freeze_count() == 0:
+                # Most of what a compile leaves stays, so it goes to the oldest generation without a walk.
+                gc.freeze()
+                gc.unfreeze()
             gc.enable()
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from numbasgd import check
+from numbasgd.machine.deadline import Deadline
 from numbasgd.machine.fingerprint import fingerprint
 from numbasgd.machine.peaks import fma_peak
 from numbasgd.machine.timing import Timing, aligned, elapsed, one_blas_thread, time_together
@@ -19,6 +20,9 @@ SCHEMA = 1
 REFERENCE = "numpy"
 MOST = 16384  # a side; three float64 matrices of it are 6 GB
 PATIENCE = 3.0  # seconds that a call may take, unless ``is_complete``
+_FEWEST = 3  # rounds of a rung
+_BEFORE = 5  # calls of a rung before its rounds
+_CHECK = 10  # products of the reference that checking a rung takes the time of, about
 _PROBE = 128  # the side of the product that tells how long a larger one takes
 
 
@@ -49,7 +53,7 @@ class Row:
 class Ladder:
     """The rows in ladder order, the reference last, and what they belong to.
 
-    left_out : rungs that were not timed, with the estimated seconds of a call.
+    left_out : rungs that were not timed, with the estimated seconds of a call, 0 where that is unknown.
     blas_threads : threads that the BLAS ran on, None where unknown.
     peak : GFLOP/s of a loop of multiply-adds in registers, None for a GPU.
     """
@@ -94,6 +98,7 @@ def measure(
     *,
     seconds: float = 0.5,
     is_complete: bool = False,
+    deadline: Deadline | None = None,
 ) -> Ladder:
     """Time every rung that ``device`` has on a product of two ``size`` x ``size`` matrices.
 
@@ -110,6 +115,8 @@ def measure(
         Seconds spent on each rung, about.
     is_complete : bool
         Whether to time even rungs that need more than a few seconds a call.
+    deadline : Deadline, optional
+        The slowest rungs are left out if all of them would take longer; the reference never is.
 
     Raises
     ------
@@ -127,7 +134,7 @@ def measure(
     names = [name for name, rung in RUNGS.items() if device in rung.devices or name == REFERENCE]
     with one_blas_thread() as blas_threads:
         is_selective = size > 2 * _PROBE and not is_complete
-        left_out = _too_slow(names, size, dtype, device) if is_selective else {}
+        left_out = _too_slow(names, size, dtype, device, seconds, deadline) if is_selective else {}
         names = [name for name in names if name not in left_out]
         A, B = _operands(size, dtype)
         results = {name: aligned(np.full((size, size), np.nan, dtype)) for name in names}
@@ -135,7 +142,12 @@ def measure(
         if is_selective:  # an estimate may be wrong; a call is not
             left_out.update(_beyond_patience({name: elapsed(call) for name, call in calls.items()}))
             names = [name for name in names if name not in left_out]
-        timings = time_together({name: calls[name] for name in names}, seconds=seconds, min_rounds=3)
+        if deadline is not None:
+            taken = _seconds_each(calls, names, deadline)
+            left_out.update(_beyond_deadline(taken, seconds, deadline))
+            names = [name for name in names if name not in left_out]
+        left_out = {name: s if math.isfinite(s) else 0.0 for name, s in left_out.items()}
+        timings = time_together({name: calls[name] for name in names}, seconds=seconds, min_rounds=_FEWEST)
         fetch()
         peak = fma_peak(dtype) if device == "cpu" else None
     rows = [_row(name, A, B, results[name], timings) for name in names]
@@ -183,21 +195,59 @@ def _calls(
     return calls, fetch
 
 
-def _too_slow(names: list[str], size: int, dtype: str, device: str) -> dict[str, float]:
-    """Rungs that would take more than ``PATIENCE`` seconds a call, extrapolated from two small products."""
+def _too_slow(
+    names: list[str], size: int, dtype: str, device: str, seconds: float, deadline: Deadline | None
+) -> dict[str, float]:
+    """Rungs that would take more than ``PATIENCE`` seconds a call or do not fit before ``deadline``.
+
+    Their seconds are extrapolated from two small products.
+    """
     taken = []
     for side in (_PROBE // 2, _PROBE):
         A, B = _operands(side, dtype)
         calls, _ = _calls(names, A, B, {name: aligned(np.zeros((side, side), dtype)) for name in names}, device)
-        for call in calls.values():
-            call()  # compiles
-        taken.append({name: elapsed(call) for name, call in calls.items()})
+        taken.append(_seconds_each(calls, names, deadline))
     estimates = {}
     for name in names:
         small, large = taken[0][name], taken[1][name]
+        if math.isinf(large):
+            estimates[name] = large
+            continue
         power = min(max(math.log2(large / small), 2.0), 3.0)  # calls grow with n^2, operations with n^3
         estimates[name] = large * (size / _PROBE) ** power
-    return _beyond_patience(estimates)
+    too_slow = _beyond_patience(estimates)
+    if deadline is not None:
+        others = {name: s for name, s in estimates.items() if name not in too_slow}
+        too_slow.update(_beyond_deadline(others, seconds, deadline))
+    return too_slow
+
+
+def _seconds_each(
+    calls: Mapping[str, Callable[[], Any]], names: list[str], deadline: Deadline | None
+) -> dict[str, float]:
+    """Seconds of a call after one that compiles; infinite for those that ``deadline`` leaves no time.
+
+    The reference comes first, then the compiled rungs from the fastest on, and last the loops over NumPy calls.
+    """
+    taken = {}
+    for name in sorted(names, key=lambda name: (name != REFERENCE, "numpy" in name, -names.index(name))):
+        if deadline is not None and deadline.is_over() and name != REFERENCE:
+            taken[name] = math.inf
+        else:
+            calls[name]()
+            taken[name] = elapsed(calls[name])
+    return {name: taken[name] for name in names}
+
+
+def _beyond_deadline(taken: Mapping[str, float], seconds: float, deadline: Deadline) -> dict[str, float]:
+    """The slowest rungs, those that leave no time for all others; ``taken`` by a call each."""
+    left = deadline.left()
+    beyond = {}
+    for name, once in sorted(taken.items(), key=lambda of_name: (of_name[0] != REFERENCE, of_name[1])):
+        left -= max(seconds, _FEWEST * once) + _BEFORE * once + _CHECK * taken[REFERENCE]
+        if left < 0 and name != REFERENCE:
+            beyond[name] = once
+    return beyond
 
 
 def _beyond_patience(taken: Mapping[str, float]) -> dict[str, float]:

@@ -6,14 +6,16 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from numbasgd.machine import patterns, peaks
+from numbasgd.machine import patterns, peaks, sweeps
+from numbasgd.machine.deadline import Deadline
 from numbasgd.machine.fingerprint import fingerprint
-from numbasgd.machine.patterns import Access
+from numbasgd.machine.patterns import Access, Numbers
 from numbasgd.machine.rounds import Effort, Probe, interleave, limit
 from numbasgd.matmul.verify import WrongResultError
 
 SCHEMA = 1
 IN_CACHE = 16 << 10
+SECONDS, QUICK_SECONDS = 43.0, 13.0  # that ``measure`` may take: 45 and 15 with what began in time
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,8 @@ class Memory:
 
     patterns : orders of reading.  bursts : bytes in a row at random places.  widths : bytes of a load.
     work : operations for each number.
+    notes : a sentence on each figure that is missing or limited.
+    seconds : what all of it took, ``compile_seconds`` of them to compile.
     """
 
     limits: Mapping[str, Any]
@@ -46,6 +50,9 @@ class Memory:
     bursts: tuple[Row, ...]
     widths: tuple[Row, ...]
     work: tuple[Row, ...]
+    notes: tuple[str, ...]
+    compile_seconds: float
+    seconds: float
     machine: Mapping[str, Any]
 
     def to_dict(self) -> dict[str, Any]:
@@ -59,11 +66,14 @@ class Memory:
             "kind": "memory",
             "limits": dict(self.limits),
             **experiments,
+            "notes": list(self.notes),
+            "compile_seconds": self.compile_seconds,
+            "seconds": self.seconds,
             "machine": dict(self.machine),
         }
 
 
-def measure(quick: bool = False, *, largest: int | None = None) -> Memory:
+def measure(quick: bool = False, *, largest: int | None = None, deadline: Deadline | None = None) -> Memory:
     """Measure the limits, then reads in order, strided, at random, in bursts, by wide loads, with arithmetic.
 
     Parameters
@@ -71,37 +81,91 @@ def measure(quick: bool = False, *, largest: int | None = None) -> Memory:
     quick : bool
         Fewer rounds and fewer working sets.
     largest : int, optional
-        Bytes of the largest working set, from 64 KB on; several times the last cache if left out.
+        Bytes of the largest working set, from 256 KB on; several times the last cache if left out, at most
+        512 MB.
+    deadline : Deadline, optional
+        After ``SECONDS``, or ``QUICK_SECONDS``, if left out.  What does not fit is left out, and ``notes``
+        say so.
 
     Raises
     ------
     WrongResultError
         If a sum is not what it must be.
     """
-    found = peaks.limits(quick, largest=largest)
+    deadline = deadline or Deadline(QUICK_SECONDS if quick else SECONDS)
+    begun = deadline.elapsed()
+    found = peaks.limits(quick, largest=largest, deadline=deadline.part(0.65))
     last = found["latency"][-1]["bytes"]
     step = 16 if quick else 4
     sizes = [IN_CACHE * step**i for i in range(20) if IN_CACHE * step**i < last / 2] + [last]
+    scratch = sweeps.make_scratch(last)
+    measurer = _Measurer(quick, deadline)
+
+    rows: list[Row] = []
+    for i, size in enumerate(reversed(sizes)):
+        share = 0.2 / (1 - 0.2 * i / len(sizes)) / len(sizes)
+        rows += measurer.rows("patterns", [patterns.chase(scratch, size)], share)
+    numbers = Numbers(scratch)
+    order = [size for size in sweeps.coarse_to_fine(sizes)]
+    in_order = [
+        patterns.pattern(name, size, numbers) for size in order for name in patterns.PATTERNS if name != "chase"
+    ]
+    rows += measurer.rows("patterns", in_order, 0.4, n_always=len(patterns.PATTERNS) - 1)
+    rows.sort(key=lambda row: (patterns.PATTERNS.index(row.name), row.working_set))
+    bursts = [patterns.burst(length, last, numbers) for length in patterns.BURSTS]
+    of_bursts = measurer.rows("bursts", bursts, 0.4)
+    two = (IN_CACHE, last)
+    widths = [patterns.width(n, size, numbers) for size in two for n in patterns.WIDTHS]
+    of_widths = measurer.rows("widths", widths, 0.4)
+    work = [patterns.arithmetic(flop, size, numbers) for size in two for flop in patterns.FLOPS]
+    of_work = measurer.rows("work", work, 0.9)
     return Memory(
-        found,
-        _rows([patterns.pattern(name, size) for name in patterns.PATTERNS for size in sizes], quick),
-        _rows([patterns.burst(length, last) for length in patterns.BURSTS], quick),
-        _rows([patterns.width(n, size) for size in (IN_CACHE, last) for n in patterns.WIDTHS], quick),
-        _rows([patterns.arithmetic(flop, size) for size in (IN_CACHE, last) for flop in patterns.FLOPS], quick),
-        fingerprint(),
+        limits=found,
+        patterns=tuple(rows),
+        bursts=of_bursts,
+        widths=of_widths,
+        work=of_work,
+        notes=(*found["notes"], *measurer.notes()),
+        compile_seconds=round(found["compile_seconds"] + measurer.compile_seconds, 2),
+        seconds=round(deadline.elapsed() - begun, 2),
+        machine=fingerprint(),
     )
 
 
-def _rows(accesses: list[Access], quick: bool) -> tuple[Row, ...]:
-    probes = [Probe(access.call, 1.0) for access in accesses]
-    interleave(probes, Effort(1 if quick else 3, 3, 2e-4, 4.0))
-    for access in accesses:
-        if access.call(2) != access.expected(2):
-            raise WrongResultError(
-                f"reading {access.working_set} bytes ({access.name}) gave {access.call(2)}; "
-                f"expected {access.expected(2)}. The figures mean nothing: please report this."
-            )
-    return tuple(_row(access, limit(probe.rates)) for access, probe in zip(accesses, probes, strict=True))
+class _Measurer:
+    """Measures accesses within a part of the time, and counts those for which none was left."""
+
+    def __init__(self, quick: bool, deadline: Deadline) -> None:
+        self._effort = Effort(1 if quick else 3, 3, 2e-4, 1.0 if quick else 3.0)
+        self._deadline = deadline
+        self._left_out: dict[str, int] = {}
+        self.compile_seconds = 0.0
+
+    def rows(self, experiment: str, accesses: list[Access], share: float, n_always: int = 1) -> tuple[Row, ...]:
+        """The rows of the accesses, the most useful first, measured in ``share`` of the time that is left.
+
+        A deadline that comes too soon costs the last ones; the first ``n_always`` are measured in any case.
+        """
+        self._deadline.tell(experiment)
+        probes = [Probe(access.call, 1.0) for access in accesses]
+        interleave(probes, self._effort, self._deadline.part(share), n_always=n_always)
+        self.compile_seconds += sum(probe.compile_seconds for probe in probes)
+        measured = [(access, probe) for access, probe in zip(accesses, probes, strict=True) if probe.rates]
+        if len(measured) < len(accesses):
+            n_missing = len(accesses) - len(measured)
+            self._left_out[experiment] = self._left_out.get(experiment, 0) + n_missing
+        for access, _ in measured:
+            if (got := access.call(2)) != access.expected(2):
+                raise WrongResultError(
+                    f"reading {access.working_set} bytes ({access.name}) gave {got}; "
+                    f"expected {access.expected(2)}. The figures mean nothing: please report this."
+                )
+        return tuple(_row(access, limit(probe.rates)) for access, probe in measured)
+
+    def notes(self) -> list[str]:
+        """The sentence on what was left out."""
+        told = ", ".join(f"{n} of {experiment}" for experiment, n in self._left_out.items())
+        return [f"Rows left out, since the time was up: {told}."] if told else []
 
 
 def _row(access: Access, rate: Mapping[str, float]) -> Row:

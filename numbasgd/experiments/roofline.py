@@ -18,12 +18,14 @@ import numpy as np
 from numbasgd import check
 from numbasgd.machine import peaks
 from numbasgd.machine.bounds import Limits, fma_bound, limits_of, roofline_bound
+from numbasgd.machine.deadline import Deadline
 from numbasgd.machine.fingerprint import fingerprint
 from numbasgd.machine.timing import aligned, time_call
 from numbasgd.matmul.verify import WrongResultError
 
 SCHEMA = 1
 SIZES = (256, 1024)
+SECONDS, QUICK_SECONDS = 43.0, 13.0  # that ``measure`` may take: 45 and 15 with what began in time
 GRADIENTS = ((1500, 5), (100_000, 32), (200_000, 64))
 
 
@@ -55,12 +57,17 @@ class Point:
 
 @dataclass(frozen=True)
 class Roofline:
-    """The limits of one thread, and the kernels that were placed under them."""
+    """The limits of one thread, and the kernels that were placed under them.
+
+    left_out : kernels that were too slow or came too late, with the seconds of a call, 0 where unknown.
+    seconds : what all of it took.
+    """
 
     dtype: str
     limits: Mapping[str, Any]
     points: tuple[Point, ...]
     left_out: Mapping[str, float]
+    seconds: float
     machine: Mapping[str, Any]
 
     def to_dict(self) -> dict[str, Any]:
@@ -72,6 +79,7 @@ class Roofline:
             "points": [{"name": p.name, "group": p.group, **asdict(p.place)} for p in self.points],
             "left_out": dict(self.left_out),
             "limits": dict(self.limits),
+            "seconds": self.seconds,
             "machine": dict(self.machine),
         }
 
@@ -97,7 +105,7 @@ def place(
     return Place(flop / n_bytes, rates[0], level.name, rates[1], least.name, shares[0], shares[1])
 
 
-def measure(dtype: str = "float32", quick: bool = False) -> Roofline:
+def measure(dtype: str = "float32", quick: bool = False, *, deadline: Deadline | None = None) -> Roofline:
     """Measure the limits, every rung at 256 and 1024, and the gradient; one thread.
 
     Parameters
@@ -105,6 +113,9 @@ def measure(dtype: str = "float32", quick: bool = False) -> Roofline:
     dtype : {"float32", "float64"}
     quick : bool
         Fewer rounds.
+    deadline : Deadline, optional
+        After ``SECONDS``, or ``QUICK_SECONDS``, if left out.  What does not fit is left out, the slowest rungs
+        first.
 
     Raises
     ------
@@ -116,20 +127,31 @@ def measure(dtype: str = "float32", quick: bool = False) -> Roofline:
     from numbasgd.experiments import ladder
 
     check.choice(dtype, "dtype", ("float32", "float64"))
-    found = peaks.limits(quick)
+    deadline = deadline or Deadline(QUICK_SECONDS if quick else SECONDS)
+    begun = deadline.elapsed()
+    found = peaks.limits(quick, deadline=deadline.part(0.5))
     known = limits_of(found)
     assert known is not None
     points: list[Point] = []
     left_out: dict[str, float] = {}
-    for size in SIZES:
-        measured = ladder.measure(size, dtype, seconds=0.05 if quick else 0.2)
+    for size, share in zip(SIZES, (0.4, 0.8), strict=True):
+        if deadline.is_over():
+            left_out[f"all-{size}"] = 0.0
+            continue
+        deadline.tell(f"rungs at {size}")
+        measured = ladder.measure(size, dtype, seconds=0.05 if quick else 0.2, deadline=deadline.part(share))
         left_out.update({f"{name}-{size}": seconds for name, seconds in measured.left_out.items()})
         n_bytes = 3 * size * size * np.dtype(dtype).itemsize
         for row in measured.rows:
             there = place(known, flop=2 * size**3, n_bytes=n_bytes, seconds=row.seconds, dtype=dtype)
             points += [Point(row.rung, f"{size} x {size}", there)] if there else []
-    points += [_gradient(known, n, d, dtype, 0.05 if quick else 0.3) for n, d in GRADIENTS]
-    return Roofline(dtype, found, tuple(points), left_out, fingerprint())
+    for n, d in GRADIENTS:
+        if deadline.is_over():
+            left_out[f"gradient-{n}x{d}"] = 0.0
+            continue
+        deadline.tell(f"gradient of {n} x {d}")
+        points.append(_gradient(known, n, d, dtype, 0.05 if quick else 0.3))
+    return Roofline(dtype, found, tuple(points), left_out, round(deadline.elapsed() - begun, 2), fingerprint())
 
 
 def _gradient(limits: Limits, n: int, d: int, dtype: str, seconds: float) -> Point:

@@ -11,7 +11,7 @@ that holds the bytes.  Limits are measured by ``numbasgd.machine.peaks`` and com
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from numbasgd.json_values import mapping, number, sequence, text
@@ -73,13 +73,22 @@ def limits_of(block: Any) -> Limits | None:
     schema = number(block.get("schema"))
     if schema is None or schema > SCHEMA:
         return None
+    has_threads = number(block.get("threads")) != 1
     fma = {}
     for dtype in DTYPES:
+        measured = mapping(mapping(block.get("fma")).get(dtype))
         for threads in THREADS:
-            ceiling = _ceiling(mapping(mapping(block.get("fma")).get(dtype)).get(threads))
-            if ceiling:
+            ceiling = _ceiling(measured.get(threads))
+            if ceiling and not (threads == "all" and has_threads and _is_copy(measured)):
                 fma[dtype, threads] = ceiling
     levels = [level for level in map(_level, sequence(block.get("levels"))) if level]
+    read = mapping(mapping(block.get("bandwidth")).get("read"))
+    ends = {threads: mapping((sequence(read.get(threads)) or [None])[-1]) for threads in THREADS}
+    if has_threads and _is_copy(ends):
+        levels = [
+            replace(level, read={key: value for key, value in level.read.items() if key != "all"})
+            for level in levels
+        ]
     levels.sort(key=lambda level: float("inf") if level.size is None else level.size)
     return Limits(fma, tuple(levels)) if fma or levels else None
 
@@ -118,6 +127,26 @@ def roofline_bound(
     return traffic if compute is None or traffic.seconds > compute.seconds else compute
 
 
+def shares(info: Mapping[str, Any], seconds: float, limits: Any) -> dict[str, float]:
+    """``peak_share`` and ``roofline_share`` of a case on the CPU, as far as its work and limits are known.
+
+    info : what a case says of itself: "flop", "bytes" and "working_set" of a call, "dtype", "threads" ("one" or
+    "all"), and "device", "cpu" if left out.  limits : as they stand in a file.
+    """
+    known = limits_of(limits)
+    if known is None or info.get("device", "cpu") != "cpu" or not seconds > 0:
+        return {}
+    flop, n_bytes, working_set = (number(info.get(key)) for key in ("flop", "bytes", "working_set"))
+    dtype, threads = text(info.get("dtype")), text(info.get("threads"))
+    found = {
+        "peak_share": fma_bound(known, flop=flop, dtype=dtype, threads=threads),
+        "roofline_share": roofline_bound(
+            known, flop=flop, bytes=n_bytes, dtype=dtype, threads=threads, working_set=working_set
+        ),
+    }
+    return {name: bound.seconds / seconds for name, bound in found.items() if bound is not None}
+
+
 def _traffic(level: Level, size: float, threads: str | None) -> Bound | None:
     read = level.read.get(threads or "")
     return Bound(size / read.value / 1e9, level.name, read) if read else None
@@ -134,6 +163,16 @@ def _level(value: Any) -> Level | None:
     if not name or (value.get("bytes") is not None and not (size and size > 0)):
         return None
     return Level(name, size, read)
+
+
+def _is_copy(measured: Mapping[str, Any]) -> bool:
+    """Whether the limit of all threads is that of one.
+
+    Earlier versions wrote it where all threads together were slower than one alone, as on a busy machine.  Two
+    measurements agree in all of value, low and high only if one was copied.
+    """
+    one, of_all = (_ceiling(measured.get(threads)) for threads in THREADS)
+    return one is not None and one == of_all and one.low is not None and one.low < one.value
 
 
 def _ceiling(value: Any) -> Ceiling | None:

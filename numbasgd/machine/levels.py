@@ -98,13 +98,19 @@ def sizes(
 
 
 def levels(
-    latency: Sequence[Mapping[str, Any]], read: Sequence[Mapping[str, Any]], read_all: float, n_caches: int = 3
+    latency: Sequence[Mapping[str, Any]],
+    read: Sequence[Mapping[str, Any]],
+    read_all: float | None,
+    n_caches: int = 3,
 ) -> list[dict[str, Any]]:
     """Each cache with its size, one thread's read bandwidth and latency, and last the memory.
 
-    latency, read : points with "bytes", "value", "low" and "high", ascending in bytes.  Sizes are found in
-    the fastest rounds.  A level's figures are those of working sets clearly inside it: the median bandwidth,
-    and the lower quartile of the latency, which near the end of a shared cache is partly that beyond.
+    latency, read : points with "bytes", "value", "low" and "high", ascending in bytes.  read_all : what all
+    threads read from memory, None where that is unknown.
+
+    Sizes are found in the fastest rounds.  A level's figures are those of working sets clearly inside it: the
+    median bandwidth, and the lower quartile of the latency, which near the end of a shared cache is partly
+    that beyond.
     """
     found = sizes(latency, read, n_caches)
     result: list[dict[str, Any]] = []

@@ -147,6 +147,52 @@ def chase(following, start, steps):
     return place
 
 
+@jit
+def shuffle(order, seed):
+    """Shuffle ``order`` in place: (n,) uint32, n below 2^32 (Fisher and Yates).
+
+    seed : uint64, the state of SplitMix64 (Steele, Lea and Flood 2014); returns the state after.
+    """
+    state = np.uint64(seed)
+    for i in range(order.size - 1, 0, -1):
+        state += np.uint64(0x9E3779B97F4A7C15)
+        z = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        # The upper half of a product is as good as evenly distributed where i is small against 2^32.
+        j = ((z >> np.uint64(32)) * np.uint64(i + 1)) >> np.uint64(32)
+        order[i], order[j] = order[j], order[i]
+    return state
+
+
+@jit
+def _link(lines, n_lines, near, order, state):
+    """Link the first n_lines lines, piece by piece; returns the first number's place.
+
+    order : (n_pieces + near,) uint32, scratch for the order of pieces and of lines within one.
+    """
+    n_pieces = n_lines // near
+    pieces, within = order[:n_pieces], order[n_pieces:]
+    for i in range(n_pieces):
+        pieces[i] = i
+    state = shuffle(pieces, state)
+    first = before = np.int64(-1)
+    for number in range(n_pieces + 1):
+        length = near if number < n_pieces else n_lines - n_pieces * near  # the rest comes last
+        begin = np.int64(pieces[number]) * near if number < n_pieces else n_pieces * near
+        for i in range(length):
+            within[i] = i
+        state = shuffle(within[:length], state)
+        for i in range(length):
+            place = (begin + np.int64(within[i])) * LINE
+            if before < 0:
+                first = place
+            else:
+                lines[before] = place
+            before = place
+    lines[before] = first
+    return first
+
+
 def link_cycle(lines: np.ndarray, n_lines: int, seed: int = 0, near: int | None = None) -> int:
     """Make the first ``n_lines`` cache lines of ``lines`` one cycle in random order, for ``chase``.
 
@@ -154,10 +200,6 @@ def link_cycle(lines: np.ndarray, n_lines: int, seed: int = 0, near: int | None 
     near : the walk visits all of so many neighbouring lines before it moves on; None: all of them at random.
     Returns the place whose line was written first, which of a set beyond the caches was evicted first.
     """
-    rng = np.random.default_rng(seed)
     near = min(near or n_lines, n_lines)
-    pieces = np.arange(n_lines // near * near).reshape(-1, near)
-    rest = rng.permutation(np.arange(pieces.size, n_lines))
-    order = np.concatenate([rng.permutation(rng.permuted(pieces, axis=1)).ravel(), rest]) * LINE
-    lines[order] = np.roll(order, -1)
-    return int(order[0])
+    order = np.empty(n_lines // near + near, np.uint32)
+    return int(_link(lines, n_lines, near, order, np.uint64(seed)))

@@ -18,8 +18,10 @@ from typing import Any
 
 import numpy as np
 
+from numbasgd.compile.options import jit
 from numbasgd.machine import probes, rounds
-from numbasgd.machine.rounds import Effort, Probe
+from numbasgd.machine.deadline import Deadline
+from numbasgd.machine.rounds import Effort, Probe, Task, Together
 from numbasgd.simd.vector import register_bytes
 
 SMALLEST = 4096  # bytes of the smallest working set
@@ -28,22 +30,34 @@ BEYOND = 256 << 10  # bytes of a set from which on prefetches and non-temporal s
 FINE = 8 << 20  # bytes of a set up to which a walk takes more turns: caches that no other core uses
 NEAR = 32 * 64  # lines of 32 small pages, whose translations a core keeps
 _ROUND_TOGETHER = 2e8  # bytes that each thread moves at least in a round of several threads
+NAMES = ("read", "copy", "triad")
 _ARRAYS = {"copy": 2, "triad": 3}
+_PIECE = 16 << 20  # bytes that are cleared at a time
 
 
-def latency(scratch: np.ndarray, effort: Effort) -> list[dict[str, float]]:
+def latency(scratch: np.ndarray, effort: Effort, deadline: Deadline) -> list[dict[str, float]]:
     """Nanoseconds of a load whose address the load before it returned, by working set.
 
-    Small sets take more turns: they are cheap, and the best round of each shows where a cache ends.
+    Small sets take more turns: they are cheap, and the best round of each shows where a cache ends.  The ends
+    of the sweep are measured in any case, the other sets while there is time, those between octaves last.
     """
-    sizes = grid(SMALLEST, scratch.nbytes, 4)
-    walks = [_walk(scratch.view(np.uint64), size // 64) for size in sizes]
-    n_fine = sum(size <= FINE for size in sizes)
-    rounds.interleave(walks[:n_fine], effort._replace(n_turns=3 * effort.n_turns))
-    rounds.interleave(walks[n_fine:], effort)
-    return [
-        {"bytes": size, **rounds.time_limit(walk.rates, 1e9)} for size, walk in zip(sizes, walks, strict=True)
-    ]
+    sizes = grid_of("latency", scratch.nbytes)
+    walks = {size: _walk(scratch.view(np.uint64), size // 64) for size in sizes}
+    order = coarse_to_fine(sizes)
+    fine = [size for size in order if size <= FINE]
+    large = [size for size in order if size > FINE]
+    of_fine = deadline.part(0.4) if large else deadline
+    rounds.interleave([walks[s] for s in fine], effort._replace(n_turns=3 * effort.n_turns), of_fine, 2)
+    rounds.interleave([walks[s] for s in large], effort, deadline, 1)
+    return [{"bytes": size, **rounds.time_limit(walk.rates, 1e9)} for size, walk in walks.items() if walk.rates]
+
+
+def coarse_to_fine(sizes: Sequence[int]) -> list[int]:
+    """The largest and the smallest first, then every 16th, every 8th, ..., so that what is left out is fine."""
+    order = [sizes[-1], sizes[0]]
+    for step in (16, 8, 4, 2, 1):
+        order += sizes[::-step]
+    return list(dict.fromkeys(order))
 
 
 def _walk(scratch: np.ndarray, n_lines: int) -> Probe:
@@ -61,35 +75,59 @@ def _walk(scratch: np.ndarray, n_lines: int) -> Probe:
     return Probe(walk, 500.0, prepare)
 
 
-def bandwidth(name: str, scratch: np.ndarray, effort: Effort) -> list[dict[str, float]]:
-    """GB/s by working set, all arrays together; the faster variant at each size."""
+def bandwidth(name: str, scratch: np.ndarray, effort: Effort, deadline: Deadline) -> list[dict[str, float]]:
+    """GB/s by working set, all arrays together; the faster variant at each size.
+
+    The ends of the sweep are measured in any case, the other sets while there is time.
+    """
     arrays = scratch.view(np.float32)
-    arrays[:] = 1
-    sizes = grid(SMALLEST if name == "read" else 4 * SMALLEST, scratch.nbytes, 4 if name == "read" else 1)
-    variants = [
-        [Probe(call, _traffic(name, size)) for call in _variants(name, arrays[: size // 4])] for size in sizes
-    ]
-    rounds.interleave([probe for of_size in variants for probe in of_size], effort)
+    sizes = grid_of(name, scratch.nbytes)
+    variants = {
+        size: [Probe(call, _traffic(name, size)) for call in _variants(name, arrays[: size // 4])]
+        for size in sizes
+    }
+    order = coarse_to_fine(sizes)
+    rounds.interleave([probe for size in order for probe in variants[size]], effort, deadline, 3)
     return [
-        {"bytes": size, **_faster(probe.rates for probe in of_size)}
-        for size, of_size in zip(sizes, variants, strict=True)
+        {"bytes": size, **_faster(rates)}
+        for size, probes_ in variants.items()
+        if (rates := [probe.rates for probe in probes_ if probe.rates])
     ]
 
 
-def bandwidth_of_all(name: str, n_bytes: int, n_threads: int, n_rounds: int) -> dict[str, float]:
-    """GB/s of all threads, each on arrays of its own, which together are far larger than the caches."""
-    each = max(BEYOND, n_bytes // n_threads // SMALLEST * SMALLEST)
+def bandwidth_of_all(n_bytes: int, n_threads: int, n_rounds: int, deadline: Deadline) -> dict[str, Together]:
+    """What all threads reach together in each of ``NAMES``, in bytes a second; the faster variant of each.
 
-    def rates(variant: int) -> list[float]:
-        def make(i: int) -> Callable[[int], Any]:
-            scratch = make_scratch(each).view(np.float32)
-            scratch[:] = 1
-            return _variants(name, scratch)[variant]
+    Each thread has arrays of its own; together they have ``n_bytes``.
+    """
+    each = bytes_of_each(n_bytes, n_threads)
+    repeats = max(1, math.ceil(_ROUND_TOGETHER / each))
+    tasks = [Task(n_threads * _traffic(name, each), repeats) for name in NAMES for _ in range(2)]
 
-        repeats = max(1, math.ceil(_ROUND_TOGETHER / each))
-        return rounds.concurrent(n_threads, make, n_threads * _traffic(name, each), repeats, n_rounds)
+    def make(i: int) -> list[Callable[[int], Any]]:
+        scratch = make_scratch(each).view(np.float32)
+        return [call for name in NAMES for call in _variants(name, scratch)]
 
-    return {"bytes": each * n_threads, **_faster(rates(variant) for variant in range(2))}
+    found = rounds.concurrent(n_threads, make, tasks, n_rounds, deadline)
+    return {
+        name: max(found[2 * i : 2 * i + 2], key=lambda of_variant: max(of_variant.rates, default=0.0))
+        for i, name in enumerate(NAMES)
+    }
+
+
+def bytes_of_each(n_bytes: int, n_threads: int) -> int:
+    """The bytes that each of several threads has of ``n_bytes``."""
+    return max(BEYOND, n_bytes // n_threads // SMALLEST * SMALLEST)
+
+
+def compile_all() -> None:
+    """Make a first call of every kernel that a sweep uses, so that none compiles while it is timed."""
+    scratch = make_scratch(BEYOND)
+    for name in NAMES:
+        for call in _variants(name, scratch.view(np.float32)):
+            call(1)
+    start = np.uint64(probes.link_cycle(scratch.view(np.uint64), 64, near=NEAR))
+    probes.chase(scratch.view(np.uint64), start, np.uint64(1))
 
 
 def _faster(variants: Iterable[Sequence[float]]) -> dict[str, float]:
@@ -131,6 +169,11 @@ def _piece_bytes(n_bytes: int, n: int) -> int:
     return length - 1024 * (length % 4096 == 0)
 
 
+def grid_of(name: str, largest: int) -> list[int]:
+    """The working sets of a sweep: fine where the caches are looked for, an octave apart else."""
+    return grid(4 * SMALLEST, largest, 1) if name in _ARRAYS else grid(SMALLEST, largest, 4)
+
+
 def grid(smallest: int, largest: int, per_octave: int) -> list[int]:
     """Working sets from ``smallest`` to ``largest``, evenly spaced in the logarithm, in whole KB."""
     n = math.floor(per_octave * math.log2(largest / smallest) + 1e-9)
@@ -138,10 +181,23 @@ def grid(smallest: int, largest: int, per_octave: int) -> list[int]:
     return sorted(set(sizes))
 
 
-def make_scratch(n_bytes: int) -> np.ndarray:
-    """Bytes, all touched, that begin at a huge page; NumPy requests huge pages where it can."""
+@jit
+def clear(scratch):
+    """Each byte becomes 0; the links of a walk would be denormal numbers, which take longer to add."""
+    for i in range(scratch.size):
+        scratch[i] = 0
+
+
+def make_scratch(n_bytes: int, deadline: Deadline | None = None) -> np.ndarray:
+    """Bytes, all of them 0, that begin at a huge page; NumPy requests huge pages where it can.
+
+    Where memory comes so slowly that ``deadline`` passes, they are as many as were cleared by then.
+    """
     scratch = np.empty(n_bytes + HUGE, np.uint8)  # np.zeros requests no huge pages
     start = -scratch.ctypes.data % HUGE
     scratch = scratch[start : start + n_bytes]
-    scratch[:] = 0
+    for at in range(0, n_bytes, _PIECE):
+        if at and deadline is not None and deadline.is_over():
+            return scratch[:at]
+        clear(scratch[at : at + _PIECE])
     return scratch

@@ -1,19 +1,22 @@
-"""Bars of figures from result files: the ladder of one run, and ladders of several runs side by side.
+"""Pictures of figures from result files: bars for one run, panels of ladders and rooflines for several.
 
 A function that draws takes ``ax`` and returns it; no state of matplotlib's is touched, nothing is shown.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from numbasgd.compare.comparison import Comparison
-from numbasgd.render.comparison_rooflines import PANEL, panels, plot_rooflines
+from numbasgd.render.comparison_ladders import LOGARITHMIC_FROM, Ladder, by_change, plot_ladder, told_of
+from numbasgd.render.comparison_rooflines import HEIGHT, panels, plot_roofline
 from numbasgd.render.figures import hide_box, legend_above, new_axes, new_figure, plain_text, plain_ticks
 from numbasgd.render.machine_text import letter
-from numbasgd.render.palette import series_colour
+from numbasgd.render.palette import series_colour, series_marker
 from numbasgd.render.tables import number
 
 if TYPE_CHECKING:
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST_LADDERS = 12
-LOGARITHMIC_FROM = 30  # ratio of the longest bar to the shortest from which on an axis is logarithmic
+WIDTH, ABOVE, BELOW = 4.6, 0.3, 0.48  # of a panel, and what is above and below its axes, inches
 
 
 def bars(
@@ -61,30 +64,64 @@ def bars(
     return ax
 
 
-def plot_comparison(comparison: Comparison) -> Figure:
-    """The ladders of a comparison below each other: speed where the work is known, else time.
+class Panel(NamedTuple):
+    """A part of a picture: its height and the margins beside its axes in inches, and what draws on them."""
 
-    Where machines have measured limits, their rooflines with all points come last.
+    height: float
+    left: float
+    right: float
+    draw: Callable[[Axes], Axes]
+
+
+def ladder_panels(comparison: Comparison, ladders: Sequence[Ladder]) -> list[Panel]:
+    """A panel for each of these ladders."""
+    return [Panel(x.height, *x.margins, partial(plot_ladder, comparison=comparison, ladder=x)) for x in ladders]
+
+
+def roofline_panels(comparison: Comparison) -> list[Panel]:
+    """A panel for each dtype and number of threads for which limits are known."""
+    return [
+        Panel(HEIGHT, 0.6, 0.5, partial(plot_roofline, comparison=comparison, dtype=dtype, threads=threads))
+        for dtype, threads in panels(comparison)
+    ]
+
+
+def draw_panel(panel: Panel, figure: Figure, x: float = 0.0, y: float = 0.0) -> Axes:
+    """Draw a panel ``WIDTH`` wide whose upper left corner is at (x, y) of the figure, inches from its own."""
+    width, height = figure.get_size_inches()
+    bottom = y + panel.height - BELOW
+    inside = WIDTH - panel.left - panel.right
+    place = ((x + panel.left) / width, 1 - bottom / height, inside / width, (bottom - y - ABOVE) / height)
+    ax = panel.draw(figure.add_axes(place))
+    ax.set_title(ax.get_title(loc="left"), loc="left", fontsize=10, x=(0.08 - panel.left) / inside)
+    return ax
+
+
+def plot_comparison(comparison: Comparison) -> Figure:
+    """The ladders in which most changed, and the rooflines of machines with measured limits, in two columns.
+
+    What is left out is said at the bottom.
     """
-    ladders = [mean.ladder for mean in comparison.means][:MOST_LADDERS]
-    chosen = [[row for row in comparison.rows if row.ladder == ladder][:40] for ladder in ladders]
-    heights = [1.2 + 0.22 * len(rows) * len(comparison.sides) for rows in chosen]
-    roofs = len(panels(comparison))
-    heights += [PANEL] * roofs
-    figure = new_figure(8, min(sum(heights), 60))
-    axes = figure.subplots(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
-    if roofs:
-        plot_rooflines(comparison, axes[len(ladders) :])
-    for ax, ladder, rows in zip(axes, ladders, chosen, strict=False):
-        units = {m.unit for row in rows for m in row.measures if m}
-        unit = next(iter(units)) if len(units) == 1 else None
-        series: dict[str, list[float | None]] = {}
-        for place, side in enumerate(comparison.sides):
-            found = [row.measures[place] for row in rows]
-            series[f"{letter(place)}: {Path(side.name).name}"] = [
-                None if m is None else m.rate if unit else m.seconds.value for m in found
-            ]
-        names = [next(m.case.case for m in row.measures if m) for row in rows]
-        bars(names, series, unit=unit or "seconds", ax=ax)
-        ax.set_title(plain_text(ladder) or "cases without a group", loc="left", fontsize=10)
+    from matplotlib.lines import Line2D
+
+    ladders = by_change(comparison)
+    rest = ladders[MOST_LADDERS:]
+    said = textwrap.fill(plain_text(told_of(rest)), 125, break_on_hyphens=False) if rest else ""
+    names = [f"{letter(i)}: {plain_text(Path(side.name).name)}" for i, side in enumerate(comparison.sides)]
+    columns = [0.25 + 0.21 * ((len(names) + 1) // 2)] * 2  # where the next panel of each goes
+    drawn = []
+    for panel in ladder_panels(comparison, ladders[:MOST_LADDERS]) + roofline_panels(comparison):
+        column = columns.index(min(columns))
+        drawn.append((panel, column * WIDTH, columns[column]))
+        columns[column] += panel.height
+    height = max(columns) + 0.15 * (said.count("\n") + 1) * bool(said) + 0.1
+    figure: Figure = new_figure(2 * WIDTH, height, is_arranged=False)
+    for panel, x, y in drawn:
+        draw_panel(panel, figure, x, y)
+    marks = [
+        Line2D([], [], linestyle="none", marker=series_marker(i), color=series_colour(i))
+        for i in range(len(names))
+    ]
+    figure.legend(marks, names, loc="upper left", ncols=2, frameon=False, fontsize=9, bbox_to_anchor=(0, 1))
+    figure.text(0.08 / 2 / WIDTH, 0.08 / height, said, fontsize=8, va="bottom")
     return figure

@@ -1,19 +1,22 @@
-"""A ``Comparison`` as tables for people, as one flat table for CSV, and as plain JSON values."""
+"""What a ``Comparison`` says besides its tables, in lines for people, and all of it as plain JSON values."""
 
 from __future__ import annotations
 
 import math
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 from statistics import fmean
 from typing import Any
 
-from numbasgd.compare.changes import NOT_COMPARABLE, REFERENCE, Change
+from numbasgd.compare.changes import ALIKE, DEPARTURE, NOT_COMPARABLE, REFERENCE, Change
 from numbasgd.compare.comparison import Comparison, Row
 from numbasgd.compare.estimate import CANNOT_TELL, FASTER, SAME, SCATTER, SLOWER
 from numbasgd.compare.measures import Measure
+from numbasgd.compare.summary import summarise
+from numbasgd.compare.summary_words import sentences, standing_out
 from numbasgd.render.machine_text import letter
-from numbasgd.render.tables import Table, number, printable
+from numbasgd.render.tables import number, printable
 
 _WHAT = {
     "time": "times",
@@ -23,75 +26,59 @@ _WHAT = {
 }
 ORDER = (FASTER, SLOWER, SAME, CANNOT_TELL, REFERENCE, NOT_COMPARABLE)  # of verdicts in texts
 MOST = 30  # cases that are named one by one
-_UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns"))
+UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "us"), (1e-9, "ns"))
 
 
-def case_tables(comparison: Comparison) -> list[Table]:
-    """A table for each ladder, its geometric mean as last row."""
-    tables = []
-    for mean in comparison.means:
-        rows = [row for row in comparison.rows if row.ladder == mean.ladder]
-        table = _table(rows, len(comparison.sides), unit_of(rows))
-        last = [f"geometric mean of {max(mean.cases)}"] + [None] * (len(table.columns) - 1)
-        for place, ratio in enumerate(mean.ratios, 1):
-            if ratio is not None:
-                last[table.columns.index(_against(place))] = ratio  # type: ignore[call-overload]
-        shown = table.rows + ((tuple(last),) if any(mean.cases) else ())
-        tables.append(Table(table.columns, shown, mean.ladder or "cases without a group"))
-    return tables
+def notes(comparison: Comparison, most: int | None = MOST) -> list[str]:
+    """What a reader must know besides the summary and the tables, in at most ``most`` lines of each sort."""
+    return tallies(comparison, most) + reading(comparison) + gaps(comparison, most)
 
 
-def flat_table(comparison: Comparison) -> Table:
-    """Every case in one table, times in seconds: for programs."""
-    rows = comparison.rows
-    table = _table(rows, len(comparison.sides), _UNITS[0], full=True)
-    return Table(
-        ("ladder", "id", *table.columns),
-        tuple((row.ladder, row.id, *cells) for row, cells in zip(rows, table.rows, strict=True)),
-    )
+def tallies(comparison: Comparison, most: int | None = MOST) -> list[str]:
+    """How many verdicts of each sort, and which cases were told apart, for each side against the first.
 
-
-def notes(comparison: Comparison) -> list[str]:
-    """What a reader must know besides the tables."""
-    return tallies(comparison) + reading(comparison) + gaps(comparison)
-
-
-def tallies(comparison: Comparison) -> list[str]:
-    """How many verdicts of each sort, and which cases were told apart, for each side against the first."""
+    Where a whole suite moved together, its cases are not named one by one.
+    """
     said = []
-    for place in range(1, len(comparison.sides)):
-        changes = [(row.id, change) for row in comparison.rows if (change := row.changes[place - 1])]
+    for against in summarise(comparison).against:
+        changes = [(row.id, change) for row in comparison.rows if (change := row.changes[against.place - 1])]
         count = Counter(change.verdict for _, change in changes)
         told = ", ".join(f"{count[verdict]} {verdict}" for verdict in ORDER if count[verdict])
-        said.append(f"{letter(place)} against A: {told or 'no case in common'}.")
-        said += [printable(f"  {id_}: {words(c)}") for id_, c in changes if c.verdict in (FASTER, SLOWER)][
-            :MOST
-        ]
+        said.append(f"{letter(against.place)} against A: {told or 'no case in common'}.")
+        if against.common is None or against.exceptions or not against.same_machine:
+            called = [printable(f"  {id_}: {words(c)}") for id_, c in changes if c.verdict in (FASTER, SLOWER)]
+            said += _first(called, most)
     return said
+
+
+def _first(lines: list[str], most: int | None) -> list[str]:
+    """The lines, or the first ones and how many follow."""
+    if most is None or len(lines) <= most:
+        return lines
+    return [*lines[:most], f"  and {len(lines) - most} more: --all"]
 
 
 def reading(comparison: Comparison) -> list[str]:
     """What the ratios and verdicts mean."""
     said = []
+    changes = [c for row in comparison.rows for c in row.changes if c]
     if comparison.metrics:
-        told = ", and of ".join(_WHAT[metric] for metric in comparison.metrics)
+        told = ", ".join(_WHAT[metric] for metric in comparison.metrics)
         said.append(
-            f"B/A is a ratio of speeds, from {told}: above 1, B is faster. From and to are its 95 % interval. "
-            f"A verdict needs more than {100 * comparison.tolerance:.3g} % of difference and an interval "
-            "without 1."
+            f"Ratios are ratios of speeds: above 1, B is faster. Verdicts are about {told}. "
+            f"They need more than {100 * comparison.tolerance:.3g} % of difference and a 95 % interval "
+            "(from, to) without 1. Means are geometric."
+        )
+    if any(change.expected != 1 for change in changes):
+        said.append(
+            "Between kinds of machine a share differs for the machine's sake too, so there a verdict sets it "
+            "against what the cases of its kind show, those that resemble it: 1.30x slower is 1.30 times below "
+            f"them. Less than {100 * DEPARTURE:.3g} % is not called, and same means within a factor of "
+            f"{1 + ALIKE:.2g} of them."
         )
     single = [len(side.files) == 1 for side in comparison.sides]
     if single[0] and any(single[1:]):
         said.append(_one_run(comparison.scatter))
-    for file in (file for side in comparison.sides for file in side.files):
-        if file.is_busy:
-            percent = 100 * (file.noise_level or 0)
-            said.append(
-                f"The machine was busy while {printable(file.name)} was measured: in a quarter of its cases "
-                f"the rounds scatter by more than {percent:.2g} %. Its verdicts are less sure than they look; "
-                "measure again when nothing else runs."
-            )
-    changes = [c for row in comparison.rows for c in row.changes if c]
     if refused := sum(c.verdict == NOT_COMPARABLE for c in changes):
         said.append(f"{refused} of {len(changes)} ratios stand between figures that cannot be compared.")
     return said
@@ -105,9 +92,7 @@ def _one_run(scatter: float | None) -> str:
         "the other cases of the same two runs lie apart"
     )
     if scatter is None:
-        told += (
-            f"; where these are too few, or machines differ, it assumes that two runs differ by {most:.3g} %. "
-        )
+        told += f"; where these are too few, it assumes that two runs differ by {most:.3g} %. "
     else:
         told += f", and assumes that two runs of one program differ by no more than {most:.3g} %. "
     return (
@@ -115,19 +100,31 @@ def _one_run(scatter: float | None) -> str:
     )
 
 
-def gaps(comparison: Comparison) -> list[str]:
+def gaps(comparison: Comparison, most: int | None = None) -> list[str]:
     """The cases that some side lacks, and those that no file gives in a usable form."""
-    said = [f"only in {', '.join(names)}: {id_}" for id_, names in comparison.partial]
-    for side in comparison.sides:
-        said += [f"left out of {file.name}: {reason}" for file in side.files for reason in file.left_out]
-    return [printable(line) for line in said]
+    partial = [f"only in {', '.join(names)}: {id_}" for id_, names in comparison.partial]
+    remarks = [
+        f"{file.name}: {remark}." for side in comparison.sides for file in side.files for remark in file.remarks
+    ]
+    left_out = [
+        f"left out of {file.name}: {reason}"
+        for side in comparison.sides
+        for file in side.files
+        for reason in file.left_out
+    ]
+    return [printable(line) for line in (*_first(partial, most), *remarks, *_first(left_out, most))]
 
 
 def to_dict(comparison: Comparison) -> dict[str, Any]:
     """The whole comparison in plain JSON values."""
-    sides = comparison.sides
+    sides, summary = comparison.sides, summarise(comparison)
     return {
         "schema": 1,
+        "summary": {
+            **asdict(summary),
+            "sentences": list(sentences(summary)),
+            "standing_out": list(standing_out(summary)),
+        },
         "metric": comparison.metric,
         "tolerance": comparison.tolerance,
         "scatter": comparison.scatter,
@@ -161,7 +158,7 @@ def to_dict(comparison: Comparison) -> dict[str, Any]:
 
 def words(change: Change) -> str:
     """The verdict with its size: 1.30x slower."""
-    factor = {FASTER: change.ratio, SLOWER: 1 / change.ratio}.get(change.verdict)
+    factor = {FASTER: change.departure, SLOWER: 1 / change.departure}.get(change.verdict)
     return f"{number(factor)}x {change.verdict}" if factor else change.verdict
 
 
@@ -179,35 +176,6 @@ def _measure(m: Measure) -> dict[str, Any]:
         "bound": m.bound and m.bound.name,
         "runs": m.runs,
     }
-
-
-def _table(rows: Sequence[Row], sides: int, unit: tuple[float, str], *, full: bool = False) -> Table:
-    """One row a case; a column that no side can fill is left out, unless ``full``."""
-    measures = [m for row in rows for m in row.measures if m]
-    units = ["GFLOP/s", "GB/s"] if full else sorted({m.unit for m in measures if m.unit}, reverse=True)
-    shares = share_names(measures, full=full)
-    has_iqr = full or any(m.relative_iqr is not None for m in measures)
-    columns = ["case"]
-    for place in range(sides):
-        names = [unit[1], *["iqr %"] * has_iqr, *units, *shares.values()]
-        columns += [f"{letter(place)} {name}" for name in names]
-    for place in range(1, sides):
-        columns += [_against(place), f"{letter(place)} from", f"{letter(place)} to", f"{letter(place)} verdict"]
-    long = names_meet(rows)
-    lines = []
-    for row in rows:
-        line: list[Any] = [row.id if long else name_of(row)]
-        for m in row.measures:
-            line.append(m and m.seconds.value / unit[0])
-            line += [m and m.relative_iqr and 100 * m.relative_iqr] * has_iqr
-            line += [m.rate if m and m.unit == name else None for name in units]
-            for metric in shares:
-                share = m.share(metric) if m else None
-                line.append(share and 100 * share)
-        for change in row.changes:
-            line += [change.ratio, change.low, change.high, words(change)] if change else [None] * 4
-        lines.append(tuple(line))
-    return Table(tuple(columns), tuple(lines))
 
 
 def share_names(measures: Sequence[Measure], *, full: bool = False) -> dict[str, str]:
@@ -228,11 +196,7 @@ def name_of(row: Row) -> str:
     return next(m.case.case for m in row.measures if m)
 
 
-def _against(place: int) -> str:
-    return f"{letter(place)}/A"
-
-
 def unit_of(rows: Sequence[Row]) -> tuple[float, str]:
     """The unit in which most of these times are short numbers, in seconds, and its name."""
     typical = math.exp(fmean(math.log(m.seconds.value) for row in rows for m in row.measures if m))
-    return next((u for u in _UNITS if typical >= u[0]), _UNITS[-1])
+    return next((u for u in UNITS if typical >= u[0]), UNITS[-1])

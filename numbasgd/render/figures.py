@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 import tempfile
-from collections.abc import Mapping
+import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from numbasgd.paths import write_whole
-from numbasgd.render.tables import printable
+from numbasgd.render.escapes import for_picture
 
 
 def new_axes(width: float = 6.0, height: float = 3.8) -> Any:
@@ -29,21 +30,27 @@ def given_axes(ax: Any, width: float = 6.0, height: float = 3.8) -> Any:
     return ax
 
 
-def new_figure(width: float, height: float) -> Any:
-    """A figure that is not registered with pyplot; sizes in inches."""
+def new_figure(width: float, height: float, *, is_arranged: bool = True) -> Any:
+    """A figure that pyplot does not know; sizes in inches.  Unless arranged, axes stay where they are put."""
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(width, height), layout="constrained")
+    return Figure(figsize=(width, height), layout="constrained" if is_arranged else None)
 
 
-def plain_ticks(axis: Any) -> None:
-    """Write out the ticks of a logarithmic axis, at 1, 2, 5, 10, ...; over many decades every tenth only."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+def plain_ticks(axis: Any, most: int | None = None) -> None:
+    """Write out the ticks of a logarithmic axis, at 1, 2, 5, 10, ...; over many decades every tenth only.
+
+    ``most`` : over more than that many ticks every tenth only, and none without a number.
+    """
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
     low, high = axis.get_view_interval()
-    axis.set_major_locator(LogLocator(subs=(1.0,) if high > 1000 * low else (1.0, 2.0, 5.0)))
+    is_wide = high > (1000 if most is None else 10 ** (most / 3)) * low
+    axis.set_major_locator(LogLocator(subs=(1.0,) if is_wide else (1.0, 2.0, 5.0)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_formatter(NullFormatter())
+    if most is not None:
+        axis.set_minor_locator(NullLocator())
 
 
 def hide_box(ax: Any) -> None:
@@ -58,7 +65,29 @@ def legend_above(ax: Any) -> None:
 
 def plain_text(text: str) -> str:
     """``text`` as it stands: no mathematics between dollar signs, and no control characters."""
-    return printable(text).replace("$", r"\$")
+    return for_picture(text)
+
+
+def shortened(text: str, most: int) -> str:
+    """``text``, its middle left out where it is longer than ``most`` characters."""
+    return text if len(text) <= most else f"{text[: most // 2 - 1]}...{text[2 - most // 2 :]}"
+
+
+def separated(wanted: Sequence[float], gap: float, top: float) -> list[float]:
+    """The places nearest to ``wanted`` that are ``gap`` apart or more and not above ``top``; all ascending.
+
+    Less the gaps below them the places must not descend, so this is an isotonic regression, done by pooling
+    adjacent violators.
+    """
+    pools: list[tuple[float, int]] = []  # the mean of each pool, gaps taken off, and how many places are in it
+    for i, value in enumerate(wanted):
+        pools.append((value - i * gap, 1))
+        while len(pools) > 1 and pools[-2][0] >= pools[-1][0]:
+            (low, n), (high, k) = pools[-2:]
+            pools[-2:] = [((low * n + high * k) / (n + k), n + k)]
+    highest = top - (len(wanted) - 1) * gap
+    places = [min(mean, highest) for mean, n in pools for _ in range(n)]
+    return [place + i * gap for i, place in enumerate(places)]
 
 
 def check_path(path: str | Path) -> Path:
@@ -108,7 +137,9 @@ def save(drawn: Any, path: str | Path, metadata: Mapping[str, str] | None = None
     path = check_path(path)
     figure = drawn if hasattr(drawn, "savefig") else drawn.figure
     content = io.BytesIO()
-    figure.savefig(content, format=path.suffix[1:].lower(), dpi=150, metadata=dict(metadata or {}))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a name of a file may be in any script
+        figure.savefig(content, format=path.suffix[1:].lower(), dpi=150, metadata=dict(metadata or {}))
     try:
         write_whole(path, content.getvalue())
     except OSError as error:

@@ -6,28 +6,28 @@ browser load nothing from anywhere.  Tables: ``numbasgd.render.html_tables``.
 
 from __future__ import annotations
 
-import io
-import re
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 from numbasgd.compare.comparison import Comparison
-from numbasgd.compare.estimate import CANNOT_TELL, FASTER, SLOWER
+from numbasgd.compare.estimate import CANNOT_TELL
+from numbasgd.compare.summary import summarise
 from numbasgd.render import comparison_text as compare_text
 from numbasgd.render import machine_text
+from numbasgd.render.comparison_ladders import by_change, called
+from numbasgd.render.html_picture import picture_section
 from numbasgd.render.html_style import SCRIPT, STYLE
-from numbasgd.render.html_tables import CLASSES, ladder_table, means_table, plain_table
+from numbasgd.render.html_summary import summary_section
+from numbasgd.render.html_tables import CLASSES, figures_table, ladder_table, plain_table
 from numbasgd.render.machine_text import letter
 from numbasgd.render.markup import Markup, join, tag
-from numbasgd.render.palette import BLUE
+from numbasgd.render.tables import number
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
-_INK = "#010203"  # a placeholder that is replaced by the page's text colour
 
 
 def page(comparison: Comparison) -> str:
-    """The whole page."""
+    """The whole page: what was found and its picture first, then every case, then how to read all this."""
     sides = comparison.sides
     names = ", ".join(f"{letter(i)}: {Path(side.name).name}" for i, side in enumerate(sides))
     head = join(
@@ -37,48 +37,67 @@ def page(comparison: Comparison) -> str:
         tag("style", Markup(STYLE)),
     )
     body = join(
-        tag("h1", "Benchmarks compared"),
-        tag("p", f"{len(comparison.rows)} cases on {len(sides)} sides; ", names, class_="lead"),
-        _tallies(comparison),
-        _reading(comparison),
+        tag("h1", f"Benchmarks compared: {len(comparison.rows)} cases on {len(sides)} sides"),
+        summary_section(summarise(comparison)),
+        picture_section(comparison),
+        _cases(comparison),
         _machines(comparison),
-        _ladders(comparison),
-        _roofline(comparison),
+        _reading(comparison),
         _gaps(comparison),
         tag("script", Markup(SCRIPT)),
     )
     return "<!DOCTYPE html>\n" + tag("html", tag("head", head), tag("body", body), lang="en") + "\n"
 
 
+def _cases(comparison: Comparison) -> Markup:
+    """The tables of the ladders, those with the largest changes first; those without a change are folded."""
+    means = {mean.ladder: mean for mean in comparison.means}
+    parts = []
+    for ladder in by_change(comparison):
+        mean = means[ladder.name]
+        rows = [row for row in comparison.rows if row.ladder == ladder.name]
+        ratios = ", ".join(
+            f"{letter(place)}/A {number(ratio)}" for place, ratio in enumerate(mean.ratios, 1) if ratio
+        )
+        told = f"{len(rows)} case{'s' * (len(rows) > 1)}" + (f", geometric mean {ratios}" if ratios else "")
+        changes = sum(bool(called(row)) for row in rows)
+        title = tag("strong", mean.ladder or "cases without a group")
+        told += f"; {changes} called" if changes else ""
+        every = tag("details", tag("summary", "all figures of these cases"), figures_table(comparison, rows))
+        parts.append(
+            tag(
+                "details",
+                tag("summary", title, " ", tag("span", told, class_="quiet")),
+                ladder_table(comparison, mean, rows),
+                every,
+                open="" if changes or len(means) == 1 else None,
+            )
+        )
+    return join(tag("h2", "The cases"), _tallies(comparison), *parts)
+
+
 def _tallies(comparison: Comparison) -> Markup:
-    """How many verdicts of each sort, and which cases were told apart, for each side against the first."""
+    """How many verdicts of each sort there are for each side against the first."""
     lines = []
     for place in range(1, len(comparison.sides)):
-        changes = [row.changes[place - 1] for row in comparison.rows]
-        count = Counter(change.verdict for change in changes if change)
+        count = Counter(change.verdict for row in comparison.rows if (change := row.changes[place - 1]))
         pills = [
             tag("span", f"{count[said]} {said}", class_=f"verdict {CLASSES[said]}")
             for said in compare_text.ORDER
             if count[said]
         ]
         lines.append(tag("p", f"{letter(place)} against A: ", *pills, class_="tally"))
-        told = [
-            tag("li", f"{row.id}: ", tag("span", compare_text.words(change), class_=CLASSES[change.verdict]))
-            for row in comparison.rows
-            if (change := row.changes[place - 1]) and change.verdict in (FASTER, SLOWER)
-        ]
-        if told:
-            lines.append(tag("ul", *told[: compare_text.MOST], class_="plain"))
-    return join(*lines)
+    asked = tag("a", "How to read this", href="#reading")
+    return join(*lines, tag("p", asked, " tells what a ratio and a verdict mean.", class_="quiet"))
 
 
 def _reading(comparison: Comparison) -> Markup:
     said = [*compare_text.reading(comparison)]
     said.append(
         "In the column interval the dot is the ratio, on a logarithmic axis whose middle is 1; the line is its "
-        f"95 % interval, the grey band the tolerance of {100 * comparison.tolerance:.3g} %. A line that leaves "
-        "the middle is a difference; a line inside the band is none; a long line means that more runs are "
-        "needed before anything can be said."
+        "95 % interval. The grey band is what a case that did not change would show, and what around it is not "
+        "called: it lies at 1, or between kinds of machine where the cases of its kind are. A long line means "
+        "that more runs are needed before anything can be said."
     )
     said.append(
         f"“{CANNOT_TELL}” is no verdict of equality: these runs cannot tell. Hundreds of cases at 95 % leave "
@@ -92,7 +111,10 @@ def _reading(comparison: Comparison) -> Markup:
             "of the smallest level that holds the case's data. Data that partly stays in a faster level "
             "between calls can bring it above 100."
         )
-    return join(tag("h2", "How to read this"), tag("ul", *[tag("li", line) for line in said], class_="plain"))
+    return join(
+        tag("h2", "How to read this", id="reading"),
+        tag("ul", *[tag("li", line) for line in said], class_="plain"),
+    )
 
 
 def _machines(comparison: Comparison) -> Markup:
@@ -106,52 +128,6 @@ def _machines(comparison: Comparison) -> Markup:
     if limits:
         tables += [tag("h3", limits.title), plain_table(limits)]
     return join(tag("h2", "The machines"), *tables)
-
-
-def _ladders(comparison: Comparison) -> Markup:
-    parts = []
-    for place, mean in enumerate(comparison.means):
-        rows = [row for row in comparison.rows if row.ladder == mean.ladder]
-        title = mean.ladder or "cases without a group"
-        parts += [tag("h3", title, id=f"ladder-{place}"), ladder_table(comparison, mean, rows)]
-    summary = means_table(comparison) if len(comparison.means) > 1 else None
-    return join(tag("h2", "The cases"), summary, *parts)
-
-
-def _roofline(comparison: Comparison) -> Markup | None:
-    from numbasgd.render.comparison_rooflines import panels, plot_rooflines
-
-    if not panels(comparison):
-        return None
-    import matplotlib
-
-    axes = plot_rooflines(comparison)
-    for ax in axes:
-        ax.patch.set_alpha(0)
-        ax.tick_params(which="both", color=_INK, labelcolor=_INK)
-        ax.spines[:].set_color(_INK)
-        ax.set_title(ax.get_title(loc="left"), loc="left", fontsize=10, color=_INK)
-        legend: Any = ax.get_legend()
-        for label in (ax.xaxis.label, ax.yaxis.label, *legend.get_texts()):
-            label.set_color(_INK)
-    figure: Any = axes[0].figure
-    figure.patch.set_alpha(0)
-    drawn = io.StringIO()
-    with matplotlib.rc_context({"svg.fonttype": "path", "svg.hashsalt": "numbasgd"}):
-        figure.savefig(drawn, format="svg", metadata={"Date": None, "Creator": None})
-    svg = drawn.getvalue()
-    svg = re.sub("<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
-    svg = svg.replace(_INK, "currentColor").replace(BLUE.lower(), "var(--blue)")
-    return join(
-        tag("h2", "Under the rooflines"),
-        tag(
-            "p",
-            "Each machine's roof has a slope for each level of memory and a flat part, its peak. A case under "
-            "a slope waits for data from that level, one under the flat part computes; how far it stands below "
-            "the roof is what is left to gain.",
-        ),
-        tag("div", Markup(svg), class_="figure"),
-    )
 
 
 def _gaps(comparison: Comparison) -> Markup | None:

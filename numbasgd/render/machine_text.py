@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import ast
+from collections.abc import Sequence
+
 from numbasgd.compare.comparison import Comparison
-from numbasgd.compare.machines import INCOMPARABLE, INFORMATION, NORMALIZED, describe
+from numbasgd.compare.machines import INCOMPARABLE, INFORMATION, NORMALIZED, describe, letter
 from numbasgd.machine.bounds import Limits
 from numbasgd.render.tables import Table
 
+__all__ = ["difference_tables", "letter", "limits_table", "machine_table", "verb"]
 _THREADS = {"one": "one thread", "all": "all threads"}
-
-
-def letter(place: int) -> str:
-    """What a side is called in headers: A, B, ..., Z, A1, B1, ..."""
-    return chr(ord("A") + place % 26) + (str(place // 26) if place >= 26 else "")
 
 
 def machine_table(comparison: Comparison) -> Table:
@@ -59,10 +58,36 @@ def difference_tables(comparison: Comparison) -> list[Table]:
     columns = ("key", *map(letter, range(len(comparison.sides))))
     tables = []
     for kind in (INCOMPARABLE, NORMALIZED, INFORMATION):
-        rows = [(d.key, *d.values) for d in comparison.differences if comparison.kind_of(d) == kind]
+        rows = [
+            (d.key, *_told_apart(d.values)) for d in comparison.differences if comparison.kind_of(d) == kind
+        ]
         if rows:
             tables.append(Table(columns, tuple(rows), f"The machines differ; this {verb(kind)}:"))
     return tables
+
+
+def _told_apart(values: Sequence[str]) -> tuple[str, ...]:
+    """The values; of lists only what the others have more (+) and less (-) than the first."""
+    lists = [_words(value) for value in values]
+    first = lists[0]
+    if first is None or any(words is None for words in lists):
+        return tuple(values)
+    told = [f"{len(first)} of them"]
+    for words in lists[1:]:
+        assert words is not None
+        more = [f"+{word}" for word in words if word not in first]
+        less = [f"-{word}" for word in first if word not in words]
+        told.append(" ".join(more + less) or "the same")
+    return tuple(told)
+
+
+def _words(value: str) -> list[str] | None:
+    """The words of a list that was flattened to text, or None where it is no list of words."""
+    try:
+        found = ast.literal_eval(value) if value.startswith("[") else None
+    except (SyntaxError, ValueError, MemoryError, RecursionError):
+        return None
+    return found if isinstance(found, list) and all(isinstance(word, str) for word in found) else None
 
 
 def verb(kind: str) -> str:

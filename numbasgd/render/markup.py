@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import html
 from typing import Any
 
-from numbasgd.render.tables import printable
+from numbasgd.render.escapes import for_html
 
 
 class Markup(str):
@@ -40,4 +39,4 @@ def join(*parts: Any) -> Markup:
 
 def escape(value: Any) -> str:
     """Any value as text that is nothing but text, in an element or in an attribute."""
-    return html.escape(printable(str(value)), quote=True)
+    return for_html(str(value))

@@ -11,6 +11,7 @@ OLIVE, GREY, LIGHT_GREY = "#A08A00", "#777777", "#999999"
 
 SERIES = (BLUE, ORANGE, GREEN, PURPLE, SKY, VERMILLION, OLIVE, GREY)  # of a picture's series, in this order
 MARKERS = "osD^vPX*"  # of the same series
+FASTER_TEXT, SLOWER_TEXT = "#08704A", "#A33414"  # of words that say so, on white
 TEXT_SERIES = (BLUE, VERMILLION, GREEN, PURPLE)  # dark enough for small text in the series' colour
 
 
@@ -20,5 +21,5 @@ def series_colour(place: int) -> str:
 
 
 def series_marker(place: int) -> str:
-    """The marker of the series at ``place``; markers repeat after the last."""
-    return MARKERS[place % len(MARKERS)]
+    """The marker of the series at ``place``; the first 64 differ in their colour or in their marker."""
+    return MARKERS[(place + place // len(SERIES)) % len(MARKERS)]

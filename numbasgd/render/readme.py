@@ -19,6 +19,7 @@ from numbasgd.compare.machines import describe
 from numbasgd.compare.results import Case, ResultFile
 from numbasgd.errors import ResultFileError
 from numbasgd.matmul import RUNGS
+from numbasgd.render.escapes import code
 from numbasgd.render.tables import Table, number, render
 
 if TYPE_CHECKING:
@@ -151,7 +152,7 @@ def _machine(file: ResultFile) -> str:
         parts.append(f"GPU {told['gpu.name']}")
     versions = [f"{k} {told[f'versions.{k}']}" for k in ("python", "numpy", "numba") if f"versions.{k}" in told]
     parts += [", ".join(versions).replace("python", "Python")] if versions else []
-    return f"Measured on {'; '.join(parts)}. Medians, from `{Path(file.name).name}`.\n"
+    return f"Measured on {'; '.join(parts)}. Medians, from {code(Path(file.name).name)}.\n"
 
 
 def _ladder_table(ladder: Ladder) -> Table:
@@ -160,7 +161,7 @@ def _ladder_table(ladder: Ladder) -> Table:
         columns += [f"GFLOP/s at {n}", "% of BLAS", *["% of peak"] * (ladder.peak is not None)]
     rows = []
     for i, rung in enumerate(ladder.rungs):
-        row: list[str | float | None] = [f"`{rung}`", RUNGS[rung].idea if rung in RUNGS else None]
+        row: list[str | float | None] = [code(rung), RUNGS[rung].idea if rung in RUNGS else None]
         for n in ladder.rates:
             rate, share = ladder.rates[n][i], ladder.shares[n][i]
             row += [rate, share and 100 * share]

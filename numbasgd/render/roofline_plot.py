@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from numbasgd.machine.fingerprint import size
-from numbasgd.render.figures import hide_box, new_axes, plain_text, plain_ticks
+from numbasgd.render.figures import hide_box, new_axes, plain_text, plain_ticks, separated
 from numbasgd.render.palette import TEXT_SERIES, series_marker
 
 if TYPE_CHECKING:
@@ -121,23 +121,6 @@ def _names(ax: Any, points: Sequence[Point], colour: str, left: float, right: fl
             textcoords="data", ha="right" if is_left else "left", va="center", fontsize=8, color=colour,
             arrowprops={"arrowstyle": "-", "lw": 0.5, "color": colour, "shrinkA": 0, "shrinkB": 2},
         )  # fmt: skip
-
-
-def separated(wanted: Sequence[float], gap: float, top: float) -> list[float]:
-    """The places nearest to ``wanted`` that are ``gap`` apart or more and not above ``top``; all ascending.
-
-    Less the gaps below them the places must not descend, so this is an isotonic regression, done by pooling
-    adjacent violators.
-    """
-    pools: list[tuple[float, int]] = []  # the mean of each pool, gaps taken off, and how many places are in it
-    for i, value in enumerate(wanted):
-        pools.append((value - i * gap, 1))
-        while len(pools) > 1 and pools[-2][0] >= pools[-1][0]:
-            (low, n), (high, k) = pools[-2:]
-            pools[-2:] = [((low * n + high * k) / (n + k), n + k)]
-    highest = top - (len(wanted) - 1) * gap
-    places = [min(mean, highest) for mean, n in pools for _ in range(n)]
-    return [place + i * gap for i, place in enumerate(places)]
 
 
 def _group(group: str) -> str:

@@ -1,7 +1,10 @@
 """Tables for people (plain text, Markdown) and for programs (CSV).
 
 A cell is text, a number or None (nothing to show).  In plain text a column of numbers is aligned on the
-decimal point.  Units stand in the header.  Text from a file is shown without control characters.
+decimal point.  Units stand in the header.  What text may hold is escaped: see ``numbasgd.render.escapes``.
+
+A plain table that is given a width fits it: long text is wrapped in its column, and what still does not fit
+goes below, under the first column again.
 """
 
 from __future__ import annotations
@@ -9,11 +12,23 @@ from __future__ import annotations
 import csv
 import io
 import math
+import shutil
+import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from numbasgd.json_values import printable
+from numbasgd.render.escapes import Markdown, for_csv, for_markdown
+
 FORMATS = ("table", "md", "csv")
+NARROWEST, WIDEST = 80, 120  # columns of a terminal that tables are made for
+_GAP = "  "
+_LEAST_TEXT = 16  # columns that text is wrapped to at least
+
+
+class Best(float):
+    """A number that is marked as the best of its row."""
 
 
 @dataclass(frozen=True)
@@ -42,34 +57,91 @@ def number(value: float | int, digits: int = 3) -> str:
     return f"{value:.{max(0, digits - 1 - place)}f}" if place >= -6 else f"{value:.{digits - 1}e}"
 
 
-def printable(text: str) -> str:
-    """``text`` with control characters and line ends spelled out, so that it stays in its cell."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+def terminal_width() -> int:
+    """The columns that tables are made for: the terminal's (or ``COLUMNS``), but 80 to 120; 100 without one."""
+    return min(max(shutil.get_terminal_size((100, 24)).columns, NARROWEST), WIDEST)
 
 
-def render(tables: Table | Iterable[Table], form: str = "table") -> str:
-    """The tables as text that ends with a line end; CSV has titles as a first column."""
+def render(tables: Table | Iterable[Table], form: str = "table", width: int | None = None) -> str:
+    """The tables as text that ends with a line end; CSV has titles as a first column.
+
+    ``width`` : the columns that a plain table may have, None for as many as it needs.
+    """
     tables = [tables] if isinstance(tables, Table) else list(tables)
     if form == "csv":
         return _csv(tables)
-    one = _markdown if form == "md" else _plain
-    return "\n".join(one(table) for table in tables)
+    if form == "md":
+        return "\n".join(map(_markdown, tables))
+    return "\n".join(_plain(table, width) for table in tables)
 
 
-def _plain(table: Table) -> str:
+def width_of(table: Table) -> int:
+    """The columns of the terminal that a plain table needs where no text is wrapped."""
+    columns = [_column(table, j) for j in range(len(table.columns))]
+    return sum(max(map(len, column)) for column in columns) + len(_GAP) * (len(columns) - 1)
+
+
+def _plain(table: Table, width: int | None) -> str:
     columns = [_column(table, j) for j in range(len(table.columns))]
     widths = [max(map(len, column)) for column in columns]
-    lines = []
-    for i in range(len(table.rows) + 1):
-        cells = [
-            column[i].rjust(width) if _is_numeric(table, j) else column[i].ljust(width)
-            for j, (column, width) in enumerate(zip(columns, widths, strict=True))
-        ]
-        lines.append("  ".join(cells).rstrip())
-    lines.insert(1, "  ".join("-" * width for width in widths))
-    if table.title:
-        lines.insert(0, printable(table.title))
+    blocks = [list(range(len(columns)))]
+    if width is not None:
+        widths = _wrapped(widths, [j for j in blocks[0] if not _is_numeric(table, j)], width)
+        blocks = _stacked(widths, width)
+    lines = [printable(table.title)] if table.title else []
+    for i, block in enumerate(blocks):
+        lines += [""] * (i > 0) + _block(table, columns, widths, block)
     return "\n".join(lines) + "\n"
+
+
+def _block(
+    table: Table, columns: Sequence[Sequence[str]], widths: Sequence[int], block: Sequence[int]
+) -> list[str]:
+    """The lines of some columns, each cell in its width."""
+    lines = []
+    is_numeric = {j: _is_numeric(table, j) for j in block}
+    for i in range(len(table.rows) + 1):
+        cells = [_lines(columns[j][i], widths[j]) for j in block]
+        for line in range(max(map(len, cells))):
+            parts = [cell[line] if line < len(cell) else "" for cell in cells]
+            lines.append(
+                _GAP.join(
+                    part.rjust(widths[j]) if is_numeric[j] else part.ljust(widths[j])
+                    for j, part in zip(block, parts, strict=True)
+                ).rstrip()
+            )
+        if i == 0:
+            lines.append(_GAP.join("-" * widths[j] for j in block))
+    return lines
+
+
+def _lines(cell: str, width: int) -> list[str]:
+    """The cell in lines of at most that width."""
+    return [cell] if len(cell) <= width else textwrap.wrap(cell, width) or [""]
+
+
+def _wrapped(widths: Sequence[int], text: Sequence[int], width: int) -> list[int]:
+    """The widths of the columns when the widest of text give way, until the table fits or all are narrow."""
+    widths = list(widths)
+    over = sum(widths) + len(_GAP) * (len(widths) - 1) - width
+    while over > 0:
+        j = max(text, key=lambda j: widths[j], default=None)
+        if j is None or widths[j] <= _LEAST_TEXT:
+            break
+        widths[j] -= 1
+        over -= 1
+    return widths
+
+
+def _stacked(widths: Sequence[int], width: int) -> list[list[int]]:
+    """The columns in groups that fit, each with the first column."""
+    blocks = [[0]]
+    for j in range(1, len(widths)):
+        used = sum(widths[i] + len(_GAP) for i in blocks[-1])
+        if used + widths[j] > width and len(blocks[-1]) > 1:
+            blocks.append([0])
+        blocks[-1].append(j)
+    return blocks
 
 
 def _column(table: Table, j: int) -> list[str]:
@@ -77,21 +149,29 @@ def _column(table: Table, j: int) -> list[str]:
     cells = [_text(row[j]) for row in table.rows]
     if _is_numeric(table, j):
         after = [len(c.partition(".")[2]) + ("." in c) for c in cells]
-        deepest = max(after, default=0)
-        cells = [c + " " * (deepest - a) if c else c for c, a in zip(cells, after, strict=True)]
+        marks = ["*" * isinstance(row[j], Best) for row in table.rows]
+        deepest = max(after, default=0) + any(marks)
+        cells = [
+            f"{c}{mark}".ljust(len(c) - a + deepest) if c else c
+            for c, a, mark in zip(cells, after, marks, strict=True)
+        ]
     return [printable(table.columns[j]), *cells]
 
 
 def _markdown(table: Table) -> str:
-    def line(cells: Sequence[str]) -> str:
-        return "| " + " | ".join(c.replace("|", "\\|") for c in cells) + " |"
+    def line(cells: Sequence[Any]) -> str:
+        return "| " + " | ".join(map(_in_markdown, cells)) + " |"
 
     rules = ["---:" if _is_numeric(table, j) else "---" for j in range(len(table.columns))]
-    lines = [line([printable(c) for c in table.columns]), line(rules)]
-    lines += [line([_text(cell) for cell in row]) for row in table.rows]
+    lines = [line(table.columns), line(rules), *map(line, table.rows)]
     if table.title:
-        lines = [f"**{printable(table.title)}**", "", *lines]
+        lines = [f"**{for_markdown(table.title)}**", "", *lines]
     return "\n".join(lines) + "\n"
+
+
+def _in_markdown(cell: Any) -> str:
+    text = for_markdown(cell if isinstance(cell, Markdown) else _text(cell))
+    return f"**{text}**" if isinstance(cell, Best) else text
 
 
 def _csv(tables: Sequence[Table]) -> str:
@@ -104,7 +184,7 @@ def _csv(tables: Sequence[Table]) -> str:
             header = table.columns
             writer.writerow((("table",) if titled else ()) + header)
         for row in table.rows:
-            writer.writerow([printable(table.title)] * titled + [_raw(cell) for cell in row])
+            writer.writerow([for_csv(table.title)] * titled + [_raw(cell) for cell in row])
     return out.getvalue()
 
 
@@ -120,7 +200,7 @@ def _raw(cell: Any) -> Any:
     """A number in full, text in one line, nothing where there is no finite number."""
     if cell is None or (isinstance(cell, float) and not math.isfinite(cell)):
         return ""
-    return cell if isinstance(cell, float | int) else printable(str(cell))
+    return cell if isinstance(cell, float | int) else for_csv(str(cell))
 
 
 def _is_numeric(table: Table, j: int) -> bool:

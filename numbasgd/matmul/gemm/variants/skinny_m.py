@@ -207,6 +207,7 @@ def _propose_skinny_m(t: Tiles, model: Any, first: int) -> Callable[[Product], P
     L1, L2, FAR = t.machine.l1, t.machine.l2, t.machine.l3 // 2
     SPAN1 = t.machine.caches[0].sets * t.machine.caches[0].line
     R, SLOWER, OVERREAD = t.machine.registers, model.constants.skinny_step, model.constants.overread
+    NEAR_OVERREAD = model.constants.near_overread
     STORE, PREFETCH, CALL = model.constants.store, model.constants.prefetch, model.constants.skinny_call
     step, tile, first_time, refuse = model.step, model.tile, model.first, model.refused
     split, overlap = model.split, model.overlap
@@ -233,7 +234,8 @@ def _propose_skinny_m(t: Tiles, model: Any, first: int) -> Callable[[Product], P
         w = vectors / panels
         # With several rows the next panel is prefetched, and passes from L2 twice if L1 does not keep it.
         prefetches = w * PREFETCH if p.m > 1 else 0.0
-        traffic = panels * p.k * min(float(p.n) * S, w * V + OVERREAD) * first_time(b_bytes)
+        past = OVERREAD if min(KC, p.k) * w * V > L1 else NEAR_OVERREAD
+        traffic = panels * p.k * min(float(p.n) * S, w * V + past) * first_time(b_bytes)
         each = step(p.m, w, p.m + w * split(p.rsb), min(KC, p.k)) * SLOWER + prefetches
         cycles = overlap(panels * p.k * each, traffic) + CALL
         cycles += panels * rounds * (tile(min(KC, p.k)) + STORE * p.m * w)

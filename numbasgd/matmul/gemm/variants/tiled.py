@@ -37,7 +37,9 @@ def _propose_unpacked(t: Tiles, model: Any, first: int) -> Callable[[Product], P
     STORE, PANEL, CALL = model.constants.store, model.constants.panel, model.constants.unpacked_call
     PAGE, SCATTERED = model.constants.page_in_place, model.constants.scattered
     OVERREAD, PAGE_BYTES, L2 = model.constants.overread, cost.PAGE, t.machine.l2
+    NEAR_OVERREAD, L1 = model.constants.near_overread, t.machine.l1
     STREAMS, MASKED_STORE = cost.STREAMS, model.constants.masked_store
+    WRITE_C = model.constants.write_c
     step, again, first_time, pages, refuse = model.step, model.again, model.first, model.pages, model.refused
     tile, split, overlap = model.tile, model.split, model.overlap
 
@@ -71,20 +73,24 @@ def _propose_unpacked(t: Tiles, model: Any, first: int) -> Callable[[Product], P
             cycles += MASKED_STORE * p.m
         panel = p.k * (w * V + LINE)  # rows begin anywhere in a line
         once = max(first_time(b_bytes), again(b_bytes, p.k, w * V, p.rsb))  # dearer where rows share sets
-        traffic = panels * p.k * min(float(p.n) * S, w * V + OVERREAD) * once
+        past = OVERREAD if panel > L1 else NEAR_OVERREAD
+        traffic = panels * p.k * min(float(p.n) * S, w * V + past) * once
         traffic += b_bytes * (tiles - 1) * again(panel + h * p.k * S, p.k, w * V, p.rsb)
-        traffic += 2 * c_bytes * first_time(c_bytes)
+        traffic += WRITE_C * c_bytes * first_time(c_bytes)
         if p.csa == S:
             traffic += a_bytes * first_time(a_bytes)
             traffic += a_bytes * (panels - 1) * again(a_bytes + panel, p.m, p.k * S, p.rsa)
         else:  # a step of p takes lines of one row of A.T, or one for each of h rows
             if p.rsa != S:
                 a_bytes *= LINE / S
-            if p.k > STREAMS and p.csa > PAGE_BYTES and a_bytes > L2:
+            elif p.k * LINE > L1:  # the lines at the end of a tile's rows are read again for the next
+                a_bytes += tiles * p.k * (LINE - S)
+            if p.k > STREAMS and p.csa > PAGE_BYTES // 2 and a_bytes > L2:
                 a_bytes *= SCATTERED
             traffic += panels * a_bytes * first_time(float(p.m) * p.k * S)
             cycles += panels * tiles * PAGE * pages(p.k, p.csa)
-        cycles += overlap(work, traffic) + panels * tiles * PAGE * pages(p.k, p.rsb)
+        # Page walks of the next rows of B go on while a tile computes.
+        cycles += overlap(work, traffic + panels * tiles * PAGE * pages(p.k, p.rsb))
         if p.n > 2 * p.m and nv > 1 and has_half == 0:  # parts of columns end in a whole vector
             cut = Cut(0, 4 * L, 1, nv, 0)
         else:
@@ -150,7 +156,7 @@ def _propose_packed(t: Tiles, model: Any, first: int) -> Callable[[Product], Pro
         work = tiles * p.k * step(MR, nv, MR + nv, KC) * SLOWER
         cycles = tiles * rounds * (tile(KC) + STORE * MR * nv)
         c_bytes = float(p.m) * p.n * S
-        cycles += overlap(work, 2 * rounds * c_bytes * first_time(c_bytes)) + CALL
+        cycles += overlap(work, c.write_c_packed * rounds * c_bytes * first_time(c_bytes)) + CALL
         pack_a = TRANSPOSED if p.csa == S else COPIED if p.rsa == S else GATHERED
         pack_b = COPIED if p.csb == S else TRANSPOSED if p.rsb == S else GATHERED
         a_bytes, b_bytes = float(p.m) * p.k * S, float(p.k) * p.n * S

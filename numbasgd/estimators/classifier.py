@@ -27,6 +27,11 @@ def _has_probabilities(estimator: MinibatchSGDClassifier) -> bool:
     return True
 
 
+def _labels(y: Any) -> Any:
+    """y, but an array of NumPy's StringDType, which scikit-learn does not know, as text of a fixed width."""
+    return np.array(y.tolist(), str) if isinstance(y, np.ndarray) and y.dtype.kind == "T" else y
+
+
 class MinibatchSGDClassifier(ClassifierMixin, MinibatchSGD):
     """Linear classification by minibatch SGD, in scikit-learn's conventions.
 
@@ -66,7 +71,7 @@ class MinibatchSGDClassifier(ClassifierMixin, MinibatchSGD):
     coef_ : ndarray, shape (1, d) for two classes, else (K, d)
     intercept_ : ndarray, shape (1,) or (K,)
     n_iter_ : int
-        Epochs that were made; calls of ``partial_fit``.
+        Epochs that were made; a call of ``partial_fit`` is one more.
     loss_curve_ : list of float
         The objective after each evaluation (``eval_every``); after each call of ``partial_fit``.  By default
         that is each round, or with ``epochs`` given and nothing to watch, five times at most.
@@ -128,7 +133,8 @@ class MinibatchSGDClassifier(ClassifierMixin, MinibatchSGD):
         Momentum and the mean of the weights go on where the call before stopped.  With
         ``sampling="sequential"``, pieces of whole minibatches give the weights of one epoch over all rows, bit
         for bit; calls with the same rows give those of ``fit`` with as many epochs.  For ``lr="auto"`` and
-        ``standardize`` the first piece decides.
+        ``standardize`` the first piece decides; the rate is constant, or falls with the calls by
+        ``schedule="inverse_scaling"``.  What ends a ``fit`` early does not matter here.
 
         Parameters
         ----------
@@ -151,7 +157,7 @@ class MinibatchSGDClassifier(ClassifierMixin, MinibatchSGD):
                 "for all labels."
             )
         known = self._known_classes(classes, is_first)
-        X, y = self._checked(X, y, is_first)
+        X, y = self._checked(X, _labels(y), is_first)
         self.classes_ = known
         return self._learn_piece(self._rows(X, self._numbers(y), sample_weight, is_piece=True))
 
@@ -218,13 +224,13 @@ class MinibatchSGDClassifier(ClassifierMixin, MinibatchSGD):
         return special.log_softmax(z, axis=1)
 
     def _dataset(self, X: Any, y: Any, sample_weight: Any) -> Dataset:
-        X, y = self._checked(X, y, is_first=True)
+        X, y = self._checked(X, _labels(y), is_first=True)
         if y.dtype.kind in "fcO":  # others can be nothing but labels
             check_classification_targets(y)
         classes, number = np.unique(y, return_inverse=True)
         if len(classes) < 2:
             raise ValueError(
-                f"y holds only one class, {classes[0]!r}; expected two or more. Pass rows of all classes."
+                f"y holds one class, {classes.tolist()[0]!r}; expected two or more. Pass rows of all classes."
             )
         before = getattr(self, "classes_", classes)
         if self.warm_start and not np.array_equal(before, classes):
@@ -272,7 +278,7 @@ class MinibatchSGDClassifier(ClassifierMixin, MinibatchSGD):
                     "since a piece need not show them. Pass for example classes=np.unique(y) of all rows."
                 )
             return self.classes_
-        found = np.unique(classes)
+        found = np.unique(_labels(classes))
         if not is_first and not np.array_equal(found, self.classes_):
             raise ValueError(
                 f"classes is {found.tolist()}, and was {self.classes_.tolist()} before; expected the same. "
@@ -289,8 +295,8 @@ class MinibatchSGDClassifier(ClassifierMixin, MinibatchSGD):
         is_unknown = self.classes_[number] != y
         if is_unknown.any():
             raise ValueError(
-                f"y holds {y[is_unknown][0]!r}; expected one of the classes {self.classes_.tolist()}. Pass all "
-                "labels as classes in the first call."
+                f"y holds {y[is_unknown][:1].tolist()[0]!r}; expected one of the classes "
+                f"{self.classes_.tolist()}. Pass all labels as classes in the first call."
             )
         return number
 

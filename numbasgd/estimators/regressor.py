@@ -47,7 +47,7 @@ class MinibatchSGDRegressor(RegressorMixin, MinibatchSGD):
     coef_ : ndarray, shape (d,), or (K, d) for y of K columns
     intercept_ : ndarray, shape (1,) or (K,)
     n_iter_ : int
-        Epochs that were made; calls of ``partial_fit``.
+        Epochs that were made; a call of ``partial_fit`` is one more.
     loss_curve_ : list of float
         The objective after each evaluation (``eval_every``); after each call of ``partial_fit``.  By default
         that is each round, or with ``epochs`` given and nothing to watch, five times at most.
@@ -105,7 +105,8 @@ class MinibatchSGDRegressor(RegressorMixin, MinibatchSGD):
         Momentum and the mean of the weights go on where the call before stopped.  With
         ``sampling="sequential"``, pieces of whole minibatches give the weights of one epoch over all rows, bit
         for bit; calls with the same rows give those of ``fit`` with as many epochs.  For ``lr="auto"`` and
-        ``standardize`` the first piece decides.
+        ``standardize`` the first piece decides; the rate is constant, or falls with the calls by
+        ``schedule="inverse_scaling"``.  What ends a ``fit`` early does not matter here.
 
         Parameters
         ----------

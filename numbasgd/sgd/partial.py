@@ -122,7 +122,7 @@ def _first_rate(config: TrainConfig, rows: Dataset, method: Method, start: tuple
     if rows.is_weighted:
         mean = float(s.mean(dtype=np.float64))
         rows = dataclasses.replace(rows, sample_weight=(s / mean).astype(s.dtype))
-    rate, _ = auto_rate(rows, method, *start, config.epochs or _EPOCHS)
+    rate = auto_rate(rows, method, *start, config.epochs or _EPOCHS)[0]
     if not math.isfinite(rate):
         raise rows.overflows(start[0])
     return rate / mean  # a step over rows of weight 2 is twice as long

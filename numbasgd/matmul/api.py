@@ -80,6 +80,11 @@ def matmul(
     that bound says little; but the sums of ``element``, ``column``, ``full`` and ``blocked`` are cut into
     partial sums of 2^16 terms, so for them it holds with ``2^16 + k / 2^16`` in place of ``k`` once that is
     less.  The rungs ``numpy*`` leave the order of summation to the BLAS.
+
+    The usual call goes through a built-in function whose code Numba compiled, which saves several
+    microseconds.  ``NUMBASGD_FASTCALL=0`` turns it off; on versions of Python that it was not tested on, and
+    where its file is deleted, the same product is called from Python.  Among the variants of ``packed`` the
+    one that a cost model expects to be fastest here is taken; ``matmul_plan`` names it.
     """
     A = check.array(A, "A", 2)
     B = check.array(B, "B", 2)

@@ -157,13 +157,15 @@ class MinibatchSGD(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         return TrainConfig.of_call(**settings)
 
     def _checked(self, X: Any, y: Any, is_first: bool, **how: Any) -> tuple[np.ndarray, np.ndarray]:
-        """X and y as scikit-learn checks them; names and number of columns are kept, or compared with those.
+        """X and y as scikit-learn checks them; number and names of columns are kept, or compared with those.
 
-        how : what ``validate_data`` is told of y.
+        how : what ``validate_data`` is told of y.  Arrays that it would leave as they are do not wait for it.
         """
         dtype = _FLOATS if is_first else self.coef_.dtype
-        if _is_plain(X, 2) and _is_plain(y, 1) and len(X) == len(y) and (is_first or X.dtype == dtype):
-            return validate_data(self, X, reset=is_first, skip_check_array=True), y
+        if is_first and _is_plain(X, 2) and _is_plain(y, 1) and len(X) == len(y):
+            self.n_features_in_ = X.shape[1]
+            self.__dict__.pop("feature_names_in_", None)
+            return X, y
         return validate_data(self, X, y, dtype=dtype, order="C", reset=is_first, **how)
 
     def _weights(self, sample_weight: Any, n: int, dtype: np.dtype, *, is_piece: bool) -> np.ndarray:

@@ -242,7 +242,7 @@ class _Training:
         """The rates of ``lr="auto"``: those of the run that is resumed, else the best constant one."""
         if self.state is not None:
             return self.state.lrs
-        rate, self.squares = auto_rate(self.dataset, method, w, b, self.config.epochs)
+        rate, _, self.squares = auto_rate(self.dataset, method, w, b, self.config.epochs)
         if not math.isfinite(rate):
             self.whole.require_finite(math.nan)
             raise self.whole.overflows(w)

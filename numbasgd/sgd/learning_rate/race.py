@@ -17,7 +17,6 @@ import math
 
 import numpy as np
 
-from numbasgd.sgd.dataset import Dataset
 from numbasgd.sgd.learning_rate.cost import Size, size_for
 from numbasgd.sgd.learning_rate.curvature import some_rows
 from numbasgd.sgd.learning_rate.pilot import MOST_SEEDS, Pilot, Task
@@ -30,9 +29,11 @@ _ROWS, _SCOUT_ROWS, _ROWS_A_COLUMN = 256, 512, 8
 _FITTED, _GONE = 0.1, 3e-3  # shares of the first loss: classes are nearly told apart, and are
 _FAR = 4, 2  # octaves away, where a loss that goes to nothing may have its next valley
 _FEWER_ROWS = 0.15  # octaves for each halving of the rows
-_MARGIN = 0.1  # octaves that gradient descent on some rows stays below
+_MARGIN = 0.15  # octaves: what limits a rate is the curvature, which differs a little between some rows and all
 _GROWTH = 0.2  # of the epochs to a perfect fit, at least, in octaves for each doubling of the rows
-_LATER = 0.5  # octaves that the best rate of gradient descent gains in a run of twice the length
+# Octaves for each doubling of the epochs: what the best rate of gradient descent gains, since the curvature
+# falls, and what that of minibatches loses where a part of the loss stays, since the noise of the steps does.
+_LATER, _QUIETER = 0.5, 0.5
 
 
 def race(task: Task, curvature: float, first: float | None = None) -> tuple[float, str]:
@@ -56,6 +57,8 @@ def race(task: Task, curvature: float, first: float | None = None) -> tuple[floa
         scout = Pilot(task, size_for(task.dataset, size, task.cost, budget.total / _SCOUT, least))
         keeps = budget.left - _SCOUTED * budget.total
         start = octave = scout.climb(scout.climb(octave, 2.0, keeps), 1.0, keeps)
+        if not main.is_descent and scout.losses[octave] > _FITTED * scout.first:
+            octave -= round(_QUIETER * math.log2(main.size.epochs / scout.size.epochs))
     octave = _valley(main, main.climb(octave), task.is_free)
     if main.size.rows < size.rows and task.is_free and main.losses[octave] < _GONE * main.first:
         octave = _of_all_rows(task, main, octave, start)
@@ -64,12 +67,13 @@ def race(task: Task, curvature: float, first: float | None = None) -> tuple[floa
             octave = main.climb(octave, step)
         octave += _LATER * math.log2(size.epochs / main.size.epochs)
         if main.size.rows < size.rows:
-            # What limits a rate is the curvature, which differs a little between some rows and all.
-            octave -= _MARGIN + math.log2(_largest(main.solver.dataset, task) / _largest(task.dataset, task))
+            octave -= _MARGIN
     else:
         main.climb(octave, 0.5)
         # Of fewer rows the gradients are noisier, for which a lower rate is best.
         octave = main.settle() + _FEWER_ROWS * math.log2(size.rows / main.size.rows)
+        if main.losses[main.best] > _FITTED * main.first:
+            octave -= _QUIETER * math.log2(size.epochs / main.size.epochs)
     rows = f"{main.size.rows} of {size.rows} rows" * (main.size.rows < size.rows) or "all rows"
     return 2.0**octave, f"runs at {len(main.losses)} rates over {rows} for {main.size.epochs} epochs"
 
@@ -126,28 +130,20 @@ def _stable(task: Task, curvature: float) -> float:
         return 0.0 if largest == 0 else math.nan
     X /= largest  # no square overflows
     mean, batch_size = float(np.einsum("ij,ij->", X, X)) / len(X), method.batch_size
-    size = (mean + (batch_size - 1) * _power(X, dataset.sample_weight, False)) / batch_size
+    size = (mean + (batch_size - 1) * _power(X, dataset.sample_weight)) / batch_size
     allowed = size * curvature + method.l2 / largest / largest
     return math.log2((1 - method.momentum) / allowed) - 2 * math.log2(largest)
 
 
-def _largest(dataset: Dataset, task: Task) -> float:
-    """About the largest eigenvalue of the mean of x x^T, over all rows."""
-    task.budget.spend(dataset.n * (2.0 + 0.6 * dataset.d))
-    return _power(dataset.X, dataset.sample_weight, task.method.intercept)
-
-
-def _power(X: np.ndarray, weights: np.ndarray, intercept: bool) -> float:
-    """Power iteration: the largest eigenvalue of the weighted mean of x x^T, with a 1 behind x or without."""
-    v, u = np.ones(X.shape[1], X.dtype), X.dtype.type(intercept)
+def _power(X: np.ndarray, weights: np.ndarray) -> float:
+    """About the largest eigenvalue of the weighted mean of x x^T, by power iteration."""
+    v = np.ones(X.shape[1])
     size = 0.0
     for _ in range(6):
-        z = X @ v + u
-        if weights.size:
-            z = z * weights
-        v, u = z @ X, z.sum() * X.dtype.type(intercept)
-        size = math.hypot(float(np.linalg.norm(v)), float(u))
-        if not 0 < size < math.inf:
-            return max(size, 1e-300)
-        v, u = v / X.dtype.type(size), u / X.dtype.type(size)
+        z = X @ v
+        v = (z * weights if weights.size else z) @ X
+        size = float(np.linalg.norm(v))
+        if size == 0:
+            break
+        v /= size
     return size / len(X)

@@ -29,7 +29,7 @@ class Task:
     """The run whose rate is sought, and what it begins with.
 
     dataset, method, epochs : of that run.  w, b : its first weights.  schedule : of its rates.
-    budget : for all pilots together.
+    budget : for all pilots together.  base : the rate, as a logarithm to base 2, that octaves count from.
     """
 
     def __init__(
@@ -39,6 +39,7 @@ class Task:
         self.dataset, self.method, self.start, self.schedule, self.cost = dataset, method, start, schedule, cost
         self.size = Size(dataset.n, method.batch_size, epochs)
         self.budget = Budget(cost.steps(self.size))
+        self.base = 0.0
 
     @property
     def is_free(self) -> bool:
@@ -49,8 +50,8 @@ class Task:
 class Pilot:
     """Runs of one size at several rates, each the same number of times with the same orders.
 
-    octave : a rate, as the logarithm to base 2 of the rate of the run that it stands for.  A pilot with larger
-    minibatches takes larger rates in proportion.
+    octave : a rate of the run that it stands for, as a logarithm to base 2 that counts from ``Task.base``.  A
+    pilot with larger minibatches takes larger rates in proportion.
     """
 
     def __init__(self, task: Task, size: Size) -> None:
@@ -65,7 +66,8 @@ class Pilot:
                 method = method._replace(average_from=begin // whole.rows * size.rows)
         method = method._replace(batch_size=size.batch_size, lrs=np.ones(1, dataset.dtype))
         self.method = method if task.schedule is None else task.schedule(method, size.rows, size.epochs)
-        self.octaves = math.log2(size.batch_size * whole.rows / (whole.batch_size * size.rows))
+        larger = size.batch_size * whole.rows / (whole.batch_size * size.rows)
+        self.base = task.base + math.log2(larger)
         self.solver = make_solver(dataset, self.method)
         self.solver.compile()
         self._row = self.solver.layout.row(*task.start)
@@ -91,11 +93,12 @@ class Pilot:
         self.budget.spend((_MAKE_OUTPUTS if outputs > 1 else _MAKE) + look)
 
     def _loss(self, row: np.ndarray) -> float:
-        loss = self.solver.mean_loss(row) + self.solver.penalty(row)
+        with np.errstate(over="ignore", invalid="ignore"):
+            loss = self.solver.mean_loss(row) + self.solver.penalty(row)
         return loss if math.isfinite(loss) else math.inf
 
     def _begin(self, octave: float, seed: int) -> None:
-        method, rate = self.method, min(2.0 ** (octave + self.octaves), 1e30)
+        method, rate = self.method, min(2.0 ** (octave + self.base), 1e30)
         self.solver.begin_anew(self._row)
         self.solver.use(method._replace(lrs=(rate * method.lrs).astype(self._row.dtype), seed=seed))
 

@@ -48,7 +48,8 @@ def race(task: Task, curvature: float, first: float | None = None) -> tuple[floa
         first = _stable(task, curvature)
         if math.isnan(first):
             return math.nan, "rows that are not finite"
-    start = octave = float(round(first))
+    task.base = first
+    start = octave = 0.0
     main = Pilot(task, size_for(task.dataset, size, task.cost, budget.total / _PARTS, _ROWS))
     if main.cost <= budget.total / _NEAR and not main.is_descent:
         main.seeds = max(1, min(MOST_SEEDS, int(budget.total / _PARTS / main.cost)))
@@ -75,7 +76,7 @@ def race(task: Task, curvature: float, first: float | None = None) -> tuple[floa
         if main.losses[main.best] > _FITTED * main.first:
             octave -= _QUIETER * math.log2(size.epochs / main.size.epochs)
     rows = f"{main.size.rows} of {size.rows} rows" * (main.size.rows < size.rows) or "all rows"
-    return 2.0**octave, f"runs at {len(main.losses)} rates over {rows} for {main.size.epochs} epochs"
+    return 2.0 ** (octave + first), f"runs at {len(main.losses)} rates over {rows} for {main.size.epochs} epochs"
 
 
 def _valley(pilot: Pilot, octave: float, is_free: bool) -> float:
@@ -132,6 +133,8 @@ def _stable(task: Task, curvature: float) -> float:
     mean, batch_size = float(np.einsum("ij,ij->", X, X)) / len(X), method.batch_size
     size = (mean + (batch_size - 1) * _power(X, dataset.sample_weight)) / batch_size
     allowed = size * curvature + method.l2 / largest / largest
+    if not 0 < allowed < math.inf:
+        return 0.0 if allowed == 0 else math.nan
     return math.log2((1 - method.momentum) / allowed) - 2 * math.log2(largest)
 
 

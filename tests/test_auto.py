@@ -238,7 +238,7 @@ def visits(monkeypatch):
         return counted
 
     monkeypatch.setattr(Pilot, "run", counts(Pilot.run))
-    monkeypatch.setattr(Pilot, "epochs_to", counts(Pilot.epochs_to))
+    monkeypatch.setattr(Pilot, "_epochs_to", counts(Pilot._epochs_to))
     return seen
 
 

@@ -48,7 +48,7 @@ def row_sample(n: int, count: int = SAMPLE) -> np.ndarray | slice:
 
 
 def some_rows(dataset: Dataset, count: int) -> Dataset:
-    """At most so many of its rows, as they lie in memory."""
+    """At most so many of its rows, in the memory order that X has."""
     picked = row_sample(dataset.n, count)
     return dataset if isinstance(picked, slice) else dataset.take(picked, keeps_layout=True)
 

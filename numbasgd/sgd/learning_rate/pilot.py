@@ -159,9 +159,15 @@ class Pilot:
                 return self.best
             self.run(fewest)
 
-    def epochs_to(self, octave: float, loss: float) -> int:
-        """Epochs until the loss is as small as that; one more than a run has if it does not get there."""
-        self._begin(octave, 0)
+    def epochs_to(self, octave: float, loss: float, orders: int) -> float:
+        """Epochs until the loss is as small as that, the median of some orders of the rows.
+
+        One more than a run has if it does not get there.
+        """
+        return _median([self._epochs_to(octave, loss, seed) for seed in range(orders)])
+
+    def _epochs_to(self, octave: float, loss: float, seed: int) -> float:
+        self._begin(octave, seed)
         rows, epochs = self.size.rows, self.size.epochs
         for epoch in range(1, epochs + 1):
             self.solver.go_to(epoch * rows)

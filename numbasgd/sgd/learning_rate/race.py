@@ -30,6 +30,7 @@ _FITTED, _GONE = 0.1, 3e-3  # shares of the first loss: classes are nearly told 
 _FAR = 4, 2  # octaves away, where a loss that goes to nothing may have its next valley
 _FEWER_ROWS = 0.15  # octaves for each halving of the rows
 _MARGIN = 0.15  # octaves: what limits a rate is the curvature, which differs a little between some rows and all
+_ORDERS = 3  # of a quarter of the rows, whose epochs scatter most
 _GROWTH = 0.2  # of the epochs to a perfect fit, at least, in octaves for each doubling of the rows
 # Octaves for each doubling of the epochs: what the best rate of gradient descent gains, since the curvature
 # falls, and what that of minibatches loses where a part of the loss stays, since the noise of the steps does.
@@ -49,7 +50,8 @@ def race(task: Task, curvature: float, first: float | None = None) -> tuple[floa
         if math.isnan(first):
             return math.nan, "rows that are not finite"
     task.base = first
-    start = octave = 0.0
+    octave = 0.0
+    found = octave, size.epochs  # by the first pilot, and in how many epochs
     main = Pilot(task, size_for(task.dataset, size, task.cost, budget.total / _PARTS, _ROWS))
     if main.cost <= budget.total / _NEAR and not main.is_descent:
         main.seeds = max(1, min(MOST_SEEDS, int(budget.total / _PARTS / main.cost)))
@@ -57,12 +59,13 @@ def race(task: Task, curvature: float, first: float | None = None) -> tuple[floa
         least = max(_SCOUT_ROWS, _ROWS_A_COLUMN * task.dataset.d)
         scout = Pilot(task, size_for(task.dataset, size, task.cost, budget.total / _SCOUT, least))
         keeps = budget.left - _SCOUTED * budget.total
-        start = octave = scout.climb(scout.climb(octave, 2.0, keeps), 1.0, keeps)
+        octave = scout.climb(scout.climb(octave, 2.0, keeps), 1.0, keeps)
+        found = octave, scout.size.epochs
         if not main.is_descent and scout.losses[octave] > _FITTED * scout.first:
             octave -= round(_QUIETER * math.log2(main.size.epochs / scout.size.epochs))
     octave = _valley(main, main.climb(octave), task.is_free)
     if main.size.rows < size.rows and task.is_free and main.losses[octave] < _GONE * main.first:
-        octave = _of_all_rows(task, main, octave, start)
+        octave = _of_all_rows(task, main, octave, found)
     elif main.is_descent:
         for step in (0.5, 0.25, 0.125, 0.0625):
             octave = main.climb(octave, step)
@@ -76,7 +79,9 @@ def race(task: Task, curvature: float, first: float | None = None) -> tuple[floa
         if main.losses[main.best] > _FITTED * main.first:
             octave -= _QUIETER * math.log2(size.epochs / main.size.epochs)
     rows = f"{main.size.rows} of {size.rows} rows" * (main.size.rows < size.rows) or "all rows"
-    return 2.0 ** (octave + first), f"runs at {len(main.losses)} rates over {rows} for {main.size.epochs} epochs"
+    return 2.0 ** (
+        octave + first
+    ), f"runs at {len(main.losses)} rates over {rows} for {main.size.epochs} epochs"
 
 
 def _valley(pilot: Pilot, octave: float, is_free: bool) -> float:
@@ -94,17 +99,21 @@ def _valley(pilot: Pilot, octave: float, is_free: bool) -> float:
     return octave
 
 
-def _of_all_rows(task: Task, main: Pilot, octave: float, start: float) -> float:
-    """The octave for all rows where the loss over those of a pilot falls to nothing."""
+def _of_all_rows(task: Task, main: Pilot, octave: float, found: tuple[float, int]) -> float:
+    """The octave for all rows where the loss over those of a pilot falls to nothing.
+
+    found : what the first pilot found, and its epochs.
+    """
     size, halvings = task.size, math.log2(task.size.rows / main.size.rows)
     if not main.is_descent and _fits_in_time(task, main, octave):
         return octave + halvings  # more rows, smaller margins: a larger rate has the same loss
     batch_size = max(size.batch_size, min(8, size.rows // 8))
     epoch = task.cost.run(Size(size.rows, batch_size, 1))
-    epochs = max(1, min(size.epochs, int(task.budget.left / 4 / epoch)))
-    pilot = Pilot(task, Size(size.rows, batch_size, epochs))
-    octave = pilot.climb(start)
-    return octave + _LATER * math.log2(size.epochs / epochs) * pilot.is_descent
+    octave, epochs = found
+    if task.budget.affords(2 * epoch):
+        epochs = max(1, min(size.epochs, int(task.budget.left / 4 / epoch)))
+        octave = Pilot(task, Size(size.rows, batch_size, epochs)).climb(octave)
+    return octave + _LATER * math.log2(size.epochs / epochs) * main.is_descent
 
 
 def _fits_in_time(task: Task, pilot: Pilot, octave: float) -> bool:
@@ -115,7 +124,7 @@ def _fits_in_time(task: Task, pilot: Pilot, octave: float) -> bool:
     rows, batch_size, epochs = pilot.size
     quarter = Pilot(task, Size(max(1, rows // 4), max(1, batch_size // 4), epochs))
     loss = _GONE * pilot.first
-    few, more = quarter.epochs_to(octave, loss), pilot.epochs_to(octave, loss)
+    few, more = quarter.epochs_to(octave, loss, _ORDERS), pilot.epochs_to(octave, loss, 1)
     growth = max(math.log2(more / few) / 2, _GROWTH)
     return more * (task.size.rows / rows) ** growth <= task.size.epochs
 

@@ -166,7 +166,14 @@ class MinibatchSGD(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
             self.n_features_in_ = X.shape[1]
             self.__dict__.pop("feature_names_in_", None)
             return X, y
-        return validate_data(self, X, y, dtype=dtype, order="C", reset=is_first, **how)
+        X, y = validate_data(self, X, y, dtype=dtype, reset=is_first, **how)
+        return np.require(X, requirements="A"), y
+
+    @property
+    def _names(self) -> tuple[str, ...] | None:
+        """Of the columns, as a Fit has them."""
+        names = getattr(self, "feature_names_in_", None)
+        return None if names is None else tuple(names.tolist())
 
     def _weights(self, sample_weight: Any, n: int, dtype: np.dtype, *, is_piece: bool) -> np.ndarray:
         """Weights of mean 1, but as they are in a piece, since those of other pieces count beside them."""
@@ -217,7 +224,7 @@ def _is_plain(a: Any, ndim: int) -> bool:
     """Whether scikit-learn's checks, which take longer than to train, would leave ``a`` as it is."""
     if type(a) is not np.ndarray or a.ndim != ndim or a.dtype not in check.FLOATS:
         return False
-    return a.size > 0 and a.flags.c_contiguous and bool(np.isfinite(a).all())
+    return a.size > 0 and a.flags.aligned and bool(np.isfinite(a).all())
 
 
 def _seed_of(random_state: Any) -> int:

@@ -16,6 +16,7 @@ NAMED = 3  # cases that a sentence names
 NEAR = 1.05  # times as fast is about as fast
 FAR = 3  # times as far out as 9 of 10 cases is no chance
 NOTEWORTHY = 1.1  # a limit of two machines that differs by less counts as the same
+_ONE_RUN = "One run a side cannot tell whether the program did it or that session: repeat both"
 _SCALES = {"blas": "BLAS or reference", "peak": "FMA peak", "roofline": "roofline"}
 
 
@@ -47,7 +48,7 @@ def headline(summary: Summary, against: Against) -> str:
     if against.common is not None:
         told += _exceptions(against)
     if against.same_machine and summary.machines[0].runs == summary.machines[against.place].runs == 1:
-        told += ". One run a side cannot tell whether the program did it or that session: repeat both"
+        told += f". {_ONE_RUN}"
     return told + "."
 
 
@@ -117,7 +118,13 @@ def _many(summary: Summary) -> list[str]:
     if still:
         named = _listed(sorted(letter(against.place) for against in still))
         said.append(f"Nothing changed on {named}, the machine of A, that these runs can tell.")
-    return said + [headline(summary, against) for against in same if against not in still]
+    moved = [against for against in same if against.common is not None and not against.exceptions]
+    if len(moved) > 1:
+        named = _listed(sorted(letter(against.place) for against in moved))
+        are_single = all(summary.machines[a.place].runs == summary.machines[0].runs == 1 for a in moved)
+        said.append(f"On {named} the whole suite moved, without exception.{f' {_ONE_RUN}.' * are_single}")
+    told = [*still, *(moved if len(moved) > 1 else [])]
+    return said + [headline(summary, against) for against in same if against not in told]
 
 
 def _called(against: Against) -> int:

@@ -20,7 +20,8 @@ def clock(monkeypatch):
     now = [100.0]
     for module in (rounds, deadline, timing):
         monkeypatch.setattr(module, "perf_counter", lambda: now[0])
-    monkeypatch.setattr(rounds, "thread_time", lambda: now[0])
+    for module in (rounds, deadline):
+        monkeypatch.setattr(module, "thread_time", lambda: now[0])
     return now
 
 
@@ -287,12 +288,17 @@ def test_no_rung_begins_to_compile_that_would_be_late(clock):
 
     names = ["element", "full", "blocked", "packed", "numpy-row", ladder.REFERENCE]
     calls = {name: call(name, 0.01) for name in names}
-    taken = ladder._seconds_each(calls, names, Deadline(8.0))
+    taken = ladder._seconds_each(calls, names, 0.1, Deadline(8.0))
     assert list(dict.fromkeys(begun)) == [ladder.REFERENCE, "numpy-row", "full", "element", "blocked"]
     assert taken["packed"] == np.inf and clock[0] - 100.0 < 8.0
     assert [taken[name] for name in names if name != "packed"] == pytest.approx([0.01] * 5)
+    taken = ladder._seconds_each(calls, names, 0.01, Deadline(2.0))
+    assert taken["packed"] == np.inf, "the others are compiled already, and do not tell"
+    assert np.isfinite(taken["blocked"])
+    taken = ladder._seconds_each(calls, names, 1.0, Deadline(8.0))
+    assert taken["blocked"] == np.inf, "time to measure those before it is kept"
     begun.clear()
-    assert all(map(np.isfinite, ladder._seconds_each(calls, names, None).values()))
+    assert all(map(np.isfinite, ladder._seconds_each(calls, names, 0.1, None).values()))
 
 
 def test_other_programs_leave_a_part_of_what_is_left(clock, monkeypatch):

@@ -22,8 +22,10 @@ MOST = 16384  # a side; three float64 matrices of it are 6 GB
 PATIENCE = 3.0  # seconds that a call may take, unless ``is_complete``
 _FEWEST = 3  # rounds of a rung
 _PROBE = 128  # the side of the product that tells how long a larger one takes
-# How long kernels compile, as multiples of the shortest: those that have compiled tell what the next will take.
+# How long kernels compile, as multiples of the shortest, which takes about ``_SHORTEST`` seconds of a usual
+# core.
 _COMPILE = {"element": 1, "full": 1, "column": 2, "blocked": 8, "packed": 25}
+_SHORTEST = 0.11
 
 
 @dataclass(frozen=True)
@@ -145,7 +147,7 @@ def measure(
         calls, fetch = _calls(names, A, B, results, device)
         exact = verify.Exact(A, B)
         if is_selective or deadline is not None:  # an estimate may be wrong; a call is not
-            taken = _seconds_each(calls, names, deadline)
+            taken = _seconds_each(calls, names, seconds, deadline)
             left_out.update(_beyond_patience(taken) if is_selective else {})
             names = [name for name in names if name not in left_out]
         if deadline is not None:
@@ -216,7 +218,7 @@ def _too_slow(
         A, B = _operands(side, dtype)
         zeros = {name: aligned(np.zeros((side, side), dtype)) for name in probed}
         calls, _ = _calls(probed, A, B, zeros, device)
-        taken.append(_seconds_each(calls, probed, deadline))
+        taken.append(_seconds_each(calls, probed, seconds, deadline))
     estimates = {}
     for name in probed:
         small, large = taken[0][name], taken[1][name]
@@ -234,22 +236,29 @@ def _too_slow(
 
 
 def _seconds_each(
-    calls: Mapping[str, Callable[[], Any]], names: list[str], deadline: Deadline | None
+    calls: Mapping[str, Callable[[], Any]], names: list[str], seconds: float, deadline: Deadline | None
 ) -> dict[str, float]:
     """Seconds of a call after one that compiles; infinite for those that ``deadline`` leaves no time.
 
-    Those that compile for longest come last, and none begins that would compile beyond the deadline.
+    Those that compile for longest come last, and none begins that would compile beyond the deadline, by what
+    the others took or, where they came from the cache, by what is usual.  ``seconds`` to measure each of those
+    that have compiled are kept.
     """
-    taken, compiled, spent = {}, 0, 0.0
+    taken: dict[str, float] = {}
+    compiled, spent = 0, 0.0
     for name in sorted(names, key=lambda name: (name != REFERENCE, _COMPILE.get(name, 0), -names.index(name))):
-        expected = _COMPILE.get(name, 0) * spent / max(1, compiled)
-        if deadline is not None and deadline.left() <= expected and name != REFERENCE:
+        cost, kept = _COMPILE.get(name, 0), 2 * seconds * len(taken)
+        is_late = deadline is not None and (
+            deadline.left() <= cost * spent / max(1, compiled) + kept
+            or deadline.work_left() <= cost * _SHORTEST + kept
+        )
+        if is_late and name != REFERENCE:
             taken[name] = math.inf
             continue
         first = taken[name] = elapsed(calls[name])
-        if name in _COMPILE:
+        if cost:
             taken[name] = elapsed(calls[name])
-            compiled += _COMPILE[name]
+            compiled += cost
             spent += max(0.0, first - taken[name])
     return {name: taken[name] for name in names}
 

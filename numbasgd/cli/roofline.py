@@ -33,7 +33,9 @@ def run(args: argparse.Namespace) -> int:
 
     if args.plot:
         figures.check_path(args.plot)
-    seconds = roofline.QUICK_SECONDS if args.quick else roofline.SECONDS
+    seconds = (roofline.QUICK_SECONDS if args.quick else roofline.SECONDS) - (
+        figures.SECONDS if args.plot else 0
+    )
     with ProgressLine(seconds, args.started) as progress:
         deadline = Deadline(seconds, tell=progress.tell, start=args.started)
         found = roofline.measure(args.dtype, args.quick, deadline=deadline)

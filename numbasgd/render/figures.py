@@ -13,6 +13,8 @@ from typing import Any
 from numbasgd.paths import write_whole
 from numbasgd.render.escapes import for_picture
 
+SECONDS = 2.5  # that drawing and writing a picture takes, of a command that ends in time
+
 
 def new_axes(width: float = 6.0, height: float = 3.8) -> Any:
     """Axes on a figure of their own; sizes in inches."""

@@ -126,9 +126,9 @@ def movers(summary: Summary, is_gain: bool) -> list[tuple[int, Moved]]:
 
 def extreme(cases: Sequence[tuple[int, Moved]], is_gain: bool) -> str:
     """What the cases at one end have in common."""
-    if is_gain:
-        return "gained most" if cases[0][1].time > 1 else "lost least"
-    return "lost most" if cases[0][1].time < 1 else "gained least"
+    words = ("gained most", "lost least") if is_gain else ("lost most", "gained least")
+    first, last = ((case.time > 1) == is_gain for case in (cases[0][1], cases[-1][1]))
+    return words[1 - first] if first == last else " or ".join(words)
 
 
 def _moved(summary: Summary, width: int) -> list[str]:

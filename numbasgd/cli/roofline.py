@@ -79,4 +79,5 @@ def _left_out(names: Mapping[str, float]) -> str:
         rung, _, size = name.rpartition("-")
         by_size.setdefault(size, []).append(f"{rung} ({seconds:.2g} s a call)" if seconds >= 1 else rung)
     told = "; ".join(f"{', '.join(rungs)} of {size}" for size, rungs in by_size.items())
-    return f"Left out as too slow, or for want of time: {told}. A second run finds compiled code."
+    late = " A second run finds compiled code." if 0 in names.values() else ""
+    return f"Left out as too slow, or for want of time: {told}.{late}"

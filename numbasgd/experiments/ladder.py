@@ -22,6 +22,7 @@ MOST = 16384  # a side; three float64 matrices of it are 6 GB
 PATIENCE = 3.0  # seconds that a call may take, unless ``is_complete``
 _FEWEST = 3  # rounds of a rung
 _PROBE = 128  # the side of the product that tells how long a larger one takes
+_FAR = 4  # times as long as that tells it may take, where a larger one no longer lies in the same caches
 # How long kernels compile, as multiples of the shortest, which takes about ``_SHORTEST`` seconds of a usual
 # core.
 _COMPILE = {"element": 1, "full": 1, "column": 2, "blocked": 8, "packed": 25}
@@ -230,8 +231,9 @@ def _too_slow(
     estimates.update({name: estimates[REFERENCE] for name in names if name not in probed})
     too_slow = _beyond_patience(estimates)
     if deadline is not None:
-        others = {name: s for name, s in estimates.items() if name not in too_slow}
-        too_slow.update(_beyond_deadline(others, seconds, deadline))
+        at_most = {name: _FAR * s for name, s in estimates.items() if name not in too_slow}
+        beyond = _beyond_deadline(at_most, seconds, deadline)
+        too_slow.update({name: estimates[name] for name in beyond})
     return too_slow
 
 

@@ -73,8 +73,12 @@ from numbasgd import DivergenceError, airfoil_twin, check, train
         ({"callback": 3}, TypeError, ("callback is a int", "expected a function", "Pass")),
         ({"verbose": 1}, TypeError, ("verbose is 1", "expected True or False", "Pass")),
         ({"progress": "yes"}, TypeError, ("progress is 'yes'", "expected True or False", "Pass")),
-        ({"lr": [0.1, 0.1, 0.1]}, ValueError, ("lr holds 3 rates for 2 epochs", "expected one rate", "Pass")),
-        ({"lr": []}, ValueError, ("lr holds 0 rates for 2 epochs", "expected one rate", "Pass")),
+        (
+            {"lr": [0.1, 0.1, 0.1], "epochs": 2},
+            ValueError,
+            ("lr holds 3 rates for 2 epochs", "expected one rate", "Pass"),
+        ),
+        ({"lr": [], "epochs": 2}, ValueError, ("lr holds 0 rates for 2 epochs", "expected one rate", "Pass")),
         ({"lr": [0.1, "x"]}, TypeError, ("lr of epoch 1 is 'x'", "expected a finite number above 0", "Pass")),
         ({"lr": [[0.1], [0.1, 0.2]]}, TypeError, ("lr of epoch 0 is [0.1]", "expected", "Pass")),
         ({"lr": np.ones((2, 1))}, TypeError, ("lr is array", "expected a finite number above 0", "Pass")),
@@ -113,9 +117,9 @@ def looks(monkeypatch):
     seen = []
     finite = check.finite
 
-    def watched(a, name):
+    def watched(a, name, *more):
         seen.append(name)
-        finite(a, name)
+        finite(a, name, *more)
 
     monkeypatch.setattr(check, "finite", watched)
     return seen

@@ -16,7 +16,7 @@ from numbasgd.sgd.learning_rate.quadratic import QuadraticModel, best_constant, 
 from numbasgd.sgd.losses import LOSSES
 from numbasgd.sgd.order import SAMPLINGS
 
-COARSE, FINE = np.linspace(-6, 0, 13), np.linspace(-0.42, 0.42, 13)
+COARSE, FINE, FINEST = np.linspace(-6, 0, 13), np.linspace(-0.42, 0.42, 13), np.linspace(-0.06, 0.06, 13)
 
 
 def reference_rate(local, n, batch_size, epochs, sampling):
@@ -39,8 +39,9 @@ def reference_rate(local, n, batch_size, epochs, sampling):
         return found if found < np.inf else np.inf
 
     best = 0.0
-    for decades in (COARSE, FINE):
-        places = np.minimum(best + decades, 0.0)
+    is_descent = batch_size >= n
+    for decades in (COARSE, FINE, FINEST) if is_descent else (COARSE, FINE):
+        places = np.minimum(best + decades, 0.42 if is_descent else 0.0)
         best = places[np.argmin([excess(place) for place in places])]
     return 2 * 10.0**best / largest
 
@@ -172,9 +173,9 @@ def test_search_against_steps_one_by_one(d, batch_size, epochs, sampling, rng):
 def test_a_fit_keeps_the_mark_of_the_data_as_it_was(tmp_path):
     """The hash is taken when somebody asks; the rows are those of the call."""
     X, y = airfoil_twin()
-    mark = {name: dict(entry) for name, entry in train(X, y, seed=0)._state.data.items()}
+    mark = {name: dict(entry) for name, entry in train(X, y, seed=0, epochs=2)._state.data.items()}
     changed = X.copy()
-    fit = train(changed, y, seed=0)
+    fit = train(changed, y, seed=0, epochs=2)
     changed[:] = 0
     fit.save(tmp_path / "a.fit")
     for other in (fit, Fit.load(tmp_path / "a.fit"), pickle.loads(pickle.dumps(fit))):

@@ -14,7 +14,8 @@ import numba
 import numpy as np
 
 from numbasgd import check
-from numbasgd.sgd import fit_io, labels
+from numbasgd.sgd import fit_io, fit_summary, labels, predict, stopping
+from numbasgd.sgd.columns import Names
 from numbasgd.sgd.losses import softmax
 from numbasgd.sgd.state import RunState
 
@@ -64,10 +65,22 @@ class Fit:
     classes : tuple or None
         The values of y that a classifier tells apart, in order.  "logistic" and "hinge" predict the first of
         two where ``decision_function`` is below 0, "softmax" the one of its largest column.
+    feature_names : tuple or None
+        The names of the columns, where X was a table that has them (pandas, Polars, PyArrow): text or integers.
+        A table that is predicted for is matched by them.
     seed : int
         The seed that was used; pass it to ``train`` to run the same again.
     settings : mapping
-        All settings, as plain values; ``lr`` is the number that was used.
+        All settings, as plain values; ``lr`` is the number that was used, the first one of a schedule.
+    lr_because : str
+        What the learning rate comes from: "given", or what ``lr="auto"`` chose it by.
+    stopped : str
+        Why the run has ended: "converged", "validation" (the held-out rows got no better), "epochs" (all were
+        made), "limit" (so were as many as there are at most where epochs is left out), "budget", "callback" or
+        "unfinished" (interrupted, or not ended yet).  ``stopped_because`` says it in a sentence.
+    times : mapping
+        The seconds of the call, by what they were spent on: "choosing" the learning rate, "scaling" the
+        columns, "compiling", "training", "evaluating" and "other".  Empty for files of before there was this.
     versions : mapping
         Of numbasgd, Python, NumPy, Numba and llvmlite.
     """
@@ -86,6 +99,10 @@ class Fit:
     classes: tuple[Any, ...] | None
     seed: int
     settings: Mapping[str, Any]
+    lr_because: str
+    stopped: str
+    times: Mapping[str, float]
+    feature_names: Names | None = None
     versions: Mapping[str, str] = field(default_factory=versions)
     _state: RunState | None = None  # what is needed to go on
 
@@ -94,7 +111,7 @@ class Fit:
         for a in (*fields.values(), *(self._state or ())):
             if type(a) is np.ndarray:
                 a.setflags(write=False)
-        for name in ("settings", "versions"):
+        for name in ("settings", "times", "versions"):
             if type(given := fields[name]) is not MappingProxyType:
                 fields[name] = MappingProxyType(dict(given))
 
@@ -123,6 +140,30 @@ class Fit:
             f"in {self.seconds[-1]:.3g} s>"
         )
 
+    def _repr_html_(self) -> str:
+        return fit_summary.html_of(self)
+
+    def summary(self, weights: int = 10) -> str:
+        """Data, settings, losses, why the run has ended, the seconds and the largest weights, as text to print.
+
+        Parameters
+        ----------
+        weights : int
+            How many of the weights, at most.  They are ordered by their size, times the standard deviation of
+            their column where the run standardized.
+
+        Returns
+        -------
+        str
+        """
+        hint = "Pass how many weights to show."
+        return fit_summary.summary(self, check.integer(weights, "weights", low=0, hint=hint))
+
+    @property
+    def stopped_because(self) -> str:
+        """Why the run has ended, in a sentence."""
+        return stopping.sentence(self.stopped, self.settings, float(self.epochs[-1]))
+
     @property
     def seconds_per_epoch(self) -> float:
         """Mean training time of one pass over the data, in seconds."""
@@ -142,7 +183,7 @@ class Fit:
         Raises
         ------
         TypeError, ValueError
-            If X is not a 2-D array of numbers with d columns.
+            If X is not a 2-D array of finite numbers with d columns.
         """
         z = self.decision_function(X)
         if self.classes is None:
@@ -164,15 +205,9 @@ class Fit:
         Raises
         ------
         TypeError, ValueError
-            If X is not a 2-D array of numbers with d columns.
+            If X is not a 2-D array of finite numbers with d columns.
         """
-        X = check.array(X, "X", 2)
-        if X.shape[1] != len(self.w):
-            raise ValueError(
-                f"X has {X.shape[1]} columns, the model has {len(self.w)} weights; expected as many columns "
-                "as were trained on, in the same order. Select them."
-            )
-        return X @ self.w + np.asarray(self.b, self.w.dtype)[()]
+        return predict.decision_function(X, self.w, self.b, self.feature_names)
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """The probability of each class, of which a row's add up to 1.
@@ -192,7 +227,7 @@ class Fit:
         Raises
         ------
         TypeError, ValueError
-            If X is not a 2-D array of numbers with d columns, or the loss is one that models no probabilities.
+            If X is not a 2-D array of finite numbers with d columns, or the loss models no probabilities.
         """
         z = self._log_odds(X)
         return softmax(z) if z.ndim == 2 else np.stack([_logistic(-z), _logistic(z)], axis=1)
@@ -273,8 +308,12 @@ class Fit:
             "data": self.data,
             "n": self.n,
             "classes": None if self.classes is None else list(self.classes),
+            "feature_names": None if self.feature_names is None else list(self.feature_names),
             "seed": self.seed,
             "settings": dict(self.settings),
+            "lr_because": self.lr_because,
+            "stopped": self.stopped,
+            "times": dict(self.times),
             "versions": dict(self.versions),
         }
 

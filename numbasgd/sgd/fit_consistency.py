@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 
 from numbasgd.check import MOST, show
+from numbasgd.sgd.config import limit_of
 from numbasgd.sgd.fit_schema import FIT, STATE, is_rate, require_rules, require_settings
 from numbasgd.sgd.losses import LOSSES
+from numbasgd.sgd.schedule import RESTARTS
 from numbasgd.sgd.state import RunState
 
 _HISTORY = ("loss", "objective", "validation_loss", "samples", "seconds")  # the columns of RunState.history
@@ -76,7 +78,9 @@ def _require_outputs(fields: Mapping[str, Any], state: RunState) -> None:
     targets = LOSSES[loss].targets
     _require((classes is None) == (targets == "real"), f"loss {loss} and classes {show(classes)}")
     if targets == "signs":
-        _require(len(classes) == 2 and not columns, f"loss {loss} and {len(classes)} classes")
+        # Of more than two classes, a column tells one from the rest.
+        expected = () if len(classes) == 2 else (len(classes),)
+        _require(columns == expected, f"loss {loss}, {len(classes)} classes and w of shape {fields['w'].shape}")
     elif targets == "classes":
         _require(columns == (len(classes),), f"{len(classes)} classes and w of shape {fields['w'].shape}")
     _require_weights(fields, state)
@@ -108,11 +112,33 @@ def _require_data(fields: Mapping[str, Any], state: RunState) -> None:
     _require(shapes.get("sample_weight", (rows,)) == (rows,), f"as many sample weights as {rows} rows")
     _require(marks["X"]["dtype"] == settings["dtype"], "dtype of settings and of X")
     fraction = settings["validation_fraction"]
-    _require((fields["validation_loss"] is None) == (fraction == 0), "validation_loss and validation_fraction")
+    is_passed = settings["validation_data"]
+    _require(not (is_passed and fraction), "validation_data and validation_fraction")
+    is_watched = is_passed or fraction > 0
+    _require((fields["validation_loss"] is not None) == is_watched, "validation_loss and what is held out")
+    _require_validation_data(shapes, settings, d, columns)
+    names = fields["feature_names"]
+    _require(names is None or len(names) == d, f"{d} columns and names of others")
     # Rows without weight may be left out of the draw.
     is_so = n < rows if settings["sample_weight"] and fraction else n == rows - round(fraction * rows)
     _require(is_so, f"n is {n}, X has {rows} rows, validation_fraction is {fraction}")
     _require(settings["batch_size"] <= n, f"batch_size is {settings['batch_size']} of {n} rows")
+
+
+def _require_validation_data(
+    shapes: Mapping[str, tuple[int, ...]], settings: Mapping[str, Any], d: int, columns: tuple[int, ...]
+) -> None:
+    """The held-out rows that were passed are of as many columns and targets as those of X."""
+    found = {name: shape for name, shape in shapes.items() if name.startswith("validation_")}
+    _require(
+        {"validation_X", "validation_y"} <= found.keys() if settings["validation_data"] else not found,
+        "validation_data of settings and of data",
+    )
+    if found:
+        n = found["validation_X"][0]
+        _require(n > 0 and found["validation_X"] == (n, d), f"validation_data of {d} columns")
+        _require(found["validation_y"] == (n, *columns), f"targets of {n} rows of validation_data")
+        _require(found.get("validation_sample_weight", (n,)) == (n,), f"as many weights as {n} held-out rows")
 
 
 def _require_samples(fields: Mapping[str, Any], state: RunState) -> None:
@@ -125,7 +151,8 @@ def _require_samples(fields: Mapping[str, Any], state: RunState) -> None:
     _require(begin <= MOST, f"average is {show(average)} for {n} rows")
     is_averaged = average is not False and seen > begin
     _require((averaged > 0) == is_averaged, f"{averaged} steps in the mean, average is {average}")
-    _require(seen <= settings["epochs"] * n, f"{seen} samples in {settings['epochs']} epochs of {n} rows")
+    limit = limit_of(settings["epochs"])
+    _require(seen <= limit * n, f"{seen} samples in {limit} epochs of {n} rows")
     _require(position % settings["batch_size"] == 0, f"{position} samples of an epoch, within a step")
     _require(len(samples) and samples[0] == 0 and samples[-1] == seen, "samples are not from 0 to those seen")
     _require(np.all(np.diff(samples) >= 0), "samples fall")
@@ -157,16 +184,22 @@ def _require_rates(fields: Mapping[str, Any], state: RunState) -> None:
     _require(lrs and all(map(is_rate, lrs)), "the rates of the epochs are not finite numbers above 0")
     _require(settings["lr"] == lrs[0], "lr of settings and of the first epoch differ")
     _require(given == (lrs[0] if type(given) is float else lrs) or given == "auto", "lr_given and rates differ")
-    n_given = max(settings["epochs"], 1) if type(given) is list else 1
+    n_given = max(limit_of(settings["epochs"]), 1) if type(given) is list else 1
     _require(len(lrs) == n_given, f"{len(lrs)} rates for {settings['epochs']} epochs")
 
 
 def _require_stopping(fields: Mapping[str, Any], state: RunState) -> None:
     settings = fields["settings"]
     is_watched, patience = settings["tol"] is not None, settings["patience"]
-    most = min(patience, state.samples // fields["n"]) if is_watched else 0
+    is_in_rounds = settings["schedule"] == RESTARTS
+    most = state.samples // fields["n"] if is_watched else 0
+    most = most if is_in_rounds else min(patience, most)
     _require(state.stale <= most, f"{state.stale} stale epochs, and at most {most} can be")
     _require(state.is_over == (is_watched and state.stale >= patience), "is_over and stale epochs")
+    _require(state.factor == 1 or is_in_rounds, f"rates times {state.factor} without rounds")
+    why = {"converged": fields["validation_loss"] is None, "validation": fields["validation_loss"] is not None}
+    _require(why.get(fields["stopped"], True), f"stopped by {fields['stopped']}, and what is held out")
+    _require(state.is_over or fields["stopped"] not in why, f"is_over, and stopped by {fields['stopped']}")
     if not len(state.history):
         _require(state.best_watched == math.inf, "a best loss without a history")
         return

@@ -16,7 +16,10 @@ import numpy as np
 
 from numbasgd.check import MOST, show
 from numbasgd.sgd import config
+from numbasgd.sgd.fingerprint import ARRAYS
 from numbasgd.sgd.losses import PARAMETERS, loss_key
+from numbasgd.sgd.schedule import SCHEDULES
+from numbasgd.sgd.stopping import REASONS, TIMES
 
 _FLOATS = ("float32", "float64")
 _HEX = frozenset("0123456789abcdef")
@@ -83,6 +86,11 @@ def _are_versions(value: Any) -> bool:
     return type(value) is dict and "numbasgd" in value and all(type(v) is str and v for v in value.values())
 
 
+def _are_times(value: Any) -> bool:
+    is_known = type(value) is dict and value.keys() <= set(TIMES)
+    return is_known and all(type(v) is float and 0 <= v < math.inf for v in value.values())
+
+
 def _is_shape(value: Any, ndims: tuple[int, ...]) -> bool:
     return type(value) is list and len(value) in ndims and all(type(v) is int and 0 <= v <= MOST for v in value)
 
@@ -98,8 +106,15 @@ def _is_mark(value: Any, ndims: tuple[int, ...]) -> bool:
 
 def _are_marks(value: Any) -> bool:
     ndims = {"X": (2,), "y": (1, 2), "sample_weight": (1,)}
-    is_known = type(value) is dict and {"X", "y"} <= value.keys() <= ndims.keys()
-    return is_known and all(_is_mark(mark, ndims[name]) for name, mark in value.items())
+    is_known = type(value) is dict and {"X", "y"} <= value.keys() <= set(ARRAYS)
+    return is_known and all(
+        _is_mark(mark, ndims[name.removeprefix("validation_")]) for name, mark in value.items()
+    )
+
+
+def _are_names(value: Any) -> bool:
+    """Names of columns, as ``columns.names_of`` tells them."""
+    return type(value) is tuple and len({type(v) for v in value}) == 1 and type(value[0]) in (str, int)
 
 
 _DTYPE = _choice(_FLOATS)
@@ -120,8 +135,11 @@ SETTINGS: Mapping[str, Rule] = MappingProxyType(
         "batch_size": _integer(1),
         "lr": _RATE,
         "lr_given": _either(_choice(("auto",)), _RATE, _RATES),
+        "schedule": _choice(SCHEDULES),
+        "standardize": _FLAG,
         "validation_fraction": _real(0, 1),
         "sample_weight": _FLAG,
+        "validation_data": _FLAG,
         "dtype": _DTYPE,
     }
 )
@@ -135,8 +153,12 @@ FIT: Mapping[str, Rule] = MappingProxyType(
         "data": _TEXT,
         "n": _integer(1),
         "classes": _either(_NONE, _CLASSES),
+        "feature_names": _either(_NONE, Rule("names of columns, all text or all integers", _are_names)),
         "seed": _integer(0),
         "settings": Rule("the settings of a run", lambda v: type(v) is dict),
+        "lr_because": _TEXT,
+        "stopped": _choice(REASONS),
+        "times": Rule("seconds by what they were spent on", _are_times),
         "versions": Rule("the versions of numbasgd and what it uses", _are_versions),
     }
 )
@@ -151,7 +173,8 @@ STATE: Mapping[str, Rule] = MappingProxyType(
         "looked": _integer(0),
         "asked": _integer(0),
         "is_over": _FLAG,
-        "data": Rule("shape, dtype and SHA-256 of X, y and perhaps sample_weight", _are_marks),
+        "factor": Rule("a float above 0, at most 1", lambda v: type(v) is float and 0 < v <= 1),
+        "data": Rule("shape, dtype and SHA-256 of X, y and perhaps more", _are_marks),
     }
 )
 

@@ -11,8 +11,9 @@ from __future__ import annotations
 import difflib
 import math
 import operator
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ MOST = 2**63 - 1  # the largest integer that a kernel takes
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 _TEXT = (str, bytes)
 _MISSING = ("NoneType", "NAType", "NaTType")
+_NO_OTHERS: Mapping[str, str] = MappingProxyType({})
 
 
 def array(value: Any, name: str, ndim: int) -> np.ndarray:
@@ -277,21 +279,30 @@ def threads(value: Any) -> int:
     return number
 
 
-def choice(value: Any, name: str, choices: Collection[str]) -> str:
-    """``value`` if it is one of ``choices``, else an error that suggests the nearest."""
+def choice(value: Any, name: str, choices: Collection[str], others: Mapping[str, str] = _NO_OTHERS) -> str:
+    """``value`` if it is one of ``choices``, else an error that suggests the nearest.
+
+    others : what to do, by names that other packages have for it, in small letters with underscores.
+    """
     if isinstance(value, str) and value in choices:
         return value
     choices = list(choices)
-    near = difflib.get_close_matches(str(value).lower(), choices, n=1, cutoff=0.5)
-    hint = f" Did you mean {near[0]!r}?" if near else " Pass one of these names."
     listed = ", ".join(repr(c) for c in choices)
+    plain = str(value).strip().lower().replace("-", "_").replace(" ", "_")
+    near = difflib.get_close_matches(plain, choices, n=1, cutoff=0.5)
+    hint = f" Did you mean {near[0]!r}?" if near else " Pass one of these names."
+    if plain in choices or plain in others:
+        hint = f" {others.get(plain, f'Pass {name}={plain!r}.')}"
     if not isinstance(value, str):
         raise TypeError(f"{name} is {show(value)}; expected one of {listed}.{hint}")
     raise ValueError(f"{name} is {value!r}; expected one of {listed}.{hint}")
 
 
-def finite(a: np.ndarray, name: str) -> None:
-    """Raise for a NaN or an infinity, naming the first one's row and column."""
+def finite(a: np.ndarray, name: str, columns: Sequence[Any] | None = None, *, before: str = "training") -> None:
+    """Raise for a NaN or an infinity, naming the first one's row and column.
+
+    columns : their names, if they have some.  before : what finite numbers are needed for.
+    """
     # A sum over rows is finite unless an entry is not, or the sum overflows; only then is it looked for.
     with np.errstate(over="ignore", invalid="ignore"):
         if a.size == 0 or math.isfinite(float(a.sum(dtype=np.float64))):
@@ -299,11 +310,14 @@ def finite(a: np.ndarray, name: str) -> None:
     bad = np.argwhere(~np.isfinite(a))
     if len(bad) == 0:
         return
-    where = f"row {bad[0][0]}" + (f", column {bad[0][1]}" if a.ndim == 2 else "")
+    where = f"row {bad[0][0]}"
+    if a.ndim == 2:
+        j = int(bad[0][1])
+        where += f", column {j}" + ("" if columns is None or columns[j] == j else f" ({columns[j]!r})")
     others = f" ({len(bad) - 1} more like it)" if len(bad) > 1 else ""
     raise ValueError(
         f"{name} holds {a[tuple(bad[0])]} at {where}{others}; expected finite numbers. "
-        f"Drop such rows or fill them before training."
+        f"Drop such rows or fill them before {before}."
     )
 
 

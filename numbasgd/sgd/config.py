@@ -19,8 +19,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from numbasgd import check
+from numbasgd.sgd import other_names
 from numbasgd.sgd.losses import LOSSES, PARAMETERS, loss_key
 from numbasgd.sgd.order import SAMPLINGS
+from numbasgd.sgd.schedule import EPOCHS, Spans
 from numbasgd.sgd.solvers.update import Step
 
 _LR_HINT = 'Pass a rate such as 0.05, one rate per epoch, a function of the epoch, or "auto".'
@@ -49,8 +51,8 @@ class Setting(NamedTuple):
 class Method(NamedTuple):
     """How steps are made over some rows: what a solver needs of the settings.
 
-    loss : its ``losses.loss_key``.  lrs : the rates of the epochs, the last one stays.
-    average_from : samples before the first averaged step.
+    loss : its ``losses.loss_key``.  lrs : learning rates in the dtype of the data; spans : for which steps each
+    is, one an epoch if left out.  average_from : samples before the first averaged step.
     threads : the most that may work; None for as many as pay.
     """
 
@@ -66,6 +68,7 @@ class Method(NamedTuple):
     l2: float
     l1: float
     threads: int | None
+    spans: Spans = EPOCHS
 
     @property
     def step(self) -> Step:
@@ -79,7 +82,7 @@ def _epochs(value: Any, name: str) -> int:
 
 
 def _loss(value: Any, name: str) -> str:
-    return check.choice(value, name, LOSSES)
+    return check.choice(value, name, LOSSES, other_names.LOSSES)
 
 
 def _quantile(value: Any, name: str) -> float:
@@ -90,7 +93,7 @@ def _quantile(value: Any, name: str) -> float:
 
 
 def _sampling(value: Any, name: str) -> str:
-    return check.choice(value, name, SAMPLINGS)
+    return check.choice(value, name, SAMPLINGS, other_names.SAMPLINGS)
 
 
 def _momentum(value: Any, name: str) -> float:
@@ -117,7 +120,7 @@ def _eval_every(value: Any, name: str) -> str | int | None:
     if value is None:
         return None
     if isinstance(value, str):
-        return check.choice(value, name, ["epoch"])
+        return check.choice(value, name, ["epoch"], other_names.EVAL_EVERY)
     return check.integer(value, name, low=1, hint='Pass a number of samples, "epoch", or None for none.')
 
 

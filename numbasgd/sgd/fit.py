@@ -13,8 +13,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from numbasgd import check
-from numbasgd.sgd import fit_io, labels
+from numbasgd.sgd import fit_io, labels, predict
 from numbasgd.sgd.losses import softmax
 from numbasgd.sgd.state import RunState
 
@@ -142,7 +141,7 @@ class Fit:
         Raises
         ------
         TypeError, ValueError
-            If X is not a 2-D array of numbers with d columns.
+            If X is not a 2-D array of finite numbers with d columns.
         """
         z = self.decision_function(X)
         if self.classes is None:
@@ -164,15 +163,9 @@ class Fit:
         Raises
         ------
         TypeError, ValueError
-            If X is not a 2-D array of numbers with d columns.
+            If X is not a 2-D array of finite numbers with d columns.
         """
-        X = check.array(X, "X", 2)
-        if X.shape[1] != len(self.w):
-            raise ValueError(
-                f"X has {X.shape[1]} columns, the model has {len(self.w)} weights; expected as many columns "
-                "as were trained on, in the same order. Select them."
-            )
-        return X @ self.w + np.asarray(self.b, self.w.dtype)[()]
+        return predict.decision_function(X, self.w, self.b, None)
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """The probability of each class, of which a row's add up to 1.
@@ -192,7 +185,7 @@ class Fit:
         Raises
         ------
         TypeError, ValueError
-            If X is not a 2-D array of numbers with d columns, or the loss is one that models no probabilities.
+            If X is not a 2-D array of finite numbers with d columns, or the loss models no probabilities.
         """
         z = self._log_odds(X)
         return softmax(z) if z.ndim == 2 else np.stack([_logistic(-z), _logistic(z)], axis=1)

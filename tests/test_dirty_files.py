@@ -1,4 +1,4 @@
-"""Files as people have them: what is read as it was meant, what is told of it, and what names the wrong cells."""
+"""Files as people have them: what is read as it was meant, what is told of it, what names the wrong cells."""
 
 import datetime
 import pickle

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from numbasgd.data.cells import shown
 from numbasgd.sgd.losses import PARAMETERS
 
 if TYPE_CHECKING:
@@ -31,9 +32,9 @@ def fit_lines(fit: Fit, names: list[str] | None) -> list[str]:
         ends.append(f"held out   {fit.validation_loss[0]:.6g} -> {fit.validation_loss[-1]:.6g}")
     if fit.classes is not None:
         first, second = fit.classes[:2]
-        told = ", ".join(f"{name:g}" for name in fit.classes[:10]) + ", ..." * (len(fit.classes) > 10)
+        told = ", ".join(map(_class, fit.classes[:10])) + ", ..." * (len(fit.classes) > 10)
         ends.append(
-            f"classes    {first:g} where a score is below 0, else {second:g}"
+            f"classes    {_class(first)} where a score is below 0, else {_class(second)}"
             if fit.w.ndim == 1
             else f"classes    {told}: the one of the largest score"
         )
@@ -52,9 +53,13 @@ def fit_lines(fit: Fit, names: list[str] | None) -> list[str]:
     ]
 
 
+def _class(name: Any) -> str:
+    return shown(name) if isinstance(name, str) else f"{name:g}"
+
+
 def _weights(w: Any, b: Any, names: list[str] | None) -> list[str]:
     """A line for each weight, and for the intercept; a column for each output."""
-    names = names or [f"column {j}" for j in range(len(w))]
+    names = [f"column {j}" for j in range(len(w))] if names is None else [shown(name) for name in names]
     width = max(map(len, [*names, "intercept"]))
     told = zip([*names, "intercept"], [*w, b], strict=True)
     if getattr(w, "ndim", 1) == 2:

@@ -57,6 +57,12 @@ class Table:
     is_complete: np.ndarray
     notes: list[str]
 
+    def split(self) -> tuple[np.ndarray, np.ndarray, list[str]]:
+        """X, y and the names of the columns, of a table that was read with a target."""
+        if self.y is None:
+            raise ValueError("target is None; expected the column to predict. Read the table with a target.")
+        return self.X, self.y, self.columns
+
 
 def load_table(
     path: str | os.PathLike[str],
@@ -99,9 +105,7 @@ def load_table(
         raise TypeError(
             "target is None; expected the column to predict. Pass its name, or its position from 0 on."
         )
-    table = read_table(path, target, options)
-    assert table.y is not None
-    return table.X, table.y, table.columns
+    return read_table(path, target, options).split()
 
 
 def read_table(
@@ -110,7 +114,7 @@ def read_table(
     options: ReadOptions = _GUESS,
     *,
     takes_labels: bool = False,
-    features: Sequence[str] | None = None,
+    features: Sequence[str] | int | None = None,
     progress: Progress | None = None,
 ) -> Table:
     """``load_table`` with all that there is to tell.
@@ -121,8 +125,9 @@ def read_table(
         As in ``load_table``; without a target all columns are features.
     takes_labels : bool
         Whether the target may be text.
-    features : sequence of str, optional
-        The names of the columns to take, in that order; others are left out, and a note says which.
+    features : sequence of str, or int, optional
+        The names of the columns to take, in that order; others are left out, and a note says which.  A number
+        says how many there must be.
     progress : callable, optional
         Called with how much is done, of how much, and the unit.
 
@@ -140,7 +145,7 @@ def read_table(
         if features is None:
             columns = [j for j in range(len(names)) if j not in dropped and j not in targets]
         else:
-            columns = _matching(file, features, names, notes)
+            columns = _matching(file, features, names, notes, dropped, is_named=is_named)
         if not columns:
             raise ValueError(
                 f"drop is {list(options.drop)}, and leaves no feature of {len(names)} columns; expected at "
@@ -253,10 +258,31 @@ def _targets(file: Any, target: Any, names: list[str], dropped: set[int]) -> lis
     return targets
 
 
-def _matching(file: Any, features: Sequence[str], names: list[str], notes: list[str]) -> list[int]:
-    """The positions of the columns that are called like ``features``."""
-    if list(features) == names:
-        return list(range(len(names)))
+def _matching(
+    file: Any,
+    features: Sequence[str] | int,
+    names: list[str],
+    notes: list[str],
+    dropped: set[int],
+    *,
+    is_named: bool,
+) -> list[int]:
+    """The positions of the columns that a fit was made on, by their names if both have some."""
+    left = [j for j in range(len(names)) if j not in dropped]
+    if isinstance(features, int) or not is_named:
+        d = features if isinstance(features, int) else len(features)
+        if len(left) != d:
+            raise ValueError(
+                f"{file} has {len(left)} columns and the fit was made on {d}; expected as many, in the same "
+                f"order. Leave the others out, such as the target: drop={left[-1] if left else 0}."
+            )
+        if not isinstance(features, int):
+            notes.append(
+                f"{file} has no names of columns; they are taken by position, as {shown(features[0])}, ..."
+            )
+        return left
+    if list(features) == [names[j] for j in left]:
+        return left
     counts = Counter(names)
     place = {name: j for j, name in enumerate(names)}
     missing = [name for name in features if name not in place]

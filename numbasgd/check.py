@@ -78,11 +78,11 @@ def reshape_hint(value: Any, found: np.ndarray, name: str, ndim: int) -> str:
 def _as_float(value: Any, found: np.ndarray, name: str, ndim: int) -> np.ndarray:
     if found.dtype.kind in "fiub":
         if found.dtype.kind != "f":
-            return found.astype(np.float64)
+            return _converted(found, np.float64)
         if found.dtype.itemsize <= 4:
-            return found.astype(np.float32, copy=False)
+            return _converted(found, np.float32)
         if found.dtype.itemsize == 8:
-            return found.astype(np.float64, copy=False)
+            return _converted(found, np.float64)
     if found.dtype.kind == "O":  # a DataFrame with mixed columns, Python integers beyond 64 bits, ...
         return _numbers(value, found, name, _dimensions(ndim))
     hint = {
@@ -102,7 +102,7 @@ def _numbers(value: Any, found: np.ndarray, name: str, expected: str) -> np.ndar
     kinds = {type(entry) for entry in found.flat}
     if not any(issubclass(kind, _TEXT) or kind.__name__ in _MISSING for kind in kinds):
         with suppress(TypeError, ValueError, OverflowError):
-            return found.astype(np.float64)
+            return _converted(found, np.float64)
     for index, entry in np.ndenumerate(found):
         if (advice := _why_not(entry)) is not None:
             raise TypeError(
@@ -149,7 +149,12 @@ def same_dtype(*arrays: np.ndarray) -> tuple[np.ndarray, ...]:
     """The arrays in the dtype that NumPy would compute with: float64 as soon as one of them is."""
     if len({a.dtype for a in arrays}) == 1:
         return arrays
-    return tuple(a.astype(np.float64, copy=False) for a in arrays)
+    return tuple(_converted(a, np.float64) for a in arrays)
+
+
+def _converted(a: np.ndarray, dtype: type[np.floating]) -> np.ndarray:
+    """``a`` in another dtype, in C order where that takes a copy; ``a`` itself if it has the dtype."""
+    return a if a.dtype == dtype else a.astype(dtype, order="C")
 
 
 def for_kernel(a: np.ndarray) -> np.ndarray:

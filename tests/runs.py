@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from conftest import mapped
 
 from numbasgd import Fit, airfoil_twin, train
 from numbasgd.sgd.checkpoint import Checkpoint
@@ -39,10 +40,10 @@ def data(kind: str = "twin"):
             rng.uniform(0.1, 2, len(y)),
         )
     if kind == "columns":
-        X = np.asfortranarray(rng.standard_normal((300, 33)))
+        X = mapped(rng.standard_normal((300, 33)))
         return X, X[:, :3] + rng.standard_normal((300, 3)), None
-    assert kind == "wide"  # more columns than a register holds, in Fortran order
-    X = np.asfortranarray(rng.standard_normal((300, 37)).astype(np.float32))
+    assert kind == "wide"  # more columns than a register holds; rows are gathered
+    X = mapped(rng.standard_normal((300, 37)).astype(np.float32))
     return X, (X @ rng.standard_normal(37) + 1).astype(np.float32), None
 
 
@@ -64,6 +65,9 @@ RUNS = {
         {**PLAIN, "lr": 0.1, "validation_fraction": 0.3, "tol": 0.0, "patience": 1, "eval_every": None},
     ),
     "rates": ("twin", {**PLAIN, "lr": [0.05, 0.02, 0.01, 0.005]}),
+    "cosine": ("twin", {**PLAIN, "schedule": "cosine", "eval_every": 400}),
+    "rounds": ("twin", {**PLAIN, "schedule": "restarts", "tol": 1e-9, "validation_fraction": 0.2}),
+    "rounds-undone": ("twin", {**PLAIN, "schedule": "restarts", "lr": 1.5, "momentum": 0.5}),
     "classes": (
         "classes",
         {
@@ -85,6 +89,7 @@ RUNS = {
     ),
     "wide": ("wide", {"batch_size": 13, "lr": 0.005, "momentum": 0.9, "average": True, "eval_every": 50}),
 }  # fmt: skip
+SCHEDULED = {"cosine", "rounds", "rounds-undone"}  # whose rates depend on the number of epochs
 EPOCHS = 4
 SLOW = {"softmax-float32"}  # more of a kind that is there, with a kernel of its own
 

@@ -22,9 +22,11 @@ from numbasgd import check
 from numbasgd.sgd import other_names
 from numbasgd.sgd.losses import LOSSES, PARAMETERS, loss_key
 from numbasgd.sgd.order import SAMPLINGS
-from numbasgd.sgd.schedule import EPOCHS, Spans
+from numbasgd.sgd.schedule import EPOCHS, RESTARTS, SCHEDULES, Spans
 from numbasgd.sgd.solvers.update import Step
 
+MOST_EPOCHS = 200  # of a run whose number of epochs nobody chose
+TOL = 1e-4  # of such a run
 _LR_HINT = 'Pass a rate such as 0.05, one rate per epoch, a function of the epoch, or "auto".'
 
 
@@ -38,14 +40,14 @@ class Setting(NamedTuple):
     doc : what it does, in a sentence.  expected : its range, in words.
     check : (value, name) -> the value as a run keeps it; raises TypeError or ValueError.
     is_kept : whether it is part of the run, so that a Fit keeps it and a resumed run takes it over.
-    is_newer : whether there are files of a Fit from before there was this setting; they mean its default.
+    before : what files of a Fit from before there was this setting mean.
     """
 
     doc: str
     expected: str
     check: Callable[[Any, str], Any]
     is_kept: bool = True
-    is_newer: bool = False
+    before: Any = None
 
 
 class Method(NamedTuple):
@@ -77,8 +79,14 @@ class Method(NamedTuple):
         return Step(kind, self.l2 > 0 or self.l1 > 0, self.average_from is not None)
 
 
-def _epochs(value: Any, name: str) -> int:
-    return check.integer(value, name, low=0, hint="Pass the number of passes over the data.")
+def _epochs(value: Any, name: str) -> int | None:
+    if value is None:
+        return None
+    return check.integer(value, name, low=0, hint="Pass the number of passes, or None.")
+
+
+def _schedule(value: Any, name: str) -> str | None:
+    return None if value is None else check.choice(value, name, SCHEDULES, other_names.SCHEDULES)
 
 
 def _loss(value: Any, name: str) -> str:
@@ -90,6 +98,16 @@ def _quantile(value: Any, name: str) -> float:
     if not 0 < value < 1:
         raise ValueError(f"{name} is {value}; expected a number above 0 and below 1. Pass for example 0.9.")
     return value
+
+
+def _standardize(value: Any, name: str) -> bool | None:
+    return None if value is None else check.flag(value, name)
+
+
+def _budget(value: Any, name: str) -> float | None:
+    if value is None:
+        return None
+    return check.real(value, name, positive=True, hint="Pass the seconds that the run may take, or None.")
 
 
 def _sampling(value: Any, name: str) -> str:
@@ -120,7 +138,7 @@ def _eval_every(value: Any, name: str) -> str | int | None:
     if value is None:
         return None
     if isinstance(value, str):
-        return check.choice(value, name, ["epoch"], other_names.EVAL_EVERY)
+        return check.choice(value, name, ["auto", "epoch", "round"], other_names.EVAL_EVERY)
     return check.integer(value, name, low=1, hint='Pass a number of samples, "epoch", or None for none.')
 
 
@@ -173,9 +191,9 @@ def _setting(
     expected: str,
     check: Callable[[Any, str], Any],
     is_kept: bool = True,
-    is_newer: bool = False,
+    before: Any = None,
 ) -> Any:
-    about = Setting(doc, expected, check, is_kept, is_newer)
+    about = Setting(doc, expected, check, is_kept, before)
     return dataclasses.field(default=default, metadata={"setting": about})
 
 
@@ -189,17 +207,29 @@ class TrainConfig:
         For a setting that is not as described; the message names it, says what was expected and what to do.
     """
 
-    batch_size: int = _setting(Default(10), "Rows a step.", "1 to the number of rows", _anything)
+    batch_size: int = _setting(Default(32), "Rows a step.", "1 to the number of rows", _anything)
     lr: Any = _setting(
         "auto",
         "Learning rate: one for all epochs, one for each, a function of the epoch, or the best constant one.",
         'above 0, a sequence, a function or "auto"',
         _anything,
     )
-    epochs: int = _setting(2, "Passes over the data.", "0 or more", _epochs)
+    epochs: int | None = _setting(
+        None,
+        f"Passes over the data; until the loss has converged, at most {MOST_EPOCHS}, if left out.",
+        "0 or more, or None",
+        _epochs,
+    )
+    schedule: str | None = _setting(
+        None,
+        "How the rate falls over the run.",
+        f"{', '.join(SCHEDULES)}, or None",
+        _schedule,
+        before="constant",
+    )
     loss: str = _setting("squared", "What is minimized.", ", ".join(LOSSES), _loss)
     quantile: float = _setting(
-        0.5, 'The level of the loss "quantile".', "above 0 and below 1", _quantile, is_newer=True
+        0.5, 'The level of the loss "quantile".', "above 0 and below 1", _quantile, before=0.5
     )
     sampling: str = _setting("reshuffle", "The order of the rows.", ", ".join(SAMPLINGS), _sampling)
     momentum: float = _setting(0.0, "What a step keeps of the step before.", "0 to below 1", _momentum)
@@ -213,11 +243,17 @@ class TrainConfig:
     l2: float = _setting(0.0, "Penalty l2 * |w|^2 / 2.", "0 or more", _penalty)
     l1: float = _setting(0.0, "Penalty l1 * |w|_1.", "0 or more", _penalty)
     intercept: bool = _setting(True, "Whether b is trained.", "True or False", check.flag)
-    standardize: bool = _setting(
-        False, "Train on columns with mean 0 and standard deviation 1.", "True or False", check.flag
+    standardize: bool | None = _setting(
+        None,
+        "Train on columns with mean 0 and standard deviation 1; where lr is chosen, if left out.",
+        "True, False or None",
+        _standardize,
     )
     eval_every: str | int | None = _setting(
-        "epoch", "Samples between two evaluations of the loss.", '"epoch", 1 or more, or None', _eval_every
+        "auto",
+        "Samples between two evaluations of the loss.",
+        '"auto", "epoch", "round", 1 or more, or None',
+        _eval_every,
     )
     validation_fraction: float = _setting(
         0.0, "Share of the rows that is held out.", "0 to below 1", _validation_fraction
@@ -226,6 +262,9 @@ class TrainConfig:
         None, "Stop when the watched loss falls by less than this share.", "0 or more, or None", _tol
     )
     patience: int = _setting(5, "Epochs to wait for a better loss.", "1 or more", _patience)
+    budget: float | None = _setting(
+        None, "Seconds after which to stop with the best weights so far.", "above 0, or None", _budget, False
+    )
     seed: int | None = _setting(None, "The same seed gives the same weights.", "0 to 2^63 - 1, or None", _seed)
     callback: Callable[..., Any] | None = _setting(
         None, "Called with the Fit so far after each epoch.", "a function of a Fit", _callback, False
@@ -250,12 +289,41 @@ class TrainConfig:
             raise ValueError(
                 "nesterov is True but momentum is 0; expected more than 0. Pass for example momentum=0.9."
             )
-        fields["lr"] = _rates(self.lr, self.epochs)
+        if self.epochs is None and _is_list(self.lr):
+            fields["epochs"] = len(self.lr)
+        fields["lr"] = _rates(self.lr, self.limit)
+        self._resolve(fields)
         fields["_loss_key"] = loss_key(self.loss, **{name: fields[name] for name in PARAMETERS})
         if self.checkpoint is None and self.checkpoint_every is not None:
             raise ValueError(
                 f"checkpoint_every is {self.checkpoint_every!r} but checkpoint is None; expected both, or "
                 "neither. Pass the path of a file as checkpoint."
+            )
+
+    def _resolve(self, fields: dict[str, Any]) -> None:
+        """Replace what was left to the other settings by what it is."""
+        lr, is_open = self.lr, self.epochs is None
+        if self.schedule is None:
+            # Averaged weights need no falling rate, and rates of one's own know best.
+            is_free = type(lr) is not list and self.average is False
+            is_watched = is_open or (self.tol is not None and lr == "auto")
+            fields["schedule"] = RESTARTS if is_free and is_watched else "constant"
+        elif self.schedule != "constant" and type(lr) is list:
+            raise ValueError(
+                f"schedule is {self.schedule!r} but lr is one rate for each epoch; expected one or the other. "
+                "Pass the first rate alone, or leave schedule out."
+            )
+        if self.standardize is None:
+            fields["standardize"] = lr == "auto"
+        if self.tol is None and is_open:
+            fields["tol"] = TOL
+        is_round = self.schedule == RESTARTS
+        if self.eval_every == "auto":
+            fields["eval_every"] = "round" if is_round else "epoch"
+        elif self.eval_every == "round" and not is_round:
+            raise ValueError(
+                f"eval_every is 'round' but schedule is {self.schedule!r}; expected {RESTARTS!r}, the only one "
+                "that has rounds. Pass 'epoch'."
             )
 
     @classmethod
@@ -295,9 +363,15 @@ class TrainConfig:
             average_from=average_from, l2=self.l2, l1=self.l1, threads=self.threads,
         )  # fmt: skip
 
+    @property
+    def limit(self) -> int:
+        """The most epochs that may be made."""
+        return limit_of(self.epochs)
+
     def eval_samples(self, n: int) -> int | None:
-        """Samples between two evaluations, or None."""
-        return n if self.eval_every == "epoch" else self.eval_every  # type: ignore[return-value]
+        """Samples between two evaluations; None for none, or where there is one at the end of each round."""
+        every = self.eval_every
+        return n if every == "epoch" else None if every == "round" else every  # type: ignore[return-value]
 
     @property
     def stopping(self) -> tuple[float, int] | None:
@@ -325,8 +399,19 @@ KEPT = tuple(name for name, setting in SETTINGS.items() if setting.is_kept)
 _kept_of = operator.itemgetter(*KEPT)
 #: Settings that a file may lack, and what it then means.
 NEWER: Mapping[str, Any] = MappingProxyType(
-    {name: _FIELDS[name].default for name, setting in SETTINGS.items() if setting.is_newer}
+    {name: setting.before for name, setting in SETTINGS.items() if setting.before is not None}
 )
+
+
+def limit_of(epochs: int | None) -> int:
+    """The most epochs of a run with this setting."""
+    return MOST_EPOCHS if epochs is None else epochs
+
+
+def _is_list(lr: Any) -> bool:
+    """Whether these are rates of epochs."""
+    is_sequence = isinstance(lr, Sequence) and not isinstance(lr, str)
+    return is_sequence or (isinstance(lr, np.ndarray) and lr.ndim == 1)
 
 
 def _rates(lr: Any, epochs: int) -> str | float | list[float]:
@@ -337,7 +422,7 @@ def _rates(lr: Any, epochs: int) -> str | float | list[float]:
         check.real(lr, "lr", hint=_LR_HINT)
     if callable(lr):
         lr = [lr(epoch) for epoch in range(max(epochs, 1))]
-    if isinstance(lr, Sequence) or (isinstance(lr, np.ndarray) and lr.ndim == 1):
+    if _is_list(lr):
         if len(lr) != max(epochs, 1):
             raise ValueError(
                 f"lr holds {len(lr)} rates for {epochs} epochs; expected one rate per epoch. {_LR_HINT}"

@@ -171,7 +171,7 @@ def test_noise_of_a_users_table(table, capsys):
             ("lr holds 3 rates for 2 epochs", "expected one rate per epoch"),
         ),
         (["train", "--loss", "logistic"], ("y holds", "expected two classes")),
-        (["train", "--loss", "log"], ("loss is 'log'", "Did you mean 'logistic'?")),
+        (["train", "--loss", "log"], ("loss is 'log'", "Pass --loss logistic")),
         (["train", "--momentum", "1"], ("momentum is 1.0", "expected")),
         (["train", "--nesterov"], ("nesterov is True but momentum is 0", "Pass")),
         (["train", "--average", "-1"], ("average is -1", "expected")),

@@ -183,7 +183,8 @@ def _train(args: argparse.Namespace) -> int:
                 f"--target is {_target(args)!r} but no DATA was given; expected a file whose column it is. "
                 "Pass the file, or leave --target out for the airfoil twin."
             )
-        X, y = None, None
+        X: Any = None
+        y = None
     else:
         if args.twin:
             raise ValueError("--twin and DATA were both given; expected one source of data. Drop one.")
@@ -193,12 +194,12 @@ def _train(args: argparse.Namespace) -> int:
                 "from 0 on (-1 is the last)."
             )
         table = tables.read(args, _target(args), takes_labels=_takes_labels(args))
-        X, y, names, notes = table.X, table.y, table.columns, table.notes
+        X, y, names, notes = table.rows, table.y, table.columns, table.notes
     try:
         fit = train(X, y, **_options(args))
     except DivergenceError as error:
         message = str(error).partition(" The best weights")[0]
-        print_best(error, message, names, args.json)
+        print_best(error, message, names if args.json else _printable(names), args.json)
         error.args = (f"{message} The best weights so far are printed.",)
         raise
     except KeyboardInterrupt as interrupt:
@@ -209,10 +210,17 @@ def _train(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps({**fit.to_dict(), "columns": names, "notes": notes}, indent=2, allow_nan=False))
     else:
-        print("\n".join(fit_lines(fit, names)))
+        print("\n".join(fit_lines(fit, _printable(names))))
     if args.plot:
         figures.save(fit.plot(), args.plot)
     return 0
+
+
+def _printable(names: list[str] | None) -> list[str] | None:
+    """Names of columns for the terminal, which obeys nothing of them."""
+    from numbasgd.data.cells import shown
+
+    return None if names is None else [shown(name) for name in names]
 
 
 def _hand_over(interrupt: KeyboardInterrupt, place: Path | None, args: argparse.Namespace) -> None:

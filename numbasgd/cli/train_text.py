@@ -62,7 +62,7 @@ def _class(name: Any) -> str:
 
 def _weights(w: Any, b: Any, names: list[str] | None) -> list[str]:
     """A line for each weight, and for the intercept; a column for each output."""
-    names = [f"column {j}" for j in range(len(w))] if names is None else [shown(name) for name in names]
+    names = names or [f"column {j}" for j in range(len(w))]
     width = max(map(len, [*names, "intercept"]))
     told = zip([*names, "intercept"], [*w, b], strict=True)
     if getattr(w, "ndim", 1) == 2:

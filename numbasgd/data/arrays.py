@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from numbasgd import check
-from numbasgd.data.cells import CellErrors, shown
+from numbasgd.data.cells import CellErrors, quoted
 from numbasgd.data.read_options import Wanted
 from numbasgd.data.source import Source
 from numbasgd.errors import DataError
@@ -62,7 +62,7 @@ class ArrayTable:
 
     def _require_numbers(self, name: str, a: np.ndarray) -> None:
         if a.dtype.kind not in _KINDS:
-            what = f"the array {shown(name)!r} in {self.file}" if name else f"np.load({str(self.file)!r})"
+            what = f"the array {quoted(name)} in {self.file}" if name else f"np.load({str(self.file)!r})"
             check.array(a, what, 2)  # which says what it is, and what to do
 
     def _take(self, columns: list[int], dtype: Any) -> np.ndarray:
@@ -115,12 +115,12 @@ def npz_table(file: Source) -> ArrayTable:
     wrong = next((name for name, a in arrays.items() if a.ndim not in (1, 2)), None)
     if wrong is not None:
         raise DataError(
-            f"{file} holds the array {shown(wrong)!r} of {arrays[wrong].ndim} dimension(s); expected arrays of "
+            f"{file} holds the array {quoted(wrong)} of {arrays[wrong].ndim} dimension(s); expected arrays of "
             "1 or 2, a row a sample. Save it without that array."
         )
     lengths = {name: len(a) for name, a in arrays.items()}
     if len(set(lengths.values())) != 1:
-        told = ", ".join(f"{shown(name)!r} of {n}" for name, n in list(lengths.items())[:5])
+        told = ", ".join(f"{quoted(name)} of {n}" for name, n in list(lengths.items())[:5])
         raise DataError(
             f"{file} holds arrays of different numbers of rows ({told or 'none'}); expected as many in each, a "
             "row a sample. Save those of one table to a file: np.savez('table.npz', X=X, y=y)."
@@ -157,7 +157,7 @@ def _members(file: Source) -> dict[str, np.ndarray]:
                 with archive.open(member) as stream:
                     arrays[name] = np.lib.format.read_array(stream, allow_pickle=False)
     except (*_BROKEN, RuntimeError, NotImplementedError, zipfile.zlib.error) as error:  # type: ignore[attr-defined]
-        which = f"the array {shown(name)!r} in {file}" if name else str(file)
+        which = f"the array {quoted(name)} in {file}" if name else str(file)
         _refuse(f"{which} cannot be loaded ({error})", error)
     return arrays
 

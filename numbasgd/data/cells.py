@@ -44,6 +44,11 @@ def shown(name: str) -> str:
     return name if len(name) <= 40 else name[:37] + "..."
 
 
+def quoted(name: str) -> str:
+    """A column's name, or a cell, for a message as Python writes it, and not too long."""
+    return repr(name if len(name) <= 40 else name[:37] + "...")
+
+
 class CellErrors:
     """The cells of a file that cannot be used, told together when the file was read.
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from numbasgd import check
-from numbasgd.data.cells import shown
+from numbasgd.data.cells import quoted, shown
 
 _LISTED = 20  # columns that a message lists all of
 _NEAREST = 5
@@ -45,13 +45,13 @@ def position(value: Any, argument: str, names: Sequence[str]) -> int:
 def _unknown(value: str, argument: str, names: Sequence[str]) -> str:
     near = nearest(value, names)
     if len(names) <= _LISTED:
-        expected = f"one of {', '.join(repr(shown(name)) for name in names)}"
-        hint = f" Did you mean {shown(near[0])!r}?" if near else " Pass one of these names."
+        expected = f"one of {', '.join(quoted(name) for name in names)}"
+        hint = f" Did you mean {quoted(near[0])}?" if near else " Pass one of these names."
     else:
         expected = f"the name of one of the {len(names)} columns"
-        hint = f" The nearest are {', '.join(repr(shown(name)) for name in near)}." if near else ""
-        hint = hint or f" They begin with {', '.join(repr(shown(name)) for name in names[:_NEAREST])}."
-    return f"{argument} is {shown(value)!r}; expected {expected}.{hint}"
+        hint = f" The nearest are {', '.join(quoted(name) for name in near)}." if near else ""
+        hint = hint or f" They begin with {', '.join(quoted(name) for name in names[:_NEAREST])}."
+    return f"{argument} is {quoted(value)}; expected {expected}.{hint}"
 
 
 def nearest(value: str, names: Sequence[str]) -> list[str]:

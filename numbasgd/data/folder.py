@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from numbasgd.data.cells import shown
+from numbasgd.data.cells import quoted
 from numbasgd.data.read_options import Wanted
 from numbasgd.errors import DataError
 
@@ -57,7 +57,7 @@ class FolderTable:
         told = f"{len(names)} columns, and {len(self.names)} are in {first.name}"
         if len(names) == len(self.names):
             j = next(j for j, name in enumerate(names) if name != self.names[j])
-            told = f"the column {j} {shown(names[j])!r}, which is {shown(self.names[j])!r} in {first.name}"
+            told = f"the column {j} {quoted(names[j])}, which is {quoted(self.names[j])} in {first.name}"
         raise DataError(
             f"{file} has {told}; expected the same columns in all files of a folder. Move it elsewhere."
         )

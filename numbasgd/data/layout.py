@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple, TextIO
 
-from numbasgd.data.cells import is_missing, number, shown
+from numbasgd.data.cells import is_missing, number, quoted
 from numbasgd.data.read_options import ReadOptions
 from numbasgd.errors import DataError
 
@@ -211,7 +211,7 @@ def _is_header(
         if below and all(number(each, decimal) is not None for each in below):
             notes.append(
                 f"line {line} is read as the names of the columns, though some are numbers, since column {j} "
-                f"is {shown(cell)!r} there and holds numbers below. If it is a row, say header='no'."
+                f"is {quoted(cell)} there and holds numbers below. If it is a row, say header='no'."
             )
             return True
     return False

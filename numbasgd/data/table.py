@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from numbasgd.data.arrays import npy_table, npz_table
-from numbasgd.data.cells import shown
+from numbasgd.data.cells import quoted, shown
 from numbasgd.data.columns import nearest, position
 from numbasgd.data.folder import FolderTable, Reader
 from numbasgd.data.layout import MARKS
@@ -28,6 +28,17 @@ from numbasgd.data.text import TextTable
 from numbasgd.errors import DataError
 
 _GUESS = ReadOptions()
+
+
+class NamedRows:
+    """Rows as ``numbasgd.train`` takes them, which keeps the names of their columns in the Fit."""
+
+    def __init__(self, X: np.ndarray, columns: list[str]) -> None:
+        self.columns = columns
+        self._X = X
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self._X, dtype, copy=copy)
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +67,11 @@ class Table:
     is_named: bool
     is_complete: np.ndarray
     notes: list[str]
+
+    @property
+    def rows(self) -> np.ndarray | NamedRows:
+        """X, with the names of its columns where the file has some."""
+        return NamedRows(self.X, self.columns) if self.is_named else self.X
 
     def split(self) -> tuple[np.ndarray, np.ndarray, list[str]]:
         """X, y and the names of the columns, of a table that was read with a target."""
@@ -252,9 +268,7 @@ def _targets(file: Any, target: Any, names: list[str], dropped: set[int]) -> lis
         )
     both = next((j for j in targets if j in dropped), None)
     if both is not None:
-        raise ValueError(
-            f"drop holds the target {shown(names[both])!r}; expected other columns. Keep that one."
-        )
+        raise ValueError(f"drop holds the target {quoted(names[both])}; expected other columns. Keep that one.")
     return targets
 
 
@@ -288,16 +302,16 @@ def _matching(
     missing = [name for name in features if name not in place]
     if missing:
         near = nearest(missing[0], names)
-        hint = f" The nearest is {shown(near[0])!r}." if near else ""
+        hint = f" The nearest is {quoted(near[0])}." if near else ""
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise ValueError(
-            f"{file} has no column {shown(missing[0])!r}{more}; expected the {len(features)} columns that the "
+            f"{file} has no column {quoted(missing[0])}{more}; expected the {len(features)} columns that the "
             f"fit was made on.{hint} Rename the columns, or pass the file that has them."
         )
     twice = next((name for name in features if counts[name] > 1), None)
     if twice is not None:
         raise ValueError(
-            f"{file} has {counts[twice]} columns {shown(twice)!r}; expected one. Rename the others."
+            f"{file} has {counts[twice]} columns {quoted(twice)}; expected one. Rename the others."
         )
     others = [name for name in names if name not in set(features)]
     if others:

@@ -11,7 +11,7 @@ from typing import TextIO
 
 import numpy as np
 
-from numbasgd.data.cells import CellErrors, as_labels, is_missing, number, shown
+from numbasgd.data.cells import CellErrors, as_labels, is_missing, number, quoted
 from numbasgd.data.layout import Layout, find_layout, open_text, records
 from numbasgd.data.read_options import Progress, ReadOptions, Wanted
 from numbasgd.errors import DataError
@@ -42,7 +42,7 @@ class TextTable:
             y, odd = as_labels(labels)
             if odd is not None:
                 self.notes.append(
-                    f"the target holds numbers, but also text such as {shown(odd)!r}, so each of its values is "
+                    f"the target holds numbers, but also text such as {quoted(odd)}, so each of its values is "
                     "the name of a class."
                 )
         return X, y

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from numbasgd import DataError
-from numbasgd.data import ReadOptions, read_table
+from numbasgd.data import ReadOptions, arrow_text, read_table, text
 
 X = np.array([[1.5, -2.0], [3.25, 1000.0], [-7.0, 0.125]])
 Y = np.array([10.0, -0.5, 4.0])
@@ -381,3 +381,58 @@ def test_progress_is_told(write):
     size = file.stat().st_size
     assert len(seen) >= 4 and seen[-1] == (size, size, "bytes")
     assert all(before[0] <= after[0] for before, after in zip(seen, seen[1:], strict=False))
+
+
+@pytest.fixture
+def through_pyarrow(monkeypatch):
+    """Reads small files as large ones are read."""
+    pytest.importorskip("pyarrow")
+    monkeypatch.setattr(arrow_text, "LARGE", 0)
+    monkeypatch.setattr(arrow_text, "_BLOCK", 1 << 10)
+
+
+@pytest.mark.parametrize(("content", "columns", "notes"), [(*c[:2], c[2:]) for c in READ.values()], ids=READ)
+def test_pyarrow_reads_the_same(content, columns, notes, write, through_pyarrow):
+    holds(read_table(write(content), -1), columns or ("a", "b"), notes)
+
+
+def test_pyarrow_reads_gaps_labels_and_long_files_the_same(write, through_pyarrow, monkeypatch):
+    rng = np.random.default_rng(1)
+    numbers = [
+        [repr(x) for x in row] for row in rng.standard_normal((500, 3)) * 10.0 ** rng.integers(-300, 300, 3)
+    ]
+    gaps = rng.random((500, 3)) < 0.05
+    rows = [
+        ["NA" if gap else x for x, gap in zip(*row, strict=True)] for row in zip(numbers, gaps, strict=True)
+    ]
+    lines = [f"{a},{b},x{i},{c},'k {i % 3}'" for i, (a, b, c) in enumerate(rows)]
+    file = write("a,b,skip,c,y\r\n" + "\r\n".join(lines))
+    options = ReadOptions(drop=("skip",), missing="keep")
+    careful = text._careful
+    monkeypatch.setattr(text, "_careful", lambda *args: pytest.fail("cell by cell"))
+    found = read_table(file, "y", options, takes_labels=True)
+    monkeypatch.setattr(text, "_careful", careful)
+    monkeypatch.setattr(arrow_text, "LARGE", 1 << 40)
+    expected = read_table(file, "y", options, takes_labels=True)
+    np.testing.assert_array_equal(found.X, expected.X)
+    assert found.y.tolist() == expected.y.tolist() and found.is_complete.sum() == (~gaps.any(axis=1)).sum()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("a,y\n1,2\n1,2,3\n", r"line 3 has 3 cell\(s\)"),
+        ("a,y\n1,2\n\n1_0,2\n", "line 4, column 0"),
+        ("a,y\n1,2\ninf,2\n", "line 3, column 0"),
+        ("a,y\n1,2\nnull,2\n", "line 3, column 0"),
+        ("a,y,\n" + "1,2,\n" * 30 + "3,4,5\n", r"line 32 has 3 cell"),
+    ],
+)
+def test_what_pyarrow_refuses_is_named_all_the_same(content, message, write, through_pyarrow):
+    with pytest.raises(DataError, match=message):
+        read_table(write(content), "y")
+
+
+def test_labels_with_quotes_are_the_same_by_both_parsers(write, through_pyarrow):
+    file = write('a,y\n1, "b c"\n2,"say ""no"""\n3,"two\nlines"\n')
+    assert read_table(file, "y", takes_labels=True).y.tolist() == ["b c", 'say "no"', "two\nlines"]

@@ -13,7 +13,7 @@ from numbasgd.errors import DataError
 from numbasgd.json_values import printable
 
 #: What people, R, pandas, Excel, SQL and Weka write into a cell without a value, in small letters.
-_MISSING = frozenset({"", "na", "n/a", "#n/a", "#na", "<na>", "nan", "null", "none", "nil", "?", "-", "."})
+MISSING = frozenset({"", "na", "n/a", "#n/a", "#na", "<na>", "nan", "null", "none", "nil", "?", "-", "."})
 _SHOWN = 5  # cells in a message
 _DATE = re.compile(r"\d{1,4}([-/.])\d{1,2}\1\d{1,4}([ T].*)?|\d{1,2}:\d{2}(:\d{2}.*)?")
 _PERCENT = re.compile(r"[-+\d.,\s]+%")
@@ -35,7 +35,7 @@ def number(cell: str, decimal: str = ".") -> float | None:
 
 def is_missing(cell: str) -> bool:
     """Whether the cell says that there is no value."""
-    return cell.strip().lower() in _MISSING
+    return cell.strip().lower() in MISSING
 
 
 def shown(name: str) -> str:

@@ -11,6 +11,7 @@ from typing import TextIO
 
 import numpy as np
 
+from numbasgd.data import arrow_text
 from numbasgd.data.cells import CellErrors, as_labels, is_missing, number, quoted
 from numbasgd.data.layout import Layout, find_layout, open_text, records
 from numbasgd.data.read_options import Progress, ReadOptions, Wanted
@@ -34,7 +35,8 @@ class TextTable:
     def read(self, wanted: Wanted) -> tuple[np.ndarray, np.ndarray]:
         """X (n, d) and y (n, K) in float64, NaN for a missing cell; or y (n,) where it names classes."""
         layout = self.layout
-        found = _fast(self.file, layout, wanted)
+        quick = arrow_text.read if arrow_text.is_for(self.file, layout) else _fast
+        found = quick(self.file, layout, wanted)
         if found is None:
             found = _careful(self.file, layout, wanted)
         X, y, labels = found

@@ -398,9 +398,8 @@ def test_pyarrow_reads_the_same(content, columns, notes, write, through_pyarrow)
 
 def test_pyarrow_reads_gaps_labels_and_long_files_the_same(write, through_pyarrow, monkeypatch):
     rng = np.random.default_rng(1)
-    numbers = [
-        [repr(x) for x in row] for row in rng.standard_normal((500, 3)) * 10.0 ** rng.integers(-300, 300, 3)
-    ]
+    scaled = rng.standard_normal((500, 3)) * 10.0 ** rng.integers(-300, 300, (500, 3))
+    numbers = [[repr(x) for x in row] for row in scaled.tolist()]
     gaps = rng.random((500, 3)) < 0.05
     rows = [
         ["NA" if gap else x for x, gap in zip(*row, strict=True)] for row in zip(numbers, gaps, strict=True)
@@ -415,6 +414,7 @@ def test_pyarrow_reads_gaps_labels_and_long_files_the_same(write, through_pyarro
     monkeypatch.setattr(arrow_text, "LARGE", 1 << 40)
     expected = read_table(file, "y", options, takes_labels=True)
     np.testing.assert_array_equal(found.X, expected.X)
+    np.testing.assert_array_equal(found.X, np.where(gaps, np.nan, scaled))
     assert found.y.tolist() == expected.y.tolist() and found.is_complete.sum() == (~gaps.any(axis=1)).sum()
 
 

@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _features(fit: Fit) -> list[str] | int:
     """What the fit calls its columns, or how many it has."""
-    names = getattr(fit, "feature_names", None)
+    names = fit.feature_names
     return len(fit.w) if names is None else [str(name) for name in names]
 
 

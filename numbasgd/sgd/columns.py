@@ -37,10 +37,10 @@ def _labels_of(X: Any) -> Names | None:
     return tuple(map(str, labels))
 
 
-def order_of(X: Any, names: Names | None, known: str) -> np.ndarray | None:
+def order_of(X: Any, names: Names | None, whose: str, name: str = "X") -> np.ndarray | None:
     """Where in the table X each of the columns ``names`` is; None where they are in this order, or unnamed.
 
-    known : whose names these are, for the message.
+    whose : what has these names, and ``name`` : what X is called, for the message.
 
     Raises
     ------
@@ -55,34 +55,57 @@ def order_of(X: Any, names: Names | None, known: str) -> np.ndarray | None:
         names = positions  # which is what pandas called them
     if names is None or labels == names or (labels == positions and set(labels) != set(names)):
         return None
-    if len(set(labels)) < len(labels) or set(labels) != set(names):
-        raise ValueError(_difference(labels, names, known))
+    if difference := _difference(labels, names):
+        raise ValueError(
+            f"{name} {difference}; expected the columns of {whose}, {_listed(list(names))}, in any order. Pass "
+            "a table with just these columns, or a plain array, which is taken as it is."
+        )
+    return places(names, labels)
+
+
+def order_of_weights(names: Names | None, of_fit: Names | None) -> np.ndarray | None:
+    """Where the weight of each column ``names`` is in a fit of the columns ``of_fit``; None for the same order.
+
+    Raises
+    ------
+    ValueError
+        If these are other columns.
+    """
+    if names is None or of_fit is None or names == of_fit:
+        return None
+    if difference := _difference(names, of_fit):
+        raise ValueError(
+            f"X {difference}; expected the columns of init, {_listed(list(of_fit))}, in any order. Pass a "
+            "table with just these columns, or init=(fit.w, fit.b) for weights that are taken as they are."
+        )
+    return places(names, of_fit)
+
+
+def places(names: Names, labels: Names) -> np.ndarray:
+    """Where each of the names is among the labels."""
     place = {label: j for j, label in enumerate(labels)}
     return np.array([place[name] for name in names])
 
 
-def _difference(labels: Names, names: Names, known: str) -> str:
+def _difference(labels: Names, names: Names) -> str:
+    """How labels differ from the names, in whatever order, in words; empty if they do not."""
     missing = [name for name in names if name not in set(labels)]
     extra = [label for label in labels if label not in set(names)]
     parts = [f"lacks {_listed(missing)}"] if missing else []
     parts += [f"has {_listed(extra)} besides"] if extra else []
-    twice = next((label for label in labels if labels.count(label) > 1), None)
-    if not parts:
-        parts = [f"has the column {twice!r} more than once"]
-    advice = "Select them: X[list(fit.feature_names)]." if not missing else "Pass a table with these columns."
-    return (
-        f"X {' and '.join(parts)}; expected the columns of {known}, {_listed(list(names))}, in any order. "
-        f"{advice} A plain array is taken as it is."
-    )
+    if not parts and len(set(labels)) < len(labels):
+        twice = next(label for label in labels if labels.count(label) > 1)
+        parts = [f"has {_listed([twice])} more than once, in another order"]
+    return " and ".join(parts)
 
 
 def _listed(names: list[Any]) -> str:
     what = "column" if len(names) == 1 else "columns"
     more = f", ... ({len(names) - _SHOWN} more)" if len(names) > _SHOWN else ""
-    return f"{what} {', '.join(show_name(name) for name in names[:_SHOWN])}{more}"
+    return f"{what} {', '.join(_show(name) for name in names[:_SHOWN])}{more}"
 
 
-def show_name(name: Any) -> str:
+def _show(name: Any) -> str:
     """A name for a message, not too long."""
     return repr(name) if len(repr(name)) <= 40 else show(name)
 

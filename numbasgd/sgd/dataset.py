@@ -15,6 +15,7 @@ import numpy as np
 
 from numbasgd import check
 from numbasgd.sgd import labels
+from numbasgd.sgd.columns import Names, names_of
 from numbasgd.sgd.fingerprint import Fingerprint
 from numbasgd.sgd.layout import together
 from numbasgd.sgd.losses import LOSSES
@@ -36,6 +37,7 @@ class Dataset:
     classes : the values of the user's y that the numbers in y stand for, or None.
     source : where X and y came from, as ``Fit.data`` says it.
     is_own : whether X is a copy that nobody else looks at, so that it may be scaled in place.
+    names : of the columns, where X was a table that has them.
     """
 
     X: np.ndarray
@@ -45,6 +47,7 @@ class Dataset:
     classes: tuple[Any, ...] | None = None
     source: str = "arrays"
     is_own: bool = False
+    names: Names | None = None
     rows: Rows = field(init=False)
     targets: np.ndarray = field(init=False)
 
@@ -74,11 +77,15 @@ class Dataset:
         """Whether rows count differently."""
         return self.sample_weight.size > 0
 
-    def fingerprint(self) -> Fingerprint:
-        """What the data is recognized by when a run is resumed."""
-        if self.is_weighted:
-            return Fingerprint({}, X=self.X, y=self.y, sample_weight=self.sample_weight)
-        return Fingerprint({}, X=self.X, y=self.y)
+    def fingerprint(self, held_out: Dataset | None = None) -> Fingerprint:
+        """What the data, with the rows that were passed to be held out, is recognized by in a resumed run."""
+        arrays: dict[str, np.ndarray] = {}
+        for prefix, rows in (("", self), ("validation_", held_out)):
+            if rows is not None:
+                arrays |= {f"{prefix}X": rows.X, f"{prefix}y": rows.y}
+                if rows.is_weighted:
+                    arrays[f"{prefix}sample_weight"] = rows.sample_weight
+        return Fingerprint({}, **arrays)
 
     def with_rows(self, X: np.ndarray) -> Dataset:
         """The same targets and weights with other rows, such as scaled ones."""
@@ -150,7 +157,7 @@ class Dataset:
             It names the first one's row and column.
         """
         if not all(map(math.isfinite, witnesses)):
-            check.finite(self.X, "X")
+            check.finite(self.X, "X", self.names)
             check.finite(self.y, "y")
 
     def overflows(self, start: np.ndarray) -> ValueError:
@@ -194,7 +201,7 @@ def make_dataset(X: Any, y: Any, sample_weight: Any, loss: str) -> Dataset:
     outputs = y.shape[1] if y.ndim == 2 else 0
     if LOSSES[loss].rows:
         outputs = len(classes or ())
-    return Dataset(X, y, weights, outputs, classes, source, is_own)
+    return Dataset(X, y, weights, outputs, classes, source, is_own, names_of(given))
 
 
 def rows_and_targets(
@@ -244,20 +251,20 @@ def _n_dimensions(y: Any) -> int:
         return 1
 
 
-def sample_weights(value: Any, n: int, dtype: np.dtype) -> np.ndarray:
+def sample_weights(value: Any, n: int, dtype: np.dtype, name: str = "sample_weight") -> np.ndarray:
     """Weights of mean 1, or an array of length 0 when there are none."""
     if value is None:
         return _none(dtype)
-    s = check.array(value, "sample_weight", 1).astype(np.float64)
+    s = check.array(value, name, 1).astype(np.float64)
     if len(s) != n:
         raise ValueError(
-            f"sample_weight has {len(s)} entries and X has {n} rows; expected one weight per row. "
+            f"{name} has {len(s)} entries and X has {n} rows; expected one weight per row. "
             "Check that both were cut the same way."
         )
-    check.finite(s, "sample_weight")
+    check.finite(s, name)
     if s.min() < 0 or s.max() == 0:
         raise ValueError(
-            f"sample_weight has smallest entry {s.min():g} and largest {s.max():g}; expected weights of 0 or "
+            f"{name} has smallest entry {s.min():g} and largest {s.max():g}; expected weights of 0 or "
             "more, not all 0. Leave such rows out, or give them weight 0."
         )
     s = s / s.max()  # the sum of what was passed may overflow

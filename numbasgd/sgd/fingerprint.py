@@ -11,6 +11,8 @@ import numpy as np
 
 name_of = functools.cache(str)  # of a dtype, which NumPy puts together anew each time
 _SAMPLED = 1000  # rows, and columns, that are hashed
+#: The arrays of a run in whose data rows may be passed to be held out.
+ARRAYS = ("X", "y", "sample_weight", "validation_X", "validation_y", "validation_sample_weight")
 _KEPT = 1 << 16  # bytes of data that a fit may hold on to
 
 
@@ -63,11 +65,12 @@ def require_same_data(found: Mapping[str, Any], known: Mapping[str, Any], source
 
     source : where the found data came from, as in ``Fit.data``.
     """
-    advice = "Pass the X, y and sample_weight that the run was started with."
+    advice = "Pass the X, y, sample_weight and validation_data that the run was started with."
     if source != "arrays":
         advice = f"X and y were left out, which means the {source}. {advice}"
-    for name in ("X", "y", "sample_weight"):
+    for name in ARRAYS:
         new, old = found.get(name), known.get(name)
+        name = name.replace("validation_", "validation_data's ")
         if new == old:
             continue
         if new is None or old is None:

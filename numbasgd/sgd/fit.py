@@ -13,7 +13,9 @@ from typing import Any
 import numba
 import numpy as np
 
-from numbasgd.sgd import fit_io, labels, predict, stopping
+from numbasgd import check
+from numbasgd.sgd import fit_io, fit_summary, labels, predict, stopping
+from numbasgd.sgd.columns import Names
 from numbasgd.sgd.losses import softmax
 from numbasgd.sgd.state import RunState
 
@@ -63,6 +65,9 @@ class Fit:
     classes : tuple or None
         The values of y that a classifier tells apart, in order.  "logistic" and "hinge" predict the first of
         two where ``decision_function`` is below 0, "softmax" the one of its largest column.
+    feature_names : tuple or None
+        The names of the columns, where X was a table that has them (pandas, Polars, PyArrow): text or integers.
+        A table that is predicted for is matched by them.
     seed : int
         The seed that was used; pass it to ``train`` to run the same again.
     settings : mapping
@@ -94,6 +99,7 @@ class Fit:
     settings: Mapping[str, Any]
     stopped: str
     times: Mapping[str, float]
+    feature_names: Names | None = None
     versions: Mapping[str, str] = field(default_factory=versions)
     _state: RunState | None = None  # what is needed to go on
 
@@ -130,6 +136,25 @@ class Fit:
             f"{self.epochs[-1]:g} epochs: loss {self.loss[0]:.6g} -> {self.loss[-1]:.6g} "
             f"in {self.seconds[-1]:.3g} s>"
         )
+
+    def _repr_html_(self) -> str:
+        return fit_summary.html_of(self)
+
+    def summary(self, weights: int = 10) -> str:
+        """Data, settings, losses, why the run has ended, the seconds and the largest weights, as text to print.
+
+        Parameters
+        ----------
+        weights : int
+            How many of the weights, at most.  They are ordered by their size, times the standard deviation of
+            their column where the run standardized.
+
+        Returns
+        -------
+        str
+        """
+        hint = "Pass how many weights to show."
+        return fit_summary.summary(self, check.integer(weights, "weights", low=0, hint=hint))
 
     @property
     def stopped_because(self) -> str:
@@ -179,7 +204,7 @@ class Fit:
         TypeError, ValueError
             If X is not a 2-D array of finite numbers with d columns.
         """
-        return predict.decision_function(X, self.w, self.b, None)
+        return predict.decision_function(X, self.w, self.b, self.feature_names)
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """The probability of each class, of which a row's add up to 1.
@@ -280,6 +305,7 @@ class Fit:
             "data": self.data,
             "n": self.n,
             "classes": None if self.classes is None else list(self.classes),
+            "feature_names": None if self.feature_names is None else list(self.feature_names),
             "seed": self.seed,
             "settings": dict(self.settings),
             "stopped": self.stopped,

@@ -40,7 +40,13 @@ class TrainingRun:
     """
 
     def __init__(
-        self, config: TrainConfig, whole: Dataset, init: Any, resume: Fit | None, begin: float
+        self,
+        config: TrainConfig,
+        whole: Dataset,
+        init: Any,
+        resume: Fit | None,
+        begin: float,
+        validation: Dataset | None = None,
     ) -> None:
         """``begin`` : when the call began, on the clock of ``time.perf_counter``."""
         self.config, self.whole, self._begin = config, whole, begin
@@ -48,10 +54,13 @@ class TrainingRun:
         self.compile_seconds = 0.0  # before there is a solver
         state = None if resume is None else resume._state
         self.is_new = state is None
-        self.fingerprint = whole.fingerprint()
+        self.fingerprint = whole.fingerprint(validation)
+        self.names = whole.names if resume is None else whole.names or resume.feature_names
         if state is not None:
             require_same_data(self.fingerprint, state.data, whole.source)
         training, held_out = whole.split(config.validation_fraction, config.seed or 0)
+        held_out = held_out if validation is None else validation
+        self.has_validation_data = validation is not None
         self.n = n = training.n
         if resume is not None and resume.n != n:
             raise ValueError(
@@ -144,7 +153,8 @@ class TrainingRun:
         del settings["seed"]  # has a place of its own
         settings.update(
             batch_size=self.method.batch_size, lr=float(self.rates[0]), lr_given=settings["lr"],
-            sample_weight=self.dataset.is_weighted, dtype=name_of(self.dataset.dtype),
+            sample_weight=self.dataset.is_weighted, validation_data=self.has_validation_data,
+            dtype=name_of(self.dataset.dtype),
         )  # fmt: skip
         return settings
 
@@ -251,6 +261,7 @@ class TrainingRun:
             data=self.whole.source,
             n=self.n,
             classes=self.whole.classes,
+            feature_names=self.names,
             seed=self.method.seed,
             settings=self.settings,
             stopped=trainer.stopped,

@@ -58,14 +58,20 @@ def test_columns_are_found_by_name(flowers, tmp_path, capsys):
     _, kept = flowers
     expected = list(Fit.load(kept).predict(X))
     other = tmp_path / "other.csv"
-    other.write_text(lines_of(range(60), X[:, 1], SPECIES, X[:, 0], header="id;petal;species;sepal", decimal="."))
+    other.write_text(
+        lines_of(range(60), X[:, 1], SPECIES, X[:, 0], header="id;petal;species;sepal", decimal=".")
+    )
     assert main(["predict", kept, str(other)]) == 0
     told = capsys.readouterr()
     assert told.out.splitlines()[1:] == expected
     assert "2 column(s) that the fit does not know are left out: id, species" in told.err
     other.write_text(lines_of(*X.T, header="sepal;pedal", decimal="."))
     assert main(["predict", kept, str(other)]) == 2
-    says(ValueError(capsys.readouterr().err), "has no column 'petal'; expected the 2 columns", "nearest is 'pedal'")
+    says(
+        ValueError(capsys.readouterr().err),
+        "has no column 'petal'; expected the 2 columns",
+        "nearest is 'pedal'",
+    )
     np.save(tmp_path / "plain.npy", X)
     assert main(["predict", kept, str(tmp_path / "plain.npy")]) == 0
     told = capsys.readouterr()

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 import os
+import tokenize
+import warnings
 import zipfile
+import zlib
 from typing import Any, NoReturn
 
 import numpy as np
@@ -16,7 +19,11 @@ from numbasgd.data.source import Source
 from numbasgd.errors import DataError
 
 _NAMES = ("columns", "column_names", "feature_names")  # of an array of text that names the columns beside it
-_BROKEN = (ValueError, OSError, EOFError, SyntaxError, OverflowError, MemoryError, zipfile.BadZipFile)
+#: What NumPy and the archive raise for headers and bytes that make no sense.
+_BROKEN = (
+    ValueError, TypeError, KeyError, OSError, EOFError, SyntaxError, tokenize.TokenError, OverflowError,
+    MemoryError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 _KINDS = "biuf"
 
 
@@ -80,7 +87,9 @@ def npy_table(file: Source) -> ArrayTable:
     """The table in a ``.npy`` file."""
     try:
         # Mapped, so that a header with a larger shape than the file holds fails before memory is allocated.
-        a = np.load(os.fspath(file.whole()), mmap_mode="r", allow_pickle=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of headers by Python 2
+            a = np.load(os.fspath(file.whole()), mmap_mode="r", allow_pickle=False)
     except _BROKEN as error:
         _refuse(f"{file} cannot be loaded ({error})", error)
     if a.ndim != 2:
@@ -152,11 +161,13 @@ def _members(file: Source) -> dict[str, np.ndarray]:
                 name = member.filename.removesuffix(".npy")
                 if not member.filename.endswith(".npy"):
                     raise ValueError("it is no array")
-                with archive.open(member) as stream:
+                with archive.open(member) as stream, warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
                     _require_size(stream, member.file_size)
-                with archive.open(member) as stream:
+                with archive.open(member) as stream, warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
                     arrays[name] = np.lib.format.read_array(stream, allow_pickle=False)
-    except (*_BROKEN, RuntimeError, NotImplementedError, zipfile.zlib.error) as error:  # type: ignore[attr-defined]
+    except _BROKEN as error:
         which = f"the array {quoted(name)} in {file}" if name else str(file)
         _refuse(f"{which} cannot be loaded ({error})", error)
     return arrays

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from numbasgd.data.cells import MISSING
+from numbasgd.data.cells import MISSING, is_missing
 from numbasgd.data.layout import Layout
 from numbasgd.data.read_options import Wanted
 
@@ -43,7 +43,10 @@ def read(file: os.PathLike[str], layout: Layout, wanted: Wanted) -> Found | None
         types[str(label)] = arrow.string()
     if layout.has_tail:
         types[str(layout.width)] = arrow.null()  # which holds nothing else
-    parts, labels = [], []
+    d = len(wanted.features)
+    Xs: list[np.ndarray] = []
+    ys: list[np.ndarray] = []
+    labels: list[Any] = []
     try:
         total = os.path.getsize(file)
         with open(file, "rb") as stream:
@@ -70,28 +73,34 @@ def read(file: os.PathLike[str], layout: Layout, wanted: Wanted) -> Found | None
                 ),
             )
             for batch in batches:
-                part = np.empty((batch.num_rows, len(columns)))
-                for k in range(len(columns)):
-                    part[:, k] = batch.column(k).to_numpy(zero_copy_only=False)
-                parts.append(part)
+                Xs.append(_stacked(batch, range(d)))
+                ys.append(_stacked(batch, range(d, len(columns))))
                 if label is not None:
                     labels += batch.column(len(columns)).to_pylist()
                 if wanted.progress is not None:
                     wanted.progress(min(stream.tell(), total), total, "bytes")
     except arrow.ArrowException:
         return None
-    table = np.concatenate(parts)
-    d = len(wanted.features)
-    if not _is_usable(table, labels, wanted):
+    X, y = np.concatenate(Xs), np.concatenate(ys)
+    if not (_are_usable(X, wanted) and _are_usable(y, wanted)):
         return None
-    told = None if label is None else [(text or "").strip() for text in labels]
-    return table[:, :d].copy(), table[:, d:].copy(), told
+    if label is None:
+        return X, y, None
+    names = {text: "" if text is None or is_missing(text) else text.strip() for text in set(labels)}
+    # A quote in a label is where the parsers differ.
+    if any('"' in name for name in names.values()) or ("" in names.values() and not wanted.allows_missing):
+        return None
+    return X, y, [names[text] for text in labels]
 
 
-def _is_usable(table: np.ndarray, labels: list[Any], wanted: Wanted) -> bool:
-    """Whether all of it is as ``text`` would read it; a quote in a label is where the parsers differ."""
-    if any(text is not None and '"' in text for text in labels):
-        return False
-    if wanted.allows_missing:
-        return not np.isinf(table).any()
-    return bool(np.isfinite(table).all()) and None not in labels
+def _stacked(batch: Any, columns: range) -> np.ndarray:
+    """Columns of a batch side by side, NaN for null."""
+    out = np.empty((batch.num_rows, len(columns)))
+    for k, j in enumerate(columns):
+        out[:, k] = batch.column(j).to_numpy(zero_copy_only=False)
+    return out
+
+
+def _are_usable(values: np.ndarray, wanted: Wanted) -> bool:
+    """Whether all that is no number is a gap that is allowed."""
+    return not np.isinf(values).any() if wanted.allows_missing else bool(np.isfinite(values).all())

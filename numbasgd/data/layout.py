@@ -122,16 +122,21 @@ def _encoding(file: os.PathLike[str], given: str | None, notes: list[str]) -> st
                 if given is not None or not block.isascii() or decoder.getstate()[0]:
                     decoder.decode(block)
             decoder.decode(b"", final=True)
-        except UnicodeDecodeError as error:
+        except UnicodeError as error:
             if given is not None:
-                found = error.object[error.start : error.end]
                 raise DataError(
-                    f"{file} is not {given} text ({error.reason}, bytes {found!r}); expected the encoding that "
-                    "it was written in. Pass another encoding, or none."
+                    f"{file} is not {given} text ({_reason(error)}); expected the encoding that it was written "
+                    "in. Pass another encoding, or none."
                 ) from None
             notes.append(f"{file} is not UTF-8 text; it was read as Windows-1252. encoding='...' says another.")
             return "cp1252"
     return given or "utf-8-sig"
+
+
+def _reason(error: UnicodeError) -> str:
+    if not isinstance(error, UnicodeDecodeError):
+        return str(error)
+    return f"{error.reason}, bytes {error.object[error.start : error.end]!r}"
 
 
 def _sniff(sample: list[str]) -> str | None:

@@ -189,7 +189,9 @@ def test_the_time_is_told_apart(rng):
     assert fit.times.keys() == {"choosing", "scaling", "compiling", "training", "evaluating", "other"}
     assert all(seconds >= 0 for seconds in fit.times.values())
     assert fit.times["choosing"] > 0 and fit.times["scaling"] > 0 and fit.times["training"] > 0
-    assert train(X, X[:, 0], lr=0.1, seed=0).times["choosing"] == 0
+    given = train(X, X[:, 0], lr=0.1, seed=0)
+    assert given.times["choosing"] == 0
+    assert given.lr_because == "given" and "first round" in fit.lr_because
 
 
 def test_a_run_stops_when_a_budget_is_used_up_and_goes_on_as_if_it_had_not(rng, monkeypatch):

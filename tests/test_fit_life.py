@@ -112,6 +112,7 @@ def test_labels_that_nobody_could_read_back_are_refused(dtype):
         ("loss", "logistc", "Did you mean 'logistic'?"),
         ("loss", "tweedie", "Pass one of these names."),
         ("sampling", "shuffle", "Pass sampling='reshuffle'."),
+        ("schedule", "invscaling", "Pass schedule='inverse_scaling'."),
         ("eval_every", "none", "Pass eval_every=None."),
         ("eval_every", "Never", "Pass eval_every=None."),
     ],
@@ -124,6 +125,19 @@ def test_the_right_name_of_a_value_is_told(name, value, advice):
         with pytest.raises(ValueError) as caught:
             gradient(X, Y, np.zeros(4), loss=value)
         says(caught.value, f"loss is {value!r}", advice)
+
+
+@pytest.mark.parametrize(("lr", "schedule"), [("invscaling", "inverse_scaling"), ("cosine", "cosine")])
+def test_a_schedule_is_no_rate(lr, schedule):
+    with pytest.raises(TypeError) as caught:
+        TrainConfig(lr=lr)
+    says(
+        caught.value,
+        f"lr is '{lr}'",
+        "expected a finite number",
+        f"Pass schedule='{schedule}'.",
+        "a rate such as",
+    )
 
 
 @pytest.mark.parametrize(
@@ -162,7 +176,7 @@ def test_the_summary_says_what_was_done(table):
     told = fit.summary()
     for part in (
         "arrays, 54 rows x 4 columns, float64, 0.1 of all rows held out",
-        f"batch_size 32 (2 steps an epoch), lr {fit.settings['lr']:.4g} (chosen for these rows",
+        f"batch_size 32 (2 steps an epoch), lr {fit.settings['lr']:.4g} (chosen by {fit.lr_because}",
         "schedule restarts",
         "seed 3",
         "l2 0.001, standardize True",

@@ -72,6 +72,8 @@ class Fit:
         The seed that was used; pass it to ``train`` to run the same again.
     settings : mapping
         All settings, as plain values; ``lr`` is the number that was used, the first one of a schedule.
+    lr_because : str
+        What the learning rate comes from: "given", or what ``lr="auto"`` chose it by.
     stopped : str
         Why the run has ended: "converged", "validation" (the held-out rows got no better), "epochs" (all were
         made), "limit" (so were as many as there are at most where epochs is left out), "budget", "callback" or
@@ -97,6 +99,7 @@ class Fit:
     classes: tuple[Any, ...] | None
     seed: int
     settings: Mapping[str, Any]
+    lr_because: str
     stopped: str
     times: Mapping[str, float]
     feature_names: Names | None = None
@@ -308,6 +311,7 @@ class Fit:
             "feature_names": None if self.feature_names is None else list(self.feature_names),
             "seed": self.seed,
             "settings": dict(self.settings),
+            "lr_because": self.lr_because,
             "stopped": self.stopped,
             "times": dict(self.times),
             "versions": dict(self.versions),

@@ -163,7 +163,8 @@ def _fields(content: bytes, version: int) -> dict[str, Any]:
     if type(fields["settings"]) is dict:
         fields["settings"] = {**NEWER, "validation_data": False, **fields["settings"]}
     if version < 4:
-        fields = {**fields, "stopped": _stopped(fields, state), "times": {}}
+        because = "given" if fields["settings"].get("lr_given") != "auto" else "an earlier numbasgd"
+        fields = {**fields, "lr_because": because, "stopped": _stopped(fields, state), "times": {}}
     require_sound(fields, state)
     if not 1 <= version <= VERSION or fields["w"].ndim > version:
         raise ValueError(f"weights of shape {fields['w'].shape} in format version {version}")

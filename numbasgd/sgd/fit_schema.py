@@ -156,6 +156,7 @@ FIT: Mapping[str, Rule] = MappingProxyType(
         "feature_names": _either(_NONE, Rule("names of columns, all text or all integers", _are_names)),
         "seed": _integer(0),
         "settings": Rule("the settings of a run", lambda v: type(v) is dict),
+        "lr_because": _TEXT,
         "stopped": _choice(REASONS),
         "times": Rule("seconds by what they were spent on", _are_times),
         "versions": Rule("the versions of numbasgd and what it uses", _are_versions),

@@ -88,7 +88,7 @@ def _rate(fit: Fit) -> str:
     settings = fit.settings
     given, schedule = settings["lr_given"], settings["schedule"]
     if given == "auto":
-        source = "chosen for these rows and this batch size"
+        source = f"chosen by {fit.lr_because}"
     else:
         source = "the first of one per epoch" if isinstance(given, list) else "as given"
     falls = "" if schedule == "constant" else f", schedule {schedule}"

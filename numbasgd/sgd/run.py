@@ -52,6 +52,7 @@ class TrainingRun:
         self.config, self.whole, self._begin = config, whole, begin
         self.times = dict.fromkeys(("choosing", "scaling"), 0.0)
         self.compile_seconds = 0.0  # before there is a solver
+        self.lr_because = "given" if resume is None else resume.lr_because
         state = None if resume is None else resume._state
         self.is_new = state is None
         self.fingerprint = whole.fingerprint(validation)
@@ -118,6 +119,11 @@ class TrainingRun:
         return rounds.whole() if config.epochs is None else rounds
 
     @property
+    def schedule(self) -> str:
+        """How the rate falls."""
+        return self.config.schedule or "constant"
+
+    @property
     def limit(self) -> int:
         """The most epochs that may be made."""
         return self.config.limit if self.rounds is None else self.rounds.limit
@@ -127,10 +133,12 @@ class TrainingRun:
         at = time.perf_counter()
         if self.rounds is not None:
             rate, compile_seconds = rate_for_rounds(self.dataset, method, self.rounds, w, b)
+            self.lr_because = "the first round, made at several rates"
             self.compile_seconds += compile_seconds
             at += compile_seconds
         else:
             rate, self.squares = auto_rate(self.dataset, method, w, b, self.limit)
+            self.lr_because = "curvature and noise of the data"
         if not math.isfinite(rate):
             self.whole.require_finite(math.nan)
             raise self.whole.overflows(w)
@@ -139,13 +147,13 @@ class TrainingRun:
 
     def _with_rates(self, method: Method, rates: np.ndarray) -> Method:
         """The method with the rates of its schedule."""
-        schedule = self.config.schedule or "constant"
+        method = method._replace(lrs=rates_in(rates, self.dataset.dtype))
         if self.rounds is not None:
             self.rounds = self.rounds._replace(rate=float(rates[0]))
-        elif schedule != "constant":
-            values, spans = factors(schedule, self.n, method.batch_size, 0, self.limit)
-            return method._replace(lrs=rates_in(rates * values, self.dataset.dtype), spans=spans)
-        return method._replace(lrs=rates_in(rates, self.dataset.dtype))
+        elif self.schedule != "constant":
+            values = _scheduled(self.schedule, method, self.n, self.limit)
+            return values._replace(lrs=rates_in(rates * values.lrs, self.dataset.dtype))
+        return method
 
     def _settings(self) -> Mapping[str, Any]:
         """All settings of the run as plain values, for its Fit."""
@@ -264,6 +272,7 @@ class TrainingRun:
             feature_names=self.names,
             seed=self.method.seed,
             settings=self.settings,
+            lr_because=self.lr_because,
             stopped=trainer.stopped,
             times=self._times(),
             _state=freeze(trainer, self.rates, self.fingerprint),
@@ -280,6 +289,12 @@ class TrainingRun:
         }
         told["other"] = max(0.0, time.perf_counter() - self._begin - sum(told.values()))
         return told
+
+
+def _scheduled(schedule: str, method: Method, n: int, epochs: int) -> Method:
+    """A method with the rates of a schedule that begins at 1, for so many epochs of n rows."""
+    values, spans = factors(schedule, n, method.batch_size, 0, epochs)
+    return method._replace(lrs=values, spans=spans)
 
 
 def _safe_lr(dataset: Dataset, method: Method, w: np.ndarray, b: Any) -> float:

@@ -370,6 +370,9 @@ def test_columns_of_a_fit_are_found_by_name(write):
     assert table.y is None and "2 column(s) that the fit does not know are left out: y, extra" in table.notes[0]
     with pytest.raises(ValueError, match="no column 'aa'; expected the 2 columns.*The nearest is 'a'"):
         read_table(file, None, features=["aa", "b"])
+    with pytest.raises(ValueError, match="no column 'b'"):
+        read_table(file, None, ReadOptions(drop=("b",)), features=["a", "b"])
+    assert read_table(file, None, ReadOptions(drop=("extra", "y")), features=["a", "b"]).notes == []
     with pytest.raises(ValueError, match="has 2 columns 'a'"):
         read_table(write("a,b,a,c\n1,2,3,4\n"), None, features=["a", "b"])
 

@@ -7,7 +7,6 @@ read it, ``folder`` reads several files as one, and ``source`` makes a pipe a fi
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -17,8 +16,7 @@ from typing import Any
 import numpy as np
 
 from numbasgd.data.arrays import npy_table, npz_table
-from numbasgd.data.cells import quoted, shown
-from numbasgd.data.columns import nearest, position
+from numbasgd.data.columns import matching, position, targets_of
 from numbasgd.data.folder import FolderTable, Reader
 from numbasgd.data.layout import MARKS
 from numbasgd.data.parquet import ParquetTable
@@ -156,12 +154,12 @@ def read_table(
         names = [name or f"column {j}" for j, name in enumerate(reader.names)]
         is_named = any(reader.names)
         dropped = {position(each, "drop", names) for each in options.drop}
-        targets = _targets(file, target, names, dropped)
+        targets = targets_of(file, target, names, dropped)
         notes: list[str] = []
         if features is None:
             columns = [j for j in range(len(names)) if j not in dropped and j not in targets]
         else:
-            columns = _matching(file, features, names, notes, dropped, is_named=is_named)
+            columns = matching(file, features, names, notes, dropped, is_named=is_named)
         if not columns:
             raise ValueError(
                 f"drop is {list(options.drop)}, and leaves no feature of {len(names)} columns; expected at "
@@ -246,75 +244,3 @@ def _refuse(file: Source, start: bytes, options: ReadOptions) -> None:
     else:
         return
     raise DataError(f"{file} {what}. {advice}")
-
-
-def _targets(file: Any, target: Any, names: list[str], dropped: set[int]) -> list[int]:
-    """The positions of the targets."""
-    if target is None:
-        return []
-    if len(names) < 2:
-        raise DataError(
-            f"{file} has {len(names)} column(s); expected at least 2, a feature and the target. For text, "
-            "put commas, semicolons, tabs or spaces between the cells."
-        )
-    targets = [position(each, "target", names) for each in (target if isinstance(target, list) else [target])]
-    if len(set(targets)) < len(targets):
-        raise ValueError(
-            f"target is {target!r}, which names a column twice; expected each once. Leave one out."
-        )
-    if len(targets) >= len(names):
-        raise ValueError(
-            f"target is {target!r}, all {len(names)} columns; expected at least one feature. Leave one out."
-        )
-    both = next((j for j in targets if j in dropped), None)
-    if both is not None:
-        raise ValueError(f"drop holds the target {quoted(names[both])}; expected other columns. Keep that one.")
-    return targets
-
-
-def _matching(
-    file: Any,
-    features: Sequence[str] | int,
-    names: list[str],
-    notes: list[str],
-    dropped: set[int],
-    *,
-    is_named: bool,
-) -> list[int]:
-    """The positions of the columns that a fit was made on, by their names if both have some."""
-    left = [j for j in range(len(names)) if j not in dropped]
-    if isinstance(features, int) or not is_named:
-        d = features if isinstance(features, int) else len(features)
-        if len(left) != d:
-            raise ValueError(
-                f"{file} has {len(left)} columns and the fit was made on {d}; expected as many, in the same "
-                f"order. Leave the others out, such as the target: drop={left[-1] if left else 0}."
-            )
-        if not isinstance(features, int):
-            notes.append(
-                f"{file} has no names of columns; they are taken by position, as {shown(features[0])}, ..."
-            )
-        return left
-    if list(features) == [names[j] for j in left]:
-        return left
-    counts = Counter(names)
-    place = {name: j for j, name in enumerate(names)}
-    missing = [name for name in features if name not in place]
-    if missing:
-        near = nearest(missing[0], names)
-        hint = f" The nearest is {quoted(near[0])}." if near else ""
-        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise ValueError(
-            f"{file} has no column {quoted(missing[0])}{more}; expected the {len(features)} columns that the "
-            f"fit was made on.{hint} Rename the columns, or pass the file that has them."
-        )
-    twice = next((name for name in features if counts[name] > 1), None)
-    if twice is not None:
-        raise ValueError(
-            f"{file} has {counts[twice]} columns {quoted(twice)}; expected one. Rename the others."
-        )
-    others = [name for name in names if name not in set(features)]
-    if others:
-        told = ", ".join(map(shown, others[:5])) + (", ..." if len(others) > 5 else "")
-        notes.append(f"{file}: {len(others)} column(s) that the fit does not know are left out: {told}.")
-    return [place[name] for name in features]

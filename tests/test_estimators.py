@@ -329,6 +329,7 @@ def test_columns_are_known_by_their_names(rng):
     frame = pd.DataFrame(X, columns=list("abcdef"))
     model = MinibatchSGDRegressor(lr=0.1, epochs=2, random_state=0).fit(frame, pd.Series(Z[:, 0]))
     assert model.feature_names_in_.tolist() == list("abcdef") and model.n_features_in_ == 6
+    assert model.fit_.feature_names == tuple("abcdef")
     assert_same_model(model, MinibatchSGDRegressor(lr=0.1, epochs=2, random_state=0).fit(X, Z[:, 0]))
     for use in (model.predict, lambda X: model.partial_fit(X, Z[:, 0])):
         with pytest.raises(ValueError, match="feature names should match"):
@@ -403,6 +404,17 @@ def test_read_only_memory_is_enough(rng, tmp_path):
     model = MinibatchSGDRegressor(random_state=0).fit(mapped, Z[:, 0])
     assert_same_model(model, MinibatchSGDRegressor(random_state=0).fit(X, Z[:, 0]))
     assert np.array_equal(np.load(tmp_path / "X.npy"), X)
+
+
+def test_any_memory_order_gives_the_same_bits(rng):
+    X, Z = problem(rng)
+    for settings in ({}, {"lr": 0.1, "epochs": 2}):
+        expected = MinibatchSGDRegressor(random_state=0, **settings).fit(X, Z[:, 0])
+        for laid in (np.asfortranarray(X), np.repeat(X, 2, axis=1)[:, ::2], X[::-1].copy()[::-1]):
+            assert_same_model(MinibatchSGDRegressor(random_state=0, **settings).fit(laid, Z[:, 0]), expected)
+    expected = MinibatchSGDRegressor(random_state=0, lr=0.1).partial_fit(X, Z[:, 0])
+    pieces = MinibatchSGDRegressor(random_state=0, lr=0.1).partial_fit(np.asfortranarray(X), Z[:, 0])
+    assert_same_model(pieces, expected)
 
 
 @pytest.mark.slow

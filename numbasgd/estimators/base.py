@@ -157,14 +157,23 @@ class MinibatchSGD(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         return TrainConfig.of_call(**settings)
 
     def _checked(self, X: Any, y: Any, is_first: bool, **how: Any) -> tuple[np.ndarray, np.ndarray]:
-        """X and y as scikit-learn checks them; names and number of columns are kept, or compared with those.
+        """X and y as scikit-learn checks them; number and names of columns are kept, or compared with those.
 
-        how : what ``validate_data`` is told of y.
+        how : what ``validate_data`` is told of y.  Arrays that it would leave as they are do not wait for it.
         """
         dtype = _FLOATS if is_first else self.coef_.dtype
-        if _is_plain(X, 2) and _is_plain(y, 1) and len(X) == len(y) and (is_first or X.dtype == dtype):
-            return validate_data(self, X, reset=is_first, skip_check_array=True), y
-        return validate_data(self, X, y, dtype=dtype, order="C", reset=is_first, **how)
+        if is_first and _is_plain(X, 2) and _is_plain(y, 1) and len(X) == len(y):
+            self.n_features_in_ = X.shape[1]
+            self.__dict__.pop("feature_names_in_", None)
+            return X, y
+        X, y = validate_data(self, X, y, dtype=dtype, reset=is_first, **how)
+        return np.require(X, requirements="A"), y
+
+    @property
+    def _names(self) -> tuple[str, ...] | None:
+        """Of the columns, as a Fit has them."""
+        names = getattr(self, "feature_names_in_", None)
+        return None if names is None else tuple(names.tolist())
 
     def _weights(self, sample_weight: Any, n: int, dtype: np.dtype, *, is_piece: bool) -> np.ndarray:
         """Weights of mean 1, but as they are in a piece, since those of other pieces count beside them."""
@@ -215,7 +224,7 @@ def _is_plain(a: Any, ndim: int) -> bool:
     """Whether scikit-learn's checks, which take longer than to train, would leave ``a`` as it is."""
     if type(a) is not np.ndarray or a.ndim != ndim or a.dtype not in check.FLOATS:
         return False
-    return a.size > 0 and a.flags.c_contiguous and bool(np.isfinite(a).all())
+    return a.size > 0 and a.flags.aligned and bool(np.isfinite(a).all())
 
 
 def _seed_of(random_state: Any) -> int:

@@ -87,8 +87,8 @@ class MinibatchSGDClassifier(ClassifierMixin, MinibatchSGD):
     >>> X, y = numbasgd.airfoil_twin()
     >>> loud = np.where(y > np.median(y), "loud", "quiet")
     >>> model = numbasgd.MinibatchSGDClassifier(random_state=0).fit(X, loud)
-    >>> model.classes_.tolist(), model.predict_proba(X[:1]).round(1).tolist()
-    (['loud', 'quiet'], [[0.9, 0.1]])
+    >>> model.classes_.tolist(), model.predict(X[:2]).tolist(), model.predict_proba(X).shape
+    (['loud', 'quiet'], ['loud', 'loud'], (1500, 2))
     """
 
     classes_: np.ndarray
@@ -254,7 +254,7 @@ class MinibatchSGDClassifier(ClassifierMixin, MinibatchSGD):
             y = np.where(number[:, None] == np.arange(outputs), 1, -1).astype(X.dtype)
         else:
             y = np.where(number == 1, 1, -1).astype(X.dtype)
-        return Dataset(X, y, weights, outputs, tuple(classes.tolist()))
+        return Dataset(X, y, weights, outputs, tuple(classes.tolist()), names=self._names)
 
     def _class_weights(self, number: np.ndarray, sample_weight: Any) -> np.ndarray:
         """The weights of the rows, those of their classes included."""

@@ -62,8 +62,8 @@ class MinibatchSGDRegressor(RegressorMixin, MinibatchSGD):
     >>> import numbasgd
     >>> X, y = numbasgd.airfoil_twin()
     >>> model = numbasgd.MinibatchSGDRegressor(random_state=0).fit(X, y)
-    >>> round(model.score(X, y), 2)
-    0.52
+    >>> model.score(X, y) > 0.5, model.coef_.shape
+    (True, (5,))
     """
 
     def __init__(
@@ -142,7 +142,7 @@ class MinibatchSGDRegressor(RegressorMixin, MinibatchSGD):
         X, y = self._checked(X, y, is_first, y_numeric=True, multi_output=True)
         y = y.astype(X.dtype, copy=False)
         weights = self._weights(sample_weight, len(X), X.dtype, is_piece=is_piece)
-        return Dataset(X, y, weights, y.shape[1] if y.ndim == 2 else 0)
+        return Dataset(X, y, weights, y.shape[1] if y.ndim == 2 else 0, names=self._names)
 
     def _loss(self) -> str:
         return check.choice(self.loss, "loss", _REAL)

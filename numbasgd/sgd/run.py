@@ -137,8 +137,8 @@ class TrainingRun:
             self.compile_seconds += compile_seconds
             at += compile_seconds
         else:
-            rate, self.squares = auto_rate(self.dataset, method, w, b, self.limit)
-            self.lr_because = "curvature and noise of the data"
+            schedule = functools.partial(_scheduled, self.schedule) if self.schedule != "constant" else None
+            rate, self.lr_because, self.squares = auto_rate(self.dataset, method, w, b, self.limit, schedule)
         if not math.isfinite(rate):
             self.whole.require_finite(math.nan)
             raise self.whole.overflows(w)

@@ -21,6 +21,7 @@ import numpy as np
 from numbasgd import check
 from numbasgd.sgd.losses import LOSSES, PARAMETERS, loss_key
 from numbasgd.sgd.order import SAMPLINGS
+from numbasgd.sgd.schedule import EPOCHS, Spans
 from numbasgd.sgd.solvers.update import Step
 
 _LR_HINT = 'Pass a rate such as 0.05, one rate per epoch, a function of the epoch, or "auto".'
@@ -49,8 +50,8 @@ class Setting(NamedTuple):
 class Method(NamedTuple):
     """How steps are made over some rows: what a solver needs of the settings.
 
-    loss : its ``losses.loss_key``.  lrs : the rates of the epochs, the last one stays.
-    average_from : samples before the first averaged step.
+    loss : its ``losses.loss_key``.  lrs : learning rates in the dtype of the data; spans : for which steps each
+    is, one an epoch if left out.  average_from : samples before the first averaged step.
     threads : the most that may work; None for as many as pay.
     """
 
@@ -66,6 +67,7 @@ class Method(NamedTuple):
     l2: float
     l1: float
     threads: int | None
+    spans: Spans = EPOCHS
 
     @property
     def step(self) -> Step:

@@ -92,7 +92,7 @@ class EpochSolver(Solver):
         """What the kernel is told before and behind the sample number at which to end."""
         method, objective = self.method, self.objective
         order = *self.chunks.told(method.sampling, method.seed), self.ahead
-        step = method.batch_size, method.lrs, *self.move(), method.average_from or 0
+        step = method.batch_size, method.lrs, tuple(method.spans), *self.move(), method.average_from or 0
         state = self.rows, self.layout.size, self.count
         return (objective.samples, order), (step, state, (self.scratch, self.scratch64), objective.outputs)
 
@@ -151,7 +151,7 @@ class LargeBatchSolver(Solver):
                 rows = order[: end - at]
                 fill_order(rows, n, *draw, at, scatter)
                 self._add(rows, 0, end - at, state, g)
-        lr = method.lrs[min(epoch, len(method.lrs) - 1)]
+        lr = method.lrs[method.spans.entry(epoch, start, len(method.lrs))]
         self._finish(
             g, max(stop - start, 1), (lr, *self.move()), self.samples < (method.average_from or 0),
             epoch * n + stop, (state, self.layout.size, count), self.scratch,

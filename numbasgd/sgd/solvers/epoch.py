@@ -12,8 +12,9 @@ with mean 1, or of length 0, in.
 order : of ``gradient`` (rows, ahead), rows as integers, of length 0 for 0, 1, 2, ...; of ``advance`` that of
 ``order_prefetch.py`` and ahead: how many rows ahead memory is prefetched, 0 for none.  Streamed rows in
 sequential order have a distance of their own.
-step : (batch_size, lrs, momentum, l2, l1, intercept, average_from): learning rates of the epochs, the last one
-stays; whether the intercept is trained; samples before the first averaged step.
+step : (batch_size, lrs, spans, momentum, l2, l1, intercept, average_from): learning rates and, as
+``schedule.Spans``, for which steps each of them is; whether the intercept is trained; samples before the first
+averaged step.
 state : (rows, size, count).  rows : (4, padded(d, lanes) + lanes) in and out; row 0 the weights and behind the
 padding, at ``size``, the intercept, row 1 their velocities (momentum), row 2 their means over the steps
 (averaging), row 3 what rounding took from these.  count : (2,) steps in that mean, and samples seen, in and
@@ -218,7 +219,7 @@ def make_advance(steps: Callable[..., Any], variant: str) -> Callable[..., Any]:
         """
         given, n = samples_of(samples), samples[5].shape[0]
         chunks, targets, drawn, task, _, _, ahead = order
-        batch_size, lrs, momentum, l2, l1, with_b, average_from = step
+        batch_size, lrs, (first_epoch, n_spans, span), momentum, l2, l1, with_b, average_from = step
         rows, size, count = state
         work, scratch64 = scratch
         weights = Weights(pointer(rows, 0), size, pointer(count, 0), rows.shape[1])
@@ -231,7 +232,10 @@ def make_advance(steps: Callable[..., Any], variant: str) -> Callable[..., Any]:
             first = epoch * n
             start = begin - first
             stop = min(n, end - first)
-            params = StepParams(batch_size, lrs[min(epoch, lrs.shape[0] - 1)], momentum, l2, l1, with_b)
+            number_of_span = start // span
+            stop = min(stop, (number_of_span + 1) * span)
+            at = min((epoch - first_epoch) * n_spans + number_of_span, lrs.shape[0] - 1)
+            params = StepParams(batch_size, lrs[at], momentum, l2, l1, with_b)
             is_early = begin < average_from
             if is_early:
                 steps_before = (average_from - begin + batch_size - 1) // batch_size

@@ -15,7 +15,8 @@ import numpy as np
 
 from numbasgd import check
 from numbasgd.sgd import labels
-from numbasgd.sgd.fingerprint import Fingerprint
+from numbasgd.sgd.csr import CsrRows, csr_of, finite, is_sparse
+from numbasgd.sgd.fingerprint import Fingerprint, name_of
 from numbasgd.sgd.losses import LOSSES
 from numbasgd.sgd.order import epoch_order
 from numbasgd.sgd.rows import Rows, rows_of
@@ -65,6 +66,21 @@ class Dataset:
     def dtype(self) -> np.dtype:
         """Of X, y and the weights."""
         return self.X.dtype
+
+    @property
+    def entries(self) -> np.ndarray:
+        """The numbers of X."""
+        return self.X
+
+    @property
+    def row_entries(self) -> int:
+        """Stored entries of a row, on average."""
+        return self.d
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether not all entries are stored."""
+        return False
 
     @property
     def is_weighted(self) -> bool:
@@ -147,13 +163,62 @@ class Dataset:
 
     def overflows(self, start: np.ndarray) -> ValueError:
         """The error for finite data whose loss at the weights ``start`` is not finite."""
-        largest = {"X": self.X, "y": self.y, "init": start}
+        largest = {"X": self.entries, "y": self.y, "init": start}
         name = max(largest, key=lambda key: float(np.abs(largest[key]).max(initial=0.0)))
         return ValueError(
             f"{name} holds values up to {np.abs(largest[name]).max():.3g}, and the loss overflows "
             f"{self.dtype}; expected values whose squares can be added up. Scale them, for example by a power "
             "of 10."
         )
+
+
+@dataclass(frozen=True, eq=False)
+class SparseDataset(Dataset):
+    """A ``Dataset`` whose X is a ``Csr``."""
+
+    X: Any
+    rows: Any = field(init=False)
+
+    def __post_init__(self) -> None:
+        y, X = self.y, self.X
+        targets = check.for_kernel(y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y)
+        rows = CsrRows(X.data, *X.shape, X.indptr.ctypes.data, X.indices.ctypes.data)
+        vars(self).update(rows=rows, targets=targets)
+
+    def fingerprint(self) -> Fingerprint:
+        """Shape, dtype and a hash of up to 1000 evenly spaced rows, their lengths and columns included."""
+        X, arrays = self.X, {"y": self.y}
+        if self.is_weighted:
+            arrays["sample_weight"] = self.sample_weight
+        found = {"shape": list(X.shape), "dtype": name_of(X.dtype), "sha256": X.digest()}
+        return Fingerprint({"X": found, **Fingerprint({}, **arrays)})
+
+    def require_finite(self, *witnesses: float) -> None:
+        """Look for a NaN or Inf if a figure of the whole data is not finite; no look without such a sign.
+
+        Raises
+        ------
+        ValueError
+            It names the first one's row and column.
+        """
+        if not all(map(math.isfinite, witnesses)):
+            finite(self.X)
+            check.finite(self.y, "y")
+
+    @property
+    def entries(self) -> np.ndarray:
+        """The stored numbers of X."""
+        return self.X.data
+
+    @property
+    def row_entries(self) -> int:
+        """Stored entries of a row, on average."""
+        return self.X.per_row
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether not all entries are stored."""
+        return True
 
 
 def make_dataset(X: Any, y: Any, sample_weight: Any, loss: str) -> Dataset:
@@ -175,24 +240,27 @@ def make_dataset(X: Any, y: Any, sample_weight: Any, loss: str) -> Dataset:
             f"{missing} is missing while {given} was passed; expected both, or neither for the embedded "
             f"twin data. Pass {missing}."
         )
-    X, y, classes = rows_and_targets(X, y, loss, takes_columns=True)
+    kind = SparseDataset if is_sparse(X) else Dataset
+    X, y, classes = rows_and_targets(X, y, loss, takes_columns=True, takes_sparse=True)
     weights = sample_weights(sample_weight, len(X), X.dtype)
     outputs = y.shape[1] if y.ndim == 2 else 0
     if LOSSES[loss].rows:
         outputs = len(classes or ())
-    return Dataset(X, y, weights, outputs, classes, source)
+    return kind(X, y, weights, outputs, classes, source)
 
 
 def rows_and_targets(
-    X: Any, y: Any, loss: str = "squared", *, is_whole: bool = True, takes_columns: bool = False
-) -> tuple[np.ndarray, np.ndarray, tuple[Any, ...] | None]:
+    X: Any, y: Any, loss: str = "squared", *, is_whole: bool = True, takes_columns: bool = False,
+    takes_sparse: bool = False,
+) -> tuple[Any, np.ndarray, tuple[Any, ...] | None]:
     """X (n, d) and y (n,) of one dtype, n at least 1, in any memory order; and the classes, if any.
 
     Classes become -1 and 1, or 0 to K - 1, which every dtype holds, so their dtype does not matter to X.  Rows
     that are not the whole problem may be of some of its classes, if those are called like that.
     takes_columns : y may be (n, K), K at least 1, where it holds numbers.
+    takes_sparse : X may be sparse, and is a ``Csr`` then.
     """
-    X = check.array(X, "X", 2)
+    X = csr_of(X) if takes_sparse and is_sparse(X) else check.array(X, "X", 2)
     targets = LOSSES[loss].targets
     if targets == "real":
         y = check.array(y, "y", 2 if takes_columns and _n_dimensions(y) == 2 else 1)

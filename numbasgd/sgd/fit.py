@@ -15,6 +15,7 @@ import numpy as np
 
 from numbasgd import check
 from numbasgd.sgd import fit_io, labels
+from numbasgd.sgd.csr import csr_of, is_sparse
 from numbasgd.sgd.losses import softmax
 from numbasgd.sgd.state import RunState
 
@@ -166,7 +167,7 @@ class Fit:
         TypeError, ValueError
             If X is not a 2-D array of numbers with d columns.
         """
-        X = check.array(X, "X", 2)
+        X = csr_of(X) if is_sparse(X) else check.array(X, "X", 2)
         if X.shape[1] != len(self.w):
             raise ValueError(
                 f"X has {X.shape[1]} columns, the model has {len(self.w)} weights; expected as many columns "

@@ -48,6 +48,29 @@ class Scale:
         return out, float(b) if w.ndim == 1 else b
 
 
+class SparseScale(Scale):
+    """Columns of sparse rows divided by their root mean square; their mean stays, since without it no entry is 0."""
+
+    def __init__(self, dataset: Dataset, known: np.ndarray | None = None) -> None:
+        """``known`` : (2, d) zeros and root mean squares of a run that is resumed."""
+        if known is not None:
+            self.mean, self.std = known
+            return
+        counted = dataset.counted()
+        self.mean = np.zeros(counted.d)
+        self.std = np.sqrt(counted.X.column_squares(counted.sample_weight) / counted.n)
+        self.std[self.std == 0] = 1.0
+
+    def apply(self, dataset: Dataset) -> Dataset:
+        """The same rows with scaled columns, a copy in their dtype."""
+        return dataset.with_rows(dataset.X.scaled(self.std))
+
+
+def make_scale(dataset: Dataset, intercept: bool, known: np.ndarray | None = None) -> Scale:
+    """The scale of the columns of a dataset."""
+    return SparseScale(dataset, known) if dataset.is_sparse else Scale(dataset, intercept, known)
+
+
 def _column_means(X: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
     """The (weighted) mean of each column, in float64."""
     if weights is None:

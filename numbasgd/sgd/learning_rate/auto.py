@@ -40,6 +40,8 @@ def auto_rate(
     X, y, s, n, loss = dataset.X, dataset.y, dataset.sample_weight, dataset.n, loss_named(method.loss)
     is_many = dataset.outputs > 1
     loss_curvature = curvature.curvature_of(loss, dataset, w, b)
+    if dataset.is_sparse:
+        return sparse_rate(dataset, method, w, b, epochs, loss_curvature), None
     if not is_many:
         y1, w1, b1 = (y, w, b) if y.ndim == 1 else (y[:, 0], w[:, 0], float(b[0]))
         if loss.is_quadratic and n <= curvature.SAMPLE:
@@ -76,3 +78,21 @@ def auto_rate(
         local = of_outputs((end[:-1], end[-1]))
         rate, first = curvature.auto_lr(local, sample.size, method, n, epochs, loss_curvature), of_pilot()
     return found * rate / first, None
+
+
+def sparse_rate(
+    dataset: Dataset, method: Method, w: np.ndarray, b: Any, epochs: int, loss_curvature: float
+) -> float:
+    """The rate for sparse rows, of any loss: what short runs find, from half of what is stable for sure on.
+
+    There are too many columns for a model of them.
+    """
+    size = curvature.row_sizes(dataset, method.intercept)
+    if not all(map(math.isfinite, (*size, loss_curvature))):
+        return math.nan
+    rate = curvature.auto_lr(None, size, method, dataset.n, epochs, loss_curvature)
+    if epochs == 0:
+        return rate
+    pilot = Pilot(dataset, method, epochs)
+    first = curvature.auto_lr(None, size, pilot.method, pilot.n, pilot.epochs, loss_curvature)
+    return pilot.search(first, w, b)[0] * rate / first

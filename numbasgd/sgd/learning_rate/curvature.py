@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from numbasgd.sgd.csr import Csr
 from numbasgd.sgd.learning_rate.least_squares import LARGEST, RIDGE, TINY
 from numbasgd.sgd.learning_rate.quadratic import QuadraticModel, best_constant
 from numbasgd.sgd.losses import Loss
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 SAMPLE = 2048  # rows that curvature and noise are estimated from
 MOST_COLUMNS = 512  # beyond so many, eigenvalues come from power iteration and the best rate from a bound
 _FEW = 32  # rows, or columns
+_ITERATIONS = 20  # of power iteration over sparse rows, each as long as an epoch
 _BLOCK = 1 << 15  # entries whose squares are held at once
 
 
@@ -109,6 +111,33 @@ class Sample:
                 return 0.0
             v /= size
         return size * largest * largest
+
+
+def row_sizes(dataset: Dataset, intercept: bool) -> RowSizes:
+    """How large the rows of a dataset are."""
+    kind = SparseSample if dataset.is_sparse else Sample
+    return kind(dataset.X, intercept, dataset.sample_weight).size
+
+
+class SparseSample:
+    """How large sparse rows are: norms of all of them, and power iteration over all.
+
+    A sample of rows would miss most columns.
+    """
+
+    def __init__(self, X: Csr, intercept: bool, sample_weight: np.ndarray) -> None:
+        n = len(X)
+        s = sample_weight.astype(np.float64) if sample_weight.size else np.ones(n)
+        norms = s * (X.squared_norms() + intercept)
+        v, u, size = np.ones(X.shape[1]), float(intercept), 0.0
+        for _ in range(_ITERATIONS):
+            z = s * (X @ v + u)
+            v, u = z @ X / n, float(z.sum()) / n * intercept
+            size = math.hypot(float(np.linalg.norm(v)), u)
+            if not 0 < size < math.inf:
+                break
+            v, u = v / size, u / size
+        self.size = RowSizes(float(norms.max()), float(norms.mean()), size)
 
 
 def _mean_products(a: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
@@ -274,4 +303,6 @@ def mean_squares(dataset: Dataset) -> list[float]:
         weights = counted.sample_weight[picked].astype(np.float64)
         total = float(weights.sum())
     with np.errstate(over="ignore"):
+        if isinstance(rows, Csr):
+            return (rows.column_squares(weights) / total).tolist()
         return (weights @ np.square(rows, dtype=np.float64) / total).tolist()

@@ -38,7 +38,7 @@ class Pilot:
     def __init__(self, dataset: Dataset, method: Method, epochs: int) -> None:
         n = dataset.n
         self.epochs = min(epochs, EPOCHS)
-        work = self.epochs * max(dataset.outputs, 1) * (dataset.d + 8)
+        work = self.epochs * max(dataset.outputs, 1) * (dataset.row_entries + 8)
         picked = row_sample(n, min(SAMPLE, max(_LEAST_ROWS, _WORK // work)))
         if not isinstance(picked, slice):
             dataset = dataset.take(picked, keeps_layout=True)

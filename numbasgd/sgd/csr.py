@@ -55,9 +55,9 @@ class Csr:
         picked = np.arange(indptr[-1]) + np.repeat(self.indptr[:-1][rows] - indptr[:-1], lengths)
         return Csr(indptr, self.indices[picked], self.data[picked], (len(lengths), self.shape[1]))
 
-    def astype(self, dtype: np.dtype) -> Csr:
-        """The same with entries of another dtype."""
-        return Csr(self.indptr, self.indices, self.data.astype(dtype, copy=False), self.shape)
+    def astype(self, dtype: Any, copy: bool = True) -> Csr:
+        """The same with entries of another dtype; without ``copy`` it may be the same entries."""
+        return Csr(self.indptr, self.indices, self.data.astype(dtype, copy=copy), self.shape)
 
     def __matmul__(self, w: np.ndarray) -> np.ndarray:
         """X @ w for w (d,) or (d, K), a copy in the wider dtype of both."""
@@ -138,7 +138,7 @@ def finite(X: Csr, *, before: str = "training") -> None:
 def csr_of(X: Any) -> Csr:
     """A sparse matrix or array of SciPy as ``Csr``, without a copy of what can be used as it is.
 
-    Every index is looked at.  Unsorted indices are sorted, in a copy, and entries that are stored twice added up.
+    Every index is looked at.  In a copy, unsorted indices are sorted, and entries that are stored twice added.
 
     Raises
     ------

@@ -9,7 +9,7 @@ import functools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -93,11 +93,11 @@ class Dataset:
             return Fingerprint({}, X=self.X, y=self.y, sample_weight=self.sample_weight)
         return Fingerprint({}, X=self.X, y=self.y)
 
-    def with_rows(self, X: np.ndarray) -> Dataset:
+    def with_rows(self, X: Any) -> Self:
         """The same targets and weights with other rows, such as scaled ones."""
         return replace(self, X=X)
 
-    def take(self, index: np.ndarray, *, keeps_layout: bool = False) -> Dataset:
+    def take(self, index: np.ndarray, *, keeps_layout: bool = False) -> Self:
         """A copy of some of the rows, in the order of ``index``, with weights of mean 1.
 
         keeps_layout : whether they lie in memory as all rows do, so that nothing else has to be compiled.
@@ -110,7 +110,7 @@ class Dataset:
             s = (s / s.mean()).astype(self.dtype)
         return replace(self, X=X, y=self.y[index], sample_weight=s)
 
-    def counted(self) -> Dataset:
+    def counted(self) -> Self:
         """The rows that count: all but those of weight 0."""
         if not self.is_weighted or self.sample_weight.all():
             return self
@@ -182,7 +182,8 @@ class SparseDataset(Dataset):
     def __post_init__(self) -> None:
         y, X = self.y, self.X
         targets = check.for_kernel(y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y)
-        rows = CsrRows(X.data, *X.shape, X.indptr.ctypes.data, X.indices.ctypes.data)
+        n, d = X.shape
+        rows = CsrRows(X.data, n, d, X.indptr.ctypes.data, X.indices.ctypes.data)
         vars(self).update(rows=rows, targets=targets)
 
     def fingerprint(self) -> Fingerprint:
@@ -250,7 +251,12 @@ def make_dataset(X: Any, y: Any, sample_weight: Any, loss: str) -> Dataset:
 
 
 def rows_and_targets(
-    X: Any, y: Any, loss: str = "squared", *, is_whole: bool = True, takes_columns: bool = False,
+    X: Any,
+    y: Any,
+    loss: str = "squared",
+    *,
+    is_whole: bool = True,
+    takes_columns: bool = False,
     takes_sparse: bool = False,
 ) -> tuple[Any, np.ndarray, tuple[Any, ...] | None]:
     """X (n, d) and y (n,) of one dtype, n at least 1, in any memory order; and the classes, if any.

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from numbasgd.sgd.dataset import Dataset
+from numbasgd.sgd.dataset import Dataset, SparseDataset
 from numbasgd.sgd.learning_rate import curvature
 
 
@@ -49,9 +49,12 @@ class Scale:
 
 
 class SparseScale(Scale):
-    """Columns of sparse rows divided by their root mean square; their mean stays, since without it no entry is 0."""
+    """Columns of sparse rows divided by their root mean square.
 
-    def __init__(self, dataset: Dataset, known: np.ndarray | None = None) -> None:
+    Their mean stays: to take it off would leave no entry at 0.
+    """
+
+    def __init__(self, dataset: SparseDataset, known: np.ndarray | None = None) -> None:
         """``known`` : (2, d) zeros and root mean squares of a run that is resumed."""
         if known is not None:
             self.mean, self.std = known
@@ -63,12 +66,15 @@ class SparseScale(Scale):
 
     def apply(self, dataset: Dataset) -> Dataset:
         """The same rows with scaled columns, a copy in their dtype."""
-        return dataset.with_rows(dataset.X.scaled(self.std))
+        X: Any = dataset.X
+        return dataset.with_rows(X.scaled(self.std))
 
 
 def make_scale(dataset: Dataset, intercept: bool, known: np.ndarray | None = None) -> Scale:
     """The scale of the columns of a dataset."""
-    return SparseScale(dataset, known) if dataset.is_sparse else Scale(dataset, intercept, known)
+    if isinstance(dataset, SparseDataset):
+        return SparseScale(dataset, known)
+    return Scale(dataset, intercept, known)
 
 
 def _column_means(X: np.ndarray, weights: np.ndarray | None) -> np.ndarray:

@@ -115,19 +115,19 @@ class Sample:
 
 def row_sizes(dataset: Dataset, intercept: bool) -> RowSizes:
     """How large the rows of a dataset are."""
-    kind = SparseSample if dataset.is_sparse else Sample
-    return kind(dataset.X, intercept, dataset.sample_weight).size
+    if isinstance(dataset.X, Csr):
+        return sparse_sizes(dataset.X, intercept, dataset.sample_weight)
+    return Sample(dataset.X, intercept, dataset.sample_weight).size
 
 
-class SparseSample:
+def sparse_sizes(X: Csr, intercept: bool, sample_weight: np.ndarray) -> RowSizes:
     """How large sparse rows are: norms of all of them, and power iteration over all.
 
     A sample of rows would miss most columns.
     """
-
-    def __init__(self, X: Csr, intercept: bool, sample_weight: np.ndarray) -> None:
-        n = len(X)
-        s = sample_weight.astype(np.float64) if sample_weight.size else np.ones(n)
+    n = len(X)
+    s = sample_weight.astype(np.float64) if sample_weight.size else np.ones(n)
+    with np.errstate(over="ignore", invalid="ignore"):
         norms = s * (X.squared_norms() + intercept)
         v, u, size = np.ones(X.shape[1]), float(intercept), 0.0
         for _ in range(_ITERATIONS):
@@ -137,7 +137,7 @@ class SparseSample:
             if not 0 < size < math.inf:
                 break
             v, u = v / size, u / size
-        self.size = RowSizes(float(norms.max()), float(norms.mean()), size)
+    return RowSizes(float(norms.max()), float(norms.mean()), size)
 
 
 def _mean_products(a: np.ndarray, weight: np.ndarray | None) -> np.ndarray:

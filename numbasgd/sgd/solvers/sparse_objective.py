@@ -31,7 +31,7 @@ class SparseObjective(Objective):
             lanes = lanes_for(d, dtype.itemsize)
             size = padded(d, lanes)
             layout = Layout(d, outputs, lanes, 1, size, size + lanes)
-        self.layout = layout._replace(entries=dataset.X.per_row)
+        self.layout = layout._replace(entries=dataset.row_entries)
         self.outputs = max(outputs, 1), layout.width, 0
         self.variant = Variant(loss, dtype.type, layout.lanes if outputs > 1 else 0, self.s.size > 0)
         self.kernels = SimpleNamespace(sum_loss=sparse_steps.make_sum_loss(self.variant))

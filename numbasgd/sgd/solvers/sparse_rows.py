@@ -73,7 +73,7 @@ def stored(samples):
 
 @functools.cache
 def make_prefetch(T: Any) -> Any:
-    """prefetch_row(samples, order, t): prefetch what follows position t, by ``order.ahead`` rows and twice that."""
+    """prefetch_row(samples, order, t): prefetch the rows that are ``order.ahead`` positions ahead."""
     ENTRIES, COLUMNS = LINE // np.dtype(T).itemsize, LINE // 4
 
     @jit(variant=T.__name__, forceinline=True)

@@ -26,8 +26,7 @@ class SparseSolver(EpochSolver):
     may_have_help = False  # a row takes too long for another thread to be worth while
 
     def _rows_ahead(self, in_order: bool) -> int:
-        X = self.dataset.X
-        row_bytes = max(1, X.per_row * (X.data.itemsize + 4))
+        row_bytes = max(1, self.dataset.row_entries * (self.dataset.dtype.itemsize + 4))
         if in_order or row_bytes * self.n <= FAR:
             return 0
         return max(2, min(32, _AHEAD_BYTES // row_bytes))
@@ -134,7 +133,8 @@ class LazySolver(SparseSolver):
         """
         now, rows = self._present, self.rows
         if now is not rows:
-            now = np.array([rows[0], rows[2], now[2], rows[3]] if self._has_mean else [now[0], rows[0], *now[2:]])
+            told = (rows[0], rows[2], now[2], rows[3]) if self._has_mean else (now[0], rows[0], *now[2:])
+            now = np.array(told)
         return self.layout.take(now), self.count.copy()
 
     def restore(self, weights: np.ndarray, count: np.ndarray) -> None:
@@ -160,5 +160,5 @@ class LazySolver(SparseSolver):
 def make_sparse_solver(dataset: Dataset, method: Method) -> SparseSolver:
     """The solver for sparse rows and a method."""
     has_form = not method.momentum and not (method.l1 and method.average_from is not None)
-    is_lazy = has_form and method.batch_size * dataset.X.per_row < dataset.d
+    is_lazy = has_form and method.batch_size * dataset.row_entries < dataset.d
     return (LazySolver if is_lazy else SparseSolver)(dataset, method)

@@ -55,7 +55,10 @@ def make_sum_loss(made: Variant) -> Any:
 
     @jit(variant=str(made), fastmath=False)
     def sum_loss(samples, row, size, start, stop, work, outputs):
-        """Sum over rows start <= i < stop of s_i * value(x_i . w + b, y_i), in float64; work : CHUNK rows of Z."""
+        """Sum over rows start <= i < stop of s_i * value(x_i . w + b, y_i), in float64.
+
+        row : of a state.  size : where its intercepts begin.  work : CHUNK rows of Z.
+        """
         given, order = samples_of(samples), Order(pointer(_SEQUENTIAL, 0), 0, 0)
         w, Z = pointer(row, 0), pointer(work, 0)
         K, width, _ = outputs

@@ -30,7 +30,8 @@ def _problem():
 
 def _numbasgd(batch_size, epochs, seed):
     X, y, _ = _problem()
-    fit = numbasgd.train(X, y, batch_size=batch_size, epochs=epochs, eval_every=None, seed=seed)
+    options = {"epochs": epochs, "standardize": False, "eval_every": None}
+    fit = numbasgd.train(X, y, batch_size=batch_size, seed=seed, **options)
     return fit.w, fit.b
 
 

@@ -64,6 +64,9 @@ RUNS = {
         {**PLAIN, "lr": 0.1, "validation_fraction": 0.3, "tol": 0.0, "patience": 1, "eval_every": None},
     ),
     "rates": ("twin", {**PLAIN, "lr": [0.05, 0.02, 0.01, 0.005]}),
+    "cosine": ("twin", {**PLAIN, "schedule": "cosine", "eval_every": 400}),
+    "rounds": ("twin", {**PLAIN, "schedule": "restarts", "tol": 1e-9, "validation_fraction": 0.2}),
+    "rounds-undone": ("twin", {**PLAIN, "schedule": "restarts", "lr": 1.5, "momentum": 0.5}),
     "classes": (
         "classes",
         {
@@ -85,6 +88,7 @@ RUNS = {
     ),
     "wide": ("wide", {"batch_size": 13, "lr": 0.005, "momentum": 0.9, "average": True, "eval_every": 50}),
 }  # fmt: skip
+SCHEDULED = {"cosine", "rounds", "rounds-undone"}  # whose rates depend on the number of epochs
 EPOCHS = 4
 SLOW = {"softmax-float32"}  # more of a kind that is there, with a kernel of its own
 

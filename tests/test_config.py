@@ -16,9 +16,10 @@ DATA = {"X", "y", "sample_weight", "init", "resume"}  # of a call, and no settin
 DEFAULTS = {field.name: field.default for field in dataclasses.fields(TrainConfig)}
 # A value of each setting that is part of a run, other than its default.
 OTHER = {
-    "batch_size": 7, "lr": 0.25, "epochs": 3, "loss": "huber", "quantile": 0.9, "sampling": "once",
-    "momentum": 0.5, "nesterov": True, "average": 1, "l2": 0.5, "l1": 0.5, "intercept": False,
-    "standardize": True, "eval_every": 100, "validation_fraction": 0.25, "tol": 0.5, "patience": 3, "seed": 5,
+    "batch_size": 7, "lr": 0.25, "epochs": 3, "schedule": "cosine", "loss": "huber", "quantile": 0.9,
+    "sampling": "once", "momentum": 0.5, "nesterov": True, "average": 1, "l2": 0.5, "l1": 0.5,
+    "intercept": False, "standardize": True, "eval_every": 100, "validation_fraction": 0.25, "tol": 0.5,
+    "patience": 3, "seed": 5,
 }  # fmt: skip
 
 
@@ -50,7 +51,7 @@ def test_the_command_has_an_option_for_each_setting():
     assert SETTINGS.keys() - without - {"intercept"} <= options.keys()
     assert "no_intercept" in options and not options["no_intercept"].default
     for name in ("batch_size", "lr", "epochs", "loss", "sampling", "momentum", "patience", "eval_every"):
-        shown = DEFAULTS[name]
+        shown = "none" if DEFAULTS[name] is None else DEFAULTS[name]
         told = rf'"?{shown:g}"?' if isinstance(shown, float) else rf'"?{shown}"?'
         assert re.search(rf"{told} \(default\)|default {told}|{told}.*\(default\)", options[name].help), name
 

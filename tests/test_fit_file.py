@@ -27,6 +27,7 @@ NONSENSE = (
 FITS = {
     "plain": ("plain", None),
     "rates cut": ("rates", 300),
+    "rounds-undone cut": ("rounds-undone", 300),
     "standardized": ("standardized", None),
     "no-intercept cut": ("no-intercept", 1),
     "stops-early": ("stops-early", None),
@@ -214,6 +215,10 @@ def of_the_version_before() -> dict[str, tuple[dict, dict]]:
                 "standardize": True, "validation_fraction": 0.2, "tol": 1e-6, "patience": 3,
             },
         ),
+        "quantile-format-3.fit": (
+            {"X": X, "y": X[:, 0] + weights},
+            {"loss": "quantile", "quantile": 0.9, "batch_size": 10, "lr": 0.05, "epochs": 4, "seed": 3},
+        ),
     }  # fmt: skip
 
 
@@ -223,6 +228,7 @@ def test_files_of_the_version_before(name):
     path = Path(__file__).parent / "data" / name
     before = Fit.load(path)
     assert before.epochs[-1] == 2
+    assert before.stopped == "unfinished" and before.settings["schedule"] == "constant"
     known = {**before.settings, "seed": before.seed, "lr": before.settings["lr_given"]}
     assert known.items() >= settings.items()
     whole = train(**rows, **settings)

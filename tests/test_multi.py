@@ -295,7 +295,7 @@ def test_start_and_labels_of_a_saved_fit(tmp_path, rng):
     fit = train(X, np.array(["a", "b", "ç"])[y], loss="softmax", lr=0.1, epochs=0, init=(W, b))
     assert np.array_equal(fit.w, W) and np.array_equal(fit.b, b)
     fit.save(tmp_path / "a.fit")
-    assert (tmp_path / "a.fit").read_bytes().startswith(b"numbasgd fit 2\n")
+    assert (tmp_path / "a.fit").read_bytes().startswith(b"numbasgd fit 4\n")
     again = Fit.load(tmp_path / "a.fit")
     assert again.to_dict() == fit.to_dict()
     assert again.classes == ("a", "b", "ç")

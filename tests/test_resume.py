@@ -8,7 +8,7 @@ import os
 import numpy as np
 import pytest
 from conftest import says
-from runs import EPOCHS, PLAIN, RUNS, SLOW, assert_same, cut, data, resume, run
+from runs import EPOCHS, PLAIN, RUNS, SCHEDULED, SLOW, assert_same, cut, data, resume, run
 
 import numbasgd
 from numbasgd import Fit, FitFileError, airfoil_twin, train
@@ -57,7 +57,7 @@ def test_stopped_again_and_again(name, tmp_path, monkeypatch):
     assert_same(one_go(name), resume(name, fit))
 
 
-@pytest.mark.parametrize("name", [case for case in NAMES if case.values != ("rates",)])
+@pytest.mark.parametrize("name", [case for case in NAMES if case.values[0] not in {"rates", *SCHEDULED}])
 def test_more_epochs_than_were_asked_for(name):
     """A run that ended goes on to a larger total; what only its end brought is not in the history."""
     kind, settings = RUNS[name]
@@ -69,8 +69,29 @@ def test_more_epochs_than_were_asked_for(name):
     assert_same(one_go(name), resume(name, one_go(name), epochs=EPOCHS))
 
 
+@pytest.mark.parametrize("name", sorted(SCHEDULED))
+def test_a_schedule_is_for_so_many_epochs(name):
+    part = run(name, epochs=2)
+    assert_same(part, resume(name, part))
+    with pytest.raises(ValueError) as caught:
+        resume(name, part, epochs=EPOCHS)
+    says(caught.value, "epochs is 4", "schedule", "for a run of 2 epochs", "Leave epochs out", "init=")
+
+
+def test_rounds_go_on_beyond_the_limit():
+    """Where the number of epochs is left out there are whole rounds only, so a larger limit just adds some."""
+    X, y, _ = data("twin")
+    settings = {"lr": 0.01, "batch_size": 500, "tol": 0.0, "seed": 1}
+    short = train(X, y, **settings)
+    assert (short.stopped, short.epochs[-1]) == ("limit", 165)
+    longer = train(X, y, resume=short, epochs=300)
+    assert longer.epochs[-1] == 300
+    assert_same(longer, train(X, y, epochs=300, schedule="restarts", **settings))
+    assert_same(short, train(X, y, resume=short))
+
+
 def test_auto_lr_stays_what_it_was():
-    short = train(seed=1, epochs=1, batch_size=7)
+    short = train(seed=1, epochs=1, batch_size=7, standardize=False)
     on = train(resume=short, epochs=3)
     assert on.settings["lr"] == short.settings["lr"]
     assert on.settings["lr_given"] == "auto"
@@ -248,9 +269,9 @@ def test_files_that_are_none(use, tmp_path):
 
     one_go("plain").save(path)
     content = path.read_bytes()
-    assert content.startswith(b"numbasgd fit 1\n")
-    path.write_bytes(content.replace(b"fit 1", b"fit 4", 1))
-    refused("format version 4", "expected 3 or less", "newer numbasgd")
+    assert content.startswith(b"numbasgd fit 4\n")
+    path.write_bytes(content.replace(b"fit 4", b"fit 5", 1))
+    refused("format version 5", "expected 4 or less", "newer numbasgd")
     for change in (
         lambda header: header["fit"].update(w=[1.0] * 5),
         lambda header: header["fit"].update(w={"array": ["<f4", [4]]}),

@@ -3,7 +3,10 @@
 import numpy as np
 import pytest
 
-from numbasgd.sgd.schedule import SCHEDULES, factors, first_round, round_at, whole_rounds
+from numbasgd import train
+from numbasgd.sgd.reference import reference
+from numbasgd.sgd.schedule import SCHEDULES, Rounds, factors
+from numbasgd.sgd.solvers import large_batch
 
 
 def factor_of_step(schedule, n, batch_size, epochs, epoch, position):
@@ -34,10 +37,33 @@ def test_it_falls_from_the_first_rate_and_stays_above_zero(schedule):
 
 
 def test_rounds_double_and_the_last_one_ends_at_the_limit():
-    assert first_round(1500, 10) == 1 and first_round(96, 32) == 11 and first_round(1, 1) == 32
-    assert [round_at(epoch, 1500, 10, 9) for epoch in (0, 1, 2, 3, 6, 7, 8)] == [
+    assert [Rounds(n, batch, 99).first for n, batch in ((1500, 10), (96, 32), (1, 1))] == [1, 11, 32]
+    rounds = Rounds(1500, 10, 9)
+    assert [rounds.at(epoch) for epoch in (0, 1, 2, 3, 6, 7, 8)] == [
         (0, 1), (1, 3), (1, 3), (3, 7), (3, 7), (7, 9), (7, 9)
     ]  # fmt: skip
-    assert whole_rounds(1500, 10, 200) == 127
-    assert whole_rounds(20, 20, 200) == 96
-    assert whole_rounds(1, 1, 10) == 10
+    assert Rounds(1500, 10, 200).whole().limit == 127
+    assert Rounds(20, 20, 200).whole().limit == 96
+    assert Rounds(1, 1, 10).whole().limit == 10
+
+
+@pytest.mark.parametrize("schedule", ["constant", "inverse_scaling", "cosine", "step"])
+@pytest.mark.parametrize("batch_size", [1, 7, 100])
+@pytest.mark.parametrize("is_in_parts", [False, True])
+def test_runs_make_their_steps_with_it(schedule, batch_size, is_in_parts, rng, monkeypatch):
+    if is_in_parts:
+        monkeypatch.setattr(large_batch, "ENTRIES", 13 * batch_size)
+    X = rng.standard_normal((100, 5))
+    y = X[:, 0] + rng.standard_normal(100)
+    settings = {"lr": 0.1, "batch_size": batch_size, "epochs": 3, "schedule": schedule, "seed": 2}
+    fit = train(X, y, **settings)
+    expected = reference(X, y, **settings)
+    np.testing.assert_allclose([*fit.w, fit.b], expected[:, 0], rtol=1e-9)
+
+
+@pytest.mark.parametrize("lr", [[0.1, 0.05], lambda epoch: 0.1])
+def test_rates_of_epochs_are_a_schedule_of_their_own(lr, rng):
+    X = rng.standard_normal((20, 2))
+    assert train(X, X[:, 0], lr=lr, epochs=2).settings["schedule"] == "constant"
+    with pytest.raises(ValueError, match="schedule is 'cosine' but lr is one rate for each epoch"):
+        train(X, X[:, 0], lr=lr, epochs=2, schedule="cosine")

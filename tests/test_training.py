@@ -107,7 +107,8 @@ def test_gradient_descent_on_the_twin():
 @pytest.mark.parametrize(("lr", "batch_size"), [(0.005, 1), (0.4, 100), (0.05, 10)])
 def test_medians_of_the_chapters_runs(airfoil, lr, batch_size):
     X, y = airfoil
-    finals = [train(X, y, lr=lr, batch_size=batch_size, seed=s, eval_every=None).loss[-1] for s in range(60)]
+    options = {"lr": lr, "batch_size": batch_size, "epochs": 2, "eval_every": None}
+    finals = [train(X, y, seed=s, **options).loss[-1] for s in range(60)]
     assert 0.243 <= np.median(finals) <= 0.247
 
 
@@ -215,9 +216,9 @@ def test_a_badly_scaled_column_is_named(rng):
     X = rng.standard_normal((100, 3)) * [1, 1, 1e4]
     y = X[:, 0]
     with pytest.warns(UserWarning, match=r"column 2 of X .* lr=0.05 .*standardize=True"):
-        pytest.raises(numbasgd.DivergenceError, train, X, y, lr=0.05)
+        pytest.raises(numbasgd.DivergenceError, train, X, y, lr=0.05, epochs=2)
     with pytest.warns(UserWarning, match=r"column 2 of X .*standardize=True"):
-        train(X, y)
+        train(X, y, standardize=False)
     train(X, y, standardize=True, lr=0.05)  # and no warning, which would be an error here
 
 
@@ -273,7 +274,7 @@ def test_a_fit_is_frozen_and_can_be_kept():
         fit.w[0] = 1.0
     kept = json.loads(json.dumps(fit.to_dict(), allow_nan=False))
     assert kept["w"] == fit.w.tolist()
-    assert kept["settings"]["batch_size"] == 10
+    assert kept["settings"]["batch_size"] == 32
     assert kept["versions"]["numba"]
     assert "airfoil" in repr(fit)
 
@@ -298,8 +299,8 @@ def test_inputs_are_left_as_they_were_and_converted_as_numpy_would(rng):
     frozen = np.asfortranarray(X.astype(float))
     frozen.flags.writeable = False
     assert train(frozen, y, batch_size=5, lr=0.01, seed=0).w.tobytes() == fit.w.tobytes()
-    assert train(X.astype(np.float32), y.astype(np.float64), seed=0).w.dtype == np.float64
-    assert train(X.astype(np.float32), y.astype(np.float32), seed=0).w.dtype == np.float32
+    assert train(X.astype(np.float32), y.astype(np.float64), lr=0.01, seed=0).w.dtype == np.float64
+    assert train(X.astype(np.float32), y.astype(np.float32), lr=0.01, seed=0).w.dtype == np.float32
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame(X, columns=["a", "b"])
     assert train(frame, pandas.Series(y), batch_size=5, lr=0.01, seed=0).w.tobytes() == fit.w.tobytes()
@@ -348,7 +349,7 @@ Y_INF[2] = np.inf
         ((X52, Y5), {"lr": "fast"}, TypeError, ("lr is 'fast'", "expected", "auto")),
         (
             (X52, Y5),
-            {"lr": [0.1]},
+            {"lr": [0.1], "epochs": 2},
             ValueError,
             ("lr holds 1 rates for 2 epochs", "expected one rate per epoch"),
         ),

@@ -34,9 +34,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--chapter", action="store_true", help="the chapter's four runs on the airfoil data")
     parser.add_argument("--twin", action="store_true", help="the embedded twin instead of the airfoil file")
-    parser.add_argument("--batch-size", type=int, metavar="B", help="rows a step (default 10)")
+    parser.add_argument("--batch-size", type=int, metavar="B", help="rows a step (default 32)")
     parser.add_argument("--lr", help='learning rate: a number, one per epoch as 0.1,0.05 or "auto" (default)')
-    parser.add_argument("--epochs", type=int, metavar="N", help="passes over the data (default 2)")
+    parser.add_argument(
+        "--epochs", type=int, metavar="N", help="passes over the data (default none: until the loss converged)"
+    )
+    parser.add_argument(
+        "--schedule", help="how the rate falls: constant, inverse_scaling, cosine, step or restarts"
+    )
     parser.add_argument("--loss", help="squared (default), huber, logistic, hinge, softmax or quantile")
     parser.add_argument("--quantile", type=float, metavar="Q", help="level of loss quantile (default 0.5)")
     parser.add_argument("--sampling", help="reshuffle (default), once, replacement or sequential")
@@ -47,7 +52,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--l2", type=float, metavar="A", help="penalty A * |w|^2 / 2 (default 0)")
     parser.add_argument("--l1", type=float, metavar="A", help="penalty A * |w|_1 (default 0)")
-    parser.add_argument("--standardize", action="store_true", help="train on standardized columns")
+    parser.add_argument(
+        "--standardize",
+        action=argparse.BooleanOptionalAction,
+        help="train on standardized columns (default where lr is auto)",
+    )
     parser.add_argument("--no-intercept", action="store_true", help="fit no intercept")
     parser.add_argument("--validation-fraction", type=float, metavar="F", help="share of rows to hold out")
     parser.add_argument(
@@ -56,7 +65,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--patience", type=int, metavar="N", help="epochs to wait for a better loss (default 5)"
     )
-    parser.add_argument("--eval-every", metavar="K", help='"epoch" (default), a number of samples, or "none"')
+    parser.add_argument(
+        "--budget", type=float, metavar="S", help="stop after S seconds, with the best weights so far"
+    )
+    parser.add_argument(
+        "--eval-every", metavar="K", help='"auto" (default), "epoch", "round", a number of samples, or "none"'
+    )
     parser.add_argument("--seed", type=int, help="for the same run again")
     parser.add_argument("--threads", type=int, metavar="N", help="most threads (default: as many as pay)")
     parser.add_argument("--verbose", action="store_true", help="a line on stderr for each evaluation")
@@ -81,7 +95,8 @@ def run(args: argparse.Namespace) -> int:
     return _chapter(args) if args.chapter else _train(args)
 
 
-_OTHER_FORM = {"lr", "intercept", "eval_every", "checkpoint_every"}  # options that are no value of the setting
+# Options that are no value of the setting.
+_OTHER_FORM = {"lr", "intercept", "standardize", "eval_every", "checkpoint_every"}
 
 
 def _options(args: argparse.Namespace) -> dict[str, Any]:
@@ -93,13 +108,15 @@ def _options(args: argparse.Namespace) -> dict[str, Any]:
     options["average"] = True if args.average == 0 else args.average  # after 0 epochs: from the start
     options["lr"] = args.lr if args.lr in (None, "auto") else _rates(args.lr)
     options = {name: value for name, value in options.items() if value is not None and value is not False}
+    if args.standardize is not None:
+        options["standardize"] = args.standardize
     if args.no_intercept:
         options["intercept"] = False
     if args.checkpoint_every is not None:
         text = args.checkpoint_every
         options["checkpoint_every"] = int(text) if text.isdecimal() else _number(text, "--checkpoint-every")
     if args.eval_every is not None:
-        named: dict[str, Any] = {"epoch": "epoch", "none": None}
+        named: dict[str, Any] = {"auto": "auto", "epoch": "epoch", "round": "round", "none": None}
         given = args.eval_every
         options["eval_every"] = named[given] if given in named else _whole(given, "--eval-every")
     return options
@@ -129,7 +146,8 @@ def _whole(text: str, name: str) -> int:
         return int(text)
     except ValueError:
         raise ValueError(
-            f'{name} is {text!r}; expected a number of samples, "epoch" or "none". Pass for example {name} 200.'
+            f'{name} is {text!r}; expected a number of samples, "auto", "epoch", "round" or "none". '
+            f"Pass for example {name} 200."
         ) from None
 
 
@@ -193,7 +211,8 @@ def _hand_over(interrupt: KeyboardInterrupt, place: Path | None, args: argparse.
         fit.save(place)
     kept = args.save or (None if notes else args.checkpoint)
     how = f"go on with --resume {kept}" if kept else "nothing was kept; pass --save or --checkpoint for that"
-    done = f"stopped after {fit.epochs[-1]:g} of {fit.settings['epochs']} epochs"
+    epochs = fit.settings["epochs"]
+    done = f"stopped after {fit.epochs[-1]:g}{'' if epochs is None else f' of {epochs}'} epochs"
     print(*(f"numbasgd train: {line}" for line in (*notes, f"{done}; {how}")), sep="\n", file=sys.stderr)
 
 

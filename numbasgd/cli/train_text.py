@@ -19,10 +19,12 @@ def fit_lines(fit: Fit, names: list[str] | None) -> list[str]:
     settings = fit.settings
     lr_given, loss = settings["lr_given"], settings["loss"]
     given = "one per epoch" if isinstance(lr_given, list) else lr_given
+    schedule = "" if settings["schedule"] == "constant" else f", {settings['schedule']}"
     parts = [f"{name} {settings[name]}" for name, (owner, _) in PARAMETERS.items() if owner == loss]
     parts += [f"{name} {settings[name]}" for name in _SHOWN if settings[name]]
-    if settings["validation_fraction"] or settings["tol"] is not None:
-        parts.append("early stopping" if settings["tol"] is not None else "some rows held out")
+    is_watched = settings["tol"] is not None
+    if settings["validation_fraction"] or (is_watched and settings["epochs"] is not None):
+        parts.append("early stopping" if is_watched else "some rows held out")
     more = [f"           {', '.join(parts)}"] if parts else []
     ends = []
     if settings["l2"] or settings["l1"]:
@@ -39,13 +41,14 @@ def fit_lines(fit: Fit, names: list[str] | None) -> list[str]:
         )
     return [
         f"data       {fit.data if fit.data != 'arrays' else 'your table'}, {fit.n} rows x {len(fit.w)} columns",
-        f"settings   batch_size {settings['batch_size']}, lr {settings['lr']:.4g} ({given}), "
+        f"settings   batch_size {settings['batch_size']}, lr {settings['lr']:.4g} ({given}{schedule}), "
         f"sampling {settings['sampling']}, seed {fit.seed}",
         *more,
         f"loss       {fit.loss[0]:.6g} -> {fit.loss[-1]:.6g} in {fit.epochs[-1]:g} epochs "
         f"({'half mean squared error' if loss == 'squared' else f'mean {loss} loss'}"
         f"{', summed over the targets' if fit.w.ndim == 2 and fit.classes is None else ''})",
         *ends,
+        f"stopped    {fit.stopped_because}",
         f"time       {fit.seconds_per_epoch:.3g} s an epoch; compile {fit.compile_seconds:.2g} s and "
         "evaluation left out",
         *_weights(fit.w, fit.b, names),

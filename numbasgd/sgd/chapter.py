@@ -67,6 +67,8 @@ def train_chapter(X: Any = None, y: Any = None, *, seed: int = 0) -> dict[str, F
                 lr=lr,
                 batch_size=len(X) if batch_size is None else min(batch_size, len(X)),
                 epochs=epochs,
+                schedule="constant",
+                standardize=False,
                 init=init,
                 eval_every=EVAL_EVERY,
                 seed=seed,

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import operator
-import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -19,12 +18,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from numbasgd import check
+from numbasgd.sgd import setting_values as values
 from numbasgd.sgd.losses import LOSSES, PARAMETERS, loss_key
 from numbasgd.sgd.order import SAMPLINGS
-from numbasgd.sgd.schedule import EPOCHS, Spans
+from numbasgd.sgd.schedule import EPOCHS, RESTARTS, SCHEDULES, Spans
 from numbasgd.sgd.solvers.update import Step
 
-_LR_HINT = 'Pass a rate such as 0.05, one rate per epoch, a function of the epoch, or "auto".'
+MOST_EPOCHS = 200  # of a run whose number of epochs nobody chose
+TOL = 1e-4  # of such a run
 
 
 class Default(int):
@@ -37,14 +38,14 @@ class Setting(NamedTuple):
     doc : what it does, in a sentence.  expected : its range, in words.
     check : (value, name) -> the value as a run keeps it; raises TypeError or ValueError.
     is_kept : whether it is part of the run, so that a Fit keeps it and a resumed run takes it over.
-    is_newer : whether there are files of a Fit from before there was this setting; they mean its default.
+    before : what files of a Fit from before there was this setting mean.
     """
 
     doc: str
     expected: str
     check: Callable[[Any, str], Any]
     is_kept: bool = True
-    is_newer: bool = False
+    before: Any = None
 
 
 class Method(NamedTuple):
@@ -76,105 +77,15 @@ class Method(NamedTuple):
         return Step(kind, self.l2 > 0 or self.l1 > 0, self.average_from is not None)
 
 
-def _epochs(value: Any, name: str) -> int:
-    return check.integer(value, name, low=0, hint="Pass the number of passes over the data.")
-
-
-def _loss(value: Any, name: str) -> str:
-    return check.choice(value, name, LOSSES)
-
-
-def _quantile(value: Any, name: str) -> float:
-    value = check.real(value, name, hint="Pass a number above 0 and below 1, for example 0.9.")
-    if not 0 < value < 1:
-        raise ValueError(f"{name} is {value}; expected a number above 0 and below 1. Pass for example 0.9.")
-    return value
-
-
-def _sampling(value: Any, name: str) -> str:
-    return check.choice(value, name, SAMPLINGS)
-
-
-def _momentum(value: Any, name: str) -> float:
-    value = check.real(value, name, hint="Pass a number from 0 to below 1, for example 0.9.")
-    if not 0 <= value < 1:
-        raise ValueError(f"{name} is {value}; expected a number from 0 to below 1. Pass for example 0.9.")
-    return value
-
-
-def _average(value: Any, name: str) -> bool | int:
-    if isinstance(value, bool | np.bool_):
-        return bool(value)
-    return check.integer(value, name, low=0, hint="Pass True, or the epochs before the mean begins.")
-
-
-def _penalty(value: Any, name: str) -> float:
-    value = check.real(value, name, hint="Pass 0 or more.")
-    if value < 0:
-        raise ValueError(f"{name} is {value}; expected 0 or more. Pass such a penalty, or none.")
-    return value
-
-
-def _eval_every(value: Any, name: str) -> str | int | None:
-    if value is None:
-        return None
-    if isinstance(value, str):
-        return check.choice(value, name, ["epoch"])
-    return check.integer(value, name, low=1, hint='Pass a number of samples, "epoch", or None for none.')
-
-
-def _validation_fraction(value: Any, name: str) -> float:
-    return check.real(value, name, hint="Pass the share of rows to hold out, for example 0.1.")
-
-
-def _tol(value: Any, name: str) -> float | None:
-    if value is None:
-        return None
-    hint = "Pass the share by which the loss must fall, for example 1e-3, or None."
-    value = check.real(value, name, hint=hint)
-    if value < 0:
-        raise ValueError(f"{name} is {value}; expected 0 or more. Pass the share by which the loss must fall.")
-    return value
-
-
-def _patience(value: Any, name: str) -> int:
-    return check.integer(value, name, low=1, hint="Pass the epochs to wait for a better loss.")
-
-
-def _seed(value: Any, name: str) -> int:
-    if value is None:
-        return secrets.randbits(63)
-    return check.integer(value, name, low=0, high=2**63 - 1, hint="Pass an integer, or leave it out.")
-
-
-def _progress(value: Any, name: str) -> bool | None:
-    return None if value is None else check.flag(value, name)
-
-
-def _threads(value: Any, name: str) -> int | None:
-    return None if value is None else check.threads(value)
-
-
-def _callback(value: Any, name: str) -> Callable[..., Any] | None:
-    if value is not None and not callable(value):
-        raise TypeError(f"{name} is a {type(value).__name__}; expected a function of a Fit. Pass one.")
-    return value
-
-
-def _anything(value: Any, name: str) -> Any:
-    """Checked by whoever knows more: the rows, the other settings, or the file system."""
-    return value
-
-
 def _setting(
     default: Any,
     doc: str,
     expected: str,
     check: Callable[[Any, str], Any],
     is_kept: bool = True,
-    is_newer: bool = False,
+    before: Any = None,
 ) -> Any:
-    about = Setting(doc, expected, check, is_kept, is_newer)
+    about = Setting(doc, expected, check, is_kept, before)
     return dataclasses.field(default=default, metadata={"setting": about})
 
 
@@ -188,56 +99,85 @@ class TrainConfig:
         For a setting that is not as described; the message names it, says what was expected and what to do.
     """
 
-    batch_size: int = _setting(Default(10), "Rows a step.", "1 to the number of rows", _anything)
+    batch_size: int = _setting(Default(32), "Rows a step.", "1 to the number of rows", values.anything)
     lr: Any = _setting(
         "auto",
         "Learning rate: one for all epochs, one for each, a function of the epoch, or the best constant one.",
         'above 0, a sequence, a function or "auto"',
-        _anything,
+        values.anything,
     )
-    epochs: int = _setting(2, "Passes over the data.", "0 or more", _epochs)
-    loss: str = _setting("squared", "What is minimized.", ", ".join(LOSSES), _loss)
+    epochs: int | None = _setting(
+        None,
+        f"Passes over the data; until the loss has converged, at most {MOST_EPOCHS}, if left out.",
+        "0 or more, or None",
+        values.epochs,
+    )
+    schedule: str | None = _setting(
+        None,
+        "How the rate falls over the run.",
+        f"{', '.join(SCHEDULES)}, or None",
+        values.schedule,
+        before="constant",
+    )
+    loss: str = _setting("squared", "What is minimized.", ", ".join(LOSSES), values.loss)
     quantile: float = _setting(
-        0.5, 'The level of the loss "quantile".', "above 0 and below 1", _quantile, is_newer=True
+        0.5, 'The level of the loss "quantile".', "above 0 and below 1", values.quantile, before=0.5
     )
-    sampling: str = _setting("reshuffle", "The order of the rows.", ", ".join(SAMPLINGS), _sampling)
-    momentum: float = _setting(0.0, "What a step keeps of the step before.", "0 to below 1", _momentum)
+    sampling: str = _setting("reshuffle", "The order of the rows.", ", ".join(SAMPLINGS), values.sampling)
+    momentum: float = _setting(0.0, "What a step keeps of the step before.", "0 to below 1", values.momentum)
     nesterov: bool = _setting(False, "Momentum in the form of Nesterov.", "True or False", check.flag)
     average: bool | int = _setting(
         False,
         "Return the mean of the weights over the steps, from the start or from after so many epochs.",
         "True, False, or 0 or more",
-        _average,
+        values.average,
     )
-    l2: float = _setting(0.0, "Penalty l2 * |w|^2 / 2.", "0 or more", _penalty)
-    l1: float = _setting(0.0, "Penalty l1 * |w|_1.", "0 or more", _penalty)
+    l2: float = _setting(0.0, "Penalty l2 * |w|^2 / 2.", "0 or more", values.penalty)
+    l1: float = _setting(0.0, "Penalty l1 * |w|_1.", "0 or more", values.penalty)
     intercept: bool = _setting(True, "Whether b is trained.", "True or False", check.flag)
-    standardize: bool = _setting(
-        False, "Train on columns with mean 0 and standard deviation 1.", "True or False", check.flag
+    standardize: bool | None = _setting(
+        None,
+        "Train on columns with mean 0 and standard deviation 1; where lr is chosen, if left out.",
+        "True, False or None",
+        values.standardize,
     )
     eval_every: str | int | None = _setting(
-        "epoch", "Samples between two evaluations of the loss.", '"epoch", 1 or more, or None', _eval_every
+        "auto",
+        "Samples between two evaluations of the loss.",
+        '"auto", "epoch", "round", 1 or more, or None',
+        values.eval_every,
     )
     validation_fraction: float = _setting(
-        0.0, "Share of the rows that is held out.", "0 to below 1", _validation_fraction
+        0.0, "Share of the rows that is held out.", "0 to below 1", values.validation_fraction
     )
     tol: float | None = _setting(
-        None, "Stop when the watched loss falls by less than this share.", "0 or more, or None", _tol
+        None, "Stop when the watched loss falls by less than this share.", "0 or more, or None", values.tol
     )
-    patience: int = _setting(5, "Epochs to wait for a better loss.", "1 or more", _patience)
-    seed: int | None = _setting(None, "The same seed gives the same weights.", "0 to 2^63 - 1, or None", _seed)
+    patience: int = _setting(5, "Epochs to wait for a better loss.", "1 or more", values.patience)
+    budget: float | None = _setting(
+        None,
+        "Seconds after which to stop with the best weights so far.",
+        "above 0, or None",
+        values.budget,
+        False,
+    )
+    seed: int | None = _setting(
+        None, "The same seed gives the same weights.", "0 to 2^63 - 1, or None", values.seed
+    )
     callback: Callable[..., Any] | None = _setting(
-        None, "Called with the Fit so far after each epoch.", "a function of a Fit", _callback, False
+        None, "Called with the Fit so far after each epoch.", "a function of a Fit", values.callback, False
     )
-    checkpoint: Any = _setting(None, "File that the run is written to.", "a path", _anything, False)
+    checkpoint: Any = _setting(None, "File that the run is written to.", "a path", values.anything, False)
     checkpoint_every: int | float | None = _setting(
-        None, "Steps (int) or seconds (float) between two checkpoints.", "above 0", _anything, False
+        None, "Steps (int) or seconds (float) between two checkpoints.", "above 0", values.anything, False
     )
     progress: bool | None = _setting(
-        None, "A progress line on stderr.", "True, False or None", _progress, False
+        None, "A progress line on stderr.", "True, False or None", values.progress, False
     )
     verbose: bool = _setting(False, "A line on stderr for each evaluation.", "True or False", check.flag, False)
-    threads: int | None = _setting(None, "The most threads that may work.", "1 to 64, or None", _threads, False)
+    threads: int | None = _setting(
+        None, "The most threads that may work.", "1 to 64, or None", values.threads, False
+    )
 
     def __post_init__(self) -> None:
         fields = vars(self)
@@ -249,12 +189,41 @@ class TrainConfig:
             raise ValueError(
                 "nesterov is True but momentum is 0; expected more than 0. Pass for example momentum=0.9."
             )
-        fields["lr"] = _rates(self.lr, self.epochs)
+        if self.epochs is None and values.is_list(self.lr):
+            fields["epochs"] = len(self.lr)
+        fields["lr"] = values.rates(self.lr, self.limit)
+        self._resolve(fields)
         fields["_loss_key"] = loss_key(self.loss, **{name: fields[name] for name in PARAMETERS})
         if self.checkpoint is None and self.checkpoint_every is not None:
             raise ValueError(
                 f"checkpoint_every is {self.checkpoint_every!r} but checkpoint is None; expected both, or "
                 "neither. Pass the path of a file as checkpoint."
+            )
+
+    def _resolve(self, fields: dict[str, Any]) -> None:
+        """Replace what was left to the other settings by what it is."""
+        lr, is_open = self.lr, self.epochs is None
+        if self.schedule is None:
+            # Averaged weights need no falling rate, and rates of one's own know best.
+            is_free = type(lr) is not list and self.average is False
+            is_watched = is_open or (self.tol is not None and lr == "auto")
+            fields["schedule"] = RESTARTS if is_free and is_watched else "constant"
+        elif self.schedule != "constant" and type(lr) is list:
+            raise ValueError(
+                f"schedule is {self.schedule!r} but lr is one rate for each epoch; expected one or the other. "
+                "Pass the first rate alone, or leave schedule out."
+            )
+        if self.standardize is None:
+            fields["standardize"] = lr == "auto"
+        if self.tol is None and is_open:
+            fields["tol"] = TOL
+        is_round = self.schedule == RESTARTS
+        if self.eval_every == "auto":
+            fields["eval_every"] = "round" if is_round else "epoch"
+        elif self.eval_every == "round" and not is_round:
+            raise ValueError(
+                f"eval_every is 'round' but schedule is {self.schedule!r}; expected {RESTARTS!r}, the only one "
+                "that has rounds. Pass 'epoch'."
             )
 
     @classmethod
@@ -294,9 +263,15 @@ class TrainConfig:
             average_from=average_from, l2=self.l2, l1=self.l1, threads=self.threads,
         )  # fmt: skip
 
+    @property
+    def limit(self) -> int:
+        """The most epochs that may be made."""
+        return limit_of(self.epochs)
+
     def eval_samples(self, n: int) -> int | None:
-        """Samples between two evaluations, or None."""
-        return n if self.eval_every == "epoch" else self.eval_every  # type: ignore[return-value]
+        """Samples between two evaluations; None for none, or where there is one at the end of each round."""
+        every = self.eval_every
+        return n if every == "epoch" else None if every == "round" else every  # type: ignore[return-value]
 
     @property
     def stopping(self) -> tuple[float, int] | None:
@@ -317,32 +292,20 @@ _DRAWN = object()  # no value is it, so that a seed that was left out is drawn
 _CHECKS = tuple(
     (name, setting.check, _DRAWN if name == "seed" else _FIELDS[name].default)
     for name, setting in SETTINGS.items()
-    if setting.check is not _anything
+    if setting.check is not values.anything
 )
 #: The names of those that a Fit keeps.
 KEPT = tuple(name for name, setting in SETTINGS.items() if setting.is_kept)
 _kept_of = operator.itemgetter(*KEPT)
 #: Settings that a file may lack, and what it then means.
 NEWER: Mapping[str, Any] = MappingProxyType(
-    {name: _FIELDS[name].default for name, setting in SETTINGS.items() if setting.is_newer}
+    {name: setting.before for name, setting in SETTINGS.items() if setting.before is not None}
 )
 
 
-def _rates(lr: Any, epochs: int) -> str | float | list[float]:
-    """A learning rate as a run keeps it: "auto", a number, or one number for each epoch."""
-    if isinstance(lr, str):
-        if lr == "auto":
-            return lr
-        check.real(lr, "lr", hint=_LR_HINT)
-    if callable(lr):
-        lr = [lr(epoch) for epoch in range(max(epochs, 1))]
-    if isinstance(lr, Sequence) or (isinstance(lr, np.ndarray) and lr.ndim == 1):
-        if len(lr) != max(epochs, 1):
-            raise ValueError(
-                f"lr holds {len(lr)} rates for {epochs} epochs; expected one rate per epoch. {_LR_HINT}"
-            )
-        return [check.real(rate, f"lr of epoch {e}", positive=True, hint=_LR_HINT) for e, rate in enumerate(lr)]
-    return check.real(lr, "lr", positive=True, hint=_LR_HINT)
+def limit_of(epochs: int | None) -> int:
+    """The most epochs of a run with this setting."""
+    return MOST_EPOCHS if epochs is None else epochs
 
 
 def rates_in(lrs: np.ndarray, dtype: np.dtype) -> np.ndarray:

@@ -35,6 +35,7 @@ class Dataset:
     outputs : columns of the weights of its model, or 0 where these are a vector.
     classes : the values of the user's y that the numbers in y stand for, or None.
     source : where X and y came from, as ``Fit.data`` says it.
+    is_own : whether X is a copy that nobody else looks at, so that it may be scaled in place.
     """
 
     X: np.ndarray
@@ -43,6 +44,7 @@ class Dataset:
     outputs: int = 0
     classes: tuple[Any, ...] | None = None
     source: str = "arrays"
+    is_own: bool = False
     rows: Rows = field(init=False)
     targets: np.ndarray = field(init=False)
 
@@ -95,7 +97,7 @@ class Dataset:
 
     def with_rows(self, X: Any) -> Self:
         """The same targets and weights with other rows, such as scaled ones."""
-        return replace(self, X=X)
+        return replace(self, X=X, is_own=True)
 
     def take(self, index: np.ndarray, *, keeps_layout: bool = False) -> Self:
         """A copy of some of the rows, in the order of ``index``, with weights of mean 1.
@@ -108,7 +110,7 @@ class Dataset:
         if s.size:
             s = s[index]
             s = (s / s.mean()).astype(self.dtype)
-        return replace(self, X=X, y=self.y[index], sample_weight=s)
+        return replace(self, X=X, y=self.y[index], sample_weight=s, is_own=True)
 
     def counted(self) -> Self:
         """The rows that count: all but those of weight 0."""
@@ -241,13 +243,14 @@ def make_dataset(X: Any, y: Any, sample_weight: Any, loss: str) -> Dataset:
             f"{missing} is missing while {given} was passed; expected both, or neither for the embedded "
             f"twin data. Pass {missing}."
         )
-    kind = SparseDataset if is_sparse(X) else Dataset
+    given, kind = X, SparseDataset if is_sparse(X) else Dataset
     X, y, classes = rows_and_targets(X, y, loss, takes_columns=True, takes_sparse=True)
+    is_own = type(given) is list or (isinstance(given, np.ndarray) and not np.may_share_memory(given, X))
     weights = sample_weights(sample_weight, len(X), X.dtype)
     outputs = y.shape[1] if y.ndim == 2 else 0
     if LOSSES[loss].rows:
         outputs = len(classes or ())
-    return kind(X, y, weights, outputs, classes, source)
+    return kind(X, y, weights, outputs, classes, source, is_own)
 
 
 def rows_and_targets(

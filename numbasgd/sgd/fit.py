@@ -14,7 +14,7 @@ import numba
 import numpy as np
 
 from numbasgd import check
-from numbasgd.sgd import fit_io, labels
+from numbasgd.sgd import fit_io, labels, stopping
 from numbasgd.sgd.csr import csr_of, is_sparse
 from numbasgd.sgd.losses import softmax
 from numbasgd.sgd.state import RunState
@@ -68,7 +68,16 @@ class Fit:
     seed : int
         The seed that was used; pass it to ``train`` to run the same again.
     settings : mapping
-        All settings, as plain values; ``lr`` is the number that was used.
+        All settings, as plain values; ``lr`` is the number that was used, the first one of a schedule.
+    lr_because : str
+        What the learning rate comes from: "given", or what ``lr="auto"`` chose it by.
+    stopped : str
+        Why the run has ended: "converged", "validation" (the held-out rows got no better), "epochs" (all were
+        made), "limit" (so were as many as there are at most where epochs is left out), "budget", "callback" or
+        "unfinished" (interrupted, or not ended yet).  ``stopped_because`` says it in a sentence.
+    times : mapping
+        The seconds of the call, by what they were spent on: "choosing" the learning rate, "scaling" the
+        columns, "compiling", "training", "evaluating" and "other".  Empty for files of before there was this.
     versions : mapping
         Of numbasgd, Python, NumPy, Numba and llvmlite.
     """
@@ -87,6 +96,9 @@ class Fit:
     classes: tuple[Any, ...] | None
     seed: int
     settings: Mapping[str, Any]
+    lr_because: str
+    stopped: str
+    times: Mapping[str, float]
     versions: Mapping[str, str] = field(default_factory=versions)
     _state: RunState | None = None  # what is needed to go on
 
@@ -95,7 +107,7 @@ class Fit:
         for a in (*fields.values(), *(self._state or ())):
             if type(a) is np.ndarray:
                 a.setflags(write=False)
-        for name in ("settings", "versions"):
+        for name in ("settings", "times", "versions"):
             if type(given := fields[name]) is not MappingProxyType:
                 fields[name] = MappingProxyType(dict(given))
 
@@ -123,6 +135,11 @@ class Fit:
             f"{self.epochs[-1]:g} epochs: loss {self.loss[0]:.6g} -> {self.loss[-1]:.6g} "
             f"in {self.seconds[-1]:.3g} s>"
         )
+
+    @property
+    def stopped_because(self) -> str:
+        """Why the run has ended, in a sentence."""
+        return stopping.sentence(self.stopped, self.settings, float(self.epochs[-1]))
 
     @property
     def seconds_per_epoch(self) -> float:
@@ -276,6 +293,9 @@ class Fit:
             "classes": None if self.classes is None else list(self.classes),
             "seed": self.seed,
             "settings": dict(self.settings),
+            "lr_because": self.lr_because,
+            "stopped": self.stopped,
+            "times": dict(self.times),
             "versions": dict(self.versions),
         }
 

@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 
 from numbasgd.check import MOST, show
+from numbasgd.sgd.config import limit_of
 from numbasgd.sgd.fit_schema import FIT, STATE, is_rate, require_rules, require_settings
 from numbasgd.sgd.losses import LOSSES
+from numbasgd.sgd.schedule import RESTARTS
 from numbasgd.sgd.state import RunState
 
 _HISTORY = ("loss", "objective", "validation_loss", "samples", "seconds")  # the columns of RunState.history
@@ -125,7 +127,8 @@ def _require_samples(fields: Mapping[str, Any], state: RunState) -> None:
     _require(begin <= MOST, f"average is {show(average)} for {n} rows")
     is_averaged = average is not False and seen > begin
     _require((averaged > 0) == is_averaged, f"{averaged} steps in the mean, average is {average}")
-    _require(seen <= settings["epochs"] * n, f"{seen} samples in {settings['epochs']} epochs of {n} rows")
+    limit = limit_of(settings["epochs"])
+    _require(seen <= limit * n, f"{seen} samples in {limit} epochs of {n} rows")
     _require(position % settings["batch_size"] == 0, f"{position} samples of an epoch, within a step")
     _require(len(samples) and samples[0] == 0 and samples[-1] == seen, "samples are not from 0 to those seen")
     _require(np.all(np.diff(samples) >= 0), "samples fall")
@@ -157,16 +160,22 @@ def _require_rates(fields: Mapping[str, Any], state: RunState) -> None:
     _require(lrs and all(map(is_rate, lrs)), "the rates of the epochs are not finite numbers above 0")
     _require(settings["lr"] == lrs[0], "lr of settings and of the first epoch differ")
     _require(given == (lrs[0] if type(given) is float else lrs) or given == "auto", "lr_given and rates differ")
-    n_given = max(settings["epochs"], 1) if type(given) is list else 1
+    n_given = max(limit_of(settings["epochs"]), 1) if type(given) is list else 1
     _require(len(lrs) == n_given, f"{len(lrs)} rates for {settings['epochs']} epochs")
 
 
 def _require_stopping(fields: Mapping[str, Any], state: RunState) -> None:
     settings = fields["settings"]
     is_watched, patience = settings["tol"] is not None, settings["patience"]
-    most = min(patience, state.samples // fields["n"]) if is_watched else 0
+    is_in_rounds = settings["schedule"] == RESTARTS
+    most = state.samples // fields["n"] if is_watched else 0
+    most = most if is_in_rounds else min(patience, most)
     _require(state.stale <= most, f"{state.stale} stale epochs, and at most {most} can be")
     _require(state.is_over == (is_watched and state.stale >= patience), "is_over and stale epochs")
+    _require(state.factor == 1 or is_in_rounds, f"rates times {state.factor} without rounds")
+    why = {"converged": fields["validation_loss"] is None, "validation": fields["validation_loss"] is not None}
+    _require(why.get(fields["stopped"], True), f"stopped by {fields['stopped']}, and what is held out")
+    _require(state.is_over or fields["stopped"] not in why, f"is_over, and stopped by {fields['stopped']}")
     if not len(state.history):
         _require(state.best_watched == math.inf, "a best loss without a history")
         return

@@ -1,6 +1,6 @@
 """The file of a ``Fit``: one line of JSON, the bytes of the arrays, a checksum; nothing in it is executed.
 
-    numbasgd fit 2                       what it is, and the version of the format
+    numbasgd fit 4                       what it is, and the version of the format
     {"fit": {...}, "state": {...}}       all values; an array is {"array": [dtype, shape]}
     ...                                  the entries of these arrays, one array after the other, in that order
     32 bytes                             SHA-256 of all that comes before
@@ -33,8 +33,9 @@ from numbasgd.sgd.state import RunState
 T = TypeVar("T")
 
 FORMAT = b"numbasgd fit "
-# Raised when a reader of before would misread a file: 2 has weights of K outputs, 3 a setting of ``NEWER``.
-VERSION = 3
+# Raised when a reader of before would misread a file: 2 has weights of K outputs, 3 the setting "quantile", 4
+# schedules, runs whose number of epochs is left out, why the run has ended and times.
+VERSION = 4
 _DTYPES = ("<f4", "<f8", "<i8")
 _DIGEST = hashlib.sha256().digest_size
 
@@ -83,12 +84,7 @@ def write(fields: dict[str, Any], path: Path, *, name: str = "path", is_durable:
         part: {key: plain(value) for key, value in values.items() if key != "_state"}
         for part, values in (("fit", fields), ("state", fields["_state"]._asdict()))
     }
-    # What a reader of before can read, it may.
-    settings = header["fit"]["settings"]
-    for name in [name for name, default in NEWER.items() if settings.get(name) == default]:
-        del settings[name]
-    version = 3 if NEWER.keys() & settings.keys() else fields["w"].ndim
-    content = b"".join([FORMAT, b"%d\n" % version, json.dumps(header).encode(), b"\n", *arrays])
+    content = b"".join([FORMAT, b"%d\n" % VERSION, json.dumps(header).encode(), b"\n", *arrays])
     try:
         write_whole(path, content + hashlib.sha256(content).digest(), is_durable=is_durable)
     except OSError as error:
@@ -130,6 +126,14 @@ def read(path: Path, make: Callable[..., T]) -> T:
         raise FitFileError(f"{shown} is damaged ({what}); {wanted}, unchanged. Use another copy.") from error
 
 
+def _stopped(fields: dict[str, Any], state: RunState) -> str:
+    """Why the run of a file from before it was told has ended."""
+    if state.is_over is True:
+        return "converged" if fields["validation_loss"] is None else "validation"
+    is_done = state.samples >= fields["settings"]["epochs"] * fields["n"]
+    return "epochs" if is_done else "unfinished"
+
+
 def _fields(content: bytes, version: int) -> dict[str, Any]:
     _, line, _ = content.split(b"\n", 2)
     header = json.loads(line)
@@ -156,6 +160,9 @@ def _fields(content: bytes, version: int) -> dict[str, Any]:
         fields["classes"] = tuple(fields["classes"])
     if type(fields["settings"]) is dict:
         fields["settings"] = {**NEWER, **fields["settings"]}
+    if version < 4:
+        because = "given" if fields["settings"].get("lr_given") != "auto" else "an earlier numbasgd"
+        fields = {**fields, "lr_because": because, "stopped": _stopped(fields, state), "times": {}}
     require_sound(fields, state)
     if not 1 <= version <= VERSION or fields["w"].ndim > version:
         raise ValueError(f"weights of shape {fields['w'].shape} in format version {version}")

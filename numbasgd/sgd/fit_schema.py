@@ -17,6 +17,8 @@ import numpy as np
 from numbasgd.check import MOST, show
 from numbasgd.sgd import config
 from numbasgd.sgd.losses import PARAMETERS, loss_key
+from numbasgd.sgd.schedule import SCHEDULES
+from numbasgd.sgd.stopping import REASONS, TIMES
 
 _FLOATS = ("float32", "float64")
 _HEX = frozenset("0123456789abcdef")
@@ -83,6 +85,11 @@ def _are_versions(value: Any) -> bool:
     return type(value) is dict and "numbasgd" in value and all(type(v) is str and v for v in value.values())
 
 
+def _are_times(value: Any) -> bool:
+    is_known = type(value) is dict and value.keys() <= set(TIMES)
+    return is_known and all(type(v) is float and 0 <= v < math.inf for v in value.values())
+
+
 def _is_shape(value: Any, ndims: tuple[int, ...]) -> bool:
     return type(value) is list and len(value) in ndims and all(type(v) is int and 0 <= v <= MOST for v in value)
 
@@ -120,6 +127,8 @@ SETTINGS: Mapping[str, Rule] = MappingProxyType(
         "batch_size": _integer(1),
         "lr": _RATE,
         "lr_given": _either(_choice(("auto",)), _RATE, _RATES),
+        "schedule": _choice(SCHEDULES),
+        "standardize": _FLAG,
         "validation_fraction": _real(0, 1),
         "sample_weight": _FLAG,
         "dtype": _DTYPE,
@@ -137,6 +146,9 @@ FIT: Mapping[str, Rule] = MappingProxyType(
         "classes": _either(_NONE, _CLASSES),
         "seed": _integer(0),
         "settings": Rule("the settings of a run", lambda v: type(v) is dict),
+        "lr_because": _TEXT,
+        "stopped": _choice(REASONS),
+        "times": Rule("seconds by what they were spent on", _are_times),
         "versions": Rule("the versions of numbasgd and what it uses", _are_versions),
     }
 )
@@ -151,6 +163,7 @@ STATE: Mapping[str, Rule] = MappingProxyType(
         "looked": _integer(0),
         "asked": _integer(0),
         "is_over": _FLAG,
+        "factor": Rule("a float above 0, at most 1", lambda v: type(v) is float and 0 < v <= 1),
         "data": Rule("shape, dtype and SHA-256 of X, y and perhaps sample_weight", _are_marks),
     }
 )

@@ -28,7 +28,8 @@ class TrainerState(NamedTuple):
     best_watched, best : the best watched loss of all epochs with early stopping, else of the history, and its
     row of the solver's state.  stale : epochs since then.
     looked : samples up to which evaluation and early stopping are done.  asked : up to which the callback said
-    to go on.  is_over : early stopping has ended the run.
+    to go on.  is_over : early stopping has ended the run.  factor : of the rate, less than 1 after rounds that
+    were undone.
     """
 
     n_evaluations: int
@@ -39,3 +40,4 @@ class TrainerState(NamedTuple):
     looked: int
     asked: int
     is_over: bool
+    factor: float = 1.0

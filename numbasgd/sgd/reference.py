@@ -9,6 +9,7 @@ import numpy as np
 from numbasgd.sgd.config import TrainConfig
 from numbasgd.sgd.losses import loss_named, softmax
 from numbasgd.sgd.order import epoch_order
+from numbasgd.sgd.schedule import EPOCHS, factors
 
 
 def reference(
@@ -18,12 +19,17 @@ def reference(
 
     X : (n, d).  y : (n,), (n, K), or classes: -1 and 1, or 0 to K - 1 for softmax.
     start : weights to begin with, of that shape or one that broadcasts to it.
-    settings : those of ``TrainConfig`` that say how steps are made; ``lr`` is not "auto".
+    settings : those of ``TrainConfig`` that say how steps are made; ``lr`` is not "auto", and ``schedule`` not
+    "restarts".
     """
     config = TrainConfig(**settings)
     lrs: Any = config.rates
+    spans = EPOCHS
     mu, m, seed = config.momentum, config.batch_size, config.seed or 0
     n, d = X.shape
+    if config.schedule not in (None, "constant"):
+        values, spans = factors(config.schedule, n, m, 0, config.limit)
+        lrs = lrs * values
     s = np.ones(n) if sample_weight is None else np.asarray(sample_weight) / np.mean(sample_weight)
     A = np.column_stack([X.astype(np.float64), np.ones(n)])
     slope: Any = loss_named(config.loss_key).slope
@@ -33,11 +39,10 @@ def reference(
     slope_of = np.vectorize(slope) if slope else lambda Z, Y: softmax(Z) - Y
     first = {False: np.inf, True: 0}[config.average] if type(config.average) is bool else config.average
     steps = 0
-    for epoch in range(config.epochs):
-        lr = lrs[min(epoch, len(lrs) - 1)]
+    for epoch in range(config.limit):
         order = epoch_order(seed, epoch, n, config.sampling)
         for at in range(0, n, m):
-            rows = order[at : at + m]
+            rows, lr = order[at : at + m], lrs[spans.entry(epoch, at, len(lrs))]
             G = A[rows].T @ (s[rows, None] * slope_of(A[rows] @ W, Y[rows])) / len(rows)
             G[:-1] += config.l2 * W[:-1]
             G[-1] *= config.intercept

@@ -12,13 +12,14 @@ import numpy as np
 
 from numbasgd.errors import FitFileError
 from numbasgd.sgd.checkpoint import Checkpoint
-from numbasgd.sgd.config import KEPT
+from numbasgd.sgd.config import KEPT, TrainConfig, limit_of
 from numbasgd.sgd.fit import Fit
-from numbasgd.sgd.state import RunState
+from numbasgd.sgd.schedule import Rounds
 
 P = ParamSpec("P")
 
 _FREE = {"epochs", "lr"}  # settings of a run that a call may say anew
+_OPEN = {"epochs": None, "schedule": None, "standardize": None, "eval_every": "auto"}  # as if left out
 
 
 def resumable(train: Callable[P, Fit]) -> Callable[P, Fit]:
@@ -61,6 +62,7 @@ def _fit(value: Any) -> Fit:
 
 def _missing_settings(fit: Fit, passed: dict[str, Any]) -> dict[str, Any]:
     """The settings of a run that were not passed; raises ``ValueError`` for one passed with another value."""
+    passed = {name: v for name, v in passed.items() if not (name in _OPEN and _is_same(v, _OPEN[name]))}
     run = {**fit.settings, "seed": fit.seed}
     known = {name: run["lr_given" if name == "lr" else name] for name in KEPT if name in run}
     differing = [
@@ -97,14 +99,21 @@ def _is_same(new: Any, old: Any) -> bool:
         return False
 
 
-def require_ahead(state: RunState, lrs: np.ndarray, epochs: int, n: int) -> None:
-    """Raise ``ValueError`` if the run is beyond ``epochs`` already, or its rates so far were not ``lrs``."""
+def require_ahead(fit: Fit, config: TrainConfig, lrs: np.ndarray, rounds: Rounds | None) -> None:
+    """Raise ``ValueError`` if a run is beyond the epochs to come already, or its rates so far were not these.
+
+    lrs, rounds : of the run to come.
+    """
+    state, n, limit = fit._state, fit.n, config.limit
+    assert state is not None
     done = state.samples / n
-    if epochs < done:
+    if limit < done:
         raise ValueError(
-            f"epochs is {epochs}, but the run to resume has made {done:g} already; expected the total, at "
+            f"epochs is {limit}, but the run to resume has made {done:g} already; expected the total, at "
             f"least as many. Pass for example epochs={int(np.ceil(done)) + 1}."
         )
+    if state.samples and config.schedule != "constant":
+        _require_same_schedule(fit, config, rounds)
     for epoch in range(max(1, int(np.ceil(done)))):
         new, old = (float(rates[min(epoch, len(rates) - 1)]) for rates in (lrs, state.lrs))
         if new != old:
@@ -112,6 +121,23 @@ def require_ahead(state: RunState, lrs: np.ndarray, epochs: int, n: int) -> None
                 f"lr is {new:g} in epoch {epoch}, but was {old:g} in the run to resume; expected the rates of "
                 "that run for the epochs it has begun. Leave lr out, or pass those rates."
             )
+
+
+def _require_same_schedule(fit: Fit, config: TrainConfig, rounds: Rounds | None) -> None:
+    """Raise ``ValueError`` unless the steps made so far are those of a run of so many epochs in one go."""
+    before = fit.settings["epochs"]
+    if rounds is None:
+        is_same = config.limit == limit_of(before)
+    else:
+        run = rounds._replace(limit=limit_of(before))
+        run = run.whole() if before is None else run
+        last = (fit._state.samples - 1) // fit.n  # type: ignore[union-attr]
+        is_same = rounds.at(last) == run.at(last)
+    if not is_same:
+        raise ValueError(
+            f"epochs is {config.limit}, and schedule {config.schedule!r} has let the rate fall for a run of "
+            f"{before} epochs; expected as many. Leave epochs out, or start a new run with init=(fit.w, fit.b)."
+        )
 
 
 def hand_over(error: BaseException, make: Callable[[bool], Fit], checkpoint: Checkpoint | None) -> None:

@@ -9,6 +9,10 @@ import numpy as np
 
 from numbasgd.sgd.dataset import Dataset, SparseDataset
 from numbasgd.sgd.learning_rate import curvature
+from numbasgd.sgd.rows import rows_of
+from numbasgd.sgd.scale_kernels import column_squares, column_sums, scale_rows
+
+_ROUNDING = 1e-6  # a standard deviation of at most this share of the mean may be nothing but rounding
 
 
 class Scale:
@@ -21,20 +25,37 @@ class Scale:
             return
         counted = dataset.counted()
         X, s = counted.X, counted.sample_weight
-        weights = s.astype(np.float64) if s.size else None
-        with np.errstate(over="ignore", invalid="ignore"):
-            self.mean = _column_means(X, weights) if intercept else np.zeros(X.shape[1])
-            self.std = np.sqrt(_column_means(np.square(X - self.mean, dtype=np.float64), weights))
-        # A constant column has nothing but rounding left of its deviation, which must not be blown up.
-        is_constant = (X == X[0]).all(axis=0)
+        weights = s.astype(np.float64)
+        count = weights.sum() if s.size else counted.n
+        self.mean = np.zeros(counted.d)
+        squares = np.zeros(counted.d)
         if intercept:
-            self.mean[is_constant] = X[0, is_constant]
-            self.std[is_constant] = 1.0
+            column_sums(counted.rows, weights, self.mean)
+            self.mean /= count
+        column_squares(counted.rows, self.mean, weights, squares)
+        self.std = np.sqrt(squares / count)
+        # A constant column has nothing but rounding left of its deviation, which must not be blown up.
+        suspects = np.flatnonzero(~(self.std > _ROUNDING * np.abs(self.mean)))
+        if intercept and suspects.size:
+            constant = suspects[(X[:, suspects] == X[0, suspects]).all(axis=0)]
+            self.mean[constant], self.std[constant] = X[0, constant], 1.0
         self.std[self.std == 0] = 1.0
 
     def apply(self, dataset: Dataset) -> Dataset:
-        """The same rows with scaled columns, a copy in their dtype."""
-        return dataset.with_rows(((dataset.X - self.mean) / self.std).astype(dataset.dtype))
+        """The same rows with scaled columns, in C order: in place where X is ours, else a copy."""
+        X = dataset.X
+        is_in_place = dataset.is_own and X.flags.c_contiguous and X.flags.writeable
+        out = X if is_in_place else np.empty(X.shape, X.dtype)
+        scale_rows(dataset.rows, self.mean, self.std, out)
+        return dataset.with_rows(out)
+
+    @staticmethod
+    def compile(dtype: np.dtype) -> None:
+        """Compile, or load, what is called for rows of a dtype."""
+        rows, none = rows_of(np.empty((0, 1), dtype)), np.empty(0)
+        column_sums(rows, none, none)
+        column_squares(rows, none, none, none)
+        scale_rows(rows, none, none, np.empty((0, 1), dtype))
 
     def into(self, w: np.ndarray, b: Any) -> tuple[np.ndarray, Any]:
         """Weights for X -> weights for the scaled columns."""
@@ -75,13 +96,6 @@ def make_scale(dataset: Dataset, intercept: bool, known: np.ndarray | None = Non
     if isinstance(dataset, SparseDataset):
         return SparseScale(dataset, known)
     return Scale(dataset, intercept, known)
-
-
-def _column_means(X: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
-    """The (weighted) mean of each column, in float64."""
-    if weights is None:
-        return X.mean(axis=0, dtype=np.float64)
-    return np.average(X, axis=0, weights=weights)
 
 
 def warn_of_scale(squares: list[float], lr: float, loss_curvature: float, is_auto: bool) -> None:

@@ -84,7 +84,7 @@ SCHEDULES: Mapping[str, Factor] = MappingProxyType(
 
 @functools.lru_cache(64)
 def factors(schedule: str, n: int, batch_size: int, first: int, epochs: int) -> tuple[np.ndarray, Spans]:
-    """The factors of a run, or a round, of so many epochs from epoch ``first`` on, and for which steps they are.
+    """The factors of a run, or a round, of so many epochs from epoch ``first`` on, and the steps of each.
 
     n : rows of an epoch.  The array is read-only.
     """
@@ -107,22 +107,43 @@ def _read_only(a: np.ndarray) -> np.ndarray:
     return a
 
 
-def first_round(n: int, batch_size: int) -> int:
-    """Epochs of the first round of a run with restarts."""
-    return max(1, -(-_FIRST_STEPS // -(-n // batch_size)))
+class Rounds(NamedTuple):
+    """The rounds of a run with restarts.
 
+    n : rows of an epoch.  limit : where the last one ends, in epochs.  rate : the first of each.
+    """
 
-def round_at(epoch: int, n: int, batch_size: int, limit: int) -> tuple[int, int]:
-    """(first epoch, end) of the round that epoch ``epoch`` is in; the last one ends at ``limit``."""
-    first, length = 0, first_round(n, batch_size)
-    while first + length <= epoch:
-        first, length = first + length, 2 * length
-    return first, min(first + length, limit)
+    n: int
+    batch_size: int
+    limit: int
+    rate: float = 1.0
 
+    @property
+    def first(self) -> int:
+        """Epochs of the first round."""
+        return max(1, -(-_FIRST_STEPS // -(-self.n // self.batch_size)))
 
-def whole_rounds(n: int, batch_size: int, limit: int) -> int:
-    """The epochs of as many whole rounds as end within ``limit``; ``limit`` if not even the first does."""
-    end, length = 0, first_round(n, batch_size)
-    while end + length <= limit:
-        end, length = end + length, 2 * length
-    return end or limit
+    def at(self, epoch: int) -> tuple[int, int]:
+        """(first epoch, end) of the round that an epoch is in."""
+        start, length = 0, self.first
+        while start + length <= epoch:
+            start, length = start + length, 2 * length
+        return start, min(start + length, self.limit)
+
+    def ending_at(self, epoch: int) -> int:
+        """Epochs of the round that ends when so many are done, or 0."""
+        start, end = self.at(max(epoch - 1, 0))
+        return end - start if end == epoch else 0
+
+    def whole(self) -> Rounds:
+        """Only those that need not be cut to end within the limit; the first in any case."""
+        end, length = 0, self.first
+        while end + length <= self.limit:
+            end, length = end + length, 2 * length
+        return self._replace(limit=end or self.limit)
+
+    def rates(self, epoch: int, factor: float, dtype: np.dtype) -> tuple[np.ndarray, Spans]:
+        """The rates of the round that an epoch is in, times ``factor``."""
+        start, end = self.at(epoch)
+        values, spans = factors(RESTARTS, self.n, self.batch_size, start, end - start)
+        return (self.rate * factor * values).astype(dtype), spans

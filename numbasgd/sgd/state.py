@@ -26,8 +26,9 @@ class RunState(NamedTuple):
     history : (t, 5) the evaluations that ``eval_every`` says, as ``Evaluation``; seconds : until now.
     looked, asked : samples up to which everything was evaluated, and the callback said to go on.
     is_over : early stopping has ended the run.
-    lrs : rates of the epochs.  scale : (2, d) mean and standard deviation of the columns, or (2, 0) without
-    ``standardize``.  data : the fingerprint of the data.
+    factor : of the rate, less than 1 after rounds that were undone.
+    lrs : rates of the epochs, or the first rate of a schedule.  scale : (2, d) mean and standard deviation of
+    the columns, or (2, 0) without ``standardize``.  data : the fingerprint of the data.
     """
 
     weights: np.ndarray
@@ -44,6 +45,7 @@ class RunState(NamedTuple):
     lrs: np.ndarray
     scale: np.ndarray
     data: Mapping[str, Any]
+    factor: float = 1.0
 
     @property
     def samples(self) -> int:
@@ -70,6 +72,7 @@ def freeze(trainer: Trainer, lrs: np.ndarray, data: Mapping[str, Any]) -> RunSta
         lrs=lrs,
         scale=_NO_SCALE if scale is None else np.array([scale.mean, scale.std]),
         data=data,
+        factor=now.factor,
     )
 
 
@@ -81,6 +84,6 @@ def restore(trainer: Trainer, state: RunState) -> None:
     solver.layout.put(best, state.best)
     now = TrainerState(
         n_evaluations=len(state.history), seconds=state.seconds, best_watched=state.best_watched, best=best,
-        stale=state.stale, looked=state.looked, asked=state.asked, is_over=state.is_over,
+        stale=state.stale, looked=state.looked, asked=state.asked, is_over=state.is_over, factor=state.factor,
     )  # fmt: skip
     trainer.restore(state.history, state.limit, now)

@@ -71,6 +71,12 @@ class Solver(ABC):
         self.rows[0] = row
         self.rows[2] = row
 
+    def go_back(self, row: np.ndarray) -> None:
+        """Go on from other weights, with no velocity and as their own mean; the samples seen stay seen."""
+        row = row.copy()
+        self.rows[:] = 0
+        self.place(row)
+
     def begin_anew(self, row: np.ndarray) -> None:
         """As if no step had been made."""
         self.rows[:] = 0

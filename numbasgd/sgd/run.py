@@ -1,0 +1,292 @@
+"""``TrainingRun``: one call of ``train``, from settings and data to a Fit."""
+
+from __future__ import annotations
+
+import functools
+import math
+import time
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from numbasgd.compile.options import uncollected
+from numbasgd.errors import DivergenceError
+from numbasgd.sgd.checkpoint import Checkpoint
+from numbasgd.sgd.config import Method, TrainConfig, rates_in
+from numbasgd.sgd.dataset import Dataset, start_of
+from numbasgd.sgd.fingerprint import name_of, require_same_data
+from numbasgd.sgd.fit import Fit
+from numbasgd.sgd.learning_rate import curvature
+from numbasgd.sgd.learning_rate.auto import auto_rate
+from numbasgd.sgd.learning_rate.rounds import rate_for_rounds
+from numbasgd.sgd.losses import loss_named
+from numbasgd.sgd.progress import Progress
+from numbasgd.sgd.resume import hand_over, require_ahead
+from numbasgd.sgd.scale import Scale, make_scale, warn_of_scale
+from numbasgd.sgd.schedule import RESTARTS, Rounds, factors
+from numbasgd.sgd.solvers.cpu import make_solver
+from numbasgd.sgd.solvers.objective import make_objective
+from numbasgd.sgd.state import freeze, restore
+from numbasgd.sgd.trainer import QUICK, Plan, Trainer
+
+
+class TrainingRun:
+    """One call of ``train``: from settings and data to a Fit.
+
+    whole : what was passed, in whose numbering a NaN is named.  dataset : its training rows, scaled where
+    that is wanted.  rounds : of a run with restarts, or None.  times : seconds, by what they were spent on.
+    """
+
+    def __init__(
+        self, config: TrainConfig, whole: Dataset, init: Any, resume: Fit | None, begin: float
+    ) -> None:
+        """``begin`` : when the call began, on the clock of ``time.perf_counter``."""
+        self.config, self.whole, self._begin = config, whole, begin
+        self.times = dict.fromkeys(("choosing", "scaling"), 0.0)
+        self.compile_seconds = 0.0  # before there is a solver
+        self.lr_because = "given" if resume is None else resume.lr_because
+        state = None if resume is None else resume._state
+        self.is_new = state is None
+        self.fingerprint = whole.fingerprint()
+        if state is not None:
+            require_same_data(self.fingerprint, state.data, whole.source)
+        training, held_out = whole.split(config.validation_fraction, config.seed or 0)
+        self.n = n = training.n
+        if resume is not None and resume.n != n:
+            raise ValueError(
+                f"validation_fraction leaves {n} rows to train on, and left {resume.n} in the run to resume; "
+                "expected the same rows. An earlier numbasgd held out rows of weight 0 as well: start such a "
+                "run anew."
+            )
+        rates = config.rates if config.lr != "auto" or state is None else state.lrs
+        method = config.method(n, np.ones(1) if rates is None else rates_in(rates, training.dtype))
+        self.saver = None
+        if config.checkpoint is not None:
+            self.saver = Checkpoint(config.checkpoint, config.checkpoint_every, n, method.batch_size)
+        w, b = self.given = start_of(init, training)
+        self.scale = None
+        if config.standardize:
+            at = time.perf_counter()
+            with uncollected:
+                Scale.compile(training.dtype)
+            self.compile_seconds, at = time.perf_counter() - at, time.perf_counter()
+            self.scale = make_scale(training, method.intercept, None if state is None else state.scale)
+            whole.require_finite(*self.scale.std)
+            if not np.isfinite(self.scale.std).all():
+                raise whole.overflows(w)
+            w, b = self.scale.into(w, b)
+            training = self.scale.apply(training)
+            held_out = None if held_out is None else self.scale.apply(held_out)
+            self.times["scaling"] = time.perf_counter() - at
+        self.dataset, self.start = training, (w, b)
+        self.rounds = self._rounds(method.batch_size)
+        self.squares: list[float] | None = None  # mean squares of the columns, if they are known
+        if rates is None:
+            rates = self._best_rates(method, w, b)
+        self.rates, self.method = rates, self._with_rates(method, rates)
+        if state is not None and resume is not None:
+            require_ahead(resume, config, rates, self.rounds)
+        objective = None if held_out is None else make_objective(held_out, method.loss, config.threads)
+        self.settings = self._settings()
+        self.line = Progress(config.progress, self.limit, n, is_verbose=config.verbose)
+        # No method of this object: the cycle would leave each run to the garbage collector.
+        safe_lr = functools.partial(_safe_lr, training, self.method, w, b)
+        self.trainer = Trainer(make_solver(training, self.method), self.scale, safe_lr, objective)
+        if state is not None:
+            restore(self.trainer, state)
+        else:
+            self.trainer.place(self.trainer.solver.layout.row(w, b))
+
+    def _rounds(self, batch_size: int) -> Rounds | None:
+        """The rounds of a run with restarts; the last is cut only for a number of epochs that was given."""
+        config = self.config
+        if config.schedule != RESTARTS:
+            return None
+        rounds = Rounds(self.n, batch_size, config.limit)
+        return rounds.whole() if config.epochs is None else rounds
+
+    @property
+    def schedule(self) -> str:
+        """How the rate falls."""
+        return self.config.schedule or "constant"
+
+    @property
+    def limit(self) -> int:
+        """The most epochs that may be made."""
+        return self.config.limit if self.rounds is None else self.rounds.limit
+
+    def _best_rates(self, method: Method, w: np.ndarray, b: Any) -> np.ndarray:
+        """The best rate, for ``lr="auto"``."""
+        at = time.perf_counter()
+        if self.rounds is not None:
+            rate, compile_seconds = rate_for_rounds(self.dataset, method, self.rounds, w, b)
+            self.lr_because = "the first round, made at several rates"
+            self.compile_seconds += compile_seconds
+            at += compile_seconds
+        else:
+            rate, self.squares = auto_rate(self.dataset, method, w, b, self.limit)
+            self.lr_because = "curvature and noise of the data"
+        if not math.isfinite(rate):
+            self.whole.require_finite(math.nan)
+            raise self.whole.overflows(w)
+        self.times["choosing"] = time.perf_counter() - at
+        return np.array([rate])
+
+    def _with_rates(self, method: Method, rates: np.ndarray) -> Method:
+        """The method with the rates of its schedule."""
+        method = method._replace(lrs=rates_in(rates, self.dataset.dtype))
+        if self.rounds is not None:
+            self.rounds = self.rounds._replace(rate=float(rates[0]))
+        elif self.schedule != "constant":
+            values = _scheduled(self.schedule, method, self.n, self.limit)
+            return values._replace(lrs=rates_in(rates * values.lrs, self.dataset.dtype))
+        return method
+
+    def _settings(self) -> Mapping[str, Any]:
+        """All settings of the run as plain values, for its Fit."""
+        settings = self.config.kept()
+        del settings["seed"]  # has a place of its own
+        settings.update(
+            batch_size=self.method.batch_size, lr=float(self.rates[0]), lr_given=settings["lr"],
+            sample_weight=self.dataset.is_weighted, dtype=name_of(self.dataset.dtype),
+        )  # fmt: skip
+        return settings
+
+    def _plan(self) -> Plan:
+        """What to do in the course of the run."""
+        config, trainer = self.config, self.trainer
+        callback = config.callback
+        deadline = math.inf
+        if config.budget is not None:
+            deadline = self._begin + config.budget + trainer.solver.compile_seconds
+        return Plan(
+            samples=self.limit * self.n,
+            every=config.eval_samples(self.n),
+            stopping=config.stopping,
+            stops=self.saver,
+            at_epoch=None if callback is None else lambda: bool(callback(self.fit())),
+            show=self.line.show,
+            rounds=self.rounds,
+            marks_rounds=config.eval_every == "round",
+            deadline=deadline,
+            never_worse=config.lr == "auto",
+        )
+
+    def run(self) -> Fit:
+        """Make the steps; what stops them leaves with the run so far as ``.fit``."""
+        trainer, saver = self.trainer, self.saver
+        if saver is not None:
+            saver.make = lambda: self.fit(QUICK)
+        try:
+            trainer.compile()
+            trainer.solver.compile_seconds += self.compile_seconds
+            if not trainer.history:
+                self._start()
+            plan = self._plan()
+            try:
+                trainer.train(plan)
+            finally:
+                self.line.end()
+            if trainer.stopped == "epochs" and self.config.epochs is None:
+                trainer.stopped = "limit"
+            self._warn_of_rise()
+            fit = self.fit()
+            if saver is not None:
+                saver.save_last(fit)
+            return fit
+        except DivergenceError:
+            raise
+        except BaseException as error:
+            samples = trainer.solver.samples
+            if samples or isinstance(error, KeyboardInterrupt):
+                hand_over(
+                    error,
+                    lambda is_evaluated: self.fit(QUICK if is_evaluated else 0.0),
+                    saver if samples else None,
+                )
+            raise
+
+    def _start(self) -> None:
+        """Evaluate for the first time, and name what makes the loss, or the steps to come, useless."""
+        trainer = self.trainer
+        trainer.start()
+        first = trainer.history[0]
+        self.whole.require_finite(first.loss, first.loss if trainer.held_out is None else first.validation)
+        if not math.isfinite(first.loss):
+            raise self.whole.overflows(trainer.solver.rows[0])
+        if self.scale is None and not (self.dataset.is_sparse and self.config.lr == "auto"):
+            squares = curvature.mean_squares(self.dataset) if self.squares is None else self.squares
+            is_auto = self.config.lr == "auto"
+            loss_curvature = curvature.curvature_of(loss_named(self.method.loss), self.dataset, *self.start)
+            warn_of_scale(squares, max(self.rates.tolist()), loss_curvature, is_auto)
+
+    def _warn_of_rise(self) -> None:
+        """Say so where the best weights are those of the start, which were returned instead of later ones."""
+        trainer, config = self.trainer, self.config
+        is_risen = trainer.now.factor < 1
+        if self.rounds is None:
+            is_risen = config.lr == "auto" and config.tol is None and trainer.is_worse
+        if is_risen and trainer.is_at_start:
+            warnings.warn(
+                f"lr is {self.rates.max():.4g}, and the loss rose from {trainer.history[0].objective:.4g} on; "
+                "the weights of the start are returned. Pass a smaller lr, or standardize=True.",
+                stacklevel=5,
+            )
+
+    def fit(self, limit: float = math.inf) -> Fit:
+        """The run as the user gets it; ``limit`` as in ``Trainer.evaluations``."""
+        trainer = self.trainer
+        w, b = trainer.in_user_units(trainer.result)
+        if self.scale is not None and self.is_new and (not trainer.solver.samples or trainer.is_at_start):
+            w, b = self.given[0].astype(w.dtype), self.given[1]  # free of what scaling rounds
+        table = np.array(trainer.evaluations(limit), np.float64).T.copy()
+        loss, objective, held_out, samples, seconds = table
+        table.setflags(write=False)
+        return Fit.of_run(
+            w=w,
+            b=b,
+            loss=loss,
+            objective=objective,
+            validation_loss=None if trainer.held_out is None else held_out,
+            samples=samples.astype(np.int64),
+            epochs=samples / self.n,
+            seconds=seconds,
+            compile_seconds=trainer.solver.compile_seconds,
+            data=self.whole.source,
+            n=self.n,
+            classes=self.whole.classes,
+            seed=self.method.seed,
+            settings=self.settings,
+            lr_because=self.lr_because,
+            stopped=trainer.stopped,
+            times=self._times(),
+            _state=freeze(trainer, self.rates, self.fingerprint),
+        )
+
+    def _times(self) -> dict[str, float]:
+        """The seconds of this call, by what they were spent on; all of them together are the whole."""
+        trainer, times = self.trainer, self.times
+        told = {
+            **times,
+            "compiling": trainer.solver.compile_seconds,
+            "training": trainer.training_seconds,
+            "evaluating": trainer.evaluating_seconds,
+        }
+        told["other"] = max(0.0, time.perf_counter() - self._begin - sum(told.values()))
+        return told
+
+
+def _scheduled(schedule: str, method: Method, n: int, epochs: int) -> Method:
+    """A method with the rates of a schedule that begins at 1, for so many epochs of n rows."""
+    values, spans = factors(schedule, n, method.batch_size, 0, epochs)
+    return method._replace(lrs=values, spans=spans)
+
+
+def _safe_lr(dataset: Dataset, method: Method, w: np.ndarray, b: Any) -> float:
+    """Half of what is stable for sure, from the weights to start from; for the advice after a divergence."""
+    size = curvature.row_sizes(dataset, method.intercept)
+    loss_curvature = curvature.curvature_of(loss_named(method.loss), dataset, w, b)
+    stable = curvature.stable_lr(size, method.batch_size, loss_curvature, method.l2)
+    return 0.5 * stable * (1 - method.momentum)

@@ -151,7 +151,7 @@ class Fit:
 
         Parameters
         ----------
-        X : array_like, shape (n, d)
+        X : array_like or sparse array, shape (n, d)
 
         Returns
         -------
@@ -173,7 +173,7 @@ class Fit:
 
         Parameters
         ----------
-        X : array_like, shape (n, d)
+        X : array_like or sparse array, shape (n, d)
 
         Returns
         -------
@@ -200,7 +200,7 @@ class Fit:
 
         Parameters
         ----------
-        X : array_like, shape (n, d)
+        X : array_like or sparse array, shape (n, d)
 
         Returns
         -------

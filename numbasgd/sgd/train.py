@@ -64,10 +64,13 @@ def train(
 
     Parameters
     ----------
-    X : array_like, shape (n, d), optional
+    X : array_like or sparse array, shape (n, d), optional
         Training rows, float32 or float64; anything else is converted as NumPy would.  Any memory order is
-        taken without a copy; rows that lie together are fastest.  Left out together with y, the embedded
-        twin of the airfoil data is used, and the result says so.
+        taken without a copy; rows that lie together are fastest.  Sparse matrices and arrays of SciPy are
+        taken as they are in CSR form, others are converted to it; steps are those on ``X.toarray()``, in time
+        of the stored entries (``numbasgd.sgd.solvers.sparse_lazy``, with its sources).  With momentum, or with
+        ``average`` and ``l1`` together, a step takes time of all d weights.  Left out together with y, the
+        embedded twin of the airfoil data is used, and the result says so.
     y : array_like, shape (n,) or (n, K)
         Targets: numbers for "squared", "huber" and "quantile"; for "logistic" and "hinge" two classes and for
         "softmax" K, at least two, of any name (numbers, booleans or text).  With K columns of numbers there
@@ -116,9 +119,10 @@ def train(
     standardize : bool, optional
         Train on columns with mean 0 and standard deviation 1 (only scaled when there is no intercept) and
         return the weights in the units of X.  Left out: True where lr is "auto", since no rate suits columns of
-        very different scales; False where lr was given, since it was chosen for X as it is, and for rows in a
-        file (``numpy.memmap``).  It costs about as much as two epochs, and a copy of X unless X was converted
-        or split anyway; False turns it off.
+        very different scales; False where lr was given, since it was chosen for X as it is, for rows in a file
+        (``numpy.memmap``) and for sparse rows.  It costs about as much as two epochs, and a copy of X unless X
+        was converted or split anyway; False turns it off.  Columns of sparse rows are divided by their root
+        mean square and not centred, which would leave no entry at 0.
     init : (w, b), optional
         Where to start, in the units of X and the shapes of the result; zeros if left out.
     eval_every : "epoch", "round", int or None

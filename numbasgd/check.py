@@ -11,8 +11,9 @@ from __future__ import annotations
 import difflib
 import math
 import operator
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ MOST = 2**63 - 1  # the largest integer that a kernel takes
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 _TEXT = (str, bytes)
 _MISSING = ("NoneType", "NAType", "NaTType")
+_NO_OTHERS: Mapping[str, str] = MappingProxyType({})
 
 
 def array(value: Any, name: str, ndim: int) -> np.ndarray:
@@ -76,11 +78,11 @@ def reshape_hint(value: Any, found: np.ndarray, name: str, ndim: int) -> str:
 def _as_float(value: Any, found: np.ndarray, name: str, ndim: int) -> np.ndarray:
     if found.dtype.kind in "fiub":
         if found.dtype.kind != "f":
-            return found.astype(np.float64)
+            return _converted(found, np.float64)
         if found.dtype.itemsize <= 4:
-            return found.astype(np.float32, copy=False)
+            return _converted(found, np.float32)
         if found.dtype.itemsize == 8:
-            return found.astype(np.float64, copy=False)
+            return _converted(found, np.float64)
     if found.dtype.kind == "O":  # a DataFrame with mixed columns, Python integers beyond 64 bits, ...
         return _numbers(value, found, name, _dimensions(ndim))
     hint = {
@@ -100,7 +102,7 @@ def _numbers(value: Any, found: np.ndarray, name: str, expected: str) -> np.ndar
     kinds = {type(entry) for entry in found.flat}
     if not any(issubclass(kind, _TEXT) or kind.__name__ in _MISSING for kind in kinds):
         with suppress(TypeError, ValueError, OverflowError):
-            return found.astype(np.float64)
+            return _converted(found, np.float64)
     for index, entry in np.ndenumerate(found):
         if (advice := _why_not(entry)) is not None:
             raise TypeError(
@@ -147,7 +149,12 @@ def same_dtype(*arrays: np.ndarray) -> tuple[np.ndarray, ...]:
     """The arrays in the dtype that NumPy would compute with: float64 as soon as one of them is."""
     if len({a.dtype for a in arrays}) == 1:
         return arrays
-    return tuple(a.astype(np.float64, copy=False) for a in arrays)
+    return tuple(_converted(a, np.float64) for a in arrays)
+
+
+def _converted(a: np.ndarray, dtype: type[np.floating]) -> np.ndarray:
+    """``a`` in another dtype, in C order where that takes a copy; ``a`` itself if it has the dtype."""
+    return a if a.dtype == dtype else a.astype(dtype, order="C")
 
 
 def for_kernel(a: np.ndarray) -> np.ndarray:
@@ -277,21 +284,30 @@ def threads(value: Any) -> int:
     return number
 
 
-def choice(value: Any, name: str, choices: Collection[str]) -> str:
-    """``value`` if it is one of ``choices``, else an error that suggests the nearest."""
+def choice(value: Any, name: str, choices: Collection[str], others: Mapping[str, str] = _NO_OTHERS) -> str:
+    """``value`` if it is one of ``choices``, else an error that suggests the nearest.
+
+    others : what to do, by names that other packages have for it, in small letters with underscores.
+    """
     if isinstance(value, str) and value in choices:
         return value
     choices = list(choices)
-    near = difflib.get_close_matches(str(value).lower(), choices, n=1, cutoff=0.5)
-    hint = f" Did you mean {near[0]!r}?" if near else " Pass one of these names."
     listed = ", ".join(repr(c) for c in choices)
+    plain = str(value).strip().lower().replace("-", "_").replace(" ", "_")
+    near = difflib.get_close_matches(plain, choices, n=1, cutoff=0.5)
+    hint = f" Did you mean {near[0]!r}?" if near else " Pass one of these names."
+    if plain in choices or plain in others:
+        hint = f" {others.get(plain, f'Pass {name}={plain!r}.')}"
     if not isinstance(value, str):
         raise TypeError(f"{name} is {show(value)}; expected one of {listed}.{hint}")
     raise ValueError(f"{name} is {value!r}; expected one of {listed}.{hint}")
 
 
-def finite(a: np.ndarray, name: str) -> None:
-    """Raise for a NaN or an infinity, naming the first one's row and column."""
+def finite(a: np.ndarray, name: str, columns: Sequence[Any] | None = None, *, before: str = "training") -> None:
+    """Raise for a NaN or an infinity, naming the first one's row and column.
+
+    columns : their names, if they have some.  before : what finite numbers are needed for.
+    """
     # A sum over rows is finite unless an entry is not, or the sum overflows; only then is it looked for.
     with np.errstate(over="ignore", invalid="ignore"):
         if a.size == 0 or math.isfinite(float(a.sum(dtype=np.float64))):
@@ -299,11 +315,14 @@ def finite(a: np.ndarray, name: str) -> None:
     bad = np.argwhere(~np.isfinite(a))
     if len(bad) == 0:
         return
-    where = f"row {bad[0][0]}" + (f", column {bad[0][1]}" if a.ndim == 2 else "")
+    where = f"row {bad[0][0]}"
+    if a.ndim == 2:
+        j = int(bad[0][1])
+        where += f", column {j}" + ("" if columns is None or columns[j] == j else f" ({columns[j]!r})")
     others = f" ({len(bad) - 1} more like it)" if len(bad) > 1 else ""
     raise ValueError(
         f"{name} holds {a[tuple(bad[0])]} at {where}{others}; expected finite numbers. "
-        f"Drop such rows or fill them before training."
+        f"Drop such rows or fill them before {before}."
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import signal
+import tempfile
 import zlib
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 
 import numbasgd
 from numbasgd import device
+from numbasgd.sgd import dataset
 
 
 def pytest_configure():
@@ -46,6 +48,20 @@ def held_out(seed: int, n: int, count: int) -> tuple[np.ndarray, np.ndarray]:
     """The rows that ``train`` holds out, and the others."""
     order = numbasgd.epoch_order(seed, 2**61, n)
     return np.sort(order[:count]), np.sort(order[count:])
+
+
+def mapped(X: np.ndarray) -> np.ndarray:
+    """X in Fortran order in a file that is mapped into memory, whose rows are read where they are."""
+    with tempfile.TemporaryFile() as file:
+        found = np.memmap(file, X.dtype, "w+", shape=X.shape, order="F")
+    found[:] = X
+    return found
+
+
+@pytest.fixture
+def rows_in_place(monkeypatch):
+    """Training reads rows of any memory order where they are, as if there were no memory for a copy."""
+    monkeypatch.setattr(dataset, "together", lambda X, is_shuffled: X)
 
 
 def says(error: BaseException, *parts: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from conftest import mapped
 
 from numbasgd import Fit, airfoil_twin, train
 from numbasgd.sgd.checkpoint import Checkpoint
@@ -39,10 +40,10 @@ def data(kind: str = "twin"):
             rng.uniform(0.1, 2, len(y)),
         )
     if kind == "columns":
-        X = np.asfortranarray(rng.standard_normal((300, 33)))
+        X = mapped(rng.standard_normal((300, 33)))
         return X, X[:, :3] + rng.standard_normal((300, 3)), None
-    assert kind == "wide"  # more columns than a register holds, in Fortran order
-    X = np.asfortranarray(rng.standard_normal((300, 37)).astype(np.float32))
+    assert kind == "wide"  # more columns than a register holds; rows are gathered
+    X = mapped(rng.standard_normal((300, 37)).astype(np.float32))
     return X, (X @ rng.standard_normal(37) + 1).astype(np.float32), None
 
 

@@ -74,7 +74,7 @@ def test_all_options_of_the_method(table, tmp_path, capsys):
         "mean logistic loss",
         "objective  ",
         "held out   ",
-        "classes    1 where a score is below 0, else 2",
+        "classes    1 where the decision function is below 0, else 2",
     ):
         assert part in printed
     assert main(["train", "--average", "0", "--momentum", "0.5", "--nesterov"]) == 0
@@ -171,7 +171,10 @@ def test_noise_of_a_users_table(table, capsys):
             ("lr holds 3 rates for 2 epochs", "expected one rate per epoch"),
         ),
         (["train", "--loss", "logistic"], ("y holds", "expected two classes")),
-        (["train", "--loss", "log"], ("loss is 'log'", "Did you mean 'logistic'?")),
+        (
+            ["train", "--loss", "log"],
+            ("loss is 'log'", "Pass --loss logistic for two classes, --loss softmax for more."),
+        ),
         (["train", "--momentum", "1"], ("momentum is 1.0", "expected")),
         (["train", "--nesterov"], ("nesterov is True but momentum is 0", "Pass")),
         (["train", "--average", "-1"], ("average is -1", "expected")),

@@ -12,7 +12,7 @@ from numbasgd import train
 from numbasgd.cli.train import add_arguments
 from numbasgd.sgd.config import KEPT, SETTINGS, TrainConfig
 
-DATA = {"X", "y", "sample_weight", "init", "resume"}  # of a call, and no settings
+DATA = {"X", "y", "sample_weight", "validation_data", "init", "resume"}  # of a call, and no settings
 DEFAULTS = {field.name: field.default for field in dataclasses.fields(TrainConfig)}
 # A value of each setting that is part of a run, other than its default.
 OTHER = {
@@ -58,7 +58,12 @@ def test_the_command_has_an_option_for_each_setting():
 
 def test_a_fit_keeps_all_that_is_part_of_the_run():
     fit = train(epochs=1, seed=3)
-    assert fit.settings.keys() == set(KEPT) - {"seed"} | {"lr_given", "sample_weight", "dtype"}
+    assert fit.settings.keys() == set(KEPT) - {"seed"} | {
+        "lr_given",
+        "sample_weight",
+        "validation_data",
+        "dtype",
+    }
     config = TrainConfig(**{name: fit.settings["lr_given" if name == "lr" else name] for name in KEPT[:-1]})
     assert config.kept() == {**TrainConfig(epochs=1).kept(), "seed": config.seed}
 

@@ -83,7 +83,7 @@ def test_steps_are_those_of_the_reference(loss, K, dtype, rng):
 
 
 @pytest.mark.parametrize("order", ["C", "F", "strided", "reversed"])
-def test_rows_in_any_memory_order(order, rng):
+def test_rows_in_any_memory_order(order, rng, rows_in_place):
     X, y = problem("softmax", 90, 33, 3, np.float64, rng)
     lies = {
         "C": X,

@@ -1,12 +1,14 @@
-"""Rows of any memory order: the same weights as from a C-ordered copy, no copy of X, no access outside it."""
+"""Rows of any memory order: the same weights as from a C-ordered copy, one copy at most, no access outside."""
 
 import tracemalloc
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
 from child import run_python
 
 from numbasgd import gradient, train
+from numbasgd.sgd import layout
 from numbasgd.sgd.rows import rows_of
 
 slow = pytest.mark.exhaustive(of=3)
@@ -67,7 +69,7 @@ def problem(d, dtype, rng, n=N):
 
 @pytest.mark.parametrize(("d", "dtype"), KINDS)
 @pytest.mark.parametrize("layout", [*LAYOUTS, *COPIED])
-def test_weights_are_those_of_a_c_ordered_copy(layout, d, dtype, rng):
+def test_weights_are_those_of_a_c_ordered_copy(layout, d, dtype, rng, rows_in_place):
     X, y = problem(d, dtype, rng)
     lies = {**COPIED, **{name: make for name, (make, _) in LAYOUTS.items()}}[layout](X)
     assert np.array_equal(lies, X)
@@ -106,7 +108,7 @@ def test_rows_are_read_where_they_lie(layout, d, rng):
 
 
 @pytest.mark.parametrize("axes", [(0,), (1,), (0, 1)], ids=str)
-def test_broadcast_rows(axes, rng):
+def test_broadcast_rows(axes, rng, rows_in_place):
     shape = [1 if axis in axes else size for axis, size in enumerate((N, 5))]
     X = np.broadcast_to(rng.standard_normal(shape), (N, 5))
     y = rng.standard_normal(N)
@@ -115,14 +117,45 @@ def test_broadcast_rows(axes, rng):
 
 
 @pytest.mark.parametrize("n", [1, 2])
-@pytest.mark.parametrize("d", [0, 1, 5])
-def test_few_rows_and_columns(n, d, rng):
+@pytest.mark.parametrize("d", [1, 5])
+def test_few_rows_and_columns(n, d, rng, rows_in_place):
     for X in (
         np.asfortranarray(rng.standard_normal((n, d))),
         rng.standard_normal((n + 1, 2 * d))[::-1, ::2][:n],
     ):
         fit, same = (train(a, np.ones(n), batch_size=1, lr=0.1, epochs=3, seed=0) for a in (X, X.copy()))
         np.testing.assert_allclose(fit.w, same.w, rtol=1e-14)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.int64])
+def test_rows_that_are_not_together_are_copied_once(dtype):
+    """In any order the bits and, but for one copy, the memory are those of C order."""
+    X = np.random.default_rng(0).integers(-9, 9, (40_000, 20)).astype(dtype)
+    y = X[:, 0].astype(np.float64)  # so that rows of other dtypes are converted
+    fits, peaks = [], []
+    for rows in (X, np.asfortranarray(X), X[::-1, ::-1].copy()[::-1, ::-1]):
+        train(rows, y, batch_size=1, lr=1e-3, epochs=1)
+        tracemalloc.start()
+        fits.append(train(rows, y, batch_size=1, lr=1e-3, epochs=1, seed=0))
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert len({fit.w.tobytes() for fit in fits}) == 1
+    assert max(peaks) < 8 * X.size * 1.5
+
+
+def test_no_copy_where_there_is_no_memory_for_one(monkeypatch, rng):
+    X, y = problem(5, "float64", rng, 60_000)
+    monkeypatch.setattr(layout, "SMALL", 0)
+    monkeypatch.setattr(layout, "free_memory", lambda: X.nbytes)
+    slow_order = pytest.warns(
+        UserWarning, match=r"X takes 0.0024 GB, too much.*rows do not lie together.*Save it"
+    )
+    for sampling, expected in (("reshuffle", slow_order), ("sequential", nullcontext())):
+        with expected:
+            fit = train(np.asfortranarray(X), y, lr=0.01, sampling=sampling, seed=0)
+        np.testing.assert_allclose(fit.w, train(X, y, lr=0.01, sampling=sampling, seed=0).w, rtol=1e-9)
+    monkeypatch.setattr(layout, "free_memory", lambda: 2 * X.nbytes)
+    train(np.asfortranarray(X), y, lr=0.01)
 
 
 def test_the_targets_may_lie_anywhere(rng):
@@ -156,9 +189,14 @@ def test_a_file_is_trained_on_without_a_copy(order, lr, file):
     assert isinstance(X, np.memmap) and not X.flags.writeable
     assert X.flags.f_contiguous == (order == "fortran")
     y = np.array(X[:, 0])
-    train(X[:200_000], y[:200_000], lr=lr)  # whatever the first call compiles, imports and starts
+    slow_order = (
+        pytest.warns(UserWarning, match="rows do not lie together") if order == "fortran" else nullcontext()
+    )
+    with slow_order:
+        train(X[:200_000], y[:200_000], lr=lr)  # whatever the first call compiles, imports and starts
     tracemalloc.start()
-    fit = train(X, y, batch_size=1000, lr=lr, epochs=1, seed=0)
+    with slow_order:
+        fit = train(X, y, batch_size=1000, lr=lr, epochs=1, seed=0)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert fit.loss[-1] < 0.5 * fit.loss[0]
@@ -171,6 +209,9 @@ def test_no_access_outside_arrays_of_any_order():
         import numpy as np
         from guard import guarded
         from numbasgd import gradient, train
+        from numbasgd.sgd import dataset
+
+        dataset.together = lambda X, is_shuffled: X  # no copy
 
         def views(n, d, dtype, at_end):
             yield guarded((d, n), dtype, at_end=at_end).T
@@ -202,6 +243,8 @@ def test_no_access_outside_wide_arrays():
         import numpy as np
         from guard import guarded
         from numbasgd import gradient, train
+        from numbasgd.sgd import dataset
+        dataset.together = lambda X, is_shuffled: X  # no copy
         for dtype in (np.float32, np.float64):
             for n, d in [(1, 1), (5, 17), (300, 33), (4, 129)]:
                 for at_end in (True, False):

@@ -242,6 +242,11 @@ def test_predictions_are_those_of_the_dense_array(rows):
     with pytest.raises(ValueError) as caught:
         fit.predict(X[:, :5])
     says(caught.value, "X has 5 columns", f"{D} weights")
+    broken = X.copy()
+    broken.data[7] = np.inf
+    with pytest.raises(ValueError) as caught:
+        fit.predict(broken)
+    says(caught.value, f"X holds inf at row 2, column {X.indices[7]}", "before predicting")
 
 
 def test_the_loss_is_that_of_the_dense_array(rows):
@@ -251,6 +256,22 @@ def test_the_loss_is_that_of_the_dense_array(rows):
     for field in ("loss", "objective", "validation_loss"):
         np.testing.assert_allclose(getattr(found, field), getattr(dense, field), rtol=1e-9)
     assert found.n == dense.n < N
+
+
+def test_held_out_rows_may_be_passed(rows):
+    X, y = rows
+    run = {**RUN, "batch_size": 5}
+    fit = train(X, y, validation_data=(X.tocsc()[:100], y[:100]), **run)
+    residual = X.toarray()[:100] @ fit.w + fit.b - y[:100]
+    np.testing.assert_allclose(fit.validation_loss[-1], 0.5 * np.mean(residual**2), rtol=1e-9)
+    assert train(X, y, resume=fit, validation_data=(X[:100], y[:100]), epochs=4).epochs[-1] == 4
+    for given, parts in (
+        ((X.toarray(), y), ("is a dense array and X a sparse array", "same kind")),
+        ((X[:, 1:], y), ("has shape (300, 399)", "X has 400 columns")),
+    ):
+        with pytest.raises((TypeError, ValueError)) as caught:
+            train(X, y, validation_data=given, **run)
+        says(caught.value, "validation_data's X", *parts)
 
 
 def test_standardize_scales_sparse_columns_and_leaves_their_mean(rows):
@@ -348,7 +369,9 @@ def test_rows_of_no_entry_at_all():
     assert not fit.w.any()
     assert fit.b != 0
     assert train(X, np.arange(5.0), epochs=2, seed=0).b != 0  # with a rate that is chosen
-    assert train(sparse.csr_array((5, 0)), np.arange(5.0), lr=0.1, epochs=1, seed=0).w.shape == (0,)
+    with pytest.raises(ValueError) as caught:
+        train(sparse.csr_array((5, 0)), np.arange(5.0), lr=0.1)
+    says(caught.value, "X has shape (5, 0)", "at least one column")
 
 
 def test_some_rows_are_a_copy_of_them(rows):

@@ -45,6 +45,15 @@ class Csr:
         """Stored entries of a row, on average, rounded up."""
         return -(-len(self.data) // max(self.shape[0], 1))
 
+    @property
+    def nbytes(self) -> int:
+        """Of all three arrays."""
+        return self.indptr.nbytes + self.indices.nbytes + self.data.nbytes
+
+    def copy(self) -> Csr:
+        """The same rows, with arrays of their own."""
+        return Csr(self.indptr.copy(), self.indices.copy(), self.data.copy(), self.shape)
+
     def __len__(self) -> int:
         return self.shape[0]
 
@@ -121,7 +130,7 @@ class CsrRows(NamedTuple):
         return False
 
 
-def finite(X: Csr, *, before: str = "training") -> None:
+def finite(X: Csr, name: str = "X", *, before: str = "training") -> None:
     """Raise ``ValueError`` for a NaN or Inf among the entries, naming the first one's row and column."""
     bad = np.flatnonzero(~np.isfinite(X.data))
     if len(bad) == 0:
@@ -130,12 +139,12 @@ def finite(X: Csr, *, before: str = "training") -> None:
     row = int(np.searchsorted(X.indptr, first, side="right")) - 1
     others = f" ({len(bad) - 1} more like it)" if len(bad) > 1 else ""
     raise ValueError(
-        f"X holds {X.data[first]} at row {row}, column {X.indices[first]}{others}; expected finite numbers. "
-        f"Drop such rows or fill them before {before}."
+        f"{name} holds {X.data[first]} at row {row}, column {X.indices[first]}{others}; expected finite "
+        f"numbers. Drop such rows or fill them before {before}."
     )
 
 
-def csr_of(X: Any) -> Csr:
+def csr_of(X: Any, name: str = "X") -> Csr:
     """A sparse matrix or array of SciPy as ``Csr``, without a copy of what can be used as it is.
 
     Every index is looked at.  In a copy, unsorted indices are sorted, and entries that are stored twice added.
@@ -149,22 +158,22 @@ def csr_of(X: Any) -> Csr:
         return X
     if X.ndim != 2:
         raise ValueError(
-            f"X has {X.ndim} dimension, shape {X.shape}; expected a sparse array of 2 dimensions. Use "
-            "X.reshape(1, -1) for one row."
+            f"{name} has {X.ndim} dimension, shape {X.shape}; expected a sparse array of 2 dimensions. Use "
+            f"{name}.reshape(1, -1) for one row."
         )
     n, d = map(int, X.shape)
     if d > MOST_COLUMNS:
-        raise ValueError(f"X has {d} columns; expected at most {MOST_COLUMNS}. Hash them to fewer.")
+        raise ValueError(f"{name} has {d} columns; expected at most {MOST_COLUMNS}. Hash them to fewer.")
     X = X.tocsr()
-    found = _taken(X, (n, d))
+    found = _taken(X, (n, d), name)
     if found is None:
         X = X.copy()
         X.sum_duplicates()  # which sorts as well
-        found = _taken(X, (n, d))
+        found = _taken(X, (n, d), name)
     if found is None:  # it says that it is sorted, and is not
         X.has_sorted_indices = X.has_canonical_format = False
         X.sum_duplicates()
-        found = _taken(X, (n, d))
+        found = _taken(X, (n, d), name)
     assert found is not None
     return found
 
@@ -177,17 +186,17 @@ _FAULTS = (
 )
 
 
-def _taken(X: Any, shape: tuple[int, int]) -> Csr | None:
+def _taken(X: Any, shape: tuple[int, int], name: str) -> Csr | None:
     """X in CSR form as ``Csr``; None where its indices are not ascending within each row."""
-    data = check.for_kernel(check.array(X.data, "X", 1))
+    data = check.for_kernel(check.array(X.data, name, 1))
     indptr = check.for_kernel(np.asarray(X.indptr, np.int64))
     indices = check.for_kernel(np.asarray(X.indices))
     fault = 1 if len(indptr) != shape[0] + 1 else _faults(indptr, indices, len(data), shape[1])
     if fault > 0:
         what = "indices" if fault == 3 else "indptr"
         raise ValueError(
-            f"X has {what} {_FAULTS[fault]}; expected a sparse array as SciPy makes it. Make it anew, and look "
-            "at what wrote its arrays."
+            f"{name} has {what} {_FAULTS[fault]}; expected a sparse array as SciPy makes it. Make it anew, "
+            "and look at what wrote its arrays."
         )
     if fault < 0:
         return None

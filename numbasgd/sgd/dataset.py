@@ -15,8 +15,10 @@ import numpy as np
 
 from numbasgd import check
 from numbasgd.sgd import labels
-from numbasgd.sgd.csr import CsrRows, csr_of, finite, is_sparse
-from numbasgd.sgd.fingerprint import Fingerprint, name_of
+from numbasgd.sgd.columns import Names, names_of
+from numbasgd.sgd.csr import Csr, CsrRows, csr_of, finite, is_sparse
+from numbasgd.sgd.fingerprint import Fingerprint
+from numbasgd.sgd.layout import together
 from numbasgd.sgd.losses import LOSSES
 from numbasgd.sgd.order import epoch_order
 from numbasgd.sgd.rows import Rows, rows_of
@@ -36,6 +38,7 @@ class Dataset:
     classes : the values of the user's y that the numbers in y stand for, or None.
     source : where X and y came from, as ``Fit.data`` says it.
     is_own : whether X is a copy that nobody else looks at, so that it may be scaled in place.
+    names : of the columns, where X was a table that has them.
     """
 
     X: np.ndarray
@@ -45,6 +48,7 @@ class Dataset:
     classes: tuple[Any, ...] | None = None
     source: str = "arrays"
     is_own: bool = False
+    names: Names | None = None
     rows: Rows = field(init=False)
     targets: np.ndarray = field(init=False)
 
@@ -89,11 +93,15 @@ class Dataset:
         """Whether rows count differently."""
         return self.sample_weight.size > 0
 
-    def fingerprint(self) -> Fingerprint:
-        """What the data is recognized by when a run is resumed."""
-        if self.is_weighted:
-            return Fingerprint({}, X=self.X, y=self.y, sample_weight=self.sample_weight)
-        return Fingerprint({}, X=self.X, y=self.y)
+    def fingerprint(self, held_out: Dataset | None = None) -> Fingerprint:
+        """What the data, with the rows that were passed to be held out, is recognized by in a resumed run."""
+        arrays: dict[str, np.ndarray | Csr] = {}
+        for prefix, rows in (("", self), ("validation_", held_out)):
+            if rows is not None:
+                arrays |= {f"{prefix}X": rows.X, f"{prefix}y": rows.y}
+                if rows.is_weighted:
+                    arrays[f"{prefix}sample_weight"] = rows.sample_weight
+        return Fingerprint({}, **arrays)
 
     def with_rows(self, X: Any) -> Self:
         """The same targets and weights with other rows, such as scaled ones."""
@@ -111,6 +119,11 @@ class Dataset:
             s = s[index]
             s = (s / s.mean()).astype(self.dtype)
         return replace(self, X=X, y=self.y[index], sample_weight=s, is_own=True)
+
+    def together(self, is_shuffled: bool) -> Self:
+        """The same rows, each in one piece where there is memory for a copy (``layout.together``)."""
+        X = together(self.X, is_shuffled)
+        return self if X is self.X else self.with_rows(X)
 
     def counted(self) -> Self:
         """The rows that count: all but those of weight 0."""
@@ -160,7 +173,7 @@ class Dataset:
             It names the first one's row and column.
         """
         if not all(map(math.isfinite, witnesses)):
-            check.finite(self.X, "X")
+            check.finite(self.X, "X", self.names)
             check.finite(self.y, "y")
 
     def overflows(self, start: np.ndarray) -> ValueError:
@@ -188,13 +201,9 @@ class SparseDataset(Dataset):
         rows = CsrRows(X.data, n, d, X.indptr.ctypes.data, X.indices.ctypes.data)
         vars(self).update(rows=rows, targets=targets)
 
-    def fingerprint(self) -> Fingerprint:
-        """Shape, dtype and a hash of up to 1000 evenly spaced rows, their lengths and columns included."""
-        X, arrays = self.X, {"y": self.y}
-        if self.is_weighted:
-            arrays["sample_weight"] = self.sample_weight
-        found = {"shape": list(X.shape), "dtype": name_of(X.dtype), "sha256": X.digest()}
-        return Fingerprint({"X": found, **Fingerprint({}, **arrays)})
+    def together(self, is_shuffled: bool) -> Self:
+        """The stored entries of a row lie together."""
+        return self
 
     def require_finite(self, *witnesses: float) -> None:
         """Look for a NaN or Inf if a figure of the whole data is not finite; no look without such a sign.
@@ -245,12 +254,16 @@ def make_dataset(X: Any, y: Any, sample_weight: Any, loss: str) -> Dataset:
         )
     given, kind = X, SparseDataset if is_sparse(X) else Dataset
     X, y, classes = rows_and_targets(X, y, loss, takes_columns=True, takes_sparse=True)
+    if X.shape[1] == 0:
+        raise ValueError(
+            f"X has shape {X.shape}; expected at least one column. Pass the columns to predict y from."
+        )
     is_own = type(given) is list or (isinstance(given, np.ndarray) and not np.may_share_memory(given, X))
     weights = sample_weights(sample_weight, len(X), X.dtype)
     outputs = y.shape[1] if y.ndim == 2 else 0
     if LOSSES[loss].rows:
         outputs = len(classes or ())
-    return kind(X, y, weights, outputs, classes, source, is_own)
+    return kind(X, y, weights, outputs, classes, source, is_own, names_of(given))
 
 
 def rows_and_targets(
@@ -307,20 +320,20 @@ def _n_dimensions(y: Any) -> int:
         return 1
 
 
-def sample_weights(value: Any, n: int, dtype: np.dtype) -> np.ndarray:
+def sample_weights(value: Any, n: int, dtype: np.dtype, name: str = "sample_weight") -> np.ndarray:
     """Weights of mean 1, or an array of length 0 when there are none."""
     if value is None:
         return _none(dtype)
-    s = check.array(value, "sample_weight", 1).astype(np.float64)
+    s = check.array(value, name, 1).astype(np.float64)
     if len(s) != n:
         raise ValueError(
-            f"sample_weight has {len(s)} entries and X has {n} rows; expected one weight per row. "
+            f"{name} has {len(s)} entries and X has {n} rows; expected one weight per row. "
             "Check that both were cut the same way."
         )
-    check.finite(s, "sample_weight")
+    check.finite(s, name)
     if s.min() < 0 or s.max() == 0:
         raise ValueError(
-            f"sample_weight has smallest entry {s.min():g} and largest {s.max():g}; expected weights of 0 or "
+            f"{name} has smallest entry {s.min():g} and largest {s.max():g}; expected weights of 0 or "
             "more, not all 0. Leave such rows out, or give them weight 0."
         )
     s = s / s.max()  # the sum of what was passed may overflow

@@ -9,8 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from numbasgd.sgd.csr import Csr
+
 name_of = functools.cache(str)  # of a dtype, which NumPy puts together anew each time
 _SAMPLED = 1000  # rows, and columns, that are hashed
+#: The arrays of a run in whose data rows may be passed to be held out.
+ARRAYS = ("X", "y", "sample_weight", "validation_X", "validation_y", "validation_sample_weight")
 _KEPT = 1 << 16  # bytes of data that a fit may hold on to
 
 
@@ -21,7 +25,7 @@ class Fingerprint(Mapping[str, dict[str, Any]]):
     most fits nobody does.
     """
 
-    def __init__(self, known: dict[str, dict[str, Any]], **arrays: np.ndarray) -> None:
+    def __init__(self, known: dict[str, dict[str, Any]], **arrays: np.ndarray | Csr) -> None:
         """``known`` : what was found before, for no arrays."""
         self._known = known
         self._arrays = arrays
@@ -51,7 +55,9 @@ class Fingerprint(Mapping[str, dict[str, Any]]):
         return Fingerprint, (self._resolved(),)
 
 
-def _of(a: np.ndarray) -> dict[str, Any]:
+def _of(a: np.ndarray | Csr) -> dict[str, Any]:
+    if isinstance(a, Csr):
+        return {"shape": list(a.shape), "dtype": name_of(a.dtype), "sha256": a.digest()}
     even = tuple(slice(None, None, -(-size // _SAMPLED) or 1) for size in a.shape)
     digest = hashlib.sha256(a[even].tobytes())
     digest.update(a[-1:, *even[1:]].tobytes())
@@ -63,11 +69,12 @@ def require_same_data(found: Mapping[str, Any], known: Mapping[str, Any], source
 
     source : where the found data came from, as in ``Fit.data``.
     """
-    advice = "Pass the X, y and sample_weight that the run was started with."
+    advice = "Pass the X, y, sample_weight and validation_data that the run was started with."
     if source != "arrays":
         advice = f"X and y were left out, which means the {source}. {advice}"
-    for name in ("X", "y", "sample_weight"):
+    for name in ARRAYS:
         new, old = found.get(name), known.get(name)
+        name = name.replace("validation_", "validation_data's ")
         if new == old:
             continue
         if new is None or old is None:

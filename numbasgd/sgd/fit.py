@@ -14,8 +14,8 @@ import numba
 import numpy as np
 
 from numbasgd import check
-from numbasgd.sgd import fit_io, labels, stopping
-from numbasgd.sgd.csr import csr_of, is_sparse
+from numbasgd.sgd import fit_io, fit_summary, labels, predict, stopping
+from numbasgd.sgd.columns import Names
 from numbasgd.sgd.losses import softmax
 from numbasgd.sgd.state import RunState
 
@@ -65,6 +65,9 @@ class Fit:
     classes : tuple or None
         The values of y that a classifier tells apart, in order.  "logistic" and "hinge" predict the first of
         two where ``decision_function`` is below 0, "softmax" the one of its largest column.
+    feature_names : tuple or None
+        The names of the columns, where X was a table that has them (pandas, Polars, PyArrow): text or integers.
+        A table that is predicted for is matched by them.
     seed : int
         The seed that was used; pass it to ``train`` to run the same again.
     settings : mapping
@@ -99,6 +102,7 @@ class Fit:
     lr_because: str
     stopped: str
     times: Mapping[str, float]
+    feature_names: Names | None = None
     versions: Mapping[str, str] = field(default_factory=versions)
     _state: RunState | None = None  # what is needed to go on
 
@@ -136,6 +140,25 @@ class Fit:
             f"in {self.seconds[-1]:.3g} s>"
         )
 
+    def _repr_html_(self) -> str:
+        return fit_summary.html_of(self)
+
+    def summary(self, weights: int = 10) -> str:
+        """Data, settings, losses, why the run has ended, the seconds and the largest weights, as text to print.
+
+        Parameters
+        ----------
+        weights : int
+            How many of the weights, at most.  They are ordered by their size, times the standard deviation of
+            their column where the run standardized.
+
+        Returns
+        -------
+        str
+        """
+        hint = "Pass how many weights to show."
+        return fit_summary.summary(self, check.integer(weights, "weights", low=0, hint=hint))
+
     @property
     def stopped_because(self) -> str:
         """Why the run has ended, in a sentence."""
@@ -160,7 +183,7 @@ class Fit:
         Raises
         ------
         TypeError, ValueError
-            If X is not a 2-D array of numbers with d columns.
+            If X is not a 2-D array of finite numbers with d columns.
         """
         z = self.decision_function(X)
         if self.classes is None:
@@ -182,15 +205,9 @@ class Fit:
         Raises
         ------
         TypeError, ValueError
-            If X is not a 2-D array of numbers with d columns.
+            If X is not a 2-D array of finite numbers with d columns.
         """
-        X = csr_of(X) if is_sparse(X) else check.array(X, "X", 2)
-        if X.shape[1] != len(self.w):
-            raise ValueError(
-                f"X has {X.shape[1]} columns, the model has {len(self.w)} weights; expected as many columns "
-                "as were trained on, in the same order. Select them."
-            )
-        return X @ self.w + np.asarray(self.b, self.w.dtype)[()]
+        return predict.decision_function(X, self.w, self.b, self.feature_names)
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """The probability of each class, of which a row's add up to 1.
@@ -210,7 +227,7 @@ class Fit:
         Raises
         ------
         TypeError, ValueError
-            If X is not a 2-D array of numbers with d columns, or the loss is one that models no probabilities.
+            If X is not a 2-D array of finite numbers with d columns, or the loss models no probabilities.
         """
         z = self._log_odds(X)
         return softmax(z) if z.ndim == 2 else np.stack([_logistic(-z), _logistic(z)], axis=1)
@@ -291,6 +308,7 @@ class Fit:
             "data": self.data,
             "n": self.n,
             "classes": None if self.classes is None else list(self.classes),
+            "feature_names": None if self.feature_names is None else list(self.feature_names),
             "seed": self.seed,
             "settings": dict(self.settings),
             "lr_because": self.lr_because,

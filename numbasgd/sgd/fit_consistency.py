@@ -110,11 +110,33 @@ def _require_data(fields: Mapping[str, Any], state: RunState) -> None:
     _require(shapes.get("sample_weight", (rows,)) == (rows,), f"as many sample weights as {rows} rows")
     _require(marks["X"]["dtype"] == settings["dtype"], "dtype of settings and of X")
     fraction = settings["validation_fraction"]
-    _require((fields["validation_loss"] is None) == (fraction == 0), "validation_loss and validation_fraction")
+    is_passed = settings["validation_data"]
+    _require(not (is_passed and fraction), "validation_data and validation_fraction")
+    is_watched = is_passed or fraction > 0
+    _require((fields["validation_loss"] is not None) == is_watched, "validation_loss and what is held out")
+    _require_validation_data(shapes, settings, d, columns)
+    names = fields["feature_names"]
+    _require(names is None or len(names) == d, f"{d} columns and names of others")
     # Rows without weight may be left out of the draw.
     is_so = n < rows if settings["sample_weight"] and fraction else n == rows - round(fraction * rows)
     _require(is_so, f"n is {n}, X has {rows} rows, validation_fraction is {fraction}")
     _require(settings["batch_size"] <= n, f"batch_size is {settings['batch_size']} of {n} rows")
+
+
+def _require_validation_data(
+    shapes: Mapping[str, tuple[int, ...]], settings: Mapping[str, Any], d: int, columns: tuple[int, ...]
+) -> None:
+    """The held-out rows that were passed are of as many columns and targets as those of X."""
+    found = {name: shape for name, shape in shapes.items() if name.startswith("validation_")}
+    _require(
+        {"validation_X", "validation_y"} <= found.keys() if settings["validation_data"] else not found,
+        "validation_data of settings and of data",
+    )
+    if found:
+        n = found["validation_X"][0]
+        _require(n > 0 and found["validation_X"] == (n, d), f"validation_data of {d} columns")
+        _require(found["validation_y"] == (n, *columns), f"targets of {n} rows of validation_data")
+        _require(found.get("validation_sample_weight", (n,)) == (n,), f"as many weights as {n} held-out rows")
 
 
 def _require_samples(fields: Mapping[str, Any], state: RunState) -> None:

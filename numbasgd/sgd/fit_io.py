@@ -156,10 +156,12 @@ def _fields(content: bytes, version: int) -> dict[str, Any]:
     state = RunState(**{key: value(entry) for key, entry in header["state"].items()})
     if at != len(content):
         raise ValueError(f"{len(content) - at} bytes are left over")
-    if type(fields["classes"]) is list:
-        fields["classes"] = tuple(fields["classes"])
+    fields.setdefault("feature_names", None)  # files from before there were names
+    for name in ("classes", "feature_names"):
+        if type(fields[name]) is list:
+            fields[name] = tuple(fields[name])
     if type(fields["settings"]) is dict:
-        fields["settings"] = {**NEWER, **fields["settings"]}
+        fields["settings"] = {**NEWER, "validation_data": False, **fields["settings"]}
     if version < 4:
         because = "given" if fields["settings"].get("lr_given") != "auto" else "an earlier numbasgd"
         fields = {**fields, "lr_because": because, "stopped": _stopped(fields, state), "times": {}}

@@ -16,6 +16,7 @@ import numpy as np
 
 from numbasgd.check import MOST, show
 from numbasgd.sgd import config
+from numbasgd.sgd.fingerprint import ARRAYS
 from numbasgd.sgd.losses import PARAMETERS, loss_key
 from numbasgd.sgd.schedule import SCHEDULES
 from numbasgd.sgd.stopping import REASONS, TIMES
@@ -105,8 +106,15 @@ def _is_mark(value: Any, ndims: tuple[int, ...]) -> bool:
 
 def _are_marks(value: Any) -> bool:
     ndims = {"X": (2,), "y": (1, 2), "sample_weight": (1,)}
-    is_known = type(value) is dict and {"X", "y"} <= value.keys() <= ndims.keys()
-    return is_known and all(_is_mark(mark, ndims[name]) for name, mark in value.items())
+    is_known = type(value) is dict and {"X", "y"} <= value.keys() <= set(ARRAYS)
+    return is_known and all(
+        _is_mark(mark, ndims[name.removeprefix("validation_")]) for name, mark in value.items()
+    )
+
+
+def _are_names(value: Any) -> bool:
+    """Names of columns, as ``columns.names_of`` tells them."""
+    return type(value) is tuple and len({type(v) for v in value}) == 1 and type(value[0]) in (str, int)
 
 
 _DTYPE = _choice(_FLOATS)
@@ -131,6 +139,7 @@ SETTINGS: Mapping[str, Rule] = MappingProxyType(
         "standardize": _FLAG,
         "validation_fraction": _real(0, 1),
         "sample_weight": _FLAG,
+        "validation_data": _FLAG,
         "dtype": _DTYPE,
     }
 )
@@ -144,6 +153,7 @@ FIT: Mapping[str, Rule] = MappingProxyType(
         "data": _TEXT,
         "n": _integer(1),
         "classes": _either(_NONE, _CLASSES),
+        "feature_names": _either(_NONE, Rule("names of columns, all text or all integers", _are_names)),
         "seed": _integer(0),
         "settings": Rule("the settings of a run", lambda v: type(v) is dict),
         "lr_because": _TEXT,
@@ -164,7 +174,7 @@ STATE: Mapping[str, Rule] = MappingProxyType(
         "asked": _integer(0),
         "is_over": _FLAG,
         "factor": Rule("a float above 0, at most 1", lambda v: type(v) is float and 0 < v <= 1),
-        "data": Rule("shape, dtype and SHA-256 of X, y and perhaps sample_weight", _are_marks),
+        "data": Rule("shape, dtype and SHA-256 of X, y and perhaps more", _are_marks),
     }
 )
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from numbasgd import check
 from numbasgd.errors import DeviceError
+from numbasgd.sgd import other_names
 from numbasgd.sgd.config import SETTINGS
 from numbasgd.sgd.dataset import Dataset, intercepts, rows_and_targets
 from numbasgd.sgd.losses import LOSSES, loss_key
@@ -82,7 +83,7 @@ def gradient(
         found = small_gradient(X, y, w, b, loss) if quantile is _MEDIAN else None
         if found is not None:
             return found
-    check.choice(loss, "loss", LOSSES)
+    check.choice(loss, "loss", LOSSES, other_names.LOSSES)
     key = loss_key(loss, quantile=SETTINGS["quantile"].check(quantile, "quantile"))
     X, y, _ = rows_and_targets(X, y, loss, is_whole=False, takes_columns=True)
     has_outputs = y.ndim == 2 or LOSSES[loss].rows is not None

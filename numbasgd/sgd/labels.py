@@ -16,14 +16,14 @@ def named(y: Any, loss: str) -> np.ndarray:
     if y is None:
         raise TypeError("y is None; expected a 1-D array of labels. Pass y.")
     labels = np.asarray(y)
-    if labels.dtype.kind == "O" and any(isinstance(label, str) for label in labels.flat):
-        at = next((i for i, label in enumerate(labels.flat) if not isinstance(label, str)), None)
-        if at is not None:
-            raise TypeError(
-                f"y holds {labels.flat[at]!r} at row {at} and text elsewhere; expected labels of one kind. "
-                "Name all classes by text, and drop rows without a label."
-            )
-        labels = labels.astype(str)
+    if labels.dtype.kind in "OT":
+        labels = _of_objects(labels)
+    if labels.dtype.kind in "SMm":
+        kind = "bytes" if labels.dtype.kind == "S" else str(labels.dtype)
+        raise TypeError(
+            f"y holds {kind}; expected labels that are text, numbers or booleans. Name the classes by text, "
+            "for example y.astype(str)."
+        )
     is_long = labels.dtype.kind == "f" and labels.dtype.itemsize > 8  # which no file of a fit can hold
     if labels.dtype.kind not in _KINDS or is_long:
         labels = check.array(y, "y", 1)  # numbers, or an error
@@ -35,6 +35,26 @@ def named(y: Any, loss: str) -> np.ndarray:
             f"y has {labels.ndim} dimensions, shape {labels.shape}; expected a 1-D array of labels for "
             f"loss={loss!r}. {hint}"
         )
+    return labels
+
+
+def _of_objects(labels: np.ndarray) -> np.ndarray:
+    """Labels in an array of Python objects or of strings of any length, as the text or numbers that they are.
+
+    Text stays text, "01" too.  What is no such label is left to ``check.array``, which says where it is.
+    """
+    values = labels.ravel().tolist()
+    kinds = set(map(type, values))
+    if any(issubclass(kind, str) for kind in kinds):
+        at = next((i for i, value in enumerate(values) if not isinstance(value, str)), None)
+        if at is not None:
+            raise TypeError(
+                f"y holds {values[at]!r} at row {at} and text elsewhere; expected labels of one kind. "
+                "Name all classes by text, and drop rows without a label."
+            )
+        return np.array(values, str).reshape(labels.shape)
+    if len(kinds) == 1 and issubclass(kind := kinds.pop(), bool | int | np.bool_ | np.integer | bytes):
+        return np.array(values, np.bool_ if kind is bool else None).reshape(labels.shape)
     return labels
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import inspect
 import os
 from collections.abc import Callable
 from typing import Any, ParamSpec
@@ -14,6 +15,7 @@ from numbasgd.errors import FitFileError
 from numbasgd.sgd.checkpoint import Checkpoint
 from numbasgd.sgd.config import KEPT, TrainConfig, limit_of
 from numbasgd.sgd.fit import Fit
+from numbasgd.sgd.other_names import require_known
 from numbasgd.sgd.schedule import Rounds
 
 P = ParamSpec("P")
@@ -28,10 +30,13 @@ def resumable(train: Callable[P, Fit]) -> Callable[P, Fit]:
     A decorator is the place where it is known which ones were.  A ``KeyboardInterrupt`` that comes before
     there is anything to hand over leaves with ``.fit`` being what was passed as ``resume``, or None.
     """
+    known = inspect.signature(train).parameters.keys()
 
     @functools.wraps(train)
     def call(*args: P.args, **kwargs: P.kwargs) -> Fit:
         fit = None
+        if not kwargs.keys() <= known:
+            require_known(kwargs, known)
         try:
             if kwargs.get("resume") is not None:
                 fit = kwargs["resume"] = _fit(kwargs["resume"])

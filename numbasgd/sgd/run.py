@@ -40,7 +40,13 @@ class TrainingRun:
     """
 
     def __init__(
-        self, config: TrainConfig, whole: Dataset, init: Any, resume: Fit | None, begin: float
+        self,
+        config: TrainConfig,
+        whole: Dataset,
+        init: Any,
+        resume: Fit | None,
+        begin: float,
+        validation: Dataset | None = None,
     ) -> None:
         """``begin`` : when the call began, on the clock of ``time.perf_counter``."""
         self.config, self.whole, self._begin = config, whole, begin
@@ -49,10 +55,13 @@ class TrainingRun:
         self.lr_because = "given" if resume is None else resume.lr_because
         state = None if resume is None else resume._state
         self.is_new = state is None
-        self.fingerprint = whole.fingerprint()
+        self.fingerprint = whole.fingerprint(validation)
+        self.names = whole.names if resume is None else whole.names or resume.feature_names
         if state is not None:
             require_same_data(self.fingerprint, state.data, whole.source)
         training, held_out = whole.split(config.validation_fraction, config.seed or 0)
+        held_out = held_out if validation is None else validation
+        self.has_validation_data = validation is not None
         self.n = n = training.n
         if resume is not None and resume.n != n:
             raise ValueError(
@@ -80,6 +89,8 @@ class TrainingRun:
             training = self.scale.apply(training)
             held_out = None if held_out is None else self.scale.apply(held_out)
             self.times["scaling"] = time.perf_counter() - at
+        else:
+            training = training.together(is_shuffled=config.sampling != "sequential")
         self.dataset, self.start = training, (w, b)
         self.rounds = self._rounds(method.batch_size)
         self.squares: list[float] | None = None  # mean squares of the columns, if they are known
@@ -150,7 +161,8 @@ class TrainingRun:
         del settings["seed"]  # has a place of its own
         settings.update(
             batch_size=self.method.batch_size, lr=float(self.rates[0]), lr_given=settings["lr"],
-            sample_weight=self.dataset.is_weighted, dtype=name_of(self.dataset.dtype),
+            sample_weight=self.dataset.is_weighted, validation_data=self.has_validation_data,
+            dtype=name_of(self.dataset.dtype),
         )  # fmt: skip
         return settings
 
@@ -257,6 +269,7 @@ class TrainingRun:
             data=self.whole.source,
             n=self.n,
             classes=self.whole.classes,
+            feature_names=self.names,
             seed=self.method.seed,
             settings=self.settings,
             lr_because=self.lr_because,

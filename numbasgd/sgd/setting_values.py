@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from numbasgd import check
+from numbasgd.sgd import other_names
 from numbasgd.sgd.losses import LOSSES
 from numbasgd.sgd.order import SAMPLINGS
 from numbasgd.sgd.schedule import SCHEDULES
@@ -28,12 +29,12 @@ def epochs(value: Any, name: str) -> int | None:
 
 def schedule(value: Any, name: str) -> str | None:
     """A name of ``SCHEDULES``, or None."""
-    return None if value is None else check.choice(value, name, SCHEDULES)
+    return None if value is None else check.choice(value, name, SCHEDULES, other_names.SCHEDULES)
 
 
 def loss(value: Any, name: str) -> str:
     """A name of ``LOSSES``."""
-    return check.choice(value, name, LOSSES)
+    return check.choice(value, name, LOSSES, other_names.LOSSES)
 
 
 def quantile(value: Any, name: str) -> float:
@@ -58,7 +59,7 @@ def budget(value: Any, name: str) -> float | None:
 
 def sampling(value: Any, name: str) -> str:
     """A name of ``SAMPLINGS``."""
-    return check.choice(value, name, SAMPLINGS)
+    return check.choice(value, name, SAMPLINGS, other_names.SAMPLINGS)
 
 
 def momentum(value: Any, name: str) -> float:
@@ -89,7 +90,7 @@ def eval_every(value: Any, name: str) -> str | int | None:
     if value is None:
         return None
     if isinstance(value, str):
-        return check.choice(value, name, ["auto", "epoch", "round"])
+        return check.choice(value, name, ["auto", "epoch", "round"], other_names.EVAL_EVERY)
     return check.integer(value, name, low=1, hint='Pass a number of samples, "epoch", or None for none.')
 
 
@@ -154,7 +155,8 @@ def rates(lr: Any, epochs: int) -> str | float | list[float]:
     if isinstance(lr, str):
         if lr == "auto":
             return lr
-        check.real(lr, "lr", hint=_LR_HINT)
+        schedule = f"Pass schedule={lr!r}." if lr in SCHEDULES else other_names.SCHEDULES.get(lr.lower(), "")
+        check.real(lr, "lr", hint=f"{schedule} {_LR_HINT}".lstrip())
     if callable(lr):
         lr = [lr(epoch) for epoch in range(max(epochs, 1))]
     if is_list(lr):

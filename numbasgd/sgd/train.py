@@ -13,8 +13,10 @@ from numbasgd.sgd.config import Default, TrainConfig
 from numbasgd.sgd.csr import is_sparse
 from numbasgd.sgd.dataset import make_dataset
 from numbasgd.sgd.fit import Fit
+from numbasgd.sgd.held_out import validation_dataset
 from numbasgd.sgd.resume import resumable
 from numbasgd.sgd.run import TrainingRun
+from numbasgd.sgd.warm_start import weights_of
 
 
 @resumable
@@ -37,9 +39,10 @@ def train(
     intercept: bool = True,
     sample_weight: Any = None,
     standardize: bool | None = None,
-    init: tuple[Any, float] | None = None,
+    init: Fit | tuple[Any, Any] | None = None,
     eval_every: int | str | None = "auto",
     validation_fraction: float = 0.0,
+    validation_data: Any = None,
     tol: float | None = None,
     patience: int = 5,
     budget: float | None = None,
@@ -65,8 +68,9 @@ def train(
     Parameters
     ----------
     X : array_like or sparse array, shape (n, d), optional
-        Training rows, float32 or float64; anything else is converted as NumPy would.  Any memory order is
-        taken without a copy; rows that lie together are fastest.  Sparse matrices and arrays of SciPy are
+        Training rows, float32 or float64; anything else is converted as NumPy would.  Where the entries of a
+        row do not lie together, as in Fortran order, which that of most tables is, they are copied once if the
+        free memory is twice as large; a memory-mapped file never is.  Sparse matrices and arrays of SciPy are
         taken as they are in CSR form, others are converted to it; steps are those on ``X.toarray()``, in time
         of the stored entries (``numbasgd.sgd.solvers.sparse_lazy``, with its sources).  With momentum, or with
         ``average`` and ``l1`` together, a step takes time of all d weights.  Left out together with y, the
@@ -123,14 +127,17 @@ def train(
         (``numpy.memmap``) and for sparse rows.  It costs about as much as two epochs, and a copy of X unless X
         was converted or split anyway; False turns it off.  Columns of sparse rows are divided by their root
         mean square and not centred, which would leave no entry at 0.
-    init : (w, b), optional
-        Where to start, in the units of X and the shapes of the result; zeros if left out.
+    init : Fit, or (w, b), optional
+        Where to start: another fit of the same kind, or weights in the units of X and the shapes of the result;
+        zeros if left out.
     eval_every : "epoch", "round", int or None
         When the loss over all rows is evaluated: after each epoch; after each round of ``schedule="restarts"``;
         at the first step that completes another so many samples; or only at the start and the end.  Left out
         ("auto"): after each round where there are rounds, else after each epoch.
     validation_fraction : float
         The share of rows, drawn by the seed, that is held out and watched for early stopping.
+    validation_data : (X, y) or (X, y, sample_weight), optional
+        Rows to watch instead, which are not trained on; with columns and classes of the training rows.
     tol, patience : float, int
         Stop when the watched loss (of the held-out rows, else the objective) did not fall by more than the
         share ``tol`` of the best one for ``patience`` epochs, and return the best weights; with restarts it is
@@ -207,4 +214,8 @@ def train(
     )  # fmt: skip
     dataset = make_dataset(X, y, sample_weight, config.loss)
     # ``resumable`` has made a Fit of any path.
-    return TrainingRun(config, dataset, init, resume if isinstance(resume, Fit) else None, begin).run()
+    held_out = None
+    if validation_data is not None:
+        held_out = validation_dataset(validation_data, config.validation_fraction, dataset, config.loss)
+    run = resume if isinstance(resume, Fit) else None
+    return TrainingRun(config, dataset, weights_of(init, dataset), run, begin, held_out).run()

@@ -1,0 +1,103 @@
+"""Held-out rows that the user passes, as ``validation_data``."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from numbasgd import check
+from numbasgd.sgd import columns, labels
+from numbasgd.sgd.csr import csr_of, finite, is_sparse
+from numbasgd.sgd.dataset import Dataset, sample_weights
+from numbasgd.sgd.losses import LOSSES
+
+_X, _Y = "validation_data's X", "validation_data's y"
+
+
+def validation_dataset(given: Any, fraction: float, training: Dataset, loss: str) -> Dataset:
+    """The rows of ``validation_data``, in dtype, columns and classes those of the training rows.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For what is no pair of rows and targets of the same kind, and where ``fraction`` of the training rows
+        is to be held out as well.
+    """
+    if fraction:
+        raise ValueError(
+            f"validation_data is passed and validation_fraction is {fraction}; expected one of them. Leave one "
+            "out."
+        )
+    if not isinstance(given, tuple | list) or len(given) not in (2, 3):
+        raise TypeError(
+            f"validation_data is a {type(given).__name__}; expected (X, y) or (X, y, sample_weight). Pass the "
+            "rows to hold out and their targets."
+        )
+    table, y, *weights = given
+    X = _rows(table, training)
+    y = _targets(y, training, loss)
+    if len(X) != len(y):
+        raise ValueError(
+            f"{_X} has {len(X)} rows and its y has {len(y)} entries; expected one target per row. Check that "
+            "both were cut the same way."
+        )
+    s = sample_weights(
+        weights[0] if weights else None, len(X), training.dtype, "validation_data's sample_weight"
+    )
+    return replace(training, X=X, y=y.astype(training.dtype, copy=False), sample_weight=s, is_own=False)
+
+
+def _rows(table: Any, training: Dataset) -> Any:
+    if is_sparse(table) != training.is_sparse:
+        kinds = ("a dense array", "a sparse array")
+        raise TypeError(
+            f"{_X} is {kinds[is_sparse(table)]} and X {kinds[training.is_sparse]}; expected rows of the same "
+            "kind. Convert one of them."
+        )
+    if training.is_sparse:
+        rows = csr_of(table, _X)
+        _require_columns(rows.shape, training)
+        finite(rows, _X)
+        return rows.astype(training.dtype, copy=False)
+    X = check.array(table, _X, 2)
+    if (order := columns.order_of(table, training.names, "X", _X)) is not None:
+        X = columns.in_order(X, order)
+    _require_columns(X.shape, training)
+    check.finite(X, _X, training.names)
+    return X.astype(training.dtype, order="C", copy=X.dtype != training.dtype)
+
+
+def _require_columns(shape: tuple[int, ...], training: Dataset) -> None:
+    if shape[1] != training.d or not shape[0]:
+        raise ValueError(
+            f"{_X} has shape {shape}, X has {training.d} columns; expected at least one row of as many "
+            "columns. Select them."
+        )
+
+
+def _targets(y: Any, training: Dataset, loss: str) -> np.ndarray:
+    if training.classes is None:
+        y = check.array(y, _Y, training.y.ndim)
+        if y.shape[1:] != training.y.shape[1:]:
+            raise ValueError(
+                f"{_Y} has {y.shape[1]} columns, y has {training.y.shape[1]}; expected as many. Select them."
+            )
+        check.finite(y, _Y)
+        return y
+    named, known = labels.named(y, loss), labels.array_of(training.classes)
+    if (named.dtype.kind == "U") != (known.dtype.kind == "U"):
+        raise ValueError(
+            f"{_Y} holds {named[:1].tolist()!r}, and y {list(training.classes[:2])!r}; expected labels of the "
+            "same kind. Name the classes as in y."
+        )
+    number = np.minimum(np.searchsorted(known, named), len(known) - 1)
+    is_new = known[number] != named
+    if is_new.any():
+        row = int(is_new.argmax())
+        raise ValueError(
+            f"{_Y} holds {named[row].item()!r} at row {row}, which y does not; expected the classes of y. Drop "
+            "such rows, or train on rows of all classes."
+        )
+    return 2 * number - 1 if LOSSES[loss].targets == "signs" else number

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 SAMPLE = 2048  # rows that curvature and noise are estimated from
 MOST_COLUMNS = 512  # beyond so many, eigenvalues come from power iteration and the best rate from a bound
 _FEW = 32  # rows, or columns
-_ITERATIONS = 20  # of power iteration over sparse rows, each as long as an epoch
+_ITERATIONS = 20  # of power iteration over sparse rows
 _BLOCK = 1 << 15  # entries whose squares are held at once
 
 
@@ -121,23 +121,25 @@ def row_sizes(dataset: Dataset, intercept: bool) -> RowSizes:
 
 
 def sparse_sizes(X: Csr, intercept: bool, sample_weight: np.ndarray) -> RowSizes:
-    """How large sparse rows are: norms of all of them, and power iteration over all.
-
-    A sample of rows would miss most columns.
-    """
-    n = len(X)
-    s = sample_weight.astype(np.float64) if sample_weight.size else np.ones(n)
+    """How large sparse rows are: norms of all of them, and power iteration over a sample."""
     with np.errstate(over="ignore", invalid="ignore"):
-        norms = s * (X.squared_norms() + intercept)
+        norms = X.squared_norms() + intercept
+        if sample_weight.size:
+            norms *= sample_weight
+        beta, mean = float(norms.max()), float(norms.mean())
+        picked = row_sample(len(X))
+        rows = X[picked]
+        s = sample_weight[picked].astype(np.float64) if sample_weight.size else np.ones(len(rows))
         v, u, size = np.ones(X.shape[1]), float(intercept), 0.0
         for _ in range(_ITERATIONS):
-            z = s * (X @ v + u)
-            v, u = z @ X / n, float(z.sum()) / n * intercept
+            z = s * (rows @ v + u)
+            v, u = z @ rows / len(rows), float(z.mean()) * intercept
             size = math.hypot(float(np.linalg.norm(v)), u)
             if not 0 < size < math.inf:
                 break
             v, u = v / size, u / size
-    return RowSizes(float(norms.max()), float(norms.mean()), size)
+        missed = max(mean - float(norms[picked].mean()), 0.0)
+    return RowSizes(beta, mean, size + missed)
 
 
 def _mean_products(a: np.ndarray, weight: np.ndarray | None) -> np.ndarray:

@@ -23,6 +23,7 @@ from numbasgd.sgd.solvers.cpu import make_solver
 EPOCHS = 8  # of a pilot, at most
 _WORK = 1 << 25  # multiply-adds of the runs at one rate, at most
 _LEAST_ROWS = 256
+_SPARSE_SHARE = 8  # one in so many sparse rows, if that is more than the sample of others
 _SEEDS = 4  # runs at each rate, at most, where there are so few rows that chance tells
 _SEED_ROWS = 6144
 _OCTAVES = 8  # that a search goes away from where it begins
@@ -39,7 +40,9 @@ class Pilot:
         n = dataset.n
         self.epochs = min(epochs, EPOCHS)
         work = self.epochs * max(dataset.outputs, 1) * (dataset.row_entries + 8)
-        picked = row_sample(n, min(SAMPLE, max(_LEAST_ROWS, _WORK // work)))
+        # Of few sparse rows hardly two share a column, and any classes can be told apart.
+        most = max(SAMPLE, n // _SPARSE_SHARE) if dataset.is_sparse else SAMPLE
+        picked = row_sample(n, min(most, max(_LEAST_ROWS, _WORK // work)))
         if not isinstance(picked, slice):
             dataset = dataset.take(picked, keeps_layout=True)
             begin = method.average_from

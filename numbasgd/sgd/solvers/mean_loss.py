@@ -111,7 +111,3 @@ class Objective(ABC):
     @abstractmethod
     def advance_kernel(self, step: Step) -> Any:
         """The compiled function that makes steps."""
-
-    @abstractmethod
-    def sums(self, n: int, order_dtype: np.dtype, scratch: np.ndarray, scratch64: np.ndarray) -> Any:
-        """What adds up the gradients over ``n`` rows, or fewer, of an order of this dtype."""

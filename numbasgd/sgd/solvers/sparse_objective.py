@@ -52,7 +52,3 @@ class SparseObjective(Objective):
     def lazy_kernels(self, passes: Passes) -> tuple[Any, Any]:
         """What makes steps on the weights of stored entries alone, and what brings all up to date."""
         return sparse_lazy.advance_kernel(self.variant, passes), sparse_lazy.make_settle_rows(passes)
-
-    def sums(self, n: int, order_dtype: np.dtype, scratch: np.ndarray, scratch64: np.ndarray) -> Any:
-        """No other solver makes steps on sparse rows."""
-        raise NotImplementedError

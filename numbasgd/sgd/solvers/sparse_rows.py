@@ -22,9 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from numbasgd.compile.options import jit
-from numbasgd.simd.vector import (
-    add as plus,
-)
+from numbasgd.simd.vector import add as plus
 from numbasgd.simd.vector import (
     fill,
     fma,

@@ -117,9 +117,9 @@ def looks(monkeypatch):
     seen = []
     finite = check.finite
 
-    def watched(a, name):
+    def watched(a, name, *more):
         seen.append(name)
-        finite(a, name)
+        finite(a, name, *more)
 
     monkeypatch.setattr(check, "finite", watched)
     return seen

@@ -1,5 +1,7 @@
 """Why minibatches are fast, measured on your machine, and a trainer that is fast because of it."""
 
+from typing import TYPE_CHECKING, Any
+
 from numbasgd.cli import interrupts  # noqa: F401, I001 - first, since what follows takes a moment
 from numbasgd.data import airfoil_twin, load_airfoil
 from numbasgd.errors import (
@@ -15,6 +17,9 @@ from numbasgd.errors import (
 from numbasgd.matmul import RUNGS, matmul, matmul_plan
 from numbasgd.sgd import Fit, epoch_order, gradient, gradient_noise, train, train_chapter
 
+if TYPE_CHECKING:
+    from numbasgd.estimators import MinibatchSGDClassifier, MinibatchSGDRegressor
+
 __version__ = "0.1.0"
 
 __all__ = [
@@ -25,6 +30,8 @@ __all__ = [
     "DivergenceError",
     "Fit",
     "FitFileError",
+    "MinibatchSGDClassifier",
+    "MinibatchSGDRegressor",
     "NumbaSGDError",
     "ResultFileError",
     "WrongResultError",
@@ -39,3 +46,16 @@ __all__ = [
     "train",
     "train_chapter",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """The estimators, which import scikit-learn, only once they are wanted."""
+    if name in ("MinibatchSGDClassifier", "MinibatchSGDRegressor"):
+        from numbasgd import estimators
+
+        return getattr(estimators, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

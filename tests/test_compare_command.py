@@ -147,9 +147,16 @@ def test_sorting(command, tmp_path):
     assert ids == {k: ["matmul[full", "matmul[blocked"][:: (1 if k == "file" else -1)] for k in ids}
 
 
-def test_the_picture(command, tmp_path):
+def test_the_picture(command, tmp_path, monkeypatch):
     a, b = (save(tmp_path, n, document(scale=s)) for n, s in (("a.json", 1), ("b.json", 2)))
-    assert command(a, b, "--plot", str(tmp_path / "out.png"))[0] == 0
+    code, out, err = command(a, b, "--plot", str(tmp_path / "out.png"))
+    assert code == 0 and "left out" not in out + err
+    monkeypatch.setattr("numbasgd.render.comparison_plot.MOST_LADDERS", 0)
+    for form, place in (("table", 1), ("md", 1), ("json", 2), ("csv", 2)):
+        said = command(a, b, "--plot", str(tmp_path / "out.png"), "--format", form)
+        last = said[place].split("\n\n")[-1] if place == 1 else said[place]
+        assert "out.png: 2 ladders left out" in " ".join(last.split()), "where no program reads"
+        assert "left out" not in said[3 - place]
     assert (tmp_path / "out.png").read_bytes()[:4] == b"\x89PNG"
     code, _, err = command(a, b, "--plot", str(tmp_path / "out.xyz"))
     assert code == 2 and "expected one of" in err

@@ -81,7 +81,7 @@ def test_what_is_left_out_says_whether_it_changed(tmp_path):
     assert told_of(others) == (
         "2 ladders left out, no case in them was called faster or slower: matmul-f32-10-one, matmul-f32-12-one."
     )
-    assert told_of([first]) == "One ladder left out, 1 of their cases changed too: matmul-f32-11-one."
+    assert told_of([first]) == "One ladder left out, 1 of its cases changed too: matmul-f32-11-one."
 
 
 def shown(figure):

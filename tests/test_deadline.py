@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from numbasgd.experiments import ladder, memory
-from numbasgd.machine import deadline, extent, patterns, peaks, rounds, sweeps
+from numbasgd.machine import deadline, extent, patterns, peaks, rounds, sweeps, timing
 from numbasgd.machine.deadline import Deadline
 from numbasgd.machine.patterns import Access
 from numbasgd.machine.rounds import Effort, Probe, Task
@@ -18,9 +18,10 @@ MB, GB = 1 << 20, 1 << 30
 def clock(monkeypatch):
     """Seconds, in a list; each thread seems to run all the time."""
     now = [100.0]
-    for module in (rounds, deadline):
+    for module in (rounds, deadline, timing):
         monkeypatch.setattr(module, "perf_counter", lambda: now[0])
-    monkeypatch.setattr(rounds, "thread_time", lambda: now[0])
+    for module in (rounds, deadline):
+        monkeypatch.setattr(module, "thread_time", lambda: now[0])
     return now
 
 
@@ -100,6 +101,22 @@ def test_working_sets_are_capped_and_it_is_said(monkeypatch, cache, n_last, one,
     assert extent.working_sets(2 * GB)[:2] == (128 * MB, 128 * MB)
 
 
+def test_copies_and_triads_are_left_out_where_compiling_takes_too_long(machine, monkeypatch):
+    machine(32 * MB, 1)
+    monkeypatch.setattr(sweeps, "compiled", lambda names, within: ("read",))
+    found = peaks.limits(quick=True)
+    assert list(found["bandwidth"]) == ["read"]
+    assert any("copy and triad" in note and "compiling" in note for note in found["notes"])
+
+
+def test_a_roofline_measures_one_thread_and_says_nothing_of_all(machine):
+    machine(32 * MB, 1)
+    found = peaks.limits(quick=True, is_complete=False)
+    assert list(found["bandwidth"]) == ["read"] and found["bandwidth"]["read"]["all"] == []
+    assert [of_dtype["all"] for of_dtype in found["fma"].values()] == [None, None]
+    assert found["notes"] == []
+
+
 @pytest.fixture
 def machine(monkeypatch, clock):
     """``machine(cache, slow)``: a machine with such a last cache, ``slow`` times as slow as usual."""
@@ -127,13 +144,17 @@ def machine(monkeypatch, clock):
                     break
             return found
 
+        def compiled_kernels(names, within):
+            goes_on(1.0)
+            return tuple(names)
+
         monkeypatch.setattr(peaks, "working_sets", extent.working_sets)
         monkeypatch.setattr(extent, "last_cache", lambda: (cache, 1))
         monkeypatch.setattr(extent, "free_memory", lambda: 64 * GB)
         monkeypatch.setattr(peaks, "n_cores", lambda: 4)
         monkeypatch.setattr(peaks, "_gpu", lambda: None)
         monkeypatch.setattr(peaks, "_multiply_add", lambda dtype: Probe(lambda n: goes_on(1e-7 * n), 1e4))
-        monkeypatch.setattr(sweeps, "compile_all", lambda: goes_on(1.0))
+        monkeypatch.setattr(sweeps, "compiled", compiled_kernels)
         monkeypatch.setattr(sweeps, "clear", lambda scratch: goes_on(scratch.nbytes / 2e9))
         monkeypatch.setattr(sweeps, "_walk", walk)
         monkeypatch.setattr(sweeps, "_variants", variants)
@@ -249,10 +270,47 @@ def test_slow_rungs_are_left_out_where_they_do_not_fit(clock):
     taken = {"element": 5.0, "full": 0.5, "packed": 0.01, ladder.REFERENCE: 0.02}
     beyond = ladder._beyond_deadline(taken, 0.2, Deadline(8.0))
     assert beyond == {"element": 5.0}
-    slow_to_check = {**taken, ladder.REFERENCE: 1.0}
-    assert "full" in ladder._beyond_deadline(slow_to_check, 0.2, Deadline(22.0))
+    assert set(ladder._beyond_deadline(taken, 0.2, Deadline(8.0), checking=2.5)) == {"element", "full"}
     assert set(ladder._beyond_deadline(taken, 0.2, Deadline(0.0))) == {"element", "full", "packed"}
     assert ladder._beyond_deadline(taken, 0.2, Deadline(1e3)) == {}
+
+
+def test_no_rung_begins_to_compile_that_would_be_late(clock):
+    """Those that compile for longest come last, and what the others took tells how long that is."""
+    begun = []
+
+    def call(name, once):
+        def of_name(name=name, once=once):
+            clock[0] += once + 0.5 * ladder._COMPILE.get(name, 0) * (name not in begun)
+            begun.append(name)
+
+        return of_name
+
+    names = ["element", "full", "blocked", "packed", "numpy-row", ladder.REFERENCE]
+    calls = {name: call(name, 0.01) for name in names}
+    taken = ladder._seconds_each(calls, names, 0.1, Deadline(8.0))
+    assert list(dict.fromkeys(begun)) == [ladder.REFERENCE, "numpy-row", "full", "element", "blocked"]
+    assert taken["packed"] == np.inf and clock[0] - 100.0 < 8.0
+    assert [taken[name] for name in names if name != "packed"] == pytest.approx([0.01] * 5)
+    taken = ladder._seconds_each(calls, names, 0.01, Deadline(2.0))
+    assert taken["packed"] == np.inf, "the others are compiled already, and do not tell"
+    assert np.isfinite(taken["blocked"])
+    taken = ladder._seconds_each(calls, names, 1.0, Deadline(8.0))
+    assert taken["blocked"] == np.inf, "time to measure those before it is kept"
+    begun.clear()
+    assert all(map(np.isfinite, ladder._seconds_each(calls, names, 0.1, None).values()))
+
+
+def test_other_programs_leave_a_part_of_what_is_left(clock, monkeypatch):
+    work = [7.0]
+    monkeypatch.setattr(deadline, "thread_time", lambda: work[0])
+    whole = Deadline(10.0)
+    part = whole.part(0.5)
+    assert whole.work_left() == 10.0, "nothing is known yet"
+    clock[0], work[0] = clock[0] + 2.0, work[0] + 0.5
+    assert (whole.work_left(), part.work_left(), part.at_most(1.0).work_left()) == (2.0, 0.75, 0.25)
+    work[0] += 99.0
+    assert whole.work_left() == whole.left() == 8.0
 
 
 def test_a_progress_line_is_for_terminals_and_gone_at_the_end(monkeypatch, capsys):

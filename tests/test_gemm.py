@@ -70,7 +70,7 @@ def test_every_function_of_every_variant(dtype, number, rng):
 
 @ONE_OR_EVERY
 def test_parts_of_c_have_the_bits_of_the_whole(dtype, which, rng):
-    """Cut as for two and three threads, whatever the product is worth."""
+    """Cut as for two and three threads, whatever the product is worth; no part writes beside its columns."""
     table = dispatch.products[np.dtype(dtype)]
     table._compile(dispatch._SHARE_PLEASE)
     share = parallel.make_share(table.gemm)
@@ -79,7 +79,9 @@ def test_parts_of_c_have_the_bits_of_the_whole(dtype, which, rng):
         function = rawmem.address_of_compiled(table.function(number))
         for m, n, k, layout, proposal in variant_cases.cases(dtype)[number]:
             A, B = variant_cases.operands(m, n, k, layout, dtype, rng)
-            one, several = np.full((m, n), np.nan, dtype), np.full((m, n), np.nan, dtype)
+            lanes = table.gemm.tiles.lanes
+            room = np.full((m, n + 2 * lanes), np.nan, dtype)
+            one, several = np.full((m, n), np.nan, dtype), room[:, lanes:-lanes]
             variant_cases.run(A, B, one, proposal)
             a, b, c, sizes, *_ = variant_cases.arguments(A, B, several, proposal)
             task = parallel.Task(function, a, b, c, sizes, 0, proposal.blocks, 0, parallel.Grid(1, m, n, k, 0))
@@ -87,9 +89,10 @@ def test_parts_of_c_have_the_bits_of_the_whole(dtype, which, rng):
             if proposal.packer >= 0:
                 packer = rawmem.address_of_compiled(table.function(proposal.packer))
             for n_threads in (2, 3):
-                several.fill(np.nan)
+                room.fill(np.nan)
                 share(task, proposal.cut, parallel.Shared(part, packer, n_threads))
                 np.testing.assert_array_equal(several, one, err_msg=f"{m} {n} {k} {layout} {n_threads}")
+                assert np.isnan(room[:, :lanes]).all() and np.isnan(room[:, -lanes:]).all()
 
 
 @pytest.mark.parametrize("layout", variant_cases.LAYOUTS)

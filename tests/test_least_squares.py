@@ -16,7 +16,7 @@ from numbasgd.sgd.learning_rate.quadratic import QuadraticModel, best_constant, 
 from numbasgd.sgd.losses import LOSSES
 from numbasgd.sgd.order import SAMPLINGS
 
-COARSE, FINE = np.linspace(-6, 0, 13), np.linspace(-0.42, 0.42, 13)
+COARSE, FINE, FINEST = np.linspace(-6, 0, 13), np.linspace(-0.42, 0.42, 13), np.linspace(-0.06, 0.06, 13)
 
 
 def reference_rate(local, n, batch_size, epochs, sampling):
@@ -39,8 +39,9 @@ def reference_rate(local, n, batch_size, epochs, sampling):
         return found if found < np.inf else np.inf
 
     best = 0.0
-    for decades in (COARSE, FINE):
-        places = np.minimum(best + decades, 0.0)
+    is_descent = batch_size >= n
+    for decades in (COARSE, FINE, FINEST) if is_descent else (COARSE, FINE):
+        places = np.minimum(best + decades, 0.42 if is_descent else 0.0)
         best = places[np.argmin([excess(place) for place in places])]
     return 2 * 10.0**best / largest
 

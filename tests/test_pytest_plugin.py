@@ -43,6 +43,7 @@ def run(tmp_path):
 
     def started(*options, json_file=True):
         options = [*options, f"--benchmark-json={path}"] if json_file else [*options]
+        alone = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_XDIST")}
         done = subprocess.run(
             [
                 sys.executable,
@@ -55,7 +56,7 @@ def run(tmp_path):
                 *options,
             ],
             cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])},
+            env={**alone, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])},
             capture_output=True,
             text=True,
             check=False,

@@ -7,7 +7,18 @@ import sys
 from pathlib import Path
 
 import pytest
-from result_files import LADDER, LIMITS, MACHINE, document, entry, matmul, save, stats, train
+from result_files import (
+    LADDER,
+    LIMITS,
+    MACHINE,
+    document,
+    entry,
+    matmul,
+    other_machine,
+    save,
+    stats,
+    train,
+)
 
 import numbasgd.cli
 from numbasgd.compare.reading import read
@@ -229,3 +240,24 @@ def test_tables_line_up():
     assert render(table, "csv").splitlines() == [
         "table,name,GFLOP/s", "Title,a,12.5", "Title,long one,0.25", "Title,none,", "Title,int,100",
     ]  # fmt: skip
+
+
+def test_what_compare_says_of_the_files_stands_where_readme_has_a_place_for_it(project):
+    both = EMPTY + f"\n{readme.COMPARE_BEGIN}\n{readme.COMPARE_END}\nThe end.\n"
+    Path("README.md").write_text(both, encoding="utf-8")
+    assert project()[0] == 0
+    assert "numbasgd compare --summary" not in Path("README.md").read_text(), "one file is compared with none"
+    other = document([matmul(c, s / 2, 256) for c, s in LADDER], machine=other_machine())
+    save(Path("bench/results"), "two.json", other)
+    assert project("--check")[0] == 1
+    assert project()[0] == 0 and project("--check")[0] == 0
+    said = Path("README.md").read_text().partition(readme.COMPARE_BEGIN)[2].partition(readme.COMPARE_END)
+    assert (
+        "$ numbasgd compare --summary \\\n    bench/results/one.json \\\n    bench/results/two.json\n"
+        in said[0]
+    )
+    assert "\nB is 2.00 times as fast as A" in said[0] and said[2] == "\nThe end.\n"
+    assert max(map(len, said[0].splitlines())) <= 100
+    Path("README.md").write_text(both.replace(readme.COMPARE_END, ""), encoding="utf-8")
+    code, _, err = project("--check")
+    assert code == 2 and readme.COMPARE_END in err

@@ -163,7 +163,7 @@ def test_the_picture_says_how_to_read_it_and_draws_every_ceiling():
 @pytest.fixture
 def quickly(monkeypatch):
     """``measure`` with known limits and small products."""
-    monkeypatch.setattr(peaks, "limits", lambda quick=False, deadline=None: LIMITS)
+    monkeypatch.setattr(peaks, "limits", lambda quick=False, **_: LIMITS)
     monkeypatch.setattr(roofline, "SIZES", (8, 16))
     monkeypatch.setattr(roofline, "GRADIENTS", ((50, 3),))
     monkeypatch.setattr(cli, "COMMANDS", ("roofline",))

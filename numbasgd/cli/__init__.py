@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import argparse
 
-COMMANDS = ("ladder", "train", "noise", "memory", "roofline", "compare", "report", "data", "info")
+COMMANDS = ("ladder", "train", "predict", "noise", "memory", "roofline", "compare", "report", "data", "info")
 _IMPORTED = perf_counter()  # before Numba, since ``import numbasgd`` comes by here first
 BROKEN_PIPE = 141  # as a shell tells of a program that ended by SIGPIPE
 INTERRUPTED = 130
@@ -90,9 +90,10 @@ def _parse(argv: Sequence[str] | None) -> tuple[argparse.Namespace, str, dict[st
 
 def _run(args: argparse.Namespace, prog: str, flags: dict[str, str]) -> int:
     from numbasgd.cli.options import in_flags
+    from numbasgd.json_values import printable
 
     def show(message: Warning | str, *_: object) -> None:
-        print(f"{prog}: warning: {in_flags(str(message), flags)}", file=sys.stderr)
+        print(f"{prog}: warning: {printable(in_flags(str(message), flags))}", file=sys.stderr)
 
     with warnings.catch_warnings():
         warnings.showwarning = show  # type: ignore[assignment]

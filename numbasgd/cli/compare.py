@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import sys
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -122,9 +123,14 @@ def run(args: argparse.Namespace) -> int:
         found = withhold(found)
     print(_said(found, args), end="")
     if args.plot:
-        from numbasgd.render.comparison_plot import plot_comparison
+        from numbasgd.render.comparison_plot import left_out, plot_comparison
+        from numbasgd.render.tables import printable, terminal_width
 
         figures.save(plot_comparison(found), args.plot)
+        if rest := left_out(found):
+            is_data = args.format in ("csv", "json")  # which a program reads
+            line = textwrap.fill(printable(f"{args.plot}: {rest}"), terminal_width(), break_on_hyphens=False)
+            print(f"\n{line}", file=sys.stderr if is_data else sys.stdout)
     if args.html:
         from numbasgd.paths import write_whole
         from numbasgd.render.html import page

@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
 
     if args.plot:
         figures.check_path(args.plot)
-    seconds = memory.QUICK_SECONDS if args.quick else memory.SECONDS
+    seconds = (memory.QUICK_SECONDS if args.quick else memory.SECONDS) - (figures.SECONDS if args.plot else 0)
     with ProgressLine(seconds, args.started) as progress:
         deadline = Deadline(seconds, tell=progress.tell, start=args.started)
         found = memory.measure(args.quick, deadline=deadline)

@@ -10,6 +10,8 @@ import argparse
 import json
 from typing import TYPE_CHECKING
 
+from numbasgd.cli import tables
+
 if TYPE_CHECKING:
     from numbasgd.sgd.noise import Noise
 
@@ -22,18 +24,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "data",
         nargs="?",
         metavar="DATA",
-        help="a .npy file or a text table, - for a pipe; the twin if left out",
+        help=f"{tables.DATA}; the twin if left out",
     )
     parser.add_argument("--target", help="the column of DATA to predict: a name, or a number")
     parser.add_argument("--draws", type=int, default=1000, help="minibatches per batch size (default 1000)")
     parser.add_argument("--seed", type=int, default=0, help="of the draws (default 0)")
     parser.add_argument("--plot", metavar="FILE", help="write a picture, for example noise.png")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+    tables.add_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Measure and print."""
-    from numbasgd.data import airfoil_twin, load_table
+    from numbasgd.data import airfoil_twin
     from numbasgd.render import figures
     from numbasgd.render.training_plot import plot_noise
     from numbasgd.sgd import gradient_noise
@@ -49,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
         X, y = airfoil_twin()
         source = "the embedded twin of the airfoil data"
     else:
-        X, y, _ = load_table(args.data, args.target)
+        X, y, _ = tables.read(args, args.target).split()
         source = "your table"
     noise = gradient_noise(X, y, draws=args.draws, seed=args.seed)
     if args.json:

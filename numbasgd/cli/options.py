@@ -50,4 +50,5 @@ def in_flags(message: str, flags: dict[str, str]) -> str:
         message = re.sub(rf"^{name}(?= (is|has|holds) )", flag, message)
         message = re.sub(rf"\b(?<!-){name}=True\b", flag, message)
         message = re.sub(rf"\b(?<!-){name}=([\"']?)([\w+-]+(?:\.[\w+-]+)*)\1", rf"{flag} \2", message)
+        message = re.sub(rf"\b(?<!-){name}=(([\"'])[^\"']+\2)", rf"{flag} \1", message)
     return message

@@ -1,6 +1,6 @@
-"""Write README's tables and pictures from the benchmark files in bench/results.
+"""Write README's tables and pictures from the benchmark files in bench/results, and what compare says of them.
 
-The text between README's two markers is replaced. With --check nothing is written.
+The text between README's markers is replaced. With --check nothing is written.
 Exit code: 0 fine, 1 README or a picture disagrees with the files (--check), 2 a bad or missing file.
 """
 
@@ -42,9 +42,11 @@ def run(args: argparse.Namespace) -> int:
         )
     if not path.is_file():
         raise ResultFileError(f"{path}: there is no such file. Name README with --readme.")
-    before, old, after = readme.split(_text(path), str(path))
+    old = _text(path)
+    readme.split(old, str(path))  # tells what is missing before anything is drawn
     sections, stale = [], []
-    for file in map(read, files):
+    results = [read(file) for file in files]
+    for file in results:
         drawn = None
         for ladder in readme.ladders(file)[:1]:
             drawn = Path(file.name).with_suffix(".png")
@@ -54,11 +56,11 @@ def run(args: argparse.Namespace) -> int:
                     save(readme.picture(ladder), drawn, readme.metadata(ladder))
         link = Path(os.path.relpath(drawn, path.parent)).as_posix() if drawn else None
         sections.append(readme.section(file, link))
-    new = readme.between(sections)
+    new = readme.filled(old, str(path), results, sections)
     if new != old:
         stale.insert(0, path)
         if not args.check:
-            write_whole(path, (before + new + after).encode())
+            write_whole(path, new.encode())
     return _tell(args, stale, [str(file) for file in files])
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
 
 HELP = "each rung and each gradient under what this machine could do"
 
@@ -32,7 +33,9 @@ def run(args: argparse.Namespace) -> int:
 
     if args.plot:
         figures.check_path(args.plot)
-    seconds = roofline.QUICK_SECONDS if args.quick else roofline.SECONDS
+    seconds = (roofline.QUICK_SECONDS if args.quick else roofline.SECONDS) - (
+        figures.SECONDS if args.plot else 0
+    )
     with ProgressLine(seconds, args.started) as progress:
         deadline = Deadline(seconds, tell=progress.tell, start=args.started)
         found = roofline.measure(args.dtype, args.quick, deadline=deadline)
@@ -59,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     title = f"One thread, {found.dtype}; multiply-add peak {number(peak)} GFLOP/s"
     print(render(Table(heads, rows, title)), end="")
     if found.left_out:
-        print(f"\nLeft out as too slow, or for want of time: {', '.join(found.left_out)}.")
+        print(f"\n{_left_out(found.left_out)}")
     for note in found.limits["notes"]:
         print(f"\n{note}")
     print(
@@ -67,3 +70,14 @@ def run(args: argparse.Namespace) -> int:
         f"Measured in {deadline.elapsed():.0f} s."
     )
     return 0
+
+
+def _left_out(names: Mapping[str, float]) -> str:
+    """The kernels that are missing, by the size of their product, with the seconds of a slow call."""
+    by_size: dict[str, list[str]] = {}
+    for name, seconds in names.items():
+        rung, _, size = name.rpartition("-")
+        by_size.setdefault(size, []).append(f"{rung} ({seconds:.2g} s a call)" if seconds >= 1 else rung)
+    told = "; ".join(f"{', '.join(rungs)} of {size}" for size, rungs in by_size.items())
+    late = " A second run finds compiled code." if 0 in names.values() else ""
+    return f"Left out as too slow, or for want of time: {told}.{late}"

@@ -1,13 +1,13 @@
 """Fit a linear model by minibatch SGD, to your own table or to the airfoil data.
 
-DATA is a .npy file with one 2-D array or a text table (comma, semicolon, tab or white space; with or without
-column names); --target says which column to predict, and may come again for several outputs.  Without DATA the
-embedded twin of the airfoil data is used; --chapter makes the textbook chapter's four runs on the real airfoil
-data.
+DATA is a text table such as a CSV file, a .npy, .npz or .parquet file, or a folder of such files; --target says
+which column to predict, and may come again for several outputs.  Without DATA the embedded twin of the airfoil
+data is used; --chapter makes the textbook chapter's four runs on the real airfoil data.
 
---save keeps the result in a file.  --resume goes on with such a file on the same DATA, with the settings in it;
---epochs is then the total.  --checkpoint writes one while it runs, so that a run that was stopped, by Ctrl-C or
-anything else, can be resumed to the same result, bit for bit, as if it had not been.
+--save keeps the result in a file, which numbasgd predict takes.  --resume goes on with such a file on the same
+DATA, with the settings in it; --epochs is then the total.  --checkpoint writes one while it runs, so that a run
+that was stopped, by Ctrl-C or anything else, can be resumed to the same result, bit for bit, as if it had not
+been.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from numbasgd.cli import tables
+
 if TYPE_CHECKING:
     from numbasgd.sgd import Fit
 
@@ -26,7 +28,7 @@ HELP = "fit a linear model, or make the chapter's four runs"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of ``numbasgd train``."""
-    parser.add_argument("data", nargs="?", metavar="DATA", help="a .npy file or a text table; - for a pipe")
+    parser.add_argument("data", nargs="?", metavar="DATA", help=tables.DATA)
     parser.add_argument(
         "--target",
         action="append",
@@ -84,6 +86,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--plot", metavar="FILE", help="write a picture of the loss, for example loss.png")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+    tables.add_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -127,6 +130,17 @@ def _target(args: argparse.Namespace) -> Any:
     return args.target[0] if len(args.target) == 1 else args.target
 
 
+def _takes_labels(args: argparse.Namespace) -> bool:
+    """Whether the loss tells classes apart, so that the target may be text."""
+    from numbasgd.sgd.fit import Fit
+    from numbasgd.sgd.losses import LOSSES
+
+    loss = args.loss
+    if loss is None and args.resume is not None:
+        loss = Fit.load(args.resume).settings["loss"]
+    return loss in LOSSES and LOSSES[loss].targets != "real"
+
+
 def _number(text: str, name: str) -> float:
     try:
         return float(text)
@@ -158,6 +172,7 @@ def _train(args: argparse.Namespace) -> int:
     from numbasgd.sgd import fit_io, train
 
     names: list[str] | None = None
+    notes: list[str] = []
     place = None
     if args.save is not None:
         place = fit_io.path_of(args.save, "--save")
@@ -168,10 +183,9 @@ def _train(args: argparse.Namespace) -> int:
                 f"--target is {_target(args)!r} but no DATA was given; expected a file whose column it is. "
                 "Pass the file, or leave --target out for the airfoil twin."
             )
-        X, y = None, None
+        X: Any = None
+        y = None
     else:
-        from numbasgd.data import load_table
-
         if args.twin:
             raise ValueError("--twin and DATA were both given; expected one source of data. Drop one.")
         if args.target is None:
@@ -179,12 +193,13 @@ def _train(args: argparse.Namespace) -> int:
                 "--target is missing; expected the column of DATA to predict. Pass its name, or its number "
                 "from 0 on (-1 is the last)."
             )
-        X, y, names = load_table(args.data, _target(args))
+        table = tables.read(args, _target(args), takes_labels=_takes_labels(args))
+        X, y, names, notes = table.rows, table.y, table.columns, table.notes
     try:
         fit = train(X, y, **_options(args))
     except DivergenceError as error:
         message = str(error).partition(" The best weights")[0]
-        print_best(error, message, names, args.json)
+        print_best(error, message, names if args.json else _printable(names), args.json)
         error.args = (f"{message} The best weights so far are printed.",)
         raise
     except KeyboardInterrupt as interrupt:
@@ -193,12 +208,19 @@ def _train(args: argparse.Namespace) -> int:
     if place is not None:
         fit.save(place)
     if args.json:
-        print(json.dumps({**fit.to_dict(), "columns": names}, indent=2, allow_nan=False))
+        print(json.dumps({**fit.to_dict(), "columns": names, "notes": notes}, indent=2, allow_nan=False))
     else:
-        print("\n".join(fit_lines(fit, names)))
+        print("\n".join(fit_lines(fit, _printable(names))))
     if args.plot:
         figures.save(fit.plot(), args.plot)
     return 0
+
+
+def _printable(names: list[str] | None) -> list[str] | None:
+    """Names of columns for the terminal, which obeys nothing of them."""
+    from numbasgd.data.cells import shown
+
+    return None if names is None else [shown(name) for name in names]
 
 
 def _hand_over(interrupt: KeyboardInterrupt, place: Path | None, args: argparse.Namespace) -> None:

@@ -51,6 +51,6 @@ def _maker(document: Any) -> str:
     """Whose a file of no known format is."""
     if not isinstance(document, dict) or not isinstance(document.get("benchmarks"), list):
         if isinstance(document, dict) and isinstance(document.get("results"), list):
-            return "another tool's (hyperfine's, by its looks)"
-        return "it has no list of benchmarks, so another tool's"
-    return "its benchmarks have neither names nor stats, so another tool's"
+            return "it is another tool's (hyperfine's, by its looks)"
+        return "it has no list of benchmarks, so it is another tool's"
+    return "its benchmarks have neither names nor stats, so it is another tool's"

@@ -5,6 +5,7 @@ Names of cases and files are as the files have them: who shows a sentence makes 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from numbasgd.compare.estimate import FASTER, SCATTER, SLOWER
@@ -12,43 +13,55 @@ from numbasgd.compare.machines import letter
 from numbasgd.compare.summary_model import Against, Fallen, Moved, Summary
 
 NAMED = 3  # cases that a sentence names
+NEAR = 1.05  # times as fast is about as fast
+FAR = 3  # times as far out as 9 of 10 cases is no chance
 NOTEWORTHY = 1.1  # a limit of two machines that differs by less counts as the same
+_ONE_RUN = "One run a side cannot tell whether the program did it or that session: repeat both"
 _SCALES = {"blas": "BLAS or reference", "peak": "FMA peak", "roofline": "roofline"}
 
 
 def sentences(summary: Summary) -> tuple[str, ...]:
     """What was found: the load of a machine, then times and shares, then the machines' limits."""
     said = [*_load(summary)]
-    if len(summary.against) == 1:
-        said.append(headline(summary, summary.against[0]))
-    else:
-        said += _many(summary)
-    if len(summary.against) == 1 and not summary.against[0].same_machine:
-        said += _limits(summary, summary.against[0].place)
+    if len(summary.against) > 1:
+        return (*said, *_many(summary))
+    [against] = summary.against
+    said.append(headline(summary, against))
+    if not against.same_machine:
+        said += [*_limits(summary, against.place), *_shares(summary, against)]
     return tuple(said)
 
 
 def headline(summary: Summary, against: Against) -> str:
-    """A side against the first on time, and then on the normalised scale."""
+    """A side against the first on time."""
     name = letter(against.place)
     if against.time is None:
         return f"{name} and A have no case in common that does the same work."
     if against.common is None and against.same_machine:
         return _on_one_machine(against, name)
     factor = against.time if against.common is None else against.common
-    told = f"{name} is {_times(factor)} times as fast as A, {_count(against.cases)}"
-    if against.low is not None and against.high is not None and against.cases > 1:
-        told += f" (9 of 10 between {_times(against.low)} and {_times(against.high)} times)"
+    word = "slower: " if factor < 1 / NEAR else "about as fast: " if factor < NEAR else ""
+    told = f"{name} is {word}{_times(factor)} times as fast as A, {_count(against.cases)}"
+    if against.low is not None and against.high is not None:
+        low, high = _times(against.low), _times(against.high)
+        told += f" (9 of 10 between {low} and {high} times)" * (low != high)
     if against.common is not None:
         told += _exceptions(against)
-    if against.share is not None and not against.same_machine:
-        scale = _SCALES[summary.normalised or "blas"]
-        told += f"; {_times(against.share)} times as a share of its own {scale} ({_count(against.share_cases)})"
-        if calls := _calls(against):
-            told += f"; {calls}{' than their kind' * against.by_kind}"
     if against.same_machine and summary.machines[0].runs == summary.machines[against.place].runs == 1:
-        told += ". One run a side cannot tell whether the program did it or that session: repeat both"
+        told += f". {_ONE_RUN}"
     return told + "."
+
+
+def _shares(summary: Summary, against: Against) -> list[str]:
+    """A side against the first on the normalised scale, and what was called there."""
+    said = []
+    if against.share is not None:
+        scale = _SCALES[summary.normalised or "blas"]
+        times = f"{_times(against.share)} times A's, {_count(against.share_cases)}"
+        said.append(f"Share of its own {scale}: {times}")
+    if calls := _calls(against):
+        said.append(f"{calls.replace(' and', ',')}{' than their kind' * against.by_kind}")
+    return ["; ".join(said) + "."] if said else []
 
 
 def _calls(against: Against) -> str:
@@ -76,10 +89,14 @@ def _on_one_machine(against: Against, name: str) -> str:
     if against.by_chance is None or called > against.by_chance:
         most = _cases(against.called)
         return f"{_calls(against)} of {_count(against.cases)}, most {most}. On the whole {mean}."
-    large = [moved for moved in against.called if not 1 / (1 + SCATTER) < moved.time < 1 + SCATTER]
+    ends = [abs(math.log(end)) for end in (against.low, against.high) if end]
+    chance = min(math.log1p(SCATTER), max(FAR * max(ends, default=math.inf), math.log(NEAR)))
+    large = [moved for moved in against.called if abs(math.log(moved.time)) > chance]
     but = f" but for {_cases(large)}" if large else ""
-    chance = f"{called} called, as many as chance can call" if called > 1 else "1 called, as chance can"
-    return f"Nothing changed{but}: {mean}, {chance} among so many."
+    others = called - len(large)
+    many = f", {others} called, as many as chance can call among so many" * (others > 1)
+    one = ", 1 called, as chance can among so many" * (others == 1)
+    return f"Nothing changed{but}: {mean}{many}{one}."
 
 
 def _many(summary: Summary) -> list[str]:
@@ -92,13 +109,22 @@ def _many(summary: Summary) -> list[str]:
         f"{letter(a.place)} {_times(a.time or 1)}{f' ({_count(a.cases)})' * (len(cases) > 1)}" for a in ranked
     ]
     each = f", {_count(ranked[0].cases)}" if len(cases) == 1 else ""
-    said = [f"Times as fast as A: {', '.join(parts)} (geometric means{each})."]
+    best = ranked[0].time or 1.0
+    fastest = letter(ranked[0].place) if best > NEAR else "A" if best < 1 / NEAR else None
+    first = f"{fastest} is the fastest for this work" if fastest else "None is faster for this work than A"
+    said = [f"{first}. Times as fast as A: {', '.join(parts)} (geometric means{each})."]
     same = [against for against in ranked if against.same_machine]
     still = [a for a in same if a.common is None and not _called(a)]
     if still:
         named = _listed(sorted(letter(against.place) for against in still))
         said.append(f"Nothing changed on {named}, the machine of A, that these runs can tell.")
-    return said + [headline(summary, against) for against in same if against not in still]
+    moved = [against for against in same if against.common is not None and not against.exceptions]
+    if len(moved) > 1:
+        named = _listed(sorted(letter(against.place) for against in moved))
+        are_single = all(summary.machines[a.place].runs == summary.machines[0].runs == 1 for a in moved)
+        said.append(f"On {named} the whole suite moved, without exception.{f' {_ONE_RUN}.' * are_single}")
+    told = [*still, *(moved if len(moved) > 1 else [])]
+    return said + [headline(summary, against) for against in same if against not in told]
 
 
 def _called(against: Against) -> int:

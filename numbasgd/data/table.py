@@ -1,144 +1,246 @@
-"""``load_table``: a user's own table, one column of it the target.
+"""``read_table`` and ``load_table``: a user's own table, one or more columns of it the target.
 
-This module finds out what kind of file it is, reads ``.npy``, and picks the target; ``text`` reads the rest,
-and ``source`` makes a pipe a file.
+This module finds out what kind of file it is and which columns are meant; ``text``, ``arrays`` and ``parquet``
+read it, ``folder`` reads several files as one, and ``source`` makes a pipe a file.
 """
 
 from __future__ import annotations
 
-import operator
 import os
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from numbasgd import check
-from numbasgd.data import text
+from numbasgd.data.arrays import npy_table, npz_table
+from numbasgd.data.columns import matching, position, targets_of
+from numbasgd.data.folder import FolderTable, Reader
+from numbasgd.data.layout import MARKS
+from numbasgd.data.parquet import ParquetTable
+from numbasgd.data.read_options import Progress, ReadOptions, Wanted
 from numbasgd.data.source import Source, opened
+from numbasgd.data.text import TextTable
 from numbasgd.errors import DataError
+
+_GUESS = ReadOptions()
+
+
+class NamedRows:
+    """Rows as ``numbasgd.train`` takes them, which keeps the names of their columns in the Fit."""
+
+    def __init__(self, X: np.ndarray, columns: list[str]) -> None:
+        self.columns = columns
+        self._X = X
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self._X, dtype, copy=copy)
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """Rows of a file.
+
+    Attributes
+    ----------
+    X : ndarray, shape (n, d)
+        The features, float64, or float32 from a file of float32.
+    y : ndarray, shape (n,), or (n, K) for a list of K targets, or None
+        The target: numbers of the same dtype, or text that names classes.
+    columns : list of str
+        ``columns[j]`` is the name of ``X[:, j]``; "column 3" where the file has none.
+    is_named : bool
+        Whether the file names its columns.
+    is_complete : ndarray of bool, shape (n,)
+        Which rows have no missing cell; all but with ``missing="keep"``.
+    notes : list of str
+        What was guessed, or left out.
+    """
+
+    X: np.ndarray
+    y: np.ndarray | None
+    columns: list[str]
+    is_named: bool
+    is_complete: np.ndarray
+    notes: list[str]
+
+    @property
+    def rows(self) -> np.ndarray | NamedRows:
+        """X, with the names of its columns where the file has some."""
+        return NamedRows(self.X, self.columns) if self.is_named else self.X
+
+    def split(self) -> tuple[np.ndarray, np.ndarray, list[str]]:
+        """X, y and the names of the columns, of a table that was read with a target."""
+        if self.y is None:
+            raise ValueError("target is None; expected the column to predict. Read the table with a target.")
+        return self.X, self.y, self.columns
 
 
 def load_table(
-    path: str | os.PathLike[str], target: str | int | list[str | int]
+    path: str | os.PathLike[str],
+    target: str | int | list[str | int],
+    options: ReadOptions = _GUESS,
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """Read a table from a file and split it into features and target.
+    """Read a table of numbers from a file and split it into features and target.
 
     Parameters
     ----------
     path : path-like
-        A ``.npy`` file with one 2-D array, or a text file with comma, semicolon, tab or white space between
-        the cells, with or without a first line of column names.  Every cell must be a finite number.  A pipe
-        is read to its end; "-" is standard input.
+        A ``.npy`` file with one 2-D array; a ``.npz`` file, whose arrays are the columns; a Parquet file, where
+        pyarrow is installed; or a text file with comma, semicolon, tab, "|" or white space between the cells,
+        with or without a first line of column names.  Every cell must be a finite number.  A folder of such
+        files of one kind is one table.  A pipe is read to its end; "-" is standard input.
     target : str or int
         The column to predict: its name, or its position from 0 on; -1 is the last one.  Text that is no
         column's name but a whole number is taken as a position.  A list of them for several targets.
+    options : ReadOptions
+        What is not to be guessed, columns to leave out, and what is to be done about missing cells.
 
     Returns
     -------
     X : ndarray, shape (n, d)
-        All other columns in their order; float64, or float32 from a float32 ``.npy``.
+        All other columns in their order; float64, or float32 from a float32 file.
     y : ndarray, shape (n,), or (n, K) for a list of K targets
         The target, same dtype.
     column_names : list of str
-        ``column_names[j]`` is the name of ``X[:, j]``: from the first line, else "column 0", "column 1", ...
+        ``column_names[j]`` is the name of ``X[:, j]``: from the file, else "column 0", "column 1", ...
         by the position in the file.
 
     Raises
     ------
     DataError
-        If the file cannot be read, or is not such a table; for text the message names the line.
+        If the file cannot be read, or is not such a table; the message names the line or row and the column.
     TypeError, ValueError
         If there is no such target.
     """
-    with opened(path) as (file, start):
-        if start.startswith(b"\x93NUMPY"):
-            given: list[str] = []
-            table = _read_npy(file)
+    if target is None:
+        raise TypeError(
+            "target is None; expected the column to predict. Pass its name, or its position from 0 on."
+        )
+    return read_table(path, target, options).split()
+
+
+def read_table(
+    path: str | os.PathLike[str],
+    target: str | int | list[str | int] | None,
+    options: ReadOptions = _GUESS,
+    *,
+    takes_labels: bool = False,
+    features: Sequence[str] | int | None = None,
+    progress: Progress | None = None,
+) -> Table:
+    """``load_table`` with all that there is to tell.
+
+    Parameters
+    ----------
+    path, target, options
+        As in ``load_table``; without a target all columns are features.
+    takes_labels : bool
+        Whether the target may be text.
+    features : sequence of str, or int, optional
+        The names of the columns to take, in that order; others are left out, and a note says which.  A number
+        says how many there must be.
+    progress : callable, optional
+        Called with how much is done, of how much, and the unit.
+
+    Raises
+    ------
+    DataError, TypeError, ValueError
+        As in ``load_table``.
+    """
+    with _reader(path, options) as (file, reader):
+        names = [name or f"column {j}" for j, name in enumerate(reader.names)]
+        is_named = any(reader.names)
+        dropped = {position(each, "drop", names) for each in options.drop}
+        targets = targets_of(file, target, names, dropped)
+        notes: list[str] = []
+        if features is None:
+            columns = [j for j in range(len(names)) if j not in dropped and j not in targets]
         else:
-            _refuse(file, start)
-            table, given = text.read_text(file.whole())
-        return _split(file, table, given, target)
+            columns = matching(file, features, names, notes, dropped, is_named=is_named)
+        if not columns:
+            raise ValueError(
+                f"drop is {list(options.drop)}, and leaves no feature of {len(names)} columns; expected at "
+                "least one. Keep one."
+            )
+        wanted = Wanted(columns, targets, takes_labels, options.missing != "error", progress)
+        X, y = reader.read(wanted)
+        notes = [*reader.notes, *notes]
+    found = None if target is None else y
+    if found is not None and found.ndim == 2 and not isinstance(target, list):
+        found = found[:, 0].copy()
+    table = Table(X, found, [names[j] for j in columns], is_named, np.ones(len(X), bool), notes)
+    return (
+        table if options.missing == "error" else _without_gaps(file, table, is_kept=options.missing == "keep")
+    )
 
 
-def _split(
-    file: Source, table: np.ndarray, given: list[str], target: Any
-) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    names = [name or f"column {j}" for j, name in enumerate(given or [""] * table.shape[1])]
-    if table.shape[1] < 2:
+def _without_gaps(file: Any, table: Table, *, is_kept: bool) -> Table:
+    """The table without rows that have missing cells, or with all rows, and which of them have none."""
+    X, y = table.X, table.y
+    is_complete = np.isfinite(X).all(axis=1)
+    if y is not None:
+        is_complete &= (y != "") if y.dtype.kind == "U" else np.isfinite(y.reshape(len(X), -1)).all(axis=1)
+    n = int(is_complete.sum())
+    if is_kept or n == len(X):
+        return replace(table, is_complete=is_complete)
+    if not n:
         raise DataError(
-            f"{file} has {table.shape[1]} column(s); expected at least 2, a feature and the target. For text, "
-            "put commas, semicolons, tabs or spaces between the cells."
+            f"{file} has a missing cell in each of its {len(X)} rows; expected rows without. Fill them, or "
+            "leave out the columns that are empty with drop."
         )
-    columns = [_column(each, names) for each in (target if isinstance(target, list) else [target])]
-    if len(set(columns)) < len(columns):
-        raise ValueError(
-            f"target is {target!r}, which names a column twice; expected each once. Leave one out."
-        )
-    if len(columns) >= len(names):
-        raise ValueError(
-            f"target is {target!r}, all {len(names)} columns; expected at least one feature. Leave one out."
-        )
-    X = np.ascontiguousarray(np.delete(table, columns, axis=1))
-    y = table[:, columns] if isinstance(target, list) else table[:, columns[0]].copy()
-    return X, y, [name for j, name in enumerate(names) if j not in columns]
+    note = f"{file}: {len(X) - n} of {len(X)} rows have missing cells and are left out."
+    y = None if y is None else y[is_complete]
+    return replace(table, X=X[is_complete], y=y, is_complete=np.ones(n, bool), notes=[*table.notes, note])
 
 
-def _refuse(file: Source, start: bytes) -> None:
-    """Raise for what is neither ``.npy`` nor text."""
+@contextmanager
+def _reader(path: str | os.PathLike[str], options: ReadOptions) -> Iterator[tuple[Any, Reader]]:
+    """The file, and what reads it."""
+    with ExitStack() as stack:
+
+        def open_file(file: str | os.PathLike[str]) -> tuple[Source, Reader]:
+            source, start = stack.enter_context(opened(file))
+            return source, _reader_of(source, start, options)
+
+        if isinstance(path, str | os.PathLike) and str(path) and Path(path).is_dir():
+            reader: Reader = FolderTable(Path(path), lambda file: open_file(file)[1])
+            yield Path(path), reader
+        else:
+            yield open_file(path)
+
+
+def _reader_of(file: Source, start: bytes, options: ReadOptions) -> Reader:
+    if start.startswith(b"\x93NUMPY"):
+        return npy_table(file)
+    is_zip = start.startswith(b"PK\x03\x04")
+    if is_zip and file.suffix.lower() not in (".xlsx", ".ods", ".zip"):
+        return npz_table(file)
+    if start.startswith(b"PAR1"):
+        return ParquetTable(file)
+    _refuse(file, start, options)
+    return TextTable(file.whole(), options)
+
+
+def _refuse(file: Source, start: bytes, options: ReadOptions) -> None:
+    """Raise for what is none of the kinds of files, and no text."""
+    suffix = file.suffix.lower()
     if not start.strip():
         what, advice = "is empty", "Expected a row of numbers a line."
-    elif file.suffix == ".npz" or (start.startswith(b"PK\x03\x04") and file.suffix != ".xlsx"):
-        what = "is a .npz or another zip archive"
-        advice = "Expected one array: np.save('table.npy', np.load(file)[name]) makes a file that works."
-    elif file.suffix == ".npy":
-        what = "is not a .npy file in spite of its name"
-        advice = "Expected what np.save writes; pickled objects are never loaded."
-    elif start.startswith((b"\xff\xfe", b"\xfe\xff")):
-        what, advice = "is UTF-16 text", "Save it as CSV in UTF-8."
-    elif b"\0" in start or start.startswith((b"PK\x03\x04", b"\x1f\x8b")):
+    elif suffix in (".npy", ".npz", ".parquet"):
+        what = f"is not a {suffix} file in spite of its name"
+        advice = "Expected what np.save, np.savez or pyarrow writes; pickled objects are never loaded."
+    elif start.startswith((b"PK\x03\x04", b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")):
         what = "is a binary or compressed file"
-        advice = "Expected .npy or text: unpack it, or save it as CSV."
+        advice = "Expected a .npy, .npz, .parquet or text file: unpack it, or save it as CSV."
+    elif options.encoding is None and b"\0" in start and not start.startswith(tuple(MARKS)):
+        what = "is a binary or compressed file"
+        advice = "Expected a .npy, .npz, .parquet or text file: unpack it, or save it as CSV."
+        if max(start[::2].count(0), start[1::2].count(0)) > len(start) // 3:
+            what = "looks like UTF-16 text without a mark of its byte order"
+            advice = "Say encoding='utf-16-le' or encoding='utf-16-be', or save it as UTF-8."
     else:
         return
     raise DataError(f"{file} {what}. {advice}")
-
-
-def _read_npy(file: Source) -> np.ndarray:
-    try:
-        # Mapped, so that a header with a larger shape than the file holds fails before memory is allocated.
-        table = np.load(os.fspath(file.whole()), mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError, SyntaxError, OverflowError) as error:
-        raise DataError(
-            f"{file} cannot be loaded ({error}); expected a 2-D array of numbers as np.save writes it. "
-            "Arrays of Python objects are pickled, and those are never loaded: save .astype('float64')."
-        ) from error
-    if table.ndim != 2:
-        raise DataError(
-            f"{file} holds an array of {table.ndim} dimension(s), shape {table.shape}, dtype {table.dtype}; "
-            "expected 2-D, a row a sample, the target among the columns. Build it with np.column_stack((X, y))."
-        )
-    if table.shape[0] == 0:
-        raise DataError(f"{file} has no rows, shape {table.shape}; expected a row a sample. Save some.")
-    return check.array(table, f"np.load({str(file)!r})", 2)
-
-
-def _column(target: Any, names: list[str]) -> int:
-    """The position of the target among the columns."""
-    listed = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
-    hint = f"The columns are {listed}."
-    if isinstance(target, str):
-        if names.count(target) > 1:
-            raise ValueError(
-                f"target is {target!r}, the name of {names.count(target)} columns; expected one. "
-                f"Give its position from 0 to {len(names) - 1}."
-            )
-        if target in names:
-            return names.index(target)
-        try:
-            target = int(target)
-        except ValueError:
-            check.choice(target, "target", names)
-    position = check.integer(
-        target, "target", low=-len(names), high=len(names) - 1, hint=f"Or give a name. {hint}"
-    )
-    return operator.index(range(len(names))[position])

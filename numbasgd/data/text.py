@@ -1,150 +1,162 @@
-"""Reading a table of numbers from text: the delimiter, the header, and every bad cell by its line."""
+"""Reading a table of numbers from text, and every cell that is none by its line and column."""
 
 from __future__ import annotations
 
-import csv
 import itertools
 import math
 import os
-from collections.abc import Iterator
+from array import array
+from collections.abc import Callable, Iterator
 from typing import TextIO
 
 import numpy as np
 
+from numbasgd.data import arrow_text
+from numbasgd.data.cells import CellErrors, as_labels, is_missing, number, quoted
+from numbasgd.data.layout import Layout, find_layout, open_text, records
+from numbasgd.data.read_options import Progress, ReadOptions, Wanted
 from numbasgd.errors import DataError
 
-_DELIMITERS = ("\t", ";", ",")  # a comma may be a decimal one, so it comes last; without any, white space
-_SNIFFED = 20  # lines that are looked at to find the delimiter
+_TOLD_EVERY = 5000  # lines between two reports of progress
 
 
-def read_text(file: os.PathLike[str]) -> tuple[np.ndarray, list[str]]:
-    """The numbers of a text file as float64, and its column names, empty where it has no header."""
-    with _open(file) as stream:
-        sample = list(itertools.islice((line for line in stream if line.strip()), _SNIFFED))
-    delimiter = _sniff(sample)
-    names, skip = _header(file, delimiter)
-    table = _fast(file, delimiter, skip)
-    if table is None or (names and len(names) != table.shape[1]):
-        table = _careful(file, delimiter, skip, names)
-    return table, names
+class TextTable:
+    """A text file whose layout is known, to be read once.
 
-
-def _open(file: os.PathLike[str]) -> TextIO:
-    """Open as UTF-8; what is not cannot be a number, and is told like any other bad cell."""
-    return open(file, encoding="utf-8-sig", errors="replace", newline="")
-
-
-def _sniff(sample: list[str]) -> str | None:
-    """The delimiter that cuts all lines into equally many cells, else the one that is in most lines."""
-    for delimiter in _DELIMITERS:
-        try:
-            counts = {len(cells) for cells in csv.reader(sample, delimiter=delimiter)}
-        except csv.Error:
-            continue
-        if len(counts) == 1 and counts != {1}:
-            return delimiter
-    for delimiter in _DELIMITERS:
-        if 2 * sum(delimiter in line for line in sample) > len(sample):
-            return delimiter
-    return None
-
-
-def _header(file: os.PathLike[str], delimiter: str | None) -> tuple[list[str], int]:
-    """The column names, and how many lines come before the first row of numbers.
-
-    The first line is a header if none of its cells is a number.  Lines that begin with ``#`` may come before;
-    the last of them is the header if there is no other and it has as many cells as the first row, as in what
-    ``np.savetxt(header=...)`` writes.
+    names : of the columns, "" where one has none.
     """
-    marked: list[str] = []
-    names: list[str] = []
-    skip = 0
-    for line, cells in _records(file, delimiter):
-        if not names and cells[0].startswith("#"):
-            cells[0] = cells[0].lstrip("#").strip()
-            marked = cells[1:] if delimiter is None and not cells[0] else cells
-        elif not names and all(_number(cell) is None for cell in cells):
-            names = cells
-        else:
-            return names or (marked if len(marked) == len(cells) else []), skip
-        skip = line
-    what = f"has column names in line {skip} but no rows after it" if names else "has no rows"
-    raise DataError(f"{file} {what}; expected a row of numbers a line. Add some.")
+
+    def __init__(self, file: os.PathLike[str], options: ReadOptions) -> None:
+        self.file = file
+        self.layout = find_layout(file, options)
+        self.notes = self.layout.notes
+        self.names = self.layout.names or [""] * self.layout.width
+
+    def read(self, wanted: Wanted) -> tuple[np.ndarray, np.ndarray]:
+        """X (n, d) and y (n, K) in float64, NaN for a missing cell; or y (n,) where it names classes."""
+        layout = self.layout
+        quick = arrow_text.read if arrow_text.is_for(self.file, layout) else _fast
+        found = quick(self.file, layout, wanted)
+        if found is None:
+            found = _careful(self.file, layout, wanted)
+        X, y, labels = found
+        if labels is not None:
+            y, odd = as_labels(labels)
+            if odd is not None:
+                self.notes.append(
+                    f"the target holds numbers, but also text such as {quoted(odd)}, so each of its values is "
+                    "the name of a class."
+                )
+        return X, y
 
 
-def _records(file: os.PathLike[str], delimiter: str | None) -> Iterator[tuple[int, list[str]]]:
-    """The line and the cells of every record that is not blank."""
-    with _open(file) as stream:
-        if delimiter is None:
-            for line, row in enumerate(stream, 1):
-                if row.strip():
-                    yield line, row.split()
-            return
-        reader = csv.reader(stream, delimiter=delimiter, skipinitialspace=True)
-        try:
-            for cells in reader:
-                if any(cell.strip() for cell in cells) or len(cells) > 1:
-                    yield reader.line_num, [cell.strip() for cell in cells]
-        except csv.Error as error:
-            raise DataError(
-                f"{file}, line {reader.line_num}: {error}; expected cells with a delimiter between them. "
-                "Check the quotes."
-            ) from error
+def _lines(stream: TextIO, progress: Progress | None) -> Iterator[str]:
+    """The lines of a file; how far it was read is told."""
+    if progress is None:
+        return iter(stream)
+    total = os.fstat(stream.fileno()).st_size
+
+    def told() -> Iterator[str]:
+        while block := list(itertools.islice(stream, _TOLD_EVERY)):
+            progress(min(stream.buffer.tell(), total), total, "bytes")
+            yield from block
+
+    return told()
 
 
-def _number(cell: str) -> float | None:
-    """The cell as a float, NaN and infinities included, or None; Python's 1_000 is no number in a table."""
-    try:
-        return float(cell) if "_" not in cell else None
-    except ValueError:
-        return None
-
-
-def _fast(file: os.PathLike[str], delimiter: str | None, skip: int) -> np.ndarray | None:
+def _fast(
+    file: os.PathLike[str], layout: Layout, wanted: Wanted
+) -> tuple[np.ndarray, np.ndarray, list[str] | None] | None:
     """NumPy's own parser, in C; None if it does not like a line, or read something that is not finite."""
-    with _open(file) as stream:
+    is_label = wanted.takes_labels and len(wanted.targets) == 1
+    labels: list[str] = []
+
+    def keep(cell: str) -> float:
+        labels.append(cell.strip())
+        return 0.0
+
+    read = {*wanted.features, *wanted.targets}
+    converters: dict[int | str, Callable[[str], float]] = {
+        j: lambda cell: 0.0 for j in range(layout.width) if j not in read
+    }
+    if is_label:
+        converters[wanted.targets[0]] = keep
+    if layout.has_tail or (converters and layout.decimal == ","):
+        return None
+    with open_text(file, layout.encoding) as stream:
+        rows = itertools.islice(_lines(stream, wanted.progress), layout.skip, None)
         try:
             table = np.loadtxt(
-                itertools.islice(stream, skip, None),
-                delimiter=delimiter,
+                map(_with_point, rows) if layout.decimal == "," else rows,
+                delimiter=layout.delimiter,
                 comments=None,
                 quotechar='"',
                 ndmin=2,
+                converters=converters or None,
             )
         except ValueError:
             return None
-    return table if np.isfinite(table).all() else None
+    if table.shape[1] != layout.width or not np.isfinite(table).all():
+        return None
+    if is_label and (len(labels) != len(table) or any(map(is_missing, labels))):
+        return None
+    return table.take(wanted.features, 1), table.take(wanted.targets, 1), labels if is_label else None
 
 
-def _careful(file: os.PathLike[str], delimiter: str | None, skip: int, names: list[str]) -> np.ndarray:
-    """Cell by cell, which also knows the line of the first cell that is wrong."""
-    n_columns = len(names)
-    rows = []
-    for line, cells in _records(file, delimiter):
-        if line <= skip:
-            continue
-        n_columns = n_columns or len(cells)
-        if len(cells) != n_columns:
-            raise DataError(
-                f"{file}, line {line} has {len(cells)} cell(s); expected {n_columns} as in the line(s) before. "
-                "Check the delimiter and the end of that line."
-            )
-        rows.append([_finite(cell, file, line, j, names) for j, cell in enumerate(cells)])
-    return np.array(rows, dtype=np.float64)
+def _with_point(line: str) -> str:
+    if "." in line:
+        raise ValueError("a point where commas are the decimal signs")
+    return line.replace(",", ".")
 
 
-def _finite(cell: str, file: os.PathLike[str], line: int, j: int, names: list[str]) -> float:
-    value = _number(cell)
-    if value is not None and math.isfinite(value):
-        return value
-    where = f"column {j}" + (f" ({names[j]})" if names and names[j] else "")
-    advice = "Drop such rows, or fill them."
-    if not cell:
-        what = "is empty"
-    else:
-        what = f"is {cell[:40]!r}"
-        if _number(cell.replace(",", ".")) is not None and "," in cell:
-            advice = "Write decimals with a point."
-        elif line == 1 and not names:
-            advice = "If line 1 is a header, none of its names may be a number."
-    raise DataError(f"{file}, line {line}, {where} {what}; expected a finite number. {advice}")
+def _careful(
+    file: os.PathLike[str], layout: Layout, wanted: Wanted
+) -> tuple[np.ndarray, np.ndarray, list[str] | None]:
+    """Cell by cell, which also knows the place of each cell that is wrong."""
+    errors = CellErrors(file, layout.names, "line", allows_missing=wanted.allows_missing)
+    is_label = wanted.takes_labels and len(wanted.targets) == 1
+    labels: list[str] | None = [] if is_label else None
+    columns = [*wanted.features, *([] if is_label else wanted.targets)]
+    width = layout.width + layout.has_tail
+    values = array("d")
+    with open_text(file, layout.encoding) as stream:
+        for line, cells in records(file, _lines(stream, wanted.progress), layout.delimiter):
+            if line <= layout.skip:
+                continue
+            if len(cells) != width or (layout.has_tail and cells[-1].strip()):
+                raise DataError(
+                    f"{file}, line {line} has {len(cells)} cell(s); expected {width} as in the line(s) before. "
+                    "Check the delimiter and the end of that line."
+                )
+            values.extend(_row(cells, columns, line, layout.decimal, errors))
+            if labels is not None:
+                label = cells[wanted.targets[0]].strip()
+                if is_missing(label):
+                    errors.add(line, wanted.targets[0], label)
+                    label = ""
+                labels.append(label)
+    errors.finish()
+    table = np.frombuffer(values, np.float64).reshape(-1, len(columns)) if columns else np.empty((0, 0))
+    d = len(wanted.features)
+    return table[:, :d].copy(), table[:, d:].copy(), labels
+
+
+def _row(cells: list[str], columns: list[int], line: int, decimal: str, errors: CellErrors) -> list[float]:
+    """The numbers of a row, NaN for a missing one; what is no finite number is added to ``errors``."""
+    if decimal == ".":
+        try:
+            row = [float(cells[j]) for j in columns]
+        except ValueError:
+            pass
+        else:
+            if math.isfinite(sum(row)) and not any("_" in cell for cell in cells):
+                return row
+    row = []
+    for j in columns:
+        cell = cells[j].strip()
+        value = number(cell, decimal)
+        if value is None or not math.isfinite(value):
+            errors.add(line, j, cell)
+            value = math.nan
+        row.append(value)
+    return row

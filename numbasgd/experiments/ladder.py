@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from numbasgd import check
 from numbasgd.machine.deadline import Deadline
 from numbasgd.machine.fingerprint import fingerprint
 from numbasgd.machine.peaks import fma_peak
-from numbasgd.machine.timing import Timing, aligned, elapsed, one_blas_thread, time_together
+from numbasgd.machine.timing import Timing, aligned, duration, elapsed, one_blas_thread, time_together
 from numbasgd.matmul import RUNGS, verify
 
 SCHEMA = 1
@@ -21,9 +21,12 @@ REFERENCE = "numpy"
 MOST = 16384  # a side; three float64 matrices of it are 6 GB
 PATIENCE = 3.0  # seconds that a call may take, unless ``is_complete``
 _FEWEST = 3  # rounds of a rung
-_BEFORE = 5  # calls of a rung before its rounds
-_CHECK = 10  # products of the reference that checking a rung takes the time of, about
 _PROBE = 128  # the side of the product that tells how long a larger one takes
+_FAR = 4  # times as long as that tells it may take, where a larger one no longer lies in the same caches
+# How long kernels compile, as multiples of the shortest, which takes about ``_SHORTEST`` seconds of a usual
+# core.
+_COMPILE = {"element": 1, "full": 1, "column": 2, "blocked": 8, "packed": 25}
+_SHORTEST = 0.11
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,7 @@ def measure(
     seconds: float = 0.5,
     is_complete: bool = False,
     deadline: Deadline | None = None,
+    without: Collection[str] = (),
 ) -> Ladder:
     """Time every rung that ``device`` has on a product of two ``size`` x ``size`` matrices.
 
@@ -117,6 +121,8 @@ def measure(
         Whether to time even rungs that need more than a few seconds a call.
     deadline : Deadline, optional
         The slowest rungs are left out if all of them would take longer; the reference never is.
+    without : collection of str, optional
+        Rungs that are neither measured nor named as left out.
 
     Raises
     ------
@@ -131,7 +137,8 @@ def measure(
     check.choice(dtype, "dtype", ("float32", "float64"))
     check.choice(device, "device", ("cpu", "cuda"))
     seconds = check.real(seconds, "seconds", positive=True, hint="Pass the seconds to spend on each rung.")
-    names = [name for name, rung in RUNGS.items() if device in rung.devices or name == REFERENCE]
+    on_device = [name for name, rung in RUNGS.items() if device in rung.devices or name == REFERENCE]
+    names = [name for name in on_device if name not in without]
     with one_blas_thread() as blas_threads:
         is_selective = size > 2 * _PROBE and not is_complete
         left_out = _too_slow(names, size, dtype, device, seconds, deadline) if is_selective else {}
@@ -139,18 +146,21 @@ def measure(
         A, B = _operands(size, dtype)
         results = {name: aligned(np.full((size, size), np.nan, dtype)) for name in names}
         calls, fetch = _calls(names, A, B, results, device)
-        if is_selective:  # an estimate may be wrong; a call is not
-            left_out.update(_beyond_patience({name: elapsed(call) for name, call in calls.items()}))
+        exact = verify.Exact(A, B)
+        if is_selective or deadline is not None:  # an estimate may be wrong; a call is not
+            taken = _seconds_each(calls, names, seconds, deadline)
+            left_out.update(_beyond_patience(taken) if is_selective else {})
             names = [name for name in names if name not in left_out]
         if deadline is not None:
-            taken = _seconds_each(calls, names, deadline)
-            left_out.update(_beyond_deadline(taken, seconds, deadline))
+            checking = elapsed(lambda: _checked(REFERENCE, A, B, results[REFERENCE], exact))
+            taken = {name: taken[name] for name in names}
+            left_out.update(_beyond_deadline(taken, seconds, deadline, checking))
             names = [name for name in names if name not in left_out]
         left_out = {name: s if math.isfinite(s) else 0.0 for name, s in left_out.items()}
         timings = time_together({name: calls[name] for name in names}, seconds=seconds, min_rounds=_FEWEST)
         fetch()
         peak = fma_peak(dtype) if device == "cpu" else None
-    rows = [_row(name, A, B, results[name], timings) for name in names]
+    rows = [_row(name, A, B, results[name], timings, exact) for name in names]
     return Ladder(size, dtype, device, tuple(rows), left_out, blas_threads, peak, fingerprint())
 
 
@@ -200,51 +210,72 @@ def _too_slow(
 ) -> dict[str, float]:
     """Rungs that would take more than ``PATIENCE`` seconds a call or do not fit before ``deadline``.
 
-    Their seconds are extrapolated from two small products.
+    Their seconds are extrapolated from two small products.  That of ``packed`` is taken for the reference's:
+    its small products have kernels of their own, which would only be compiled for this.
     """
+    probed = [name for name in names if name != "packed"]
     taken = []
     for side in (_PROBE // 2, _PROBE):
         A, B = _operands(side, dtype)
-        calls, _ = _calls(names, A, B, {name: aligned(np.zeros((side, side), dtype)) for name in names}, device)
-        taken.append(_seconds_each(calls, names, deadline))
+        zeros = {name: aligned(np.zeros((side, side), dtype)) for name in probed}
+        calls, _ = _calls(probed, A, B, zeros, device)
+        taken.append(_seconds_each(calls, probed, seconds, deadline))
     estimates = {}
-    for name in names:
+    for name in probed:
         small, large = taken[0][name], taken[1][name]
         if math.isinf(large):
             estimates[name] = large
             continue
         power = min(max(math.log2(large / small), 2.0), 3.0)  # calls grow with n^2, operations with n^3
         estimates[name] = large * (size / _PROBE) ** power
+    estimates.update({name: estimates[REFERENCE] for name in names if name not in probed})
     too_slow = _beyond_patience(estimates)
     if deadline is not None:
-        others = {name: s for name, s in estimates.items() if name not in too_slow}
-        too_slow.update(_beyond_deadline(others, seconds, deadline))
+        at_most = {name: _FAR * s for name, s in estimates.items() if name not in too_slow}
+        beyond = _beyond_deadline(at_most, seconds, deadline)
+        too_slow.update({name: estimates[name] for name in beyond})
     return too_slow
 
 
 def _seconds_each(
-    calls: Mapping[str, Callable[[], Any]], names: list[str], deadline: Deadline | None
+    calls: Mapping[str, Callable[[], Any]], names: list[str], seconds: float, deadline: Deadline | None
 ) -> dict[str, float]:
     """Seconds of a call after one that compiles; infinite for those that ``deadline`` leaves no time.
 
-    The reference comes first, then the compiled rungs from the fastest on, and last the loops over NumPy calls.
+    Those that compile for longest come last, and none begins that would compile beyond the deadline, by what
+    the others took or, where they came from the cache, by what is usual.  ``seconds`` to measure each of those
+    that have compiled are kept.
     """
-    taken = {}
-    for name in sorted(names, key=lambda name: (name != REFERENCE, "numpy" in name, -names.index(name))):
-        if deadline is not None and deadline.is_over() and name != REFERENCE:
+    taken: dict[str, float] = {}
+    compiled, spent = 0, 0.0
+    for name in sorted(names, key=lambda name: (name != REFERENCE, _COMPILE.get(name, 0), -names.index(name))):
+        cost, kept = _COMPILE.get(name, 0), 2 * seconds * len(taken)
+        is_late = deadline is not None and (
+            deadline.left() <= cost * spent / max(1, compiled) + kept
+            or deadline.work_left() <= cost * _SHORTEST + kept
+        )
+        if is_late and name != REFERENCE:
             taken[name] = math.inf
-        else:
-            calls[name]()
+            continue
+        first = taken[name] = elapsed(calls[name])
+        if cost:
             taken[name] = elapsed(calls[name])
+            compiled += cost
+            spent += max(0.0, first - taken[name])
     return {name: taken[name] for name in names}
 
 
-def _beyond_deadline(taken: Mapping[str, float], seconds: float, deadline: Deadline) -> dict[str, float]:
-    """The slowest rungs, those that leave no time for all others; ``taken`` by a call each."""
-    left = deadline.left()
+def _beyond_deadline(
+    taken: Mapping[str, float], seconds: float, deadline: Deadline, checking: float = 0.0
+) -> dict[str, float]:
+    """The slowest rungs, those that leave no time for all others.
+
+    taken : seconds of a call of each.  checking : seconds to check one's result.
+    """
+    left = deadline.work_left()
     beyond = {}
     for name, once in sorted(taken.items(), key=lambda of_name: (of_name[0] != REFERENCE, of_name[1])):
-        left -= max(seconds, _FEWEST * once) + _BEFORE * once + _CHECK * taken[REFERENCE]
+        left -= duration(once, seconds, _FEWEST) + checking
         if left < 0 and name != REFERENCE:
             beyond[name] = once
     return beyond
@@ -254,10 +285,18 @@ def _beyond_patience(taken: Mapping[str, float]) -> dict[str, float]:
     return {name: s for name, s in taken.items() if s > PATIENCE and name != REFERENCE}
 
 
-def _row(name: str, A: np.ndarray, B: np.ndarray, C: np.ndarray, timings: Mapping[str, Timing]) -> Row:
+def _checked(
+    name: str, A: np.ndarray, B: np.ndarray, C: np.ndarray, exact: verify.Exact
+) -> tuple[float, float, float]:
+    """Freivalds' residual, the largest error, and the largest as a share of its bound."""
+    return (verify.require(A, B, C, f"rung {name!r}"), *exact.largest_error(C))
+
+
+def _row(
+    name: str, A: np.ndarray, B: np.ndarray, C: np.ndarray, timings: Mapping[str, Timing], exact: verify.Exact
+) -> Row:
     timing, reference = timings[name], timings.get(REFERENCE)
-    residual = verify.require(A, B, C, f"rung {name!r}")
-    error, error_share = verify.largest_error(A, B, C)
+    residual, error, error_share = _checked(name, A, B, C, exact)
     m, k = A.shape
     return Row(
         rung=name,

@@ -25,7 +25,7 @@ from numbasgd.matmul.verify import WrongResultError
 
 SCHEMA = 1
 SIZES = (256, 1024)
-SECONDS, QUICK_SECONDS = 43.0, 13.0  # that ``measure`` may take: 45 and 15 with what began in time
+SECONDS, QUICK_SECONDS = 43.0, 12.5  # that ``measure`` may take: 45 and 15 with what began in time
 GRADIENTS = ((1500, 5), (100_000, 32), (200_000, 64))
 
 
@@ -129,28 +129,35 @@ def measure(dtype: str = "float32", quick: bool = False, *, deadline: Deadline |
     check.choice(dtype, "dtype", ("float32", "float64"))
     deadline = deadline or Deadline(QUICK_SECONDS if quick else SECONDS)
     begun = deadline.elapsed()
-    found = peaks.limits(quick, deadline=deadline.part(0.5))
+    found = peaks.limits(quick, deadline=deadline.part(0.5), is_complete=False)
     known = limits_of(found)
     assert known is not None
     points: list[Point] = []
     left_out: dict[str, float] = {}
-    for size, share in zip(SIZES, (0.4, 0.8), strict=True):
+    late: set[str] = set()
+    for size in SIZES:
         if deadline.is_over():
             left_out[f"all-{size}"] = 0.0
             continue
         deadline.tell(f"rungs at {size}")
-        measured = ladder.measure(size, dtype, seconds=0.05 if quick else 0.2, deadline=deadline.part(share))
+        measured = ladder.measure(
+            size, dtype, seconds=0.05 if quick else 0.2, deadline=deadline.part(0.7), without=late
+        )
+        late |= {name for name, seconds in measured.left_out.items() if seconds == 0}
         left_out.update({f"{name}-{size}": seconds for name, seconds in measured.left_out.items()})
+        left_out.update({f"{name}-{size}": 0.0 for name in late})
         n_bytes = 3 * size * size * np.dtype(dtype).itemsize
         for row in measured.rows:
             there = place(known, flop=2 * size**3, n_bytes=n_bytes, seconds=row.seconds, dtype=dtype)
             points += [Point(row.rung, f"{size} x {size}", there)] if there else []
+    longest = 1.0
     for n, d in GRADIENTS:
-        if deadline.is_over():
+        if (left := deadline.left()) < longest:
             left_out[f"gradient-{n}x{d}"] = 0.0
             continue
         deadline.tell(f"gradient of {n} x {d}")
         points.append(_gradient(known, n, d, dtype, 0.05 if quick else 0.3))
+        longest = max(longest, left - deadline.left())
     return Roofline(dtype, found, tuple(points), left_out, round(deadline.elapsed() - begun, 2), fingerprint())
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from time import perf_counter
+from time import perf_counter, thread_time
+
+_LONG_ENOUGH = 0.1  # seconds after which the share of a core that a thread got is known
 
 
 class Deadline:
@@ -35,6 +37,7 @@ class Deadline:
         self._tell = tell
         self._start = self._clock() if start is None else start
         self._end = self._start + seconds
+        self._since = self._clock(), thread_time()
 
     def elapsed(self) -> float:
         """Seconds since the start."""
@@ -44,17 +47,30 @@ class Deadline:
         """Seconds that are left, 0 at least."""
         return max(0.0, self._end - self._clock())
 
+    def work_left(self) -> float:
+        """Seconds of a core that this thread may still get, where other programs go on taking their part.
+
+        A call of a millisecond may run between two of their turns and show nothing of them; a longer one, or
+        many of them, cannot.
+        """
+        clock, work = self._since
+        passed = self._clock() - clock
+        share = min(1.0, (thread_time() - work) / passed) if passed > _LONG_ENOUGH else 1.0
+        return share * self.left()
+
     def is_over(self) -> bool:
         """Whether nothing more may begin."""
         return self._clock() >= self._end
 
     def part(self, share: float) -> Deadline:
         """A deadline after ``share`` of what is left."""
-        return Deadline(share * self.left(), self._clock, self._tell)
+        return self.at_most(share * self.left())
 
     def at_most(self, seconds: float) -> Deadline:
         """A deadline after ``seconds``, or this one if that is sooner."""
-        return Deadline(min(seconds, self.left()), self._clock, self._tell)
+        sooner = Deadline(min(seconds, self.left()), self._clock, self._tell)
+        sooner._since = self._since
+        return sooner
 
     def tell(self, what: str) -> None:
         """Say what begins now."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -39,7 +40,11 @@ _QUICK = _Plan(Effort(3, 4, 2e-4, 1.2), 8)
 
 
 def limits(
-    quick: bool = False, *, largest: int | None = None, deadline: Deadline | None = None
+    quick: bool = False,
+    *,
+    largest: int | None = None,
+    deadline: Deadline | None = None,
+    is_complete: bool = True,
 ) -> dict[str, Any]:
     """Measure the limits of this machine, in plain JSON values.
 
@@ -57,6 +62,8 @@ def limits(
     deadline : Deadline, optional
         After 30 seconds, or 10 if ``quick``, if left out.  What does not fit is left out, the least useful
         points first, and "notes" say so.
+    is_complete : bool
+        Whether copies, triads and all threads are measured too.  A roofline of one thread needs none of them.
 
     Returns
     -------
@@ -73,20 +80,24 @@ def limits(
     plan = _QUICK if quick else _USUAL
     extents = working_sets(largest)
     n_threads = n_cores()
+    has_all = is_complete and n_threads > 1
 
     deadline.tell("compiling")
     kernels = {np.dtype(dtype).name: _multiply_add(dtype) for dtype in _DTYPES}
     for one in kernels.values():
         one.call(1)
-    sweeps.compile_all()
+    wanted = sweeps.NAMES if is_complete else ("read",)
+    names = sweeps.compiled(wanted, deadline.part(0.3))
     compile_seconds = deadline.elapsed() - begun
 
-    fma, together = _arithmetic(kernels, plan, n_threads, deadline.part(0.2))
+    fma, together = _arithmetic(kernels, plan, n_threads, deadline.part(0.2), has_all)
     of_all: dict[str, Together] = {}
-    if n_threads > 1:
+    if has_all:
         deadline.tell("memory, all threads")
-        of_all = sweeps.bandwidth_of_all(extents.all, n_threads, plan.rounds_together, deadline.part(0.3))
-    latency, bandwidth, largest_filled = _sweeps(extents.one, plan.effort, deadline)
+        of_all = sweeps.bandwidth_of_all(
+            names, extents.all, n_threads, plan.rounds_together, deadline.part(0.3)
+        )
+    latency, bandwidth, largest_filled = _sweeps(names, extents.one, plan.effort, deadline)
     n_bytes = n_threads * sweeps.bytes_of_each(extents.all, n_threads)
     for name, of_name in bandwidth.items():
         of_name["all"] = of_name["one"][-1:] if n_threads == 1 else []
@@ -110,6 +121,7 @@ def limits(
                 together | {f"{name} of memory": found for name, found in of_all.items()}, n_threads
             ),
             *_without_time(latency, bandwidth, largest_filled, extents.one),
+            *_without_kernels(set(wanted) - set(names)),
         ],
         "compile_seconds": round(compile_seconds, 2),
         "seconds": round(deadline.elapsed() - begun, 2),
@@ -117,17 +129,17 @@ def limits(
 
 
 def _arithmetic(
-    kernels: dict[str, Probe], plan: _Plan, n_threads: int, deadline: Deadline
+    kernels: dict[str, Probe], plan: _Plan, n_threads: int, deadline: Deadline, has_all: bool
 ) -> tuple[dict[str, Any], dict[str, Together]]:
-    """The multiply-adds of one and of all threads by dtype, and what all threads reached together."""
+    """The multiply-adds of one thread by dtype, and, if ``has_all``, what all threads reached together."""
     fma, together = {}, {}
     effort = plan.effort._replace(rounds=2 * plan.effort.rounds, least=1e-3)
     for name, one in kernels.items():
         deadline.tell(f"multiply-adds, {name}")
         rounds.interleave([one], effort, deadline.part(0.3), n_always=1)
         of_one = rounds.limit(one.rates, 1e-9)
-        of_all: dict[str, float] | None = of_one
-        if n_threads > 1:
+        of_all: dict[str, float] | None = of_one if n_threads == 1 else None
+        if has_all:
             repeats = max(1, math.ceil(_ROUND_TOGETHER * max(one.rates) / one.work))
             task = Task(n_threads * one.work, repeats)
             [found] = rounds.concurrent(
@@ -148,7 +160,7 @@ def _same(calls: list[Any], i: int) -> list[Any]:
 
 
 def _sweeps(
-    n_bytes: int, effort: Effort, deadline: Deadline
+    names: Sequence[str], n_bytes: int, effort: Effort, deadline: Deadline
 ) -> tuple[list[dict[str, float]], dict[str, dict[str, Any]], int]:
     """The latency and the bandwidths of one thread by working set, and the largest of them."""
     deadline.tell("latency by working set")
@@ -156,7 +168,7 @@ def _sweeps(
     latency = sweeps.latency(scratch, effort._replace(seconds=2 * effort.seconds), deadline.part(0.5))
     sweeps.clear(scratch)
     bandwidth = {}
-    for name, share in zip(sweeps.NAMES, (0.6, 0.5, 0.9), strict=True):
+    for name, share in zip(names, (0.6, 0.5, 0.9), strict=False):
         deadline.tell(f"{name} by working set")
         bandwidth[name] = {"one": sweeps.bandwidth(name, scratch, effort, deadline.part(share))}
     return latency, bandwidth, scratch.nbytes
@@ -198,12 +210,20 @@ def _without_time(
             f"Working sets end at {largest >> 20} MB instead of {wanted >> 20}, since filling memory took too "
             "long: what is called memory may be a cache."
         )
-    expected = {name: len(sweeps.grid_of(name, largest)) for name in ("latency", *sweeps.NAMES)}
+    expected = {name: len(sweeps.grid_of(name, largest)) for name in ("latency", *bandwidth)}
     measured = {"latency": len(latency), **{name: len(found["one"]) for name, found in bandwidth.items()}}
     missing = [f"{n - measured[name]} of {n} of {name}" for name, n in expected.items() if measured[name] < n]
     if missing:
         notes.append(f"Working sets left out, since the time was up: {', '.join(missing)}.")
     return notes
+
+
+def _without_kernels(names: Iterable[str]) -> list[str]:
+    """The note on bandwidths whose kernels were not compiled."""
+    if not names:
+        return []
+    told = " and ".join(sorted(names))
+    return [f"Left out, since compiling took too long: {told} of memory. A second run finds compiled code."]
 
 
 def _gpu() -> dict[str, Any] | None:

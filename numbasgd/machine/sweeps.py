@@ -95,23 +95,25 @@ def bandwidth(name: str, scratch: np.ndarray, effort: Effort, deadline: Deadline
     ]
 
 
-def bandwidth_of_all(n_bytes: int, n_threads: int, n_rounds: int, deadline: Deadline) -> dict[str, Together]:
-    """What all threads reach together in each of ``NAMES``, in bytes a second; the faster variant of each.
+def bandwidth_of_all(
+    names: Sequence[str], n_bytes: int, n_threads: int, n_rounds: int, deadline: Deadline
+) -> dict[str, Together]:
+    """What all threads reach together in each of ``names``, in bytes a second; the faster variant of each.
 
     Each thread has arrays of its own; together they have ``n_bytes``.
     """
     each = bytes_of_each(n_bytes, n_threads)
     repeats = max(1, math.ceil(_ROUND_TOGETHER / each))
-    tasks = [Task(n_threads * _traffic(name, each), repeats) for name in NAMES for _ in range(2)]
+    tasks = [Task(n_threads * _traffic(name, each), repeats) for name in names for _ in range(2)]
 
     def make(i: int) -> list[Callable[[int], Any]]:
         scratch = make_scratch(each).view(np.float32)
-        return [call for name in NAMES for call in _variants(name, scratch)]
+        return [call for name in names for call in _variants(name, scratch)]
 
     found = rounds.concurrent(n_threads, make, tasks, n_rounds, deadline)
     return {
         name: max(found[2 * i : 2 * i + 2], key=lambda of_variant: max(of_variant.rates, default=0.0))
-        for i, name in enumerate(NAMES)
+        for i, name in enumerate(names)
     }
 
 
@@ -120,14 +122,21 @@ def bytes_of_each(n_bytes: int, n_threads: int) -> int:
     return max(BEYOND, n_bytes // n_threads // SMALLEST * SMALLEST)
 
 
-def compile_all() -> None:
-    """Make a first call of every kernel that a sweep uses, so that none compiles while it is timed."""
+def compiled(names: Iterable[str], deadline: Deadline) -> tuple[str, ...]:
+    """Make a first call of every kernel that sweeps use, so that none compiles while it is timed.
+
+    Returns those of ``names`` for which there was time; reads and walks are compiled in any case.
+    """
     scratch = make_scratch(BEYOND)
-    for name in NAMES:
-        for call in _variants(name, scratch.view(np.float32)):
-            call(1)
     start = np.uint64(probes.link_cycle(scratch.view(np.uint64), 64, near=NEAR))
     probes.chase(scratch.view(np.uint64), start, np.uint64(1))
+    found = []
+    for name in names:
+        if name == "read" or not deadline.is_over():
+            for call in _variants(name, scratch.view(np.float32)):
+                call(1)
+            found.append(name)
+    return tuple(found)
 
 
 def _faster(variants: Iterable[Sequence[float]]) -> dict[str, float]:

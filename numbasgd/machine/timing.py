@@ -16,11 +16,13 @@ import numpy as np
 
 from numbasgd.machine.blas import one_thread as one_blas_thread
 
-__all__ = ["Timing", "aligned", "elapsed", "one_blas_thread", "plan", "time_call", "time_together"]
+__all__ = ["Timing", "aligned", "duration", "elapsed", "one_blas_thread", "plan", "time_call", "time_together"]
 
 PAGE = 4096
 ROUND = 2e-4  # seconds a round lasts at least, so that reading the clock costs less than a thousandth
 MAX_ROUNDS = 500
+_FIRST_SIGHT = 0.1  # seconds of a call from which on one before the rounds is enough to plan them
+_SHORT = 0.01  # seconds of a call up to which each round begins with one that is not timed
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,13 @@ def plan(once: float, seconds: float, min_rounds: int) -> tuple[int, int]:
     calls = max(1, math.ceil(ROUND / once))
     rounds = math.floor(seconds / (calls * once))
     return max(min_rounds, min(rounds, MAX_ROUNDS)), calls
+
+
+def duration(once: float, seconds: float, min_rounds: int) -> float:
+    """The seconds that ``time_together`` takes for a call of ``once`` seconds."""
+    rounds, calls = plan(once, seconds, min_rounds)
+    before = 3 if once <= _FIRST_SIGHT else 2
+    return once * (before + rounds * (calls + (once < _SHORT)))
 
 
 def aligned(values: np.ndarray) -> np.ndarray:
@@ -88,7 +97,7 @@ def time_together(
     """
     first = {name: elapsed(func) for name, func in funcs.items()}
     once = {name: elapsed(func) for name, func in funcs.items()}
-    once = {name: t if t > 0.1 else min(t, elapsed(funcs[name])) for name, t in once.items()}
+    once = {name: t if t > _FIRST_SIGHT else min(t, elapsed(funcs[name])) for name, t in once.items()}
     plans = {name: plan(once[name], seconds, min_rounds) for name in funcs}
     taken: dict[str, list[float]] = {name: [] for name in funcs}
     n_turns = max((rounds for rounds, _ in plans.values()), default=0)
@@ -98,7 +107,7 @@ def time_together(
             # A slow call has few rounds: distribute them evenly over the turns.
             if (turn + 1) * rounds // n_turns == turn * rounds // n_turns:
                 continue
-            if once[name] < 0.01:
+            if once[name] < _SHORT:
                 func()
             taken[name].append(elapsed(func, calls))
     return {name: _summary(taken[name], plans[name][1], first[name]) for name in funcs}

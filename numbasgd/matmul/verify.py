@@ -60,8 +60,8 @@ def unit_roundoff(dtype: np.dtype) -> float:
     return float(np.finfo(dtype).eps) / 2
 
 
-def largest_error(A: np.ndarray, B: np.ndarray, C: np.ndarray) -> tuple[float, float]:
-    """The largest error of an entry of C, and the largest as a share of its bound.
+class Exact:
+    """A @ B in wider precision, with the bound on the error of each entry; computed once for any number of C.
 
     The bound, entry by entry, is ``2 g |A| |B| + k tiny`` with ``g = k u / (1 - k u)``: it holds for any
     order of summation (Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., eq. 3.13).  From
@@ -70,19 +70,25 @@ def largest_error(A: np.ndarray, B: np.ndarray, C: np.ndarray) -> tuple[float, f
     reference is float64 for float32; for float64 it is long double, which no BLAS computes, so for large
     sizes it looks at rows evenly spread over C.
     """
-    m, k = A.shape
-    u, tiny = unit_roundoff(C.dtype), float(np.finfo(C.dtype).tiny)
-    wide = np.float64 if C.dtype == np.float32 else np.longdouble
-    rows = slice(None)
-    if wide is np.longdouble:
-        rows = slice(None, None, max(1, math.ceil(m * k * C.shape[1] / _WORK)))
-    A, C = A[rows].astype(wide), C[rows].astype(wide)
-    B = B.astype(wide)
-    if C.size == 0:
-        return 0.0, 0.0
-    error = np.abs(C - A @ B)
-    g = k * u / (1 - min(k * u, 0.5))
-    bound = 2 * g * (np.abs(A) @ np.abs(B)) + k * tiny
-    with np.errstate(invalid="ignore", divide="ignore"):
-        share = np.where(error == 0, 0.0, error / bound)
-    return float(error.max()), float(share.max())
+
+    def __init__(self, A: np.ndarray, B: np.ndarray) -> None:
+        m, k = A.shape
+        u, tiny = unit_roundoff(A.dtype), float(np.finfo(A.dtype).tiny)
+        self._wide = np.float64 if A.dtype == np.float32 else np.longdouble
+        self._rows = slice(None)
+        if self._wide is np.longdouble:
+            self._rows = slice(None, None, max(1, math.ceil(m * k * B.shape[1] / _WORK)))
+        A, B = A[self._rows].astype(self._wide), B.astype(self._wide)
+        self._product = A @ B
+        g = k * u / (1 - min(k * u, 0.5))
+        self._bound = 2 * g * (np.abs(A) @ np.abs(B)) + k * tiny
+
+    def largest_error(self, C: np.ndarray) -> tuple[float, float]:
+        """The largest error of an entry of C, and the largest as a share of its bound."""
+        C = C[self._rows].astype(self._wide)
+        if C.size == 0:
+            return 0.0, 0.0
+        error = np.abs(C - self._product)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            share = np.where(error == 0, 0.0, error / self._bound)
+        return float(error.max()), float(share.max())

@@ -45,7 +45,8 @@ def lines(
     changes = [change for row in comparison.rows for change in row.changes if change]
     unsure = sum(change.verdict == CANNOT_TELL for change in changes)
     refused = sum(change.verdict == NOT_COMPARABLE for change in changes)
-    said = f"{len(failed)} of {len(changes)} comparisons are slower by more than {percent}"
+    is_or_are = "is" if len(failed) == 1 else "are"
+    said = f"{len(failed)} of {len(changes)} comparisons {is_or_are} slower by more than {percent}"
     if unsure:
         said += f"; of {unsure} these runs cannot tell"
     if limit < comparison.tolerance:

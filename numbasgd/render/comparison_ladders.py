@@ -84,7 +84,7 @@ def told_of(ladders: Sequence[Ladder]) -> str:
     names = ", ".join(ladder.name or "cases without a group" for ladder in ladders[:MOST_CASES])
     more = f" and {len(ladders) - MOST_CASES} more" if len(ladders) > MOST_CASES else ""
     if changes:
-        changed = f"{changes} of their cases changed too"
+        changed = f"{changes} of {'their' if len(ladders) > 1 else 'its'} cases changed too"
     else:
         changed = "no case in them was called faster or slower"
     many = f"{len(ladders)} ladders" if len(ladders) > 1 else "One ladder"

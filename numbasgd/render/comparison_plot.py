@@ -97,6 +97,12 @@ def draw_panel(panel: Panel, figure: Figure, x: float = 0.0, y: float = 0.0) -> 
     return ax
 
 
+def left_out(comparison: Comparison) -> str | None:
+    """What ``plot_comparison`` leaves out, in a sentence, or None."""
+    rest = by_change(comparison)[MOST_LADDERS:]
+    return told_of(rest) if rest else None
+
+
 def plot_comparison(comparison: Comparison) -> Figure:
     """The ladders in which most changed, and the rooflines of machines with measured limits, in two columns.
 
@@ -105,8 +111,7 @@ def plot_comparison(comparison: Comparison) -> Figure:
     from matplotlib.lines import Line2D
 
     ladders = by_change(comparison)
-    rest = ladders[MOST_LADDERS:]
-    said = textwrap.fill(plain_text(told_of(rest)), 125, break_on_hyphens=False) if rest else ""
+    said = textwrap.fill(plain_text(left_out(comparison) or ""), 125, break_on_hyphens=False)
     names = [f"{letter(i)}: {plain_text(Path(side.name).name)}" for i, side in enumerate(comparison.sides)]
     columns = [0.25 + 0.21 * ((len(names) + 1) // 2)] * 2  # where the next panel of each goes
     drawn = []

@@ -5,12 +5,15 @@ from __future__ import annotations
 import io
 import tempfile
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from numbasgd.paths import write_whole
 from numbasgd.render.escapes import for_picture
+
+SECONDS = 2.5  # that drawing and writing a picture takes, of a command that ends in time
 
 
 def new_axes(width: float = 6.0, height: float = 3.8) -> Any:
@@ -129,6 +132,14 @@ def _cannot_write(path: Path, error: OSError) -> OSError:
     )
 
 
+@contextmanager
+def any_script() -> Iterator[None]:
+    """Draw names in whatever script they are, also one of which the font has no letters, without a warning."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        yield
+
+
 def save(drawn: Any, path: str | Path, metadata: Mapping[str, str] | None = None) -> None:
     """Write a figure, or the figure of some axes, to ``path``, whole or not at all.
 
@@ -137,8 +148,7 @@ def save(drawn: Any, path: str | Path, metadata: Mapping[str, str] | None = None
     path = check_path(path)
     figure = drawn if hasattr(drawn, "savefig") else drawn.figure
     content = io.BytesIO()
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a name of a file may be in any script
+    with any_script():
         figure.savefig(content, format=path.suffix[1:].lower(), dpi=150, metadata=dict(metadata or {}))
     try:
         write_whole(path, content.getvalue())

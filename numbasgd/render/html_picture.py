@@ -9,7 +9,7 @@ from typing import Any
 from numbasgd.compare.comparison import Comparison
 from numbasgd.render.comparison_ladders import by_change, called
 from numbasgd.render.comparison_plot import WIDTH, Panel, draw_panel, ladder_panels, roofline_panels
-from numbasgd.render.figures import new_figure
+from numbasgd.render.figures import any_script, new_figure
 from numbasgd.render.html_style import chip
 from numbasgd.render.markup import Markup, tag
 from numbasgd.render.palette import BLUE, FASTER_TEXT, SLOWER_TEXT
@@ -66,7 +66,7 @@ def _drawn(panel: Panel, place: int) -> Markup:
         if text.get_color() == "black":
             text.set_color(_INK)
     drawn = io.StringIO()
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": f"numbasgd {place}"}):
+    with any_script(), matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": f"numbasgd {place}"}):
         figure.savefig(drawn, format="svg", metadata={"Date": None, "Creator": None})
     svg = drawn.getvalue()
     svg = re.sub("<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)

@@ -1,8 +1,9 @@
 """README's tables from the result files of ``bench/results``: made here, and checked against them.
 
-All text between the two markers belongs to the command ``numbasgd report``.  Each result file gives a line
+All text between two markers belongs to the command ``numbasgd report``.  Each result file gives a line
 on its machine, a table of the ladder, one of the training epochs, and a picture beside the file, which
-carries a digest of what it shows, so that a picture of older figures is noticed.
+carries a digest of what it shows, so that a picture of older figures is noticed.  Between two more markers,
+where README has them, stands what ``numbasgd compare`` says of all files.
 """
 
 from __future__ import annotations
@@ -15,17 +16,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from numbasgd.compare.comparison import compare, sides_of
+from numbasgd.compare.joining import join
+from numbasgd.compare.load import withhold
 from numbasgd.compare.machines import describe
 from numbasgd.compare.results import Case, ResultFile
+from numbasgd.compare.summary import summarise
 from numbasgd.errors import ResultFileError
 from numbasgd.matmul import RUNGS
 from numbasgd.render.escapes import code
+from numbasgd.render.summary_text import screen
 from numbasgd.render.tables import Table, number, render
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 BEGIN, END = "<!-- numbasgd report: begin -->", "<!-- numbasgd report: end -->"
+COMPARE_BEGIN, COMPARE_END = "<!-- numbasgd compare: begin -->", "<!-- numbasgd compare: end -->"
 SHOWN_SIZES = (256, 1024)
 _DIGEST = "Source"  # the PNG text that holds the digest
 _DEVICES = {"cpu": "", "cuda": ", GPU"}
@@ -123,16 +130,33 @@ def metadata(ladder: Ladder) -> dict[str, str]:
     return {_DIGEST: ladder.digest}
 
 
-def split(readme: str, name: str) -> tuple[str, str, str]:
+def split(readme: str, name: str, begin: str = BEGIN, end: str = END) -> tuple[str, str, str]:
     """The text of README before, between and after the markers."""
-    if readme.count(BEGIN) != 1 or readme.count(END) != 1 or readme.index(BEGIN) > readme.index(END):
+    if readme.count(begin) != 1 or readme.count(end) != 1 or readme.index(begin) > readme.index(end):
         raise ResultFileError(
-            f"{name}: expected one line {BEGIN} and below it one line {END}; the tables go between them. "
+            f"{name}: expected one line {begin} and below it one line {end}; the tables go between them. "
             "Add both lines where the tables belong."
         )
-    before, _, rest = readme.partition(BEGIN)
-    between, _, after = rest.partition(END)
-    return before + BEGIN, between, END + after
+    before, _, rest = readme.partition(begin)
+    between, _, after = rest.partition(end)
+    return before + begin, between, end + after
+
+
+def filled(readme: str, name: str, files: Sequence[ResultFile], sections: Sequence[str]) -> str:
+    """README with the sections between the markers, and the comparison of the files where it has those, too."""
+    before, _, after = split(readme, name)
+    readme = before + between(sections) + after
+    if COMPARE_BEGIN not in readme and COMPARE_END not in readme:
+        return readme
+    before, _, after = split(readme, name, COMPARE_BEGIN, COMPARE_END)
+    return before + between([comparison(files)] if len(files) > 1 else []) + after
+
+
+def comparison(files: Sequence[ResultFile]) -> str:
+    """The command that compares the files, and the summary that it prints."""
+    found = withhold(compare(sides_of(join(files))))
+    command = " \\\n    ".join(["$ numbasgd compare --summary", *(file.name for file in files)])
+    return "\n".join(["```", command, *screen(summarise(found)), "```"])
 
 
 def between(sections: Sequence[str]) -> str:

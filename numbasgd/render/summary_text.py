@@ -17,7 +17,9 @@ from numbasgd.render.tables import Best, Table, number, printable, render
 LINES, WIDTH = 25, 100  # of one screen
 _BETWEEN = "   "  # two blocks side by side
 _LEAST_OUTSTANDING = 3  # lines on cases that stand out
-_LEAST_LINES = 2  # that a block keeps where the screen is full
+_LEAST_MACHINES = 6  # lines on machines
+_LEAST_LIMITS = 6  # lines on limits, those of arithmetic and of four levels
+_LEAST_LINES = 2  # that another block keeps where the screen is full
 
 
 def screen(summary: Summary, width: int = WIDTH, lines: int | None = LINES) -> list[str]:
@@ -26,15 +28,24 @@ def screen(summary: Summary, width: int = WIDTH, lines: int | None = LINES) -> l
     said = [line for told in (*sentences(summary), *_busy(summary)) for line in _wrap(told, width)]
     out = [line for sentence in standing_out(summary) for line in _wrap(sentence, width)]
     machines = [_clipped(line, width) for line in _machines(summary)]
-    limits = _lines(limits_table(summary))
-    families = _lines(families_table(summary))
-    beside = _beside(limits, families, width)
-    if not beside:
-        families = _lines(families_table(summary, has_shares=len(summary.against) == 1))
-        beside = _beside(limits, families, width)
-    tables = [beside] if beside else [[_clipped(line, width) for line in block] for block in (limits, families)]
-    blocks = [said, out, machines, *tables, _moved(summary, width)]
-    return _fitted([block for block in blocks if block], lines)
+    moved = _moved(summary, width)
+    tables = _tables(summary, width)
+    others = len(said) + min(len(out), _LEAST_OUTSTANDING) + len(machines) + len(moved)
+    if lines is not None and others + sum(map(len, tables)) > lines:
+        tables = _tables(summary, width, is_short=True)
+    kept = [(said, len(said)), (out, _LEAST_OUTSTANDING), (machines, _LEAST_MACHINES)]
+    kept += [(tables[0], _LEAST_LIMITS), *((block, _LEAST_LINES) for block in (*tables[1:], moved))]
+    return _fitted([pair for pair in kept if pair[0]], lines)
+
+
+def _tables(summary: Summary, width: int, *, is_short: bool = False) -> list[list[str]]:
+    """The limits and the families, beside each other where that fits."""
+    limits = _lines(limits_table(summary, is_short=is_short))
+    for has_shares in (True, len(summary.against) == 1):
+        families = _lines(families_table(summary, has_shares=has_shares))
+        if beside := _beside(limits, families, width):
+            return [beside]
+    return [[_clipped(line, width) for line in block] for block in (limits, families)]
 
 
 def markdown(summary: Summary) -> str:
@@ -48,11 +59,15 @@ def markdown(summary: Summary) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def limits_table(summary: Summary) -> Table:
-    """The measured limits by machine, the best marked, with the ratio where there are two machines."""
+def limits_table(summary: Summary, *, is_short: bool = False) -> Table:
+    """The measured limits by machine, the best marked, with the ratio where there are two machines.
+
+    is_short : one for each level alone, those of one thread.
+    """
     sides = len(summary.machines)
     rows = []
-    for limit in summary.limits:
+    told = {limit.level: limit for limit in reversed(summary.limits) if limit.threads == "one"}
+    for limit in reversed(told.values()) if is_short else summary.limits:
         name = f"{limit.name}{' (all)' * (limit.threads == 'all')}"
         values = [
             Best(value) if place == limit.best and value else value for place, value in enumerate(limit.values)
@@ -68,7 +83,9 @@ def families_table(summary: Summary, *, has_shares: bool = True) -> Table:
     """
     names = [letter(against.place) for against in summary.against]
     has_shares = has_shares and any(share for family in summary.families for share in family.shares)
-    columns = ["family", "cases", *(f"{name}/A time" for name in names)]
+    is_two = len(names) == 1
+    columns = ["family" if is_two else "family, on time", "cases"]
+    columns += [f"{name}/A{' time' * is_two}" for name in names]
     columns += [f"{name} share" for name in names] * has_shares
     rows = []
     for family in sorted(summary.families, key=lambda family: -max(family.cases)):
@@ -109,9 +126,9 @@ def movers(summary: Summary, is_gain: bool) -> list[tuple[int, Moved]]:
 
 def extreme(cases: Sequence[tuple[int, Moved]], is_gain: bool) -> str:
     """What the cases at one end have in common."""
-    if is_gain:
-        return "gained most" if cases[0][1].time > 1 else "lost least"
-    return "lost most" if cases[0][1].time < 1 else "gained least"
+    words = ("gained most", "lost least") if is_gain else ("lost most", "gained least")
+    first, last = ((case.time > 1) == is_gain for case in (cases[0][1], cases[-1][1]))
+    return words[1 - first] if first == last else " or ".join(words)
 
 
 def _moved(summary: Summary, width: int) -> list[str]:
@@ -147,12 +164,11 @@ def _machines(summary: Summary) -> list[str]:
 def _busy(summary: Summary) -> list[str]:
     """The files that were measured beside other programs; those under load are in the sentences already."""
     named = [
-        f"{letter(busy.place)} {100 * busy.noise:.2g} % ({Path(busy.name).name})"
+        f"{letter(busy.place)} ({Path(busy.name).name}: rounds scatter by {100 * busy.noise:.2g} %)"
         for busy in summary.busy
         if not busy.is_loaded
     ]
-    told = f"Not idle, by how rounds scatter in a quarter of the cases: {', '.join(named)}"
-    return [told] if named else []
+    return [f"Other programs ran beside {', '.join(named)}."] if named else []
 
 
 def _lines(table: Table) -> list[str]:
@@ -187,21 +203,22 @@ def _beside(left: Sequence[str], right: Sequence[str], width: int) -> list[str]:
     return [f"{a:{edge}}{_BETWEEN}{b}".rstrip() for a, b in pairs]
 
 
-def _fitted(blocks: Sequence[list[str]], lines: int | None) -> list[str]:
+def _fitted(blocks: Sequence[tuple[list[str], int]], lines: int | None) -> list[str]:
     """The blocks below each other, with blank lines between them where there is room.
 
-    Where there is not, blocks lose their ends: the second one first, then the longest of all but the first.
+    Where there is not, blocks lose their ends, down to the lines that stand beside each: the second one first,
+    then the longest; and where even that does not suffice, the longest of all.
     """
-    kept = [len(block) for block in blocks]
+    kept = [len(block) for block, _ in blocks]
     while lines is not None and sum(kept) > lines:
-        longest = max(range(1, len(blocks)), key=lambda i: kept[i], default=0)
-        if len(blocks) > 1 and kept[1] > _LEAST_OUTSTANDING:
+        spare = [n > least for n, (_, least) in zip(kept, blocks, strict=True)]
+        if len(blocks) > 1 and spare[1]:
             kept[1] -= 1
         else:
-            kept[longest if kept[longest] > _LEAST_LINES else 0] -= 1
+            kept[max(range(len(blocks)), key=lambda i: (spare[i], kept[i]))] -= 1
     blanks = len(blocks) if lines is None else lines - sum(kept)
     shown: list[str] = []
-    for i, (block, n) in enumerate(zip(blocks, kept, strict=True)):
+    for i, ((block, _), n) in enumerate(zip(blocks, kept, strict=True)):
         if i and blanks > 0:
             shown.append("")
             blanks -= 1

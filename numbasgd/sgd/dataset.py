@@ -324,6 +324,14 @@ def sample_weights(value: Any, n: int, dtype: np.dtype, name: str = "sample_weig
     """Weights of mean 1, or an array of length 0 when there are none."""
     if value is None:
         return _none(dtype)
+    s = weights_given(value, n, name)
+    # The sum of what was passed may overflow; a power of two leaves weights that have mean 1 as they are.
+    s = np.ldexp(s, -np.frexp(s.max())[1])
+    return (s / s.mean()).astype(dtype)
+
+
+def weights_given(value: Any, n: int, name: str = "sample_weight") -> np.ndarray:
+    """Weights as they were passed, checked, in float64."""
     s = check.array(value, name, 1).astype(np.float64)
     if len(s) != n:
         raise ValueError(
@@ -334,10 +342,9 @@ def sample_weights(value: Any, n: int, dtype: np.dtype, name: str = "sample_weig
     if s.min() < 0 or s.max() == 0:
         raise ValueError(
             f"{name} has smallest entry {s.min():g} and largest {s.max():g}; expected weights of 0 or "
-            "more, not all 0. Leave such rows out, or give them weight 0."
+            "more, not all 0. Leave such rows out, or give them weight zero."
         )
-    s = s / s.max()  # the sum of what was passed may overflow
-    return (s / s.mean()).astype(dtype)
+    return s
 
 
 @functools.cache

@@ -78,7 +78,9 @@ def _require_outputs(fields: Mapping[str, Any], state: RunState) -> None:
     targets = LOSSES[loss].targets
     _require((classes is None) == (targets == "real"), f"loss {loss} and classes {show(classes)}")
     if targets == "signs":
-        _require(len(classes) == 2 and not columns, f"loss {loss} and {len(classes)} classes")
+        # Of more than two classes, a column tells one from the rest.
+        expected = () if len(classes) == 2 else (len(classes),)
+        _require(columns == expected, f"loss {loss}, {len(classes)} classes and w of shape {fields['w'].shape}")
     elif targets == "classes":
         _require(columns == (len(classes),), f"{len(classes)} classes and w of shape {fields['w'].shape}")
     _require_weights(fields, state)

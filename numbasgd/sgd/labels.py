@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
 
 from numbasgd import check
 
+_MANY = 20  # classes that nobody wonders about
 _KINDS = "biufU"  # of the dtypes that labels may have: booleans, numbers, text
 
 
@@ -86,7 +88,22 @@ def signs(labels: np.ndarray, loss: str) -> tuple[np.ndarray, tuple[Any, ...]]:
 def numbers(labels: np.ndarray, loss: str) -> tuple[np.ndarray, tuple[Any, ...]]:
     """Labels as 0 to K - 1, in order; and which they were."""
     found = _distinct(labels, loss, "two or more", "all")
+    _warn_of_many(found, len(labels), loss)
     return np.searchsorted(found, labels), tuple(found.tolist())
+
+
+def _warn_of_many(found: np.ndarray, n: int, loss: str) -> None:
+    """Warn of values that are hardly names of classes: many fractions, or as good as one for each row."""
+    count = len(found)
+    is_rare = 2 * count > n
+    is_fraction = found.dtype.kind == "f" and bool(np.any(found != np.floor(found)))
+    if (count > _MANY and (is_fraction or is_rare)) or (count > 2 and is_fraction and is_rare):
+        shown = ", ".join(f"{v!r}" for v in found[:3].tolist())
+        warnings.warn(
+            f"y holds {count} different values ({shown}, ...) in {n} rows, and loss={loss!r} takes each for a "
+            'class of its own; expected a few classes. For real numbers pass loss="squared".',
+            stacklevel=2,
+        )
 
 
 def require_numbers(labels: np.ndarray) -> None:

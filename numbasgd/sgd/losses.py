@@ -101,20 +101,6 @@ def logistic_derivatives(z: np.ndarray, y: np.ndarray, is_step: bool) -> Derivat
     return -y * p, np.maximum(p * (1 - p), 1e-3)
 
 
-def softmax_derivatives(z: np.ndarray, y: np.ndarray, is_step: bool) -> Derivatives:
-    """p with 1 taken from that of the class, and the mean eigenvalue of diag(p) - p p^T that is not 0."""
-    p = softmax(z)
-    weight = np.sum(p * (1 - p), axis=1) / (p.shape[1] - 1)
-    p[np.arange(len(y)), y.astype(np.intp)] -= 1
-    return p, np.maximum(weight, 1e-3)
-
-
-def softmax_mean_hessian(z: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """The weighted mean over the rows of diag(p) - p p^T, (K, K)."""
-    p = softmax(z)
-    return np.diag((weights * p).mean(axis=0)) - (weights * p).T @ p / len(p)
-
-
 @dataclass(frozen=True)
 class Loss:
     """value, slope : of one prediction.
@@ -123,16 +109,11 @@ class Loss:
     scale that it could be told in without looking at the data (``curvature.curvature_of``).
     targets : "real" numbers, two "signs" -1 and 1, or "classes" 0 to K - 1.
     derivatives : (z, y, is_step) -> slopes and second derivatives in z, arrays of the shape of z, or None for
-    1; ``is_step``: for the steps of Newton's method, else as they are.  A loss that has no second derivative
-    tells those of a smooth relative.  A loss of all K predictions of a row tells one number a row, the mean
-    over the directions.
+    1; ``is_step``: for the steps of Newton's method, else as they are.  None for a loss that no quadratic model
+    serves.
     is_quadratic : whether the second derivative is 1 everywhere.
-    start_share : how much of what the steps of a run see is the curvature at its start, the rest that at its
-    end.  Most of the way of a bounded slope is outside the parabola; a logistic fit is soon where its
-    curvature is that of the end.
     rows : for a loss of all K predictions of a row, what makes the compiled functions of it
     (``numbasgd.sgd.solvers.softmax``); value and slope are then None.
-    mean_hessian : for such a loss, (z, weights (n, 1)) -> the mean (K, K) of its second derivatives in z.
     parameter : name and value of the parameter of a loss that has one.  at : makes the loss at another value.
     Kernels take the value for a constant, so each value is compiled once.
     """
@@ -141,11 +122,9 @@ class Loss:
     slope: Callable[..., Any] | None
     curvature: float | None
     targets: str
-    derivatives: Callable[[np.ndarray, np.ndarray, bool], Derivatives]
+    derivatives: Callable[[np.ndarray, np.ndarray, bool], Derivatives] | None
     is_quadratic: bool = False
-    start_share: float = 0.1
     rows: Callable[..., Any] | None = None
-    mean_hessian: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
     parameter: tuple[str, float] | None = None
     at: Callable[[float], Loss] | None = None
 
@@ -194,14 +173,10 @@ def quantile_loss(q: float) -> Loss:
 LOSSES: Mapping[str, Loss] = MappingProxyType(
     {
         "squared": Loss(squared_value, squared_slope, 1.0, "real", squared_derivatives, is_quadratic=True),
-        "huber": Loss(huber_value, huber_slope, 1.0, "real", huber_derivatives, start_share=0.5),
+        "huber": Loss(huber_value, huber_slope, 1.0, "real", huber_derivatives),
         "logistic": Loss(logistic_value, logistic_slope, 0.25, "signs", logistic_derivatives),
-        # The logistic loss is the smooth relative of the hinge.
-        "hinge": Loss(hinge_value, hinge_slope, 1.0, "signs", logistic_derivatives),
-        "softmax": Loss(
-            None, None, 0.5, "classes", softmax_derivatives, rows=make_softmax,
-            mean_hessian=softmax_mean_hessian,
-        ),
+        "hinge": Loss(hinge_value, hinge_slope, 1.0, "signs", None),
+        "softmax": Loss(None, None, 0.5, "classes", None, rows=make_softmax),
         "quantile": quantile_loss(0.5),
     }
 )  # fmt: skip

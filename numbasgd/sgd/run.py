@@ -103,8 +103,8 @@ class TrainingRun:
         self.settings = self._settings()
         self.line = Progress(config.progress, self.limit, n, is_verbose=config.verbose)
         # No method of this object: the cycle would leave each run to the garbage collector.
-        safe_lr = functools.partial(_safe_lr, training, self.method, w, b)
-        self.trainer = Trainer(make_solver(training, self.method), self.scale, safe_lr, objective)
+        advice = functools.partial(safe_lr, training, self.method, w, b)
+        self.trainer = Trainer(make_solver(training, self.method), self.scale, advice, objective)
         if state is not None:
             restore(self.trainer, state)
         else:
@@ -137,8 +137,8 @@ class TrainingRun:
             self.compile_seconds += compile_seconds
             at += compile_seconds
         else:
-            rate, self.squares = auto_rate(self.dataset, method, w, b, self.limit)
-            self.lr_because = "curvature and noise of the data"
+            schedule = functools.partial(_scheduled, self.schedule) if self.schedule != "constant" else None
+            rate, self.lr_because, self.squares = auto_rate(self.dataset, method, w, b, self.limit, schedule)
         if not math.isfinite(rate):
             self.whole.require_finite(math.nan)
             raise self.whole.overflows(w)
@@ -297,7 +297,7 @@ def _scheduled(schedule: str, method: Method, n: int, epochs: int) -> Method:
     return method._replace(lrs=values, spans=spans)
 
 
-def _safe_lr(dataset: Dataset, method: Method, w: np.ndarray, b: Any) -> float:
+def safe_lr(dataset: Dataset, method: Method, w: np.ndarray, b: Any) -> float:
     """Half of what is stable for sure, from the weights to start from; for the advice after a divergence."""
     size = curvature.row_sizes(dataset, method.intercept)
     loss_curvature = curvature.curvature_of(loss_named(method.loss), dataset, w, b)

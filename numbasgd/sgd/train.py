@@ -84,9 +84,10 @@ def train(
         A last minibatch that is shorter is averaged over its own length.
     lr : float, sequence of float, callable or "auto"
         Learning rate: one for all epochs, one for each, a function of the epoch (from 0 on), or the constant
-        rate that curvature and noise of the data make the best for this batch size and so many epochs
-        (``numbasgd.sgd.learning_rate.quadratic.best_constant``, with its sources); for a loss that is not
-        squared, short runs on a sample of the rows correct it (``numbasgd.sgd.learning_rate.pilot``).
+        rate that is best for this batch size and so many epochs: that of a quadratic model, from curvature and
+        noise of the data (``numbasgd.sgd.learning_rate.quadratic.best_constant``, with its sources), or where
+        none holds, that of short runs (``numbasgd.sgd.learning_rate.race``).  To choose it costs at most about
+        what training does, or 2 milliseconds; the same data have the same rate.
     epochs : int, optional
         Passes over the data.  Left out: until the loss has converged (``tol``, ``patience``), at most 200.
     schedule : {"constant", "inverse_scaling", "cosine", "step", "restarts"}, optional

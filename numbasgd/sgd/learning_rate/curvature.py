@@ -21,6 +21,10 @@ MOST_COLUMNS = 512  # beyond so many, eigenvalues come from power iteration and 
 _FEW = 32  # rows, or columns
 _ITERATIONS = 20  # of power iteration over sparse rows
 _BLOCK = 1 << 15  # entries whose squares are held at once
+_START = (
+    0.1  # how much of what the steps of a run see is the curvature at its start; the rest is that at its end
+)
+_FALLEN = 0.3  # of the curvature at the start: with less at the optimum, no quadratic holds between them
 
 
 class RowSizes(NamedTuple):
@@ -43,6 +47,12 @@ def row_sample(n: int, count: int = SAMPLE) -> np.ndarray | slice:
         return slice(None)
     edges = np.linspace(0, n, count, endpoint=False)
     return (edges + np.random.default_rng(n).random(count) * (n / count)).astype(np.int64)
+
+
+def some_rows(dataset: Dataset, count: int) -> Dataset:
+    """At most so many of its rows, in the memory order that X has."""
+    picked = row_sample(dataset.n, count)
+    return dataset if isinstance(picked, slice) else dataset.take(picked, keeps_layout=True)
 
 
 class Sample:
@@ -190,6 +200,8 @@ def curvature_of(loss: Loss, dataset: Dataset, w: np.ndarray, b: Any) -> float:
     """The largest second derivative of the loss in a prediction; where none is known, its mean at w and b."""
     if loss.curvature is not None:
         return loss.curvature
+    if loss.derivatives is None:
+        return 1.0
     picked = row_sample(dataset.n)
     rows, y = (a[picked].astype(np.float64) for a in (dataset.X, dataset.y))
     with np.errstate(all="ignore"):  # of a NaN or Inf, whoever looks at the loss will tell
@@ -200,18 +212,19 @@ def curvature_of(loss: Loss, dataset: Dataset, w: np.ndarray, b: Any) -> float:
 def local_model(
     sample: Sample, y: np.ndarray, w: np.ndarray, b: float, loss: Loss, l2: float
 ) -> QuadraticModel | None:
-    """What the choice of a rate needs to know; None where there are too many columns or no finite answer."""
-    columns, shares = sample.columns, sample.shares
+    """What the choice of a rate needs to know; None where there are too many columns or no quadratic holds."""
+    columns, shares, of_loss = sample.columns, sample.shares, loss.derivatives
     d, s = columns.shape
     y, start = y[sample.picked].astype(np.float64), w.astype(np.float64)
     if sample.intercept:
         start = np.append(start, b)
     # Products and squares must stay far from overflow.
-    if not (0 < d <= MOST_COLUMNS and sample.largest < LARGEST and is_moderate(y) and is_moderate(start)):
+    is_moderate_all = sample.largest < LARGEST and is_moderate(y) and is_moderate(start)
+    if of_loss is None or not (0 < d <= MOST_COLUMNS and is_moderate_all):
         return None
 
     def derivatives(at: np.ndarray, is_step: bool) -> tuple[np.ndarray, np.ndarray | None]:
-        slope, weight = loss.derivatives(at, y, is_step)
+        slope, weight = of_loss(at, y, is_step)
         if shares is None:
             return slope, weight
         return shares * slope, shares if weight is None else shares * weight
@@ -236,8 +249,10 @@ def local_model(
             break
     slope, weight = derivatives(at, is_step=False)
     if not loss.is_quadratic and weight is not None and first_weight is not None:
+        if weight.mean() < _FALLEN * first_weight.mean():
+            return None
         # What the steps see on their way lies between start and optimum.
-        weight = (1 - loss.start_share) * weight + loss.start_share * first_weight
+        weight = (1 - _START) * weight + _START * first_weight
         values, vectors = np.linalg.eigh(sample.hessian(weight))
     values = np.maximum(values, 0)
     squares = rotated = np.dot(vectors.T, columns)
@@ -261,16 +276,26 @@ def is_moderate(a: np.ndarray) -> bool:
 
 
 def auto_lr(
-    local: QuadraticModel | None, size: RowSizes, method: Method, n: int, epochs: int, curvature: float
+    local: QuadraticModel | None,
+    size: RowSizes,
+    method: Method,
+    n: int,
+    epochs: int,
+    curvature: float,
+    is_exact: bool = False,
 ) -> float:
-    """The rate of ``lr="auto"``: the best constant one by the model above, below what is stable for sure.
+    """The best constant rate by the model above, below what is stable for sure.
+
+    is_exact : whether the model is that of all rows, so that it knows what gradient descent may do.
 
     With averaged weights the noise of large steps averages out, and half the stable rate is taken.
     """
     stable = stable_lr(size, method.batch_size, curvature, method.l2)
     rate = 0.5 * stable
     if local is not None and method.average_from is None:
-        rate = min(best_constant(local, n, method.batch_size, epochs, method.sampling), 1.8 * stable)
+        rate = best_constant(local, n, method.batch_size, epochs, method.sampling)
+        if method.batch_size < n or not is_exact:
+            rate = min(rate, 1.8 * stable)
     return rate * (1 - method.momentum)
 
 

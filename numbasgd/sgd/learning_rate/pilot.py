@@ -1,11 +1,4 @@
-"""Short runs on some of the rows, which find the best constant rate where no quadratic model does.
-
-Slopes of the logistic, hinge, Huber and softmax losses are bounded, and their curvature falls as the fit gets
-better: for classes that can be told apart, rates far beyond what the curvature at the start allows are best.
-So there the rate of the model is where a search begins.  The loss at the end of short runs is compared at rates
-an octave apart until both neighbours of the best are worse, and once more at the vertex of the parabola
-through the three (Brent, "Algorithms for Minimization without Derivatives", 1973, chapter 5).
-"""
+"""``Pilot``: runs at other rates, as the run whose rate is sought but shorter, and what they end with."""
 
 from __future__ import annotations
 
@@ -17,86 +10,177 @@ import numpy as np
 
 from numbasgd.sgd.config import Method
 from numbasgd.sgd.dataset import Dataset
-from numbasgd.sgd.learning_rate.curvature import SAMPLE, row_sample
+from numbasgd.sgd.learning_rate.cost import LOOK, RUN, Budget, Cost, Size
+from numbasgd.sgd.learning_rate.curvature import some_rows
 from numbasgd.sgd.solvers.cpu import make_solver
 
-EPOCHS = 8  # of a pilot, at most
-_WORK = 1 << 25  # multiply-adds of the runs at one rate, at most
-_LEAST_ROWS = 256
-_SPARSE_SHARE = 8  # one in so many sparse rows, if that is more than the sample of others
-_SEEDS = 4  # runs at each rate, at most, where there are so few rows that chance tells
-_SEED_ROWS = 6144
-_OCTAVES = 8  # that a search goes away from where it begins
+#: (method, rows, epochs) -> the method with the rates of a schedule that begins at 1.
+Schedule = Callable[[Method, int, int], Method]
+
+MOST_SEEDS = 11
+_MOST_LOOKS = 5
+_LONG = 10  # epochs from which on the loss is looked at behind several of the last ones
+_LAST = 0.15  # of the last epoch, in which it is looked at in shorter runs
+_ALIKE = 1e-6  # of what the loss fell: differences below it are chance
+_MAKE, _MAKE_OUTPUTS = 5e4, 1e5  # what a solver costs to make
+
+
+class Task:
+    """The run whose rate is sought, and what it begins with.
+
+    dataset, method, epochs : of that run.  w, b : its first weights.  schedule : of its rates.
+    budget : for all pilots together.  base : the rate, as a logarithm to base 2, that octaves count from.
+    """
+
+    def __init__(
+        self, dataset: Dataset, method: Method, epochs: int, start: tuple[np.ndarray, Any],
+        schedule: Schedule | None, cost: Cost,
+    ) -> None:  # fmt: skip
+        self.dataset, self.method, self.start, self.schedule, self.cost = dataset, method, start, schedule, cost
+        self.size = Size(dataset.n, method.batch_size, epochs)
+        self.budget = Budget(cost.steps(self.size))
+        self.base = 0.0
+
+    @property
+    def is_free(self) -> bool:
+        """Whether nothing holds the weights back, so that classes that can be told apart have no optimum."""
+        return self.method.l2 == 0 and self.method.l1 == 0
 
 
 class Pilot:
-    """Runs as those of ``method`` over X, from the same start, but on a sample of the rows and for few epochs.
+    """Runs of one size at several rates, each the same number of times with the same orders.
 
-    n, epochs, method : of such a run.  Minibatches shrink with the rows, so an epoch has as many steps.
-    is_whole : whether nothing is left out, so that what is best here needs no model to be the best there.
+    octave : a rate of the run that it stands for, as a logarithm to base 2 that counts from ``Task.base``.  A
+    pilot with larger minibatches takes larger rates in proportion.
     """
 
-    def __init__(self, dataset: Dataset, method: Method, epochs: int) -> None:
-        n = dataset.n
-        self.epochs = min(epochs, EPOCHS)
-        work = self.epochs * max(dataset.outputs, 1) * (dataset.row_entries + 8)
-        # Of few sparse rows hardly two share a column, and any classes can be told apart.
-        most = max(SAMPLE, n // _SPARSE_SHARE) if dataset.is_sparse else SAMPLE
-        picked = row_sample(n, min(most, max(_LEAST_ROWS, _WORK // work)))
-        if not isinstance(picked, slice):
-            dataset = dataset.take(picked, keeps_layout=True)
+    def __init__(self, task: Task, size: Size) -> None:
+        self.size, self.budget = size, task.budget
+        whole, dataset, method = task.size, task.dataset, task.method
+        self.is_whole = size == whole
+        self.is_descent = size.batch_size >= size.rows
+        if size.rows < whole.rows:
+            dataset = some_rows(dataset, size.rows)
             begin = method.average_from
-            method = method._replace(
-                batch_size=max(1, round(method.batch_size * dataset.n / n)),
-                average_from=None if begin is None else begin // n * dataset.n,
-            )
-        self.n, self.method, self._dataset = dataset.n, method, dataset
-        self.is_whole = self.n == n and self.epochs == epochs
-        self._n_seeds = max(1, min(_SEEDS, _SEED_ROWS // self.n, _WORK // (self.n * work)))
+            if begin is not None:
+                method = method._replace(average_from=begin // whole.rows * size.rows)
+        method = method._replace(batch_size=size.batch_size, lrs=np.ones(1, dataset.dtype))
+        self.method = method if task.schedule is None else task.schedule(method, size.rows, size.epochs)
+        larger = size.batch_size * whole.rows / (whole.batch_size * size.rows)
+        self.base = task.base + math.log2(larger)
+        self.solver = make_solver(dataset, self.method)
+        self.solver.compile()
+        self._row = self.solver.layout.row(*task.start)
+        self.first = self._loss(self._row)
+        self._see_costs(task.cost, dataset.outputs)
+        self.losses: dict[float, float] = {}  # of each octave, the median of what was seen
+        self._seen: dict[float, list[float]] = {}
+        self._runs: dict[float, int] = {}
+        self.seeds = 1
 
-    def search(self, first: float, w: np.ndarray, b: Any) -> tuple[float, np.ndarray]:
-        """The best rate found from ``first`` on, and the weights that a run with it ends with.
+    def _see_costs(self, cost: Cost, outputs: int) -> None:
+        size, look = self.size, cost.evaluation(self.size.rows)
+        steps = cost.steps(size)
+        most = 0.2 * size.epochs if size.epochs >= _LONG else -(-size.rows // size.batch_size) / 8
+        looks = 1 if self.is_descent else max(1, min(_MOST_LOOKS, int(min(0.4 * steps / look, most))))
+        back = range(looks - 1, -1, -1)
+        end = size.epochs * size.rows
+        if size.epochs >= _LONG:
+            self._marks = [end - i * size.rows for i in back]
+        else:
+            self._marks = [max(1, int(end - i * _LAST * size.rows / max(looks - 1, 1))) for i in back]
+        self.cost = steps + looks * look + RUN - LOOK
+        self.budget.spend((_MAKE_OUTPUTS if outputs > 1 else _MAKE) + look)
 
-        w, b : the weights to start from.  The end has the intercept as its last row.
+    def _loss(self, row: np.ndarray) -> float:
+        with np.errstate(over="ignore", invalid="ignore"):
+            loss = self.solver.mean_loss(row) + self.solver.penalty(row)
+        return loss if math.isfinite(loss) else math.inf
+
+    def _begin(self, octave: float, seed: int) -> None:
+        method, rate = self.method, min(2.0 ** (octave + self.base), 1e30)
+        self.solver.begin_anew(self._row)
+        self.solver.use(method._replace(lrs=(rate * method.lrs).astype(self._row.dtype), seed=seed))
+
+    def run(self, octave: float) -> None:
+        """Another run, with the next order of rows."""
+        seed = self._runs.get(octave, 0)
+        self._runs[octave] = seed + 1
+        self._begin(octave, seed)
+        self.budget.spend(self.cost)
+        seen = self._seen.setdefault(octave, [])
+        for mark in self._marks:
+            self.solver.go_to(mark)
+            seen.append(self._loss(self.solver.result))
+        self.losses[octave] = _median(seen)
+
+    def loss(self, octave: float) -> float:
+        """The loss at the end of runs: the median over their last looks."""
+        while self._runs.get(octave, 0) < self.seeds and octave not in self.losses:
+            self.run(octave)
+            while self._runs[octave] < self.seeds:
+                self.run(octave)
+        return self.losses[octave]
+
+    @property
+    def best(self) -> float:
+        """The octave with the least loss; the middle of those between which the loss does not tell."""
+        least = min(self.losses.values())
+        if least == math.inf:
+            return min(self.losses)
+        alike = least + _ALIKE * max(self.first - least, 0.0)
+        octaves = sorted(octave for octave, loss in self.losses.items() if loss <= alike)
+        return octaves[(len(octaves) - 1) // 2]
+
+    def affords(self, keeps: float = 0.0) -> bool:
+        """Whether another rate can be tried."""
+        return self.budget.affords(self.cost * self.seeds, keeps)
+
+    def climb(self, octave: float, step: float = 1.0, keeps: float = 0.0) -> float:
+        """From an octave downhill, until both neighbours of the best are worse or the budget ends."""
+        self.loss(octave)
+        direction = 1
+        while True:
+            best = self.best
+            ahead = [best + direction * step, best - direction * step]
+            ahead = [octave for octave in ahead if octave not in self.losses]
+            if not ahead or not self.affords(keeps):
+                return best
+            self.loss(ahead[0])
+            if self.best != best:
+                direction = 1 if self.best > best else -1
+
+    def settle(self) -> float:
+        """What is best when the three best are run with further orders, as many as the budget has."""
+        while True:
+            three = sorted(self.losses, key=self.losses.__getitem__)[:3]
+            fewest = min(three, key=lambda octave: (self._runs[octave], self.losses[octave]))
+            if not self.budget.affords(self.cost) or self._runs[fewest] >= MOST_SEEDS:
+                return self.best
+            self.run(fewest)
+
+    def epochs_to(self, octave: float, loss: float, orders: int) -> float:
+        """Epochs until the loss is as small as that, the median of some orders of the rows.
+
+        One more than a run has if it does not get there.
         """
+        return _median([self._epochs_to(octave, loss, seed) for seed in range(orders)])
 
-        def with_rate(rate: float, seed: int = 0) -> Method:
-            return self.method._replace(lrs=np.array([rate], w.dtype), seed=seed)
-
-        solver = make_solver(self._dataset, with_rate(first))
-        start = solver.layout.row(w, b)
-        solver.compile()
-        ends: dict[float, np.ndarray] = {}
-
-        def loss_after(rate: float) -> float:
-            losses = 0.0
-            for seed in range(self._n_seeds):
-                solver.begin_anew(start)
-                solver.use(with_rate(rate, seed))
-                solver.go_to(self.epochs * self.n)
-                losses += solver.mean_loss(solver.result) + solver.penalty(solver.result)
-            ends[rate] = solver.layout.take(solver.result)
-            return losses if math.isfinite(losses) else math.inf
-
-        rate = least(loss_after, first)
-        return rate, ends[rate]
+    def _epochs_to(self, octave: float, loss: float, seed: int) -> float:
+        self._begin(octave, seed)
+        rows, epochs = self.size.rows, self.size.epochs
+        for epoch in range(1, epochs + 1):
+            self.solver.go_to(epoch * rows)
+            self.budget.spend(2 * self.cost / epochs)
+            if self._loss(self.solver.result) < loss:
+                return epoch
+        return epochs + 1
 
 
-def least(loss: Callable[[float], float], first: float) -> float:
-    """The rate with the least loss among those looked at: octaves from ``first`` on downhill, and a vertex."""
-    known: dict[float, float] = {}
-
-    def of(octave: float) -> float:
-        if octave not in known:
-            known[octave] = loss(first * 2.0**octave)
-        return known[octave]
-
-    step = -1 if of(0) <= of(1) else 1
-    at = 0
-    while abs(at) < _OCTAVES and (of(at + step) < of(at) or math.isinf(of(at))):
-        at += step
-    low, here, high = of(at - 1), of(at), of(at + 1)
-    bend = low - 2 * here + high
-    if 0 < bend < math.inf:
-        of(at + 0.5 * (low - high) / bend)
-    return first * 2.0 ** min(known, key=known.__getitem__)
+def _median(values: list[float]) -> float:
+    """Infinite if any is."""
+    if math.inf in values:
+        return math.inf
+    values = sorted(values)
+    half = len(values) // 2
+    return values[half] if len(values) % 2 else 0.5 * (values[half] + values[half - 1])

@@ -14,6 +14,7 @@ from numbasgd.simd.vector import fma, lanes_for, load_all, pointer, store, zeros
 _GROUPS = 24  # eigenvectors are merged to at most so many
 _COARSE = np.linspace(-6, 0, 13)  # decades below twice the inverse of the largest curvature
 _FINE = np.linspace(-0.42, 0.42, 13)  # decades around the best of these
+_FINEST = np.linspace(-0.06, 0.06, 13)  # and of those, where no noise hides the difference
 _N_RATES = len(_COARSE)
 _Q = 16  # that many rates fill whole registers, the last ones for nothing
 _LANES = lanes_for(_Q, 8)
@@ -129,10 +130,12 @@ def _search(model, n, batch_size, epochs, sampling, scratch):
     state = pointer(squared, M * M * _Q)
     moved = pointer(state, M * _Q)
     rates, excess = pointer(moved, M * _Q), pointer(moved, (M + 1) * _Q)
+    # A few steps may well overshoot along the largest curvature, where there is least to gain.
+    most = 0.42 if batch_size >= n else 0.0
     decades, shifts = 0.0, pointer(_COARSE, 0)
-    for _ in range(2):
+    for level in range(3 if batch_size >= n else 2):
         for q in range(_Q):
-            rates[q] = 2 * 10.0 ** min(decades + shifts[min(q, _N_RATES - 1)], 0.0)
+            rates[q] = 2 * 10.0 ** min(decades + shifts[min(q, _N_RATES - 1)], most)
             excess[q] = 0.0
             for i in range(M):
                 state[i * _Q + q] = 1.0 if i == d else error[i]
@@ -162,7 +165,8 @@ def _search(model, n, batch_size, epochs, sampling, scratch):
                 excess[q] = math.inf
             if excess[q] < excess[best]:
                 best = q
-        decades, shifts = min(decades + shifts[best], 0.0), pointer(_FINE, 0)
+        decades = min(decades + shifts[best], most)
+        shifts = pointer(_FINE, 0) if level == 0 else pointer(_FINEST, 0)
     return 2 * 10.0**decades / largest
 
 

@@ -179,7 +179,7 @@ def _propose_prefetched_b(t: Tiles, model: Any, first: int) -> Callable[[Product
         cycles += panels * tiles * rounds * (tile(KC) + STORE * h * w + PAGE * pages(KC, p.rsb))
         if 2 * KC * w * V > L1:  # what was prefetched is lost from L1
             cycles += b_bytes * FROM_L2
-        return Proposal(cycles, first, -1, 0, Blocks(p.m, p.n, KC, MR, NV, 0, 0), Cut(0, 4 * L, 1, 0, 0))
+        return Proposal(cycles, first, -1, 0, Blocks(p.m, p.n, KC, MR, NV, 0, 0), Cut(0, 4 * L, 1, NV, 0))
 
     return propose
 

@@ -1,0 +1,67 @@
+"""What commands that read a user's table share: its options, the notes on it, a line while it is read."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from numbasgd.data import ReadOptions, Table
+
+DATA = "a .csv or other text table, .npy, .npz or .parquet file, or a folder of such files; - for a pipe"
+
+
+def add_arguments(parser: argparse.ArgumentParser, missing: tuple[str, ...] = ("error", "drop")) -> None:
+    """Declare the options that say how DATA is to be read; what they leave out is guessed, and told."""
+    group = parser.add_argument_group("how DATA is read (what is left out is guessed, and told)")
+    group.add_argument(
+        "--header", choices=("auto", "yes", "no"), default="auto", help="whether line 1 names the columns"
+    )
+    group.add_argument("--delimiter", metavar="C", help='between two cells: a character, "tab" or "space"')
+    group.add_argument("--decimal", metavar="C", help='the decimal sign, "." or ","')
+    group.add_argument("--encoding", metavar="NAME", help="of text, for example utf-8, cp1252 or utf-16")
+    group.add_argument(
+        "--missing", choices=missing, default="error", help="what to do about rows with missing cells"
+    )
+    group.add_argument(
+        "--drop", metavar="COLUMN", action="append", default=[], help="a column to leave out; again for more"
+    )
+
+
+def read(args: argparse.Namespace, target: Any, **more: Any) -> Table:
+    """The table that the arguments tell of; notes on it are told on standard error.
+
+    more : arguments of ``numbasgd.data.read_table``.
+    """
+    from numbasgd.cli.progress_line import ReadingLine
+    from numbasgd.data import read_table
+
+    with ReadingLine(str(args.data)) as line:
+        table = read_table(args.data, target, _options(args), progress=line.tell, **more)
+    table.notes[:] = [_in_words(args, note) for note in table.notes]
+    for note in table.notes:
+        print(f"numbasgd {args.command}: note: {note}", file=sys.stderr)
+    return table
+
+
+def _options(args: argparse.Namespace) -> ReadOptions:
+    from numbasgd.data import ReadOptions
+
+    return ReadOptions(
+        header=args.header,
+        delimiter=args.delimiter,
+        decimal=args.decimal,
+        encoding=args.encoding,
+        missing=args.missing,
+        drop=tuple(args.drop),
+    )
+
+
+def _in_words(args: argparse.Namespace, note: str) -> str:
+    """A note of the library in a command's words."""
+    from numbasgd.cli.options import in_flags
+    from numbasgd.json_values import printable
+
+    names = ("header", "delimiter", "decimal", "encoding", "missing", "drop")
+    return printable(in_flags(note, {name: f"--{name}" for name in names}))

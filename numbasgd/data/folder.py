@@ -1,0 +1,102 @@
+"""A folder whose files are the parts of one table, read one after the other in the order of their names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from numbasgd.data.cells import quoted
+from numbasgd.data.read_options import Wanted
+from numbasgd.errors import DataError
+
+SUFFIXES = (".csv", ".tsv", ".txt", ".dat", ".npy", ".npz", ".parquet")
+MANIFEST = "manifest.json"  # of a folder of shards, which is not read as one table
+
+
+class Reader(Protocol):
+    """A table whose columns are known, to be read once."""
+
+    names: list[str]
+
+    @property
+    def notes(self) -> list[str]:
+        """What was guessed."""
+
+    def read(self, wanted: Wanted) -> tuple[np.ndarray, np.ndarray]:
+        """X and y."""
+
+
+class FolderTable:
+    """Files of the same columns as one table.
+
+    names : of the columns, "" where one has none.
+    """
+
+    def __init__(self, folder: Path, open_part: Callable[[Path], Reader]) -> None:
+        self.file = folder
+        files = parts_of(folder)
+        self._parts = [(file, open_part(file)) for file in files]
+        self.names = self._parts[0][1].names
+        for file, part in self._parts[1:]:
+            self._require_same(files[0], file, part.names)
+
+    @property
+    def notes(self) -> list[str]:
+        """What was guessed of the files, each kind once."""
+        found = [note for _, part in self._parts for note in part.notes]
+        told = f"{self.file}: {len(self._parts)} files are read as one table, in the order of their names."
+        first, more = found[:3], len(found) - 3
+        return [told, *first, *([f"{more} more such notes on its files."] if more > 0 else [])]
+
+    def _require_same(self, first: Path, file: Path, names: list[str]) -> None:
+        if names == self.names:
+            return
+        told = f"{len(names)} columns, and {len(self.names)} are in {first.name}"
+        if len(names) == len(self.names):
+            j = next(j for j, name in enumerate(names) if name != self.names[j])
+            told = f"the column {j} {quoted(names[j])}, which is {quoted(self.names[j])} in {first.name}"
+        raise DataError(
+            f"{file} has {told}; expected the same columns in all files of a folder. Move it elsewhere."
+        )
+
+    def read(self, wanted: Wanted) -> tuple[np.ndarray, np.ndarray]:
+        """The rows of all files, one after the other."""
+        Xs, ys = [], []
+        for i, (_, part) in enumerate(self._parts):
+            X, y = part.read(wanted._replace(progress=None))
+            Xs.append(X)
+            ys.append(y)
+            if wanted.progress is not None:
+                wanted.progress(i + 1, len(self._parts), "files")
+        if len({y.dtype.kind for y in ys}) > 1:  # classes that look like numbers in some of the files
+            ys = [_as_text(y) for y in ys]
+        return np.concatenate(Xs), np.concatenate(ys)
+
+
+def _as_text(y: np.ndarray) -> np.ndarray:
+    return y if y.dtype.kind == "U" else np.array([f"{value:g}" for value in y.tolist()], str)
+
+
+def parts_of(folder: Path) -> list[Path]:
+    """The files of a folder that are parts of a table; one that begins with "." or "_" is none."""
+    try:
+        entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith((".", "_")))
+    except OSError as error:
+        raise DataError(f"{folder} cannot be read: {error.strerror or error}. Check the path.") from error
+    files = [entry for entry in entries if entry.suffix.lower() in SUFFIXES and entry.is_file()]
+    kinds = {entry.suffix.lower() for entry in files}
+    if any(entry.name == MANIFEST for entry in entries):
+        what = f"is a folder of shards ({MANIFEST})"
+        advice = "Expected a folder of CSV, Parquet or .npy files alone. Pass the table that they were made of."
+    elif not files:
+        what = "is a directory without a file of a table in it"
+        advice = f"Expected files that end with {', '.join(SUFFIXES)}. Pass the folder that holds them."
+    elif len(kinds) > 1:
+        what = f"is a directory with files of several kinds ({', '.join(sorted(kinds))})"
+        advice = "Expected the parts of one table, all of one kind. Pass one of the files."
+    else:
+        return files
+    raise DataError(f"{folder} {what}. {advice}")

@@ -10,7 +10,7 @@ import pytest
 from numbasgd import Fit, epoch_order, gradient, threads, train
 from numbasgd.machine.cpu import n_cores
 from numbasgd.sgd.order import ORDER_CHUNK
-from numbasgd.sgd.solvers import cpu, order_prefetch
+from numbasgd.sgd.solvers import epoch_solver, order_prefetch
 
 N = 9 * ORDER_CHUNK + 1234
 TAIL = 16
@@ -31,7 +31,7 @@ def rows():
 @pytest.fixture
 def eager(monkeypatch):
     """Help from the first call on."""
-    monkeypatch.setattr(cpu, "_HELP_AFTER", -1.0)
+    monkeypatch.setattr(epoch_solver, "_HELP_AFTER", -1.0)
 
 
 def bits(fit):
@@ -185,7 +185,7 @@ def test_the_same_bits_with_help(settings, has_weights, rows, eager):
 )
 def test_the_same_bits_with_help_at_other_widths(d, dtype, batch_size, rng, eager, monkeypatch):
     """Rows of more registers than weights have as well, which help would not be asked for here."""
-    monkeypatch.setattr(cpu, "ROW_BYTES", 1 << 20)
+    monkeypatch.setattr(epoch_solver, "ROW_BYTES", 1 << 20)
     X, s = rng.standard_normal((5 * ORDER_CHUNK, d)).astype(dtype), 1 + rng.random(5 * ORDER_CHUNK)
     options = {"lr": 1e-4, "epochs": 4, "seed": 4, "batch_size": batch_size, "sample_weight": s}
     alone = bits(train(X, X[:, 0], threads=1, **options))
@@ -217,7 +217,7 @@ def test_short_runs_get_no_help(rows, monkeypatch):
     X, y, _ = rows
     train(X, y, batch_size=10, lr=1e-3, epochs=1, threads=2)
     assert not calls
-    monkeypatch.setattr(cpu, "_HELP_AFTER", -1.0)
+    monkeypatch.setattr(epoch_solver, "_HELP_AFTER", -1.0)
     train(X, y, batch_size=10, lr=1e-3, epochs=1, threads=1)  # nobody to ask
     train(X, y, batch_size=10, lr=1e-3, epochs=1, threads=2, sampling="sequential")
     train(X, y, batch_size=N, lr=1e-3, epochs=1, threads=2)
@@ -251,8 +251,8 @@ def test_nothing_is_compiled_within_the_clock(rows, monkeypatch):
         call(self, end)
         assert len(compiled) == before or end == 0
 
-    call = cpu.EpochSolver.advance
-    monkeypatch.setattr(cpu.EpochSolver, "advance", timed)
+    call = epoch_solver.EpochSolver.advance
+    monkeypatch.setattr(epoch_solver.EpochSolver, "advance", timed)
     for name in ("make_next_chunk", "draw_for"):
         make = getattr(order_prefetch, name)
         monkeypatch.setattr(

@@ -9,13 +9,14 @@ import functools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from numbasgd import check
 from numbasgd.sgd import labels
 from numbasgd.sgd.columns import Names, names_of
+from numbasgd.sgd.csr import Csr, CsrRows, csr_of, finite, is_sparse
 from numbasgd.sgd.fingerprint import Fingerprint
 from numbasgd.sgd.layout import together
 from numbasgd.sgd.losses import LOSSES
@@ -73,13 +74,28 @@ class Dataset:
         return self.X.dtype
 
     @property
+    def entries(self) -> np.ndarray:
+        """The numbers of X."""
+        return self.X
+
+    @property
+    def row_entries(self) -> int:
+        """Stored entries of a row, on average."""
+        return self.d
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether not all entries are stored."""
+        return False
+
+    @property
     def is_weighted(self) -> bool:
         """Whether rows count differently."""
         return self.sample_weight.size > 0
 
     def fingerprint(self, held_out: Dataset | None = None) -> Fingerprint:
         """What the data, with the rows that were passed to be held out, is recognized by in a resumed run."""
-        arrays: dict[str, np.ndarray] = {}
+        arrays: dict[str, np.ndarray | Csr] = {}
         for prefix, rows in (("", self), ("validation_", held_out)):
             if rows is not None:
                 arrays |= {f"{prefix}X": rows.X, f"{prefix}y": rows.y}
@@ -87,11 +103,11 @@ class Dataset:
                     arrays[f"{prefix}sample_weight"] = rows.sample_weight
         return Fingerprint({}, **arrays)
 
-    def with_rows(self, X: np.ndarray) -> Dataset:
+    def with_rows(self, X: Any) -> Self:
         """The same targets and weights with other rows, such as scaled ones."""
         return replace(self, X=X, is_own=True)
 
-    def take(self, index: np.ndarray, *, keeps_layout: bool = False) -> Dataset:
+    def take(self, index: np.ndarray, *, keeps_layout: bool = False) -> Self:
         """A copy of some of the rows, in the order of ``index``, with weights of mean 1.
 
         keeps_layout : whether they lie in memory as all rows do, so that nothing else has to be compiled.
@@ -104,12 +120,12 @@ class Dataset:
             s = (s / s.mean()).astype(self.dtype)
         return replace(self, X=X, y=self.y[index], sample_weight=s, is_own=True)
 
-    def together(self, is_shuffled: bool) -> Dataset:
+    def together(self, is_shuffled: bool) -> Self:
         """The same rows, each in one piece where there is memory for a copy (``layout.together``)."""
         X = together(self.X, is_shuffled)
         return self if X is self.X else self.with_rows(X)
 
-    def counted(self) -> Dataset:
+    def counted(self) -> Self:
         """The rows that count: all but those of weight 0."""
         if not self.is_weighted or self.sample_weight.all():
             return self
@@ -162,13 +178,59 @@ class Dataset:
 
     def overflows(self, start: np.ndarray) -> ValueError:
         """The error for finite data whose loss at the weights ``start`` is not finite."""
-        largest = {"X": self.X, "y": self.y, "init": start}
+        largest = {"X": self.entries, "y": self.y, "init": start}
         name = max(largest, key=lambda key: float(np.abs(largest[key]).max(initial=0.0)))
         return ValueError(
             f"{name} holds values up to {np.abs(largest[name]).max():.3g}, and the loss overflows "
             f"{self.dtype}; expected values whose squares can be added up. Scale them, for example by a power "
             "of 10."
         )
+
+
+@dataclass(frozen=True, eq=False)
+class SparseDataset(Dataset):
+    """A ``Dataset`` whose X is a ``Csr``."""
+
+    X: Any
+    rows: Any = field(init=False)
+
+    def __post_init__(self) -> None:
+        y, X = self.y, self.X
+        targets = check.for_kernel(y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y)
+        n, d = X.shape
+        rows = CsrRows(X.data, n, d, X.indptr.ctypes.data, X.indices.ctypes.data)
+        vars(self).update(rows=rows, targets=targets)
+
+    def together(self, is_shuffled: bool) -> Self:
+        """The stored entries of a row lie together."""
+        return self
+
+    def require_finite(self, *witnesses: float) -> None:
+        """Look for a NaN or Inf if a figure of the whole data is not finite; no look without such a sign.
+
+        Raises
+        ------
+        ValueError
+            It names the first one's row and column.
+        """
+        if not all(map(math.isfinite, witnesses)):
+            finite(self.X)
+            check.finite(self.y, "y")
+
+    @property
+    def entries(self) -> np.ndarray:
+        """The stored numbers of X."""
+        return self.X.data
+
+    @property
+    def row_entries(self) -> int:
+        """Stored entries of a row, on average."""
+        return self.X.per_row
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether not all entries are stored."""
+        return True
 
 
 def make_dataset(X: Any, y: Any, sample_weight: Any, loss: str) -> Dataset:
@@ -190,8 +252,8 @@ def make_dataset(X: Any, y: Any, sample_weight: Any, loss: str) -> Dataset:
             f"{missing} is missing while {given} was passed; expected both, or neither for the embedded "
             f"twin data. Pass {missing}."
         )
-    given = X
-    X, y, classes = rows_and_targets(X, y, loss, takes_columns=True)
+    given, kind = X, SparseDataset if is_sparse(X) else Dataset
+    X, y, classes = rows_and_targets(X, y, loss, takes_columns=True, takes_sparse=True)
     if X.shape[1] == 0:
         raise ValueError(
             f"X has shape {X.shape}; expected at least one column. Pass the columns to predict y from."
@@ -201,19 +263,26 @@ def make_dataset(X: Any, y: Any, sample_weight: Any, loss: str) -> Dataset:
     outputs = y.shape[1] if y.ndim == 2 else 0
     if LOSSES[loss].rows:
         outputs = len(classes or ())
-    return Dataset(X, y, weights, outputs, classes, source, is_own, names_of(given))
+    return kind(X, y, weights, outputs, classes, source, is_own, names_of(given))
 
 
 def rows_and_targets(
-    X: Any, y: Any, loss: str = "squared", *, is_whole: bool = True, takes_columns: bool = False
-) -> tuple[np.ndarray, np.ndarray, tuple[Any, ...] | None]:
+    X: Any,
+    y: Any,
+    loss: str = "squared",
+    *,
+    is_whole: bool = True,
+    takes_columns: bool = False,
+    takes_sparse: bool = False,
+) -> tuple[Any, np.ndarray, tuple[Any, ...] | None]:
     """X (n, d) and y (n,) of one dtype, n at least 1, in any memory order; and the classes, if any.
 
     Classes become -1 and 1, or 0 to K - 1, which every dtype holds, so their dtype does not matter to X.  Rows
     that are not the whole problem may be of some of its classes, if those are called like that.
     takes_columns : y may be (n, K), K at least 1, where it holds numbers.
+    takes_sparse : X may be sparse, and is a ``Csr`` then.
     """
-    X = check.array(X, "X", 2)
+    X = csr_of(X) if takes_sparse and is_sparse(X) else check.array(X, "X", 2)
     targets = LOSSES[loss].targets
     if targets == "real":
         y = check.array(y, "y", 2 if takes_columns and _n_dimensions(y) == 2 else 1)

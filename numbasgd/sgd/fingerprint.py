@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from numbasgd.sgd.csr import Csr
+
 name_of = functools.cache(str)  # of a dtype, which NumPy puts together anew each time
 _SAMPLED = 1000  # rows, and columns, that are hashed
 #: The arrays of a run in whose data rows may be passed to be held out.
@@ -23,7 +25,7 @@ class Fingerprint(Mapping[str, dict[str, Any]]):
     most fits nobody does.
     """
 
-    def __init__(self, known: dict[str, dict[str, Any]], **arrays: np.ndarray) -> None:
+    def __init__(self, known: dict[str, dict[str, Any]], **arrays: np.ndarray | Csr) -> None:
         """``known`` : what was found before, for no arrays."""
         self._known = known
         self._arrays = arrays
@@ -53,7 +55,9 @@ class Fingerprint(Mapping[str, dict[str, Any]]):
         return Fingerprint, (self._resolved(),)
 
 
-def _of(a: np.ndarray) -> dict[str, Any]:
+def _of(a: np.ndarray | Csr) -> dict[str, Any]:
+    if isinstance(a, Csr):
+        return {"shape": list(a.shape), "dtype": name_of(a.dtype), "sha256": a.digest()}
     even = tuple(slice(None, None, -(-size // _SAMPLED) or 1) for size in a.shape)
     digest = hashlib.sha256(a[even].tobytes())
     digest.update(a[-1:, *even[1:]].tobytes())

@@ -18,6 +18,7 @@ class Layout(NamedTuple):
     outputs : 0 when weights are a vector, 1 when they are a matrix of one column, which lies like a vector,
     or K.  lanes : numbers in a register.  width : of a row of weights (K padded), 1 for one output.
     size : where the intercepts begin.  length : of a row of the state.
+    entries : stored entries of a row where not all are, or None.
     """
 
     d: int
@@ -26,6 +27,7 @@ class Layout(NamedTuple):
     width: int
     size: int
     length: int
+    entries: int | None = None
 
     @property
     def is_many(self) -> bool:
@@ -35,7 +37,7 @@ class Layout(NamedTuple):
     @property
     def breadth(self) -> int:
         """How many columns one output would need to cost as much as a row of these."""
-        return breadth(self.d, self.outputs)
+        return breadth(self.d if self.entries is None else self.entries, self.outputs)
 
     def take(self, rows: np.ndarray) -> np.ndarray:
         """Weights and, behind them, intercepts without padding, of a row of the state or several; a copy."""

@@ -19,7 +19,7 @@ from numbasgd.sgd.dataset import Dataset
 from numbasgd.sgd.history import TrainerState
 from numbasgd.sgd.learning_rate.auto import auto_rate
 from numbasgd.sgd.run import safe_lr
-from numbasgd.sgd.scale import Scale
+from numbasgd.sgd.scale import Scale, make_scale
 from numbasgd.sgd.solvers.cpu import make_solver
 from numbasgd.sgd.trainer import Plan, Trainer
 
@@ -111,7 +111,7 @@ def _begin(trainer: Trainer, row: np.ndarray, before: PieceState | None) -> None
 
 
 def _scale(config: TrainConfig, piece: Dataset) -> Scale | None:
-    return Scale(piece, config.intercept) if config.standardize else None
+    return make_scale(piece, config.intercept) if config.standardize else None
 
 
 def _first_rate(config: TrainConfig, rows: Dataset, method: Method, start: tuple[np.ndarray, Any]) -> float:

@@ -9,6 +9,7 @@ import numpy as np
 
 from numbasgd import check
 from numbasgd.sgd.columns import Names, in_order, names_of, order_of
+from numbasgd.sgd.csr import Csr, csr_of, finite, is_sparse
 
 
 def decision_function(X: Any, w: np.ndarray, b: Any, names: Names | None) -> np.ndarray:
@@ -22,7 +23,7 @@ def decision_function(X: Any, w: np.ndarray, b: Any, names: Names | None) -> np.
         If X is no 2-D array of the right columns, for a NaN or Inf in it, with row and column, and where the
         result overflows.
     """
-    given, X = X, check.array(X, "X", 2)
+    given, X = X, csr_of(X) if is_sparse(X) else check.array(X, "X", 2)
     order = None if given is X else order_of(given, names, "the fit")
     if X.shape[1] != len(w):
         raise ValueError(
@@ -31,12 +32,15 @@ def decision_function(X: Any, w: np.ndarray, b: Any, names: Names | None) -> np.
         )
     z = _product(X if order is None else in_order(X, order), w) + np.asarray(b, w.dtype)[()]
     if not math.isfinite(np.vdot(z, z)):
-        check.finite(X, "X", names_of(given), before="predicting")
+        if isinstance(X, Csr):
+            finite(X, before="predicting")
+        else:
+            check.finite(X, "X", names_of(given), before="predicting")
         _require_no_overflow(z, X, w, b)
     return z
 
 
-def _require_no_overflow(z: np.ndarray, X: np.ndarray, w: np.ndarray, b: Any) -> None:
+def _require_no_overflow(z: np.ndarray, X: np.ndarray | Csr, w: np.ndarray, b: Any) -> None:
     """Raise for what is not finite in the result of finite rows."""
     if np.isfinite(z).all():  # only its sum of squares overflows
         return
@@ -46,15 +50,18 @@ def _require_no_overflow(z: np.ndarray, X: np.ndarray, w: np.ndarray, b: Any) ->
             "ones. Train again, for example with a smaller lr."
         )
     row = int(np.argwhere(~np.isfinite(z))[0][0])
+    values = X[np.array([row])].data if isinstance(X, Csr) else X[row]
     raise ValueError(
-        f"X holds values up to {np.abs(X[row]).max():.3g} at row {row}, where X @ w + b overflows {z.dtype}; "
+        f"X holds values up to {np.abs(values).max():.3g} at row {row}, where X @ w + b overflows {z.dtype}; "
         "expected values whose products with the weights can be added up. Check that row, or scale X as it was "
         "for training."
     )
 
 
-def _product(X: np.ndarray, w: np.ndarray) -> np.ndarray:
+def _product(X: np.ndarray | Csr, w: np.ndarray) -> np.ndarray:
     """X @ w; an overflow or an Inf is no error here, but one that says where it is, later."""
+    if isinstance(X, Csr):
+        return X @ w
     try:
         return np.dot(X, w)
     except (RuntimeWarning, FloatingPointError):  # of a program that makes errors of them

@@ -24,7 +24,7 @@ from numbasgd.sgd.learning_rate.rounds import rate_for_rounds
 from numbasgd.sgd.losses import loss_named
 from numbasgd.sgd.progress import Progress
 from numbasgd.sgd.resume import hand_over, require_ahead
-from numbasgd.sgd.scale import Scale, warn_of_scale
+from numbasgd.sgd.scale import Scale, make_scale, warn_of_scale
 from numbasgd.sgd.schedule import RESTARTS, Rounds, factors
 from numbasgd.sgd.solvers.cpu import make_solver
 from numbasgd.sgd.solvers.objective import make_objective
@@ -81,7 +81,7 @@ class TrainingRun:
             with uncollected:
                 Scale.compile(training.dtype)
             self.compile_seconds, at = time.perf_counter() - at, time.perf_counter()
-            self.scale = Scale(training, method.intercept, None if state is None else state.scale)
+            self.scale = make_scale(training, method.intercept, None if state is None else state.scale)
             whole.require_finite(*self.scale.std)
             if not np.isfinite(self.scale.std).all():
                 raise whole.overflows(w)
@@ -228,7 +228,7 @@ class TrainingRun:
         self.whole.require_finite(first.loss, first.loss if trainer.held_out is None else first.validation)
         if not math.isfinite(first.loss):
             raise self.whole.overflows(trainer.solver.rows[0])
-        if self.scale is None:
+        if self.scale is None and not (self.dataset.is_sparse and self.config.lr == "auto"):
             squares = curvature.mean_squares(self.dataset) if self.squares is None else self.squares
             is_auto = self.config.lr == "auto"
             loss_curvature = curvature.curvature_of(loss_named(self.method.loss), self.dataset, *self.start)
@@ -299,7 +299,7 @@ def _scheduled(schedule: str, method: Method, n: int, epochs: int) -> Method:
 
 def safe_lr(dataset: Dataset, method: Method, w: np.ndarray, b: Any) -> float:
     """Half of what is stable for sure, from the weights to start from; for the advice after a divergence."""
-    size = curvature.Sample(dataset.X, method.intercept, dataset.sample_weight).size
+    size = curvature.row_sizes(dataset, method.intercept)
     loss_curvature = curvature.curvature_of(loss_named(method.loss), dataset, w, b)
     stable = curvature.stable_lr(size, method.batch_size, loss_curvature, method.l2)
     return 0.5 * stable * (1 - method.momentum)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from numbasgd.sgd.dataset import Dataset
+from numbasgd.sgd.dataset import Dataset, SparseDataset
 from numbasgd.sgd.learning_rate import curvature
 from numbasgd.sgd.rows import rows_of
 from numbasgd.sgd.scale_kernels import column_squares, column_sums, scale_rows
@@ -67,6 +67,35 @@ class Scale:
         out = w / (self.std if w.ndim == 1 else self.std[:, None])
         b = b - self.mean @ out
         return out, float(b) if w.ndim == 1 else b
+
+
+class SparseScale(Scale):
+    """Columns of sparse rows divided by their root mean square.
+
+    Their mean stays: to take it off would leave no entry at 0.
+    """
+
+    def __init__(self, dataset: SparseDataset, known: np.ndarray | None = None) -> None:
+        """``known`` : (2, d) zeros and root mean squares of a run that is resumed."""
+        if known is not None:
+            self.mean, self.std = known
+            return
+        counted = dataset.counted()
+        self.mean = np.zeros(counted.d)
+        self.std = np.sqrt(counted.X.column_squares(counted.sample_weight) / counted.n)
+        self.std[self.std == 0] = 1.0
+
+    def apply(self, dataset: Dataset) -> Dataset:
+        """The same rows with scaled columns, a copy in their dtype."""
+        X: Any = dataset.X
+        return dataset.with_rows(X.scaled(self.std))
+
+
+def make_scale(dataset: Dataset, intercept: bool, known: np.ndarray | None = None) -> Scale:
+    """The scale of the columns of a dataset."""
+    if isinstance(dataset, SparseDataset):
+        return SparseScale(dataset, known)
+    return Scale(dataset, intercept, known)
 
 
 def warn_of_scale(squares: list[float], lr: float, loss_curvature: float, is_auto: bool) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from numbasgd.sgd.config import Default, TrainConfig
+from numbasgd.sgd.csr import is_sparse
 from numbasgd.sgd.dataset import make_dataset
 from numbasgd.sgd.fit import Fit
 from numbasgd.sgd.held_out import validation_dataset
@@ -66,11 +67,14 @@ def train(
 
     Parameters
     ----------
-    X : array_like, shape (n, d), optional
+    X : array_like or sparse array, shape (n, d), optional
         Training rows, float32 or float64; anything else is converted as NumPy would.  Where the entries of a
         row do not lie together, as in Fortran order, which that of most tables is, they are copied once if the
-        free memory is twice as large; a memory-mapped file never is.  Left out together with y, the embedded
-        twin of the airfoil data is used, and the result says so.
+        free memory is twice as large; a memory-mapped file never is.  Sparse matrices and arrays of SciPy are
+        taken as they are in CSR form, others are converted to it; steps are those on ``X.toarray()``, in time
+        of the stored entries (``numbasgd.sgd.solvers.sparse_lazy``, with its sources).  With momentum, or with
+        ``average`` and ``l1`` together, a step takes time of all d weights.  Left out together with y, the
+        embedded twin of the airfoil data is used, and the result says so.
     y : array_like, shape (n,) or (n, K)
         Targets: numbers for "squared", "huber" and "quantile"; for "logistic" and "hinge" two classes and for
         "softmax" K, at least two, of any name (numbers, booleans or text).  With K columns of numbers there
@@ -120,9 +124,10 @@ def train(
     standardize : bool, optional
         Train on columns with mean 0 and standard deviation 1 (only scaled when there is no intercept) and
         return the weights in the units of X.  Left out: True where lr is "auto", since no rate suits columns of
-        very different scales; False where lr was given, since it was chosen for X as it is, and for rows in a
-        file (``numpy.memmap``).  It costs about as much as two epochs, and a copy of X unless X was converted
-        or split anyway; False turns it off.
+        very different scales; False where lr was given, since it was chosen for X as it is, for rows in a file
+        (``numpy.memmap``) and for sparse rows.  It costs about as much as two epochs, and a copy of X unless X
+        was converted or split anyway; False turns it off.  Columns of sparse rows are divided by their root
+        mean square and not centred, which would leave no entry at 0.
     init : Fit, or (w, b), optional
         Where to start: another fit of the same kind, or weights in the units of X and the shapes of the result;
         zeros if left out.
@@ -197,8 +202,9 @@ def train(
     True
     """
     begin = time.perf_counter()
-    if standardize is None and isinstance(X, np.memmap):
-        standardize = False  # what is left in a file may be more than memory holds
+    if standardize is None and (isinstance(X, np.memmap) or is_sparse(X)):
+        # A copy of what is left in a file may not fit in memory; a rare column of sparse rows is no small one.
+        standardize = False
     config = TrainConfig.of_call(
         batch_size=batch_size, lr=lr, epochs=epochs, schedule=schedule, loss=loss, quantile=quantile,
         sampling=sampling, momentum=momentum, nesterov=nesterov, average=average, l2=l2, l1=l1,

@@ -63,6 +63,8 @@ def _counted(dataset: Dataset, method: Method) -> tuple[Dataset, Method]:
 def _choose(
     dataset: Dataset, method: Method, w: np.ndarray, b: Any, epochs: int, schedule: Schedule | None
 ) -> Choice:
+    if dataset.is_sparse:
+        return _of_sparse_rows(dataset, method, w, b, epochs, schedule)
     loss, n = loss_named(method.loss), dataset.n
     is_many, is_descent = dataset.outputs > 1, method.batch_size >= n
     has_model = schedule is None and loss.derivatives is not None and method.average_from is None
@@ -101,6 +103,21 @@ def _choose(
         if has_model:
             task.budget.spend(_cost_of_model(dataset, method.loss))
         return Choice(*race(task, second, first))
+
+
+def _of_sparse_rows(
+    dataset: Dataset, method: Method, w: np.ndarray, b: Any, epochs: int, schedule: Schedule | None
+) -> Choice:
+    """What runs find, whatever the loss: there are too many columns for a model of them."""
+    loss = loss_named(method.loss)
+    second = curvature.curvature_of(loss, dataset, w, b)
+    if epochs == 0:
+        size = curvature.row_sizes(dataset, method.intercept)
+        rate = curvature.auto_lr(None, size, method, dataset.n, epochs, second)
+        return Choice(rate, "half of what is stable")
+    with uncollected:
+        task = Task(dataset, method, epochs, (w, b), schedule, cost_of(dataset, loss, method.batch_size))
+        return Choice(*race(task, second))
 
 
 def _cost_of_model(dataset: Dataset, loss: str) -> float:

@@ -52,6 +52,9 @@ def cost_of(dataset: Dataset, loss: Loss, batch_size: int) -> Cost:
     An exponential function, or a branch that is taken by chance, costs as much as some columns.
     """
     d, outputs = dataset.d, dataset.outputs
+    if dataset.is_sparse:
+        row = 20 + 4.0 * dataset.row_entries * max(1, outputs // 8)
+        return Cost(row, 30, 0.6 * row)
     if outputs > 1:
         row = 17 + 0.047 * d * outputs
         return Cost(row, 60 + 0.03 * d * outputs, row)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from numbasgd.sgd.csr import Csr
 from numbasgd.sgd.learning_rate.least_squares import LARGEST, RIDGE, TINY
 from numbasgd.sgd.learning_rate.quadratic import QuadraticModel, best_constant
 from numbasgd.sgd.losses import Loss
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 SAMPLE = 2048  # rows that curvature and noise are estimated from
 MOST_COLUMNS = 512  # beyond so many, eigenvalues come from power iteration and the best rate from a bound
 _FEW = 32  # rows, or columns
+_ITERATIONS = 20  # of power iteration over sparse rows
 _BLOCK = 1 << 15  # entries whose squares are held at once
 _START = (
     0.1  # how much of what the steps of a run see is the curvature at its start; the rest is that at its end
@@ -119,6 +121,35 @@ class Sample:
                 return 0.0
             v /= size
         return size * largest * largest
+
+
+def row_sizes(dataset: Dataset, intercept: bool) -> RowSizes:
+    """How large the rows of a dataset are."""
+    if isinstance(dataset.X, Csr):
+        return sparse_sizes(dataset.X, intercept, dataset.sample_weight)
+    return Sample(dataset.X, intercept, dataset.sample_weight).size
+
+
+def sparse_sizes(X: Csr, intercept: bool, sample_weight: np.ndarray) -> RowSizes:
+    """How large sparse rows are: norms of all of them, and power iteration over a sample."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        norms = X.squared_norms() + intercept
+        if sample_weight.size:
+            norms *= sample_weight
+        beta, mean = float(norms.max()), float(norms.mean())
+        picked = row_sample(len(X))
+        rows = X[picked]
+        s = sample_weight[picked].astype(np.float64) if sample_weight.size else np.ones(len(rows))
+        v, u, size = np.ones(X.shape[1]), float(intercept), 0.0
+        for _ in range(_ITERATIONS):
+            z = s * (rows @ v + u)
+            v, u = z @ rows / len(rows), float(z.mean()) * intercept
+            size = math.hypot(float(np.linalg.norm(v)), u)
+            if not 0 < size < math.inf:
+                break
+            v, u = v / size, u / size
+        missed = max(mean - float(norms[picked].mean()), 0.0)
+    return RowSizes(beta, mean, size + missed)
 
 
 def _mean_products(a: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
@@ -299,4 +330,6 @@ def mean_squares(dataset: Dataset) -> list[float]:
         weights = counted.sample_weight[picked].astype(np.float64)
         total = float(weights.sum())
     with np.errstate(over="ignore"):
+        if isinstance(rows, Csr):
+            return (rows.column_squares(weights) / total).tolist()
         return (weights @ np.square(rows, dtype=np.float64) / total).tolist()

@@ -18,7 +18,7 @@ import math
 import numpy as np
 
 from numbasgd.sgd.learning_rate.cost import Size, size_for
-from numbasgd.sgd.learning_rate.curvature import some_rows
+from numbasgd.sgd.learning_rate.curvature import row_sizes, some_rows
 from numbasgd.sgd.learning_rate.pilot import MOST_SEEDS, Pilot, Task
 
 _PARTS = 8  # of the budget, one of which a run of the main pilot may cost
@@ -56,7 +56,7 @@ def race(task: Task, curvature: float, first: float | None = None) -> tuple[floa
     if main.cost <= budget.total / _NEAR and not main.is_descent:
         main.seeds = max(1, min(MOST_SEEDS, int(budget.total / _PARTS / main.cost)))
     elif main.cost > budget.total / _NEAR and not is_known:
-        least = max(_SCOUT_ROWS, _ROWS_A_COLUMN * task.dataset.d)
+        least = max(_SCOUT_ROWS, _ROWS_A_COLUMN * task.dataset.row_entries)
         scout = Pilot(task, size_for(task.dataset, size, task.cost, budget.total / _SCOUT, least))
         keeps = budget.left - _SCOUTED * budget.total
         octave = scout.climb(scout.climb(octave, 2.0, keeps), 1.0, keeps)
@@ -132,6 +132,10 @@ def _fits_in_time(task: Task, pilot: Pilot, octave: float) -> bool:
 def _stable(task: Task, curvature: float) -> float:
     """About the largest rate that is stable at the start, in octaves: where a search begins; NaN if none is."""
     dataset, method = some_rows(task.dataset, _ROWS), task.method
+    if dataset.is_sparse:
+        sizes, m = row_sizes(dataset, method.intercept), method.batch_size
+        allowed = (sizes.mean + (m - 1) * sizes.curvature) / m * curvature + method.l2
+        return math.log2((1 - method.momentum) / allowed) if 0 < allowed < math.inf else math.nan
     X = dataset.X.astype(np.float64)
     if method.intercept:
         X = np.column_stack([X, np.ones(len(X))])

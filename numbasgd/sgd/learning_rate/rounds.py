@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from numbasgd.sgd.config import Method
+from numbasgd.sgd.csr import Csr
 from numbasgd.sgd.dataset import Dataset
 from numbasgd.sgd.learning_rate.curvature import curvature_of, row_sample
 from numbasgd.sgd.losses import loss_named
@@ -36,7 +37,8 @@ def rate_for_rounds(
     The rate is NaN if the rows are not finite.  A row of weight 0 is no row.  Of many rows a sample is taken.
     """
     counted = dataset.counted()
-    picked = row_sample(counted.n, max(_LEAST_ROWS, _WORK // (max(dataset.outputs, 1) * (dataset.d + 8))))
+    work = max(dataset.outputs, 1) * (dataset.row_entries + 8)
+    picked = row_sample(counted.n, max(_LEAST_ROWS, _WORK // work))
     rows = counted if isinstance(picked, slice) else counted.take(picked, keeps_layout=True)
     method = method._replace(
         batch_size=min(method.batch_size, rows.n), average_from=None, lrs=np.ones(1, rows.dtype)
@@ -82,7 +84,8 @@ def _stable_rate(rows: Dataset, method: Method, w: np.ndarray, b: Any) -> float:
     """A rate that is stable for sure: that of ``curvature.stable_lr``, the mean norm for the eigenvalue."""
     X, s = rows.X, rows.sample_weight
     with np.errstate(over="ignore", invalid="ignore"):
-        norms = np.einsum("ij,ij->i", X, X, dtype=np.float64) + method.intercept
+        squares = X.squared_norms() if isinstance(X, Csr) else np.einsum("ij,ij->i", X, X, dtype=np.float64)
+        norms = squares + method.intercept
         mean = float(norms @ s if s.size else norms.sum()) / rows.n
         largest = float(norms.max()) if method.batch_size < rows.n else mean
         allowed = (largest + (method.batch_size - 1) * mean) / method.batch_size

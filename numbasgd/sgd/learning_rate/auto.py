@@ -89,7 +89,9 @@ def _choose(
         if not all(map(math.isfinite, (*sample.size, second))):
             return Choice(math.nan, "rows that are not finite")
         is_exact = False
-        if is_many:
+        if is_many and not loss.is_quadratic:
+            local = None
+        elif is_many:
             is_exact = n <= curvature_multi.n_rows(dataset.d + method.intercept)
             local = curvature_multi.local_model(dataset, w, b, method.intercept, method.l2)
         else:

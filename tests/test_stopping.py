@@ -7,7 +7,7 @@ from conftest import held_out
 from numbasgd import DivergenceError, train
 from numbasgd.sgd import trainer
 from numbasgd.sgd.dataset import Dataset
-from numbasgd.sgd.solvers import objective
+from numbasgd.sgd.solvers import mean_loss, objective
 
 
 def half_squared(X, y, fit):
@@ -179,11 +179,11 @@ def test_verbose_is_a_line_for_each_evaluation(data, capsys):
 def glances(monkeypatch):
     """Any data is large; returns the losses of parts of the rows that were asked for."""
     found = []
-    some = objective.Objective.mean_loss_of_some
-    monkeypatch.setattr(objective, "_LARGE", 0)
+    some = mean_loss.Objective.mean_loss_of_some
+    monkeypatch.setattr(mean_loss, "_LARGE", 0)
     monkeypatch.setattr(trainer, "_UNCHECKED", 0)
     monkeypatch.setattr(
-        objective.Objective, "mean_loss_of_some", lambda *args: (found.append(some(*args)), found[-1])[1]
+        mean_loss.Objective, "mean_loss_of_some", lambda *args: (found.append(some(*args)), found[-1])[1]
     )
     return found
 
@@ -196,7 +196,7 @@ def test_a_divergence_is_looked_for_in_some_rows_of_large_data(loss, n, rng, gla
     sparing = train(X, y, **options)
     assert len(glances) == 4  # after epochs 1, 2, 4 and 8
     assert np.all(np.isfinite(glances))
-    monkeypatch.setattr(objective, "_LARGE", 1 << 60)
+    monkeypatch.setattr(mean_loss, "_LARGE", 1 << 60)
     whole = train(X, y, **options)
     assert sparing.w.tobytes() == whole.w.tobytes() and sparing.loss.tobytes() == whole.loss.tobytes()
     assert len(glances) == 4
@@ -220,7 +220,7 @@ def test_the_best_weights_so_far_are_found_again(data, glances, monkeypatch, fra
     with pytest.raises(DivergenceError) as sparing:
         train(X, y, **options)
     assert len(glances) >= 3
-    monkeypatch.setattr(objective, "_LARGE", 1 << 60)
+    monkeypatch.setattr(mean_loss, "_LARGE", 1 << 60)
     with pytest.raises(DivergenceError) as whole:
         train(X, y, **options)
     assert sparing.value.w.tobytes() == whole.value.w.tobytes()
@@ -233,16 +233,16 @@ def test_what_some_rows_tell_of_is_looked_for_in_all(data, monkeypatch):
     options = {"lr": 0.1, "epochs": 5, "seed": 0, "eval_every": None}
     expected = train(X, y, **options)
     asked = []
-    monkeypatch.setattr(objective, "_LARGE", 0)
+    monkeypatch.setattr(mean_loss, "_LARGE", 0)
     monkeypatch.setattr(trainer, "_UNCHECKED", 0)
-    monkeypatch.setattr(objective.Objective, "mean_loss_of_some", lambda *args: (asked.append(1), np.nan)[1])
+    monkeypatch.setattr(mean_loss.Objective, "mean_loss_of_some", lambda *args: (asked.append(1), np.nan)[1])
     assert train(X, y, **options).w.tobytes() == expected.w.tobytes()
     assert len(asked) == 3  # after epochs 1, 2 and 4
 
 
 @pytest.mark.parametrize("n", [1, 15, 16, 17, 1000])
 def test_some_rows_are_evenly_spread(n, rng, monkeypatch):
-    monkeypatch.setattr(objective, "_GLANCED", 16 * 10 * 11)
+    monkeypatch.setattr(mean_loss, "_GLANCED", 16 * 10 * 11)
     blocks = []
     monkeypatch.setattr(
         objective.OneOutput, "_sum_blocks", lambda self, row, found: (blocks.extend(found), 0.0)[1]

@@ -78,14 +78,15 @@ def softmax(z: np.ndarray) -> np.ndarray:
 
 
 Derivatives = tuple[np.ndarray, np.ndarray | None]
+Shares = np.ndarray | None
 
 
-def squared_derivatives(z: np.ndarray, y: np.ndarray, is_step: bool) -> Derivatives:
+def squared_derivatives(z: np.ndarray, y: np.ndarray, is_step: bool, shares: Shares) -> Derivatives:
     """z - y and 1."""
     return z - y, None
 
 
-def huber_derivatives(z: np.ndarray, y: np.ndarray, is_step: bool) -> Derivatives:
+def huber_derivatives(z: np.ndarray, y: np.ndarray, is_step: bool, shares: Shares) -> Derivatives:
     """For steps, the curvature of the parabola above the loss (iteratively reweighted least squares).
 
     Holland and Welsch, Communications in Statistics A6, 1977.
@@ -95,7 +96,7 @@ def huber_derivatives(z: np.ndarray, y: np.ndarray, is_step: bool) -> Derivative
     return np.clip(r, -1, 1), 1 / np.maximum(size, 1) if is_step else (size <= 1) * 1.0
 
 
-def logistic_derivatives(z: np.ndarray, y: np.ndarray, is_step: bool) -> Derivatives:
+def logistic_derivatives(z: np.ndarray, y: np.ndarray, is_step: bool, shares: Shares) -> Derivatives:
     """-y p and p (1 - p), with p the probability of the other class."""
     p = 0.5 * (1 + np.tanh(-0.5 * y * z))
     return -y * p, np.maximum(p * (1 - p), 1e-3)
@@ -108,9 +109,9 @@ class Loss:
     curvature : the largest second derivative in z (1 for the hinge, which has none); None where there is no
     scale that it could be told in without looking at the data (``curvature.curvature_of``).
     targets : "real" numbers, two "signs" -1 and 1, or "classes" 0 to K - 1.
-    derivatives : (z, y, is_step) -> slopes and second derivatives in z, arrays of the shape of z, or None for
-    1; ``is_step``: for the steps of Newton's method, else as they are.  None for a loss that no quadratic model
-    serves.
+    derivatives : (z, y, is_step, shares) -> slopes and second derivatives in z, arrays of the shape of z, or
+    None for 1; ``is_step``: for the steps of Newton's method, else as they are; shares: weights of the rows, or
+    None.  None for a loss that no quadratic model serves.
     is_quadratic : whether the second derivative is 1 everywhere.
     rows : for a loss of all K predictions of a row, what makes the compiled functions of it
     (``numbasgd.sgd.solvers.softmax``); value and slope are then None.
@@ -122,7 +123,7 @@ class Loss:
     slope: Callable[..., Any] | None
     curvature: float | None
     targets: str
-    derivatives: Callable[[np.ndarray, np.ndarray, bool], Derivatives] | None
+    derivatives: Callable[[np.ndarray, np.ndarray, bool, Shares], Derivatives] | None
     is_quadratic: bool = False
     rows: Callable[..., Any] | None = None
     parameter: tuple[str, float] | None = None
@@ -130,6 +131,14 @@ class Loss:
 
 
 _NEAR = 0.2  # the share of the rows that a density is estimated from
+
+
+def _quantile(size: np.ndarray, shares: np.ndarray) -> float:
+    """The value that the share _NEAR of the rows, each as often as its share says, does not exceed."""
+    size = size.ravel()
+    order = np.argsort(size)
+    below = np.cumsum(shares.ravel()[order])
+    return float(size[order[np.searchsorted(below, _NEAR * below[-1] * (1 - 1e-6))]])
 
 
 def quantile_loss(q: float) -> Loss:
@@ -145,7 +154,7 @@ def quantile_loss(q: float) -> Loss:
     def quantile_slope(z, y):
         return -q if z < y else 1 - q if z > y else z - y  # which is 0, or a NaN that must not be lost
 
-    def quantile_derivatives(z: np.ndarray, y: np.ndarray, is_step: bool) -> Derivatives:
+    def quantile_derivatives(z: np.ndarray, y: np.ndarray, is_step: bool, shares: Shares) -> Derivatives:
         """For steps, those of the loss rounded off near the kink; else the density of the residuals there.
 
         The rounded loss takes the parabola above |r| / 2 (Hunter and Lange, Journal of Computational and
@@ -153,7 +162,8 @@ def quantile_loss(q: float) -> Loss:
         """
         r = z - y
         size = np.abs(r)
-        near = max(float(np.quantile(size, _NEAR)), 0.01 * float(size.mean())) or 1.0
+        counts = np.ones_like(size) if shares is None else np.broadcast_to(shares, size.T.shape).T
+        near = max(_quantile(size, counts), 0.01 * float(np.mean(counts * size))) or 1.0
         if is_step:
             weight = 0.5 / np.maximum(size, near)
             return 0.5 - q + r * weight, weight

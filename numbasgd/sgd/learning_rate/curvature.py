@@ -24,6 +24,7 @@ _BLOCK = 1 << 15  # entries whose squares are held at once
 _START = (
     0.1  # how much of what the steps of a run see is the curvature at its start; the rest is that at its end
 )
+_START = 0.05  # share of the curvature at the start in what the steps of a run see; the rest is that at its end
 _FALLEN = 0.3  # of the curvature at the start: with less at the optimum, no quadratic holds between them
 
 
@@ -204,9 +205,12 @@ def curvature_of(loss: Loss, dataset: Dataset, w: np.ndarray, b: Any) -> float:
         return 1.0
     picked = row_sample(dataset.n)
     rows, y = (a[picked].astype(np.float64) for a in (dataset.X, dataset.y))
+    shares = dataset.sample_weight[picked].astype(np.float64) if dataset.is_weighted else None
     with np.errstate(all="ignore"):  # of a NaN or Inf, whoever looks at the loss will tell
-        second = loss.derivatives(rows @ w + b, y, False)[1]
-        return 1.0 if second is None else float(second.mean())
+        second = loss.derivatives(rows @ w + b, y, False, shares)[1]
+        if second is None:
+            return 1.0
+        return float((second if shares is None else (second.T * shares).T).mean())
 
 
 def local_model(
@@ -224,7 +228,7 @@ def local_model(
         return None
 
     def derivatives(at: np.ndarray, is_step: bool) -> tuple[np.ndarray, np.ndarray | None]:
-        slope, weight = of_loss(at, y, is_step)
+        slope, weight = of_loss(at, y, is_step, shares)
         if shares is None:
             return slope, weight
         return shares * slope, shares if weight is None else shares * weight
@@ -290,6 +294,8 @@ def auto_lr(
 
     With averaged weights the noise of large steps averages out, and half the stable rate is taken.
     """
+    if method.batch_size >= n:  # all rows at once, however many they are
+        size = RowSizes(size.curvature, size.mean, size.curvature)
     stable = stable_lr(size, method.batch_size, curvature, method.l2)
     rate = 0.5 * stable
     if local is not None and method.average_from is None:

@@ -18,7 +18,7 @@ import math
 import numpy as np
 
 from numbasgd.sgd.learning_rate.cost import Size, size_for
-from numbasgd.sgd.learning_rate.curvature import row_sizes, some_rows
+from numbasgd.sgd.learning_rate.curvature import SAMPLE, row_sizes, some_rows
 from numbasgd.sgd.learning_rate.pilot import MOST_SEEDS, Pilot, Task
 
 _PARTS = 8  # of the budget, one of which a run of the main pilot may cost
@@ -26,10 +26,11 @@ _SCOUT = 50  # parts, one of which a run of the first pilot may cost, which
 _SCOUTED = 0.3  # may spend so much of the budget
 _NEAR = 30  # parts, one of which a run may cost that needs no first pilot
 _ROWS, _SCOUT_ROWS, _ROWS_A_COLUMN = 256, 512, 8
+_ENTRIES = 1 << 14  # of the rows that tell where a search begins
 _FITTED, _GONE = 0.1, 3e-3  # shares of the first loss: classes are nearly told apart, and are
 _FAR = 4, 2  # octaves away, where a loss that goes to nothing may have its next valley
 _FEWER_ROWS = 0.15  # octaves for each halving of the rows
-_MARGIN = 0.15  # octaves: what limits a rate is the curvature, which differs a little between some rows and all
+_MARGIN = 0.4  # octaves below where some rows begin to diverge, since all of them may before
 _ORDERS = 3  # of a quarter of the rows, whose epochs scatter most
 _GROWTH = 0.2  # of the epochs to a perfect fit, at least, in octaves for each doubling of the rows
 # Octaves for each doubling of the epochs: what the best rate of gradient descent gains, since the curvature
@@ -131,7 +132,8 @@ def _fits_in_time(task: Task, pilot: Pilot, octave: float) -> bool:
 
 def _stable(task: Task, curvature: float) -> float:
     """About the largest rate that is stable at the start, in octaves: where a search begins; NaN if none is."""
-    dataset, method = some_rows(task.dataset, _ROWS), task.method
+    whole, method = task.dataset, task.method
+    dataset = some_rows(whole, max(_ROWS, min(SAMPLE, _ENTRIES // max(whole.d, 1))))
     if dataset.is_sparse:
         sizes, m = row_sizes(dataset, method.intercept), method.batch_size
         allowed = (sizes.mean + (m - 1) * sizes.curvature) / m * curvature + method.l2
@@ -143,8 +145,11 @@ def _stable(task: Task, curvature: float) -> float:
     if largest == 0 or not math.isfinite(largest):
         return 0.0 if largest == 0 else math.nan
     X /= largest  # no square overflows
-    mean, batch_size = float(np.einsum("ij,ij->", X, X)) / len(X), method.batch_size
-    size = (mean + (batch_size - 1) * _power(X, dataset.sample_weight)) / batch_size
+    norms, weights, batch_size = np.einsum("ij,ij->i", X, X), dataset.sample_weight, method.batch_size
+    mean = float((norms * weights if weights.size else norms).mean())
+    size = _power(X, weights)
+    if batch_size < whole.n:
+        size += (mean - size) / batch_size
     allowed = size * curvature + method.l2 / largest / largest
     if not 0 < allowed < math.inf:
         return 0.0 if allowed == 0 else math.nan

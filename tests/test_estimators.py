@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import inspect
 import pickle
-import statistics
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -19,7 +17,6 @@ pytest.importorskip("sklearn", minversion="1.6", reason="the estimators need sci
 
 from sklearn import config_context  # noqa: E402
 from sklearn.base import clone  # noqa: E402
-from sklearn.linear_model import SGDRegressor  # noqa: E402
 from sklearn.model_selection import GridSearchCV  # noqa: E402
 from sklearn.pipeline import make_pipeline  # noqa: E402
 from sklearn.preprocessing import StandardScaler  # noqa: E402
@@ -515,24 +512,3 @@ def test_callbacks_of_a_fit_that_stops_by_itself(rng):
     recorder.told.clear()
     with pytest.raises(ValueError, match="NaN"):
         model.fit(X * np.nan, Z[:, 0])
-
-
-@pytest.mark.slow  # compares times
-@pytest.mark.parametrize("epochs", [5, 20])
-def test_a_small_fit_takes_less_than_that_of_scikit_learn(epochs):
-    rng = np.random.default_rng(0)
-    X = rng.standard_normal((100, 5))
-    y = X @ rng.standard_normal(5)
-    theirs = SGDRegressor(max_iter=epochs, tol=None, random_state=0)
-    ours = MinibatchSGDRegressor(lr=0.05, epochs=epochs, random_state=0)
-
-    def seconds(model):
-        begin = time.perf_counter()
-        model.fit(X, y)
-        return time.perf_counter() - begin
-
-    def ratio():
-        seconds(ours)
-        return statistics.median(seconds(ours) / seconds(theirs) for _ in range(200))
-
-    assert min(ratio() for _ in range(3)) < 0.6

@@ -12,9 +12,10 @@ TESTS = Path(__file__).resolve().parent
 
 
 def environment(**changes: str | None) -> dict[str, str]:
-    """This process's environment with changes; None takes a variable away."""
+    """This process's environment with changes; None takes a variable away.  A child's tests are its own."""
     paths = [str(TESTS.parent), str(TESTS), os.environ.get("PYTHONPATH", "")]
-    env: dict[str, str | None] = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), **changes}
+    own = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_XDIST")}
+    env: dict[str, str | None] = {**own, "PYTHONPATH": os.pathsep.join(filter(None, paths)), **changes}
     return {name: value for name, value in env.items() if value is not None}
 
 

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from child import environment
 
 from numbasgd import RUNGS
 
@@ -24,7 +25,7 @@ def run_bench(folder, *argv, **env):
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "bench", "--benchmark-only", f"--benchmark-json={path}", *argv],
         cwd=ROOT,
-        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **env},
+        env=environment(PYTHONDONTWRITEBYTECODE="1", **env),
         capture_output=True,
         text=True,
         check=False,

@@ -334,7 +334,7 @@ def test_classes_and_several_targets(table, tmp_path, capsys):
         assert found["classes"] == classes
         assert main([*argv, *more]) == 0
         printed = capsys.readouterr().out
-        part = "classes    0, 1, 2: the one of the largest" if classes else "error, summed over the targets"
+        part = "classes    0, 1, 2: that of the largest" if classes else "error, summed over the targets"
         assert part in printed
         assert len(printed.splitlines()[-1].split()) == 1 + len(found["b"])
     for targets in (["1", "--target", "1"], [part for j in range(7) for part in ("--target", str(j))][1:]):

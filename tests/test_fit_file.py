@@ -87,7 +87,7 @@ def go_on(fit: Fit, name: str, **changes) -> None:
     with np.errstate(all="ignore"):
         try:
             resume(name, fit, epochs=EPOCHS, **changes)
-        except (ValueError, FitFileError, DivergenceError) as error:
+        except (ValueError, FitFileError, DivergenceError, UserWarning) as error:
             assert len(str(error)) > 40
 
 

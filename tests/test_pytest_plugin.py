@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from child import environment
 
 from numbasgd import pytest_plugin
 from numbasgd.compare import measures, reading
@@ -43,7 +44,6 @@ def run(tmp_path):
 
     def started(*options, json_file=True):
         options = [*options, f"--benchmark-json={path}"] if json_file else [*options]
-        alone = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_XDIST")}
         done = subprocess.run(
             [
                 sys.executable,
@@ -56,7 +56,7 @@ def run(tmp_path):
                 *options,
             ],
             cwd=tmp_path,
-            env={**alone, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])},
+            env=environment(PYTHONPATH=os.pathsep.join([str(tmp_path), str(ROOT)])),
             capture_output=True,
             text=True,
             check=False,

@@ -174,7 +174,7 @@ class Curve(Pilot):
     """A pilot whose runs end with the values of a function, each at the cost of 1."""
 
     def __init__(self, loss, budget, first=1.0):
-        self.budget, self.first, self.cost, self.seeds = Budget(0), first, 1.0, 1
+        self.budget, self.first, self.cost = Budget(0), first, 1.0
         self.budget.left = budget
         self.losses, self._seen, self._runs, self._curve = {}, {}, {}, loss
 

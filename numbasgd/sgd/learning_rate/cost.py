@@ -12,7 +12,7 @@ from numbasgd.sgd.dataset import Dataset
 from numbasgd.sgd.losses import Loss
 
 RUN, LOOK = 9e3, 3e3  # of a run, and of an evaluation, from Python
-_LEAST = 1.4e6  # what may be spent where training itself costs less: together with the rest, 2 milliseconds
+_LEAST = 1.75e6  # what may be spent where training itself costs less: together with the rest, 2 milliseconds
 _SHARE = 0.7  # of what training costs, where that is more
 _MANY_OUTPUTS, _OTHERS = 8, 4  # rows of a step below which a row costs much more than in a large one
 

@@ -21,9 +21,6 @@ MOST_COLUMNS = 512  # beyond so many, eigenvalues come from power iteration and 
 _FEW = 32  # rows, or columns
 _ITERATIONS = 20  # of power iteration over sparse rows
 _BLOCK = 1 << 15  # entries whose squares are held at once
-_START = (
-    0.1  # how much of what the steps of a run see is the curvature at its start; the rest is that at its end
-)
 _START = 0.05  # share of the curvature at the start in what the steps of a run see; the rest is that at its end
 _FALLEN = 0.3  # of the curvature at the start: with less at the optimum, no quadratic holds between them
 

@@ -17,7 +17,7 @@ from numbasgd.sgd.solvers.cpu import make_solver
 #: (method, rows, epochs) -> the method with the rates of a schedule that begins at 1.
 Schedule = Callable[[Method, int, int], Method]
 
-MOST_SEEDS = 11
+_MOST_ORDERS = 11
 _MOST_LOOKS = 5
 _LONG = 10  # epochs from which on the loss is looked at behind several of the last ones
 _LAST = 0.15  # of the last epoch, in which it is looked at in shorter runs
@@ -48,7 +48,7 @@ class Task:
 
 
 class Pilot:
-    """Runs of one size at several rates, each the same number of times with the same orders.
+    """Runs of one size at several rates, with the same orders of the rows.
 
     octave : a rate of the run that it stands for, as a logarithm to base 2 that counts from ``Task.base``.  A
     pilot with larger minibatches takes larger rates in proportion.
@@ -76,7 +76,6 @@ class Pilot:
         self.losses: dict[float, float] = {}  # of each octave, the median of what was seen
         self._seen: dict[float, list[float]] = {}
         self._runs: dict[float, int] = {}
-        self.seeds = 1
 
     def _see_costs(self, cost: Cost, outputs: int) -> None:
         size, look = self.size, cost.evaluation(self.size.rows)
@@ -116,10 +115,8 @@ class Pilot:
 
     def loss(self, octave: float) -> float:
         """The loss at the end of runs: the median over their last looks."""
-        while self._runs.get(octave, 0) < self.seeds and octave not in self.losses:
+        if octave not in self.losses:
             self.run(octave)
-            while self._runs[octave] < self.seeds:
-                self.run(octave)
         return self.losses[octave]
 
     @property
@@ -134,7 +131,7 @@ class Pilot:
 
     def affords(self, keeps: float = 0.0) -> bool:
         """Whether another rate can be tried."""
-        return self.budget.affords(self.cost * self.seeds, keeps)
+        return self.budget.affords(self.cost, keeps)
 
     def climb(self, octave: float, step: float = 1.0, keeps: float = 0.0) -> float:
         """From an octave downhill, until both neighbours of the best are worse or the budget ends."""
@@ -155,7 +152,7 @@ class Pilot:
         while True:
             three = sorted(self.losses, key=self.losses.__getitem__)[:3]
             fewest = min(three, key=lambda octave: (self._runs[octave], self.losses[octave]))
-            if not self.budget.affords(self.cost) or self._runs[fewest] >= MOST_SEEDS:
+            if not self.budget.affords(self.cost) or self._runs[fewest] >= _MOST_ORDERS:
                 return self.best
             self.run(fewest)
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from numbasgd.sgd.learning_rate.cost import Size, size_for
 from numbasgd.sgd.learning_rate.curvature import SAMPLE, row_sizes, some_rows
-from numbasgd.sgd.learning_rate.pilot import MOST_SEEDS, Pilot, Task
+from numbasgd.sgd.learning_rate.pilot import Pilot, Task
 
 _PARTS = 8  # of the budget, one of which a run of the main pilot may cost
 _SCOUT = 50  # parts, one of which a run of the first pilot may cost, which
@@ -54,9 +54,7 @@ def race(task: Task, curvature: float, first: float | None = None) -> tuple[floa
     octave = 0.0
     found = octave, size.epochs  # by the first pilot, and in how many epochs
     main = Pilot(task, size_for(task.dataset, size, task.cost, budget.total / _PARTS, _ROWS))
-    if main.cost <= budget.total / _NEAR and not main.is_descent:
-        main.seeds = max(1, min(MOST_SEEDS, int(budget.total / _PARTS / main.cost)))
-    elif main.cost > budget.total / _NEAR and not is_known:
+    if main.cost > budget.total / _NEAR and not is_known:
         least = max(_SCOUT_ROWS, _ROWS_A_COLUMN * task.dataset.row_entries)
         scout = Pilot(task, size_for(task.dataset, size, task.cost, budget.total / _SCOUT, least))
         keeps = budget.left - _SCOUTED * budget.total

@@ -93,9 +93,12 @@ def numbers(labels: np.ndarray, loss: str) -> tuple[np.ndarray, tuple[Any, ...]]
 
 
 def _warn_of_many(found: np.ndarray, n: int, loss: str) -> None:
-    """Warn of values that are hardly names of classes: many fractions, or as good as one for each row."""
+    """Warn of values that are hardly names of classes: many fractions, or as good as one for each row.
+
+    Whole numbers of an integer type are names, however rare each is.
+    """
     count = len(found)
-    is_rare = 2 * count > n
+    is_rare = 2 * count > n and found.dtype.kind not in "iu"
     is_fraction = found.dtype.kind == "f" and bool(np.any(found != np.floor(found)))
     if (count > _MANY and (is_fraction or is_rare)) or (count > 2 and is_fraction and is_rare):
         shown = ", ".join(f"{v!r}" for v in found[:3].tolist())

@@ -1,6 +1,7 @@
 """The picture of a comparison: what changed comes first, what is left out is said, no text overlaps."""
 
 import itertools
+from pathlib import Path
 
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -53,6 +54,14 @@ def test_the_ladder_that_regressed_comes_first_wherever_it_stands(tmp_path):
     said = " ".join(texts(figure)).replace("\n", " ")
     assert f"{MOST_LADDERS} ladders left out, no case in them was called faster or slower: " in said
     assert all(name in said for name in first[MOST_LADDERS:])
+    assert "of its kind" not in said  # both are of one machine
+
+
+def test_between_machines_it_says_what_faster_and_slower_are_against():
+    results = Path(__file__).resolve().parents[1] / "bench" / "results"
+    files = [read(results / f"amd-epyc-{core}-2cores.json") for core in ("zen4", "zen5")]
+    said = " ".join(texts(plot_comparison(compare(sides_of(files))))).replace("\n", " ")
+    assert said.startswith("Faster and slower: of the share, against the cases of its kind. ")
 
 
 def test_a_case_that_fell_against_its_own_machine_comes_before_those_that_gained(tmp_path):

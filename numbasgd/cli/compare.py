@@ -115,7 +115,7 @@ def run(args: argparse.Namespace) -> int:
             print(f"numbasgd compare: {error}", file=sys.stderr)
     if len(files) < 2:
         told = f"{bad} of {len(paths)} files could not be used" if bad else "only one file was given"
-        raise ResultFileError(f"{told}; a comparison needs two that can. Add another result file.")
+        raise ResultFileError(f"{told}; expected two or more. Add another result file.")
     sides = sides_of(join(files), group=args.group, baseline=args.baseline)
     scatter = None if args.scatter is None else args.scatter / 100
     found = compare(sides, metric=args.metric, tolerance=args.tolerance / 100, scatter=scatter, order=args.sort)

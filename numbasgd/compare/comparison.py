@@ -71,6 +71,11 @@ class Comparison:
         changes = [c for row in self.rows for c in row.changes if c]
         return tuple(sorted({c.metric for c in changes if c.verdict != NOT_COMPARABLE}, reverse=True))
 
+    @property
+    def is_by_kind(self) -> bool:
+        """Whether verdicts set cases against those that resemble them, as between kinds of machine."""
+        return any(c and c.expected != 1 for row in self.rows for c in row.changes)
+
     def kind_of(self, difference: Difference) -> str:
         """The effect of a difference of the machines on these figures: on the shares, where there are any."""
         shares = [metric for metric in self.metrics if metric != "time"]

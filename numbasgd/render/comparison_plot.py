@@ -111,7 +111,10 @@ def plot_comparison(comparison: Comparison) -> Figure:
     from matplotlib.lines import Line2D
 
     ladders = by_change(comparison)
-    said = textwrap.fill(plain_text(left_out(comparison) or ""), 125, break_on_hyphens=False)
+    said = left_out(comparison) or ""
+    if comparison.is_by_kind:
+        said = f"Faster and slower: of the share, against the cases of its kind. {said}"
+    said = textwrap.fill(plain_text(said), 125, break_on_hyphens=False)
     names = [f"{letter(i)}: {plain_text(Path(side.name).name)}" for i, side in enumerate(comparison.sides)]
     columns = [0.25 + 0.21 * ((len(names) + 1) // 2)] * 2  # where the next panel of each goes
     drawn = []

@@ -69,7 +69,7 @@ def reading(comparison: Comparison) -> list[str]:
             f"They need more than {100 * comparison.tolerance:.3g} % of difference and a 95 % interval "
             "(from, to) without 1. Means are geometric."
         )
-    if any(change.expected != 1 for change in changes):
+    if comparison.is_by_kind:
         said.append(
             "Between kinds of machine a share differs for the machine's sake too, so there a verdict sets it "
             "against what the cases of its kind show, those that resemble it: 1.30x slower is 1.30 times below "

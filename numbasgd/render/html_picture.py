@@ -30,8 +30,7 @@ def picture_section(comparison: Comparison) -> Markup:
     roofs = roofline_panels(comparison)
     drawn = ladder_panels(comparison, ladders[:MOST_LADDERS])
     said = "In a ladder a line is a case, right is more, the words are the verdict that was called"
-    is_between = any(c and c.expected != 1 for row in comparison.rows for c in row.changes)
-    said += ": against the cases of its kind, between machines." if is_between else "."
+    said += ": against the cases of its kind, between machines." if comparison.is_by_kind else "."
     if roofs:
         said = (
             "Under a roofline a slope is what a level of memory hands out, the flat line what the arithmetic "

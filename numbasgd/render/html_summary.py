@@ -97,6 +97,7 @@ def _moved(summary: Summary) -> list[Markup]:
     scale = _SCALES.get(summary.normalised or "")
     head = [tag("th", "case"), tag("th", "time", class_="n")]
     head += [tag("th", "share", class_="n", title=scale)] if scale else []
+    verdict = "vs its kind" if any(against.by_kind for against in summary.against) else "verdict"
     found = []
     for is_gain in (True, False):
         cases = movers(summary, is_gain)
@@ -111,7 +112,7 @@ def _moved(summary: Summary) -> list[Markup]:
         ]
         if rows:
             title = f"{extreme(cases, is_gain).capitalize()} on time"
-            found.append(_block(title, table_of([*head, tag("th", "verdict")], rows)))
+            found.append(_block(title, table_of([*head, tag("th", verdict)], rows)))
     return found
 
 

@@ -63,7 +63,7 @@ def ladder_table(comparison: Comparison, mean: Mean, rows: Sequence[Row]) -> Mar
         heads += [
             tag("th", "ratio", class_="n first"),
             tag("th", "interval", class_="interval"),
-            tag("th", "verdict"),
+            tag("th", "vs its kind" if comparison.is_by_kind else "verdict"),
         ]
     most = max((m.rate or 0.0 for row in rows for m in row.measures if m), default=0.0)
     edge = _edge(rows)

@@ -1,5 +1,6 @@
 """The plugin in the pytest of another project, in processes of their own."""
 
+import importlib.metadata
 import json
 import os
 import subprocess
@@ -44,13 +45,14 @@ def run(tmp_path):
 
     def started(*options, json_file=True):
         options = [*options, f"--benchmark-json={path}"] if json_file else [*options]
+        # pytest finds by itself the plugins of packages that are installed.
+        if "numbasgd" not in importlib.metadata.entry_points(group="pytest11").names:
+            options = ["-p", pytest_plugin.__name__, *options]
         done = subprocess.run(
             [
                 sys.executable,
                 "-m",
                 "pytest",
-                "-p",
-                "numbasgd.pytest_plugin",
                 "-p",
                 "no:cacheprovider",
                 *options,

@@ -49,7 +49,11 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """The estimators, which import scikit-learn, only once they are wanted."""
+    """The experiments, and the estimators, which import scikit-learn, only once they are wanted."""
+    if name == "experiments":
+        from importlib import import_module
+
+        return import_module("numbasgd.experiments")
     if name in ("MinibatchSGDClassifier", "MinibatchSGDRegressor"):
         from numbasgd import estimators
 

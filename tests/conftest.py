@@ -33,6 +33,16 @@ def airfoil():
 
 
 @pytest.fixture
+def no_airfoil_file(monkeypatch):
+    """The file is nowhere on this machine, wherever it is."""
+
+    def find(*args, **options):
+        raise numbasgd.DataError("no file")
+
+    monkeypatch.setattr(numbasgd.data.airfoil, "find", find)
+
+
+@pytest.fixture
 def rng():
     return np.random.default_rng(20260101)
 

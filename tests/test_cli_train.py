@@ -120,12 +120,15 @@ def test_the_chapter_on_the_twin(capsys):
 def test_the_chapters_figures():
     fits = train_chapter(*airfoil_twin(), seed=0)
     figure = training_plot.plot_chapter(fits)
-    *single, together = figure.axes
+    *single, by_samples, by_seconds = figure.axes
     assert [ax.get_title() for ax in single] == list(fits)
     assert all(ax.get_ylim() == (0.22, 0.35) for ax in figure.axes)
-    assert together.get_xscale() == "log"
-    assert len(together.lines) == 4
-    assert [text.get_text() for text in together.get_legend().get_texts()] == list(fits)
+    for x, together in (("samples", by_samples), ("seconds", by_seconds)):
+        assert together.get_xscale() == "log"
+        for line, fit in zip(together.lines, fits.values(), strict=True):
+            np.testing.assert_array_equal(line.get_xdata(), getattr(fit, x)[1:])
+            np.testing.assert_array_equal(line.get_ydata(), fit.loss[1:])
+        assert [text.get_text() for text in together.get_legend().get_texts()] == list(fits)
 
 
 def test_a_fit_draws_on_the_axes_it_is_given():
@@ -139,13 +142,20 @@ def test_a_fit_draws_on_the_axes_it_is_given():
     says(caught.value, "x is 'time'", "expected one of 'epochs'")
 
 
-def test_noise(tmp_path, capsys):
+def test_noise(tmp_path, capsys, no_airfoil_file):
     assert main(["noise", "--draws", "200", "--json", "--plot", str(tmp_path / "noise.png")]) == 0
     found = json.loads(capsys.readouterr().out)
     assert "twin" in found["data"]
     assert found["without_replacement"][-1]["batch_size"] == 1500
     assert found["with_replacement"][0]["std"] == pytest.approx(found["sigma"], rel=0.2)
     assert (tmp_path / "noise.png").exists()
+
+
+def test_noise_takes_the_airfoil_file_where_it_is_at_hand(airfoil, capsys):
+    assert main(["noise", "--draws", "50"]) == 0
+    printed = capsys.readouterr().out
+    assert "Gradients of the airfoil data at w = 0" in printed and "us a step" in printed
+    assert f"sigma = {gradient_noise(*airfoil, draws=2).sigma:.4g}" in printed
 
 
 def test_noise_of_a_users_table(table, capsys):

@@ -5,7 +5,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from numbasgd.experiments import ladder, memory
+from numbasgd.experiments import _ladder as ladder
+from numbasgd.experiments import _memory as memory
 from numbasgd.machine import deadline, extent, patterns, peaks, rounds, sweeps, timing
 from numbasgd.machine.deadline import Deadline
 from numbasgd.machine.patterns import Access
@@ -192,7 +193,7 @@ def fake_accesses(monkeypatch, goes_on):
 @pytest.mark.parametrize(("quick", "most"), [(True, 15.0), (False, 45.0)])
 def test_memory_is_measured_in_time(machine, clock, cache, slow, quick, most):
     machine(cache, slow)
-    found = memory.measure(quick)
+    found = memory.memory(quick)
     assert found.seconds == pytest.approx(clock[0] - 100.0, abs=0.01), "the seconds told are those that passed"
     assert found.seconds <= most
     sizes = [point["bytes"] for point in found.limits["latency"]]

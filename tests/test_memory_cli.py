@@ -6,8 +6,8 @@ import math
 
 import pytest
 
-from numbasgd import cli
-from numbasgd.experiments import memory
+from numbasgd import cli, experiments
+from numbasgd.experiments import _memory as memory
 from numbasgd.machine import patterns, peaks
 from numbasgd.machine.deadline import Deadline
 from numbasgd.matmul.verify import WrongResultError
@@ -18,13 +18,13 @@ KB = 1024
 
 @pytest.fixture(scope="module")
 def found():
-    return memory.measure(quick=True, largest=256 * KB, deadline=Deadline(math.inf))
+    return memory.memory(quick=True, largest=256 * KB, deadline=Deadline(math.inf))
 
 
 @pytest.fixture
 def command(monkeypatch, found):
     monkeypatch.setattr(cli, "COMMANDS", ("memory",))
-    monkeypatch.setattr(memory, "measure", lambda quick, deadline: found)
+    monkeypatch.setattr(experiments, "memory", lambda quick, deadline: found)
     return lambda *argv: cli.main(["memory", *argv])
 
 
@@ -96,7 +96,7 @@ def test_the_picture(command, found, tmp_path):
 @pytest.mark.parametrize("path", ["no/such/folder/m.png", "m.word", "m"])
 def test_a_bad_path_is_one_line_before_any_work(monkeypatch, capsys, path):
     monkeypatch.setattr(cli, "COMMANDS", ("memory",))
-    monkeypatch.setattr(memory, "measure", None)
+    monkeypatch.setattr(experiments, "memory", None)
     assert cli.main(["memory", "--plot", path]) == 2
     shown = capsys.readouterr()
     assert shown.out == ""
@@ -115,7 +115,7 @@ def test_a_wrong_sum_is_an_error(monkeypatch, found):
 
     monkeypatch.setattr(patterns, "pattern", wrong)
     with pytest.raises(WrongResultError, match="strided"):
-        memory.measure(quick=True, largest=256 * KB, deadline=Deadline(math.inf))
+        memory.memory(quick=True, largest=256 * KB, deadline=Deadline(math.inf))
 
 
 def test_the_commands_are_registered(capsys):

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from matplotlib.text import Text
 
 from numbasgd import cli
-from numbasgd.experiments import ladder, roofline
+from numbasgd.experiments import _ladder as ladder
+from numbasgd.experiments import _roofline as roofline
 from numbasgd.machine import bounds, peaks
 from numbasgd.machine.bounds import limits_of
 from numbasgd.machine.deadline import Deadline
@@ -174,7 +175,7 @@ def quickly(monkeypatch):
 
 @pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.slow)])
 def test_every_rung_and_the_gradient_are_placed(quickly, dtype):
-    found = roofline.measure(dtype, quick=True, deadline=Deadline(math.inf))
+    found = roofline.roofline(dtype, quick=True, deadline=Deadline(math.inf))
     on_cpu = [name for name, rung in ladder.RUNGS.items() if "cpu" in rung.devices]
     for size in (8, 16):
         chosen = [p for p in found.points if p.group == f"{size} x {size}"]
@@ -187,7 +188,7 @@ def test_every_rung_and_the_gradient_are_placed(quickly, dtype):
 
 
 def test_what_comes_too_late_is_left_out_by_name(quickly):
-    found = roofline.measure(quick=True, deadline=Deadline(0.0))
+    found = roofline.roofline(quick=True, deadline=Deadline(0.0))
     assert found.points == ()
     assert list(found.left_out) == ["all-8", "all-16", "gradient-50x3"]
     json.dumps(found.to_dict(), allow_nan=False)
@@ -199,7 +200,7 @@ def test_a_wrong_gradient_is_not_placed(quickly, monkeypatch):
     right = numbasgd.gradient
     monkeypatch.setattr(numbasgd, "gradient", lambda *args, **kw: (right(*args, **kw)[0] * 1.01, 0.0))
     with pytest.raises(WrongResultError, match="50 x 3"):
-        roofline.measure(quick=True, deadline=Deadline(math.inf))
+        roofline.roofline(quick=True, deadline=Deadline(math.inf))
 
 
 def test_the_command(quickly, capsys, tmp_path):

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping
 
 HELP = "each rung and each gradient under what this machine could do"
 
@@ -24,60 +23,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure, then print the table or JSON, and draw."""
+    from numbasgd import experiments
     from numbasgd.cli.progress_line import ProgressLine
-    from numbasgd.experiments import roofline
+    from numbasgd.experiments._roofline import QUICK_SECONDS, SECONDS
     from numbasgd.machine.deadline import Deadline
     from numbasgd.machine.fingerprint import lines_with_notes
     from numbasgd.render import figures
-    from numbasgd.render.tables import Table, number, render
 
     if args.plot:
         figures.check_path(args.plot)
-    seconds = (roofline.QUICK_SECONDS if args.quick else roofline.SECONDS) - (
-        figures.SECONDS if args.plot else 0
-    )
+    seconds = (QUICK_SECONDS if args.quick else SECONDS) - (figures.SECONDS if args.plot else 0)
     with ProgressLine(seconds, args.started) as progress:
         deadline = Deadline(seconds, tell=progress.tell, start=args.started)
-        found = roofline.measure(args.dtype, args.quick, deadline=deadline)
+        found = experiments.roofline(args.dtype, args.quick, deadline=deadline)
     if args.plot:
-        from numbasgd.render.roofline_plot import plot_roofline
-
-        figures.save(plot_roofline(found), args.plot)
+        figures.save(found.plot(), args.plot)
     if args.json:
         print(json.dumps(found.to_dict(), indent=2, allow_nan=False))
         return 0
-    peak = found.limits["fma"][found.dtype]["one"]["value"]
-    heads = ("kernel", "of", "flop/byte", "GFLOP/s", "data in", "roof", "% of roof", "% of peak", "limit")
-    rows = tuple(
-        (
-            point.name, point.group,
-            number(point.place.intensity), number(point.place.gflops), point.place.level,
-            number(point.place.roof), number(100 * point.place.roofline_share),
-            number(100 * point.place.peak_share),
-            "arithmetic" if point.place.limit == "FMA" else f"bandwidth of {point.place.level}",
-        )
-        for point in found.points
-    )  # fmt: skip
     print("\n".join([*lines_with_notes(dict(found.machine)), ""]))
-    title = f"One thread, {found.dtype}; multiply-add peak {number(peak)} GFLOP/s"
-    print(render(Table(heads, rows, title)), end="")
-    if found.left_out:
-        print(f"\n{_left_out(found.left_out)}")
-    for note in found.limits["notes"]:
-        print(f"\n{note}")
+    print(found.table(), end="")
     print(
         "\nroof: min(peak, flop/byte x bandwidth of the level that holds the data). "
         f"Measured in {deadline.elapsed():.0f} s."
     )
     return 0
-
-
-def _left_out(names: Mapping[str, float]) -> str:
-    """The kernels that are missing, by the size of their product, with the seconds of a slow call."""
-    by_size: dict[str, list[str]] = {}
-    for name, seconds in names.items():
-        rung, _, size = name.rpartition("-")
-        by_size.setdefault(size, []).append(f"{rung} ({seconds:.2g} s a call)" if seconds >= 1 else rung)
-    told = "; ".join(f"{', '.join(rungs)} of {size}" for size, rungs in by_size.items())
-    late = " A second run finds compiled code." if 0 in names.values() else ""
-    return f"Left out as too slow, or for want of time: {told}.{late}"

@@ -239,11 +239,9 @@ def _hand_over(interrupt: KeyboardInterrupt, place: Path | None, args: argparse.
 
 
 def _chapter(args: argparse.Namespace) -> int:
-    from numbasgd.cli.train_text import print_chapter
+    from numbasgd import experiments
     from numbasgd.data import airfoil_twin, load_airfoil
     from numbasgd.render import figures
-    from numbasgd.render.training_plot import plot_chapter
-    from numbasgd.sgd import train_chapter
 
     if (
         args.data is not None
@@ -257,12 +255,13 @@ def _chapter(args: argparse.Namespace) -> int:
         )
     X, y = airfoil_twin() if args.twin else load_airfoil()
     source = "the embedded twin of the airfoil data" if args.twin else "the airfoil data"
-    fits = train_chapter(X, y, seed=args.seed or 0)
+    found = experiments.chapter(X, y, seed=args.seed or 0)
     if args.json:
-        document = {"data": source, "runs": {name: fit.to_dict() for name, fit in fits.items()}}
-        print(json.dumps(document, indent=2, allow_nan=False))
+        print(json.dumps({**found.to_dict(), "data": source}, indent=2, allow_nan=False))
     else:
-        print_chapter(fits, source, f"{len(y)} rows x {X.shape[1]} columns, seed {args.seed or 0}")
+        what = f"{len(y)} rows x {X.shape[1]} columns, seed {args.seed or 0}"
+        print(f"The chapter's four runs on {source}, {what}\n")
+        print(found.table(), end="")
     if args.plot:
-        figures.save(plot_chapter(fits), args.plot)
+        figures.save(found.plot(), args.plot)
     return 0

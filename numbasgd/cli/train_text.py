@@ -1,4 +1,4 @@
-"""What ``numbasgd train`` prints: a fit, the best weights of a run that diverged, the chapter's four runs."""
+"""What ``numbasgd train`` prints: a fit, or the best weights of a run that diverged."""
 
 from __future__ import annotations
 
@@ -32,24 +32,3 @@ def print_best(error: DivergenceError, message: str, names: list[str] | None, is
     weights = zip([*names, "intercept"], [*error.w, error.b], strict=True)
     print("\n".join(fit_summary.table_of(list(weights))))
     print(f"suggested  --lr {error.suggested_lr:.3g}")
-
-
-def print_chapter(fits: dict[str, Fit], source: str, what: str) -> None:
-    """Print the four runs as a table."""
-    from numbasgd.render.tables import Table, number, render
-
-    rows = [
-        (
-            name,
-            f"{fit.settings['lr']:g}",
-            fit.settings["batch_size"],
-            f"{fit.epochs[-1]:g}",
-            f"{fit.loss[-1]:.4f}",
-            number(1e6 * fit.seconds_per_epoch),
-        )
-        for name, fit in fits.items()
-    ]
-    print(f"The chapter's four runs on {source}, {what}\n")
-    header = ("run", "lr", "batch size", "epochs", "final loss", "us per epoch")
-    print(render(Table(header, tuple(rows))))
-    print("Loss: half the mean squared error over all rows. Time: training alone, shuffling included.")

@@ -6,25 +6,28 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from numbasgd.render.figures import given_axes, hide_box
-from numbasgd.render.palette import BLUE, LIGHT_GREY, ORANGE
+from numbasgd.render.palette import BLUE, LIGHT_GREY, ORANGE, VERMILLION
 
 if TYPE_CHECKING:
-    from numbasgd.experiments.ladder import Row
+    from numbasgd.experiments._ladder import Row
 
 COMPILED, INTERPRETED, BLAS = BLUE, ORANGE, LIGHT_GREY
+PEAK = VERMILLION
 
 
-def plot_ladder(rows: Sequence[Row], ax: Any = None, *, title: str = "") -> Any:
+def plot_ladder(rows: Sequence[Row], ax: Any = None, *, title: str = "", peak: float | None = None) -> Any:
     """Bars of GFLOP/s on a log axis, the first rung on top and the BLAS below; a thin line is the quartiles.
 
     Parameters
     ----------
-    rows : sequence of numbasgd.experiments.ladder.Row
+    rows : sequence of numbasgd.experiments._ladder.Row
         At least one.
     ax : matplotlib Axes, optional
         Where to draw; a figure of its own if left out.
     title : str
         What stands above.
+    peak : float, optional
+        GFLOP/s of multiply-adds in registers, drawn as a line.
 
     Returns
     -------
@@ -50,6 +53,12 @@ def plot_ladder(rows: Sequence[Row], ax: Any = None, *, title: str = "") -> Any:
     ax.set_yticks(places, [f"{row.rung}\n{row.idea}" for row in rows], fontsize=8)
     ax.set_xscale("log")
     ax.set_xlim(min(speeds) / 2, max(speeds) * 8)
+    if peak is not None:
+        ax.axvline(peak, color=PEAK, lw=1.2, ls="--", zorder=0)
+        ax.annotate(
+            f"peak {peak:.3g}", (peak, 1), xycoords=("data", "axes fraction"), xytext=(3, 1),
+            textcoords="offset points", fontsize=8, va="bottom", color=PEAK,
+        )  # fmt: skip
     ax.set_ylim(len(rows) - 0.4, -0.6)
     ax.set_xlabel("GFLOP/s (2mnk/t, log scale)")
     ax.set_title(title, fontsize=10)

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from numbasgd.machine.fingerprint import size
-from numbasgd.render.figures import hide_box, new_figure, plain_text, plain_ticks
+from numbasgd.render.figures import given_axes, hide_box, new_figure, plain_text, plain_ticks
 from numbasgd.render.palette import BLUE, GREEN, ORANGE, VERMILLION, series_colour
 
 if TYPE_CHECKING:
-    from numbasgd.experiments.memory import Memory, Row
+    from numbasgd.experiments._memory import Memory, Row
 
 _PATTERNS = {
     "sequential": ("in order, whole registers", BLUE),
@@ -31,6 +31,12 @@ def plot_memory(memory: Memory) -> Any:
     _work(axes[4], memory.work)
     _levels(axes[5], memory)
     return figure
+
+
+def plot_patterns(memory: Memory, ax: Any) -> Any:
+    """Draw the orders of reading alone; returns the axes."""
+    _patterns(given_axes(ax), memory)
+    return ax
 
 
 def _latency(ax: Any, memory: Memory) -> None:

@@ -11,7 +11,7 @@ from numbasgd.render.figures import hide_box, new_axes, plain_text, plain_ticks,
 from numbasgd.render.palette import TEXT_SERIES, series_marker
 
 if TYPE_CHECKING:
-    from numbasgd.experiments.roofline import Point, Roofline
+    from numbasgd.experiments._roofline import Point, Roofline
 
 HOW_TO_READ = (
     "How to read it: a point is a kernel; up is faster, right is more arithmetic for each byte that it needs. "

@@ -15,7 +15,7 @@ from numbasgd.matmul.verify import WrongResultError
 
 SCHEMA = 1
 IN_CACHE = 16 << 10
-SECONDS, QUICK_SECONDS = 43.0, 12.5  # that ``measure`` may take: 45 and 15 with what began in time
+SECONDS, QUICK_SECONDS = 43.0, 12.5  # that ``memory`` may take: 45 and 15 with what began in time
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,26 @@ class Memory:
     seconds: float
     machine: Mapping[str, Any]
 
+    def table(self) -> str:
+        """The limits, the levels and the four experiments as text."""
+        from numbasgd.render.memory_text import memory_table
+
+        return memory_table(self)
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draw all of it on a figure of its own, which is returned, or the orders of reading on ``ax``."""
+        from numbasgd.render import memory_plot
+
+        return memory_plot.plot_memory(self) if ax is None else memory_plot.plot_patterns(self, ax)
+
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """Plain JSON values: the fields by name, "schema" and "kind".
+
+        "limits" : as ``numbasgd.machine.peaks.limits`` tells them; "levels" in it has, for each cache that the
+        sweep found and for the memory, "name", "bytes", "read" in GB/s and "latency" in ns.
+        "patterns", "bursts", "widths", "work" : lists of rows, each with the fields of ``Row``.
+        "machine" : the fingerprint, "versions" in it.
+        """
         experiments = {
             name: [asdict(row) for row in getattr(self, name)]
             for name in ("patterns", "bursts", "widths", "work")
@@ -73,7 +91,7 @@ class Memory:
         }
 
 
-def measure(quick: bool = False, *, largest: int | None = None, deadline: Deadline | None = None) -> Memory:
+def memory(quick: bool = False, *, largest: int | None = None, deadline: Deadline | None = None) -> Memory:
     """Measure the limits, then reads in order, strided, at random, in bursts, by wide loads, with arithmetic.
 
     Parameters
@@ -87,10 +105,27 @@ def measure(quick: bool = False, *, largest: int | None = None, deadline: Deadli
         After ``SECONDS``, or ``QUICK_SECONDS``, if left out.  What does not fit is left out, and ``notes``
         say so.
 
+    Returns
+    -------
+    Memory
+
     Raises
     ------
     WrongResultError
         If a sum is not what it must be.
+
+    Examples
+    --------
+    >>> from numbasgd import experiments
+    >>> found = experiments.memory(quick=True, largest=256 * 1024)
+    >>> print(found.table())                               # doctest: +ELLIPSIS
+    What the machine can do
+    ...
+    >>> slowest = max(found.patterns, key=lambda row: row.ns)
+    >>> slowest.name
+    'chase'
+    >>> found.to_dict()["limits"]["levels"][0]["name"]
+    'L1d'
     """
     deadline = deadline or Deadline(QUICK_SECONDS if quick else SECONDS)
     begun = deadline.elapsed()

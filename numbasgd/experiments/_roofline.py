@@ -25,7 +25,7 @@ from numbasgd.matmul.verify import WrongResultError
 
 SCHEMA = 1
 SIZES = (256, 1024)
-SECONDS, QUICK_SECONDS = 43.0, 12.5  # that ``measure`` may take: 45 and 15 with what began in time
+SECONDS, QUICK_SECONDS = 43.0, 12.5  # that ``roofline`` may take: 45 and 15 with what began in time
 GRADIENTS = ((1500, 5), (100_000, 32), (200_000, 64))
 
 
@@ -70,8 +70,27 @@ class Roofline:
     seconds: float
     machine: Mapping[str, Any]
 
+    def table(self) -> str:
+        """The kernels and their places as text."""
+        from numbasgd.render.roofline_text import roofline_table
+
+        return roofline_table(self)
+
+    def plot(self, ax: Any = None) -> Any:
+        """Draw ceilings and kernels; returns the axes."""
+        from numbasgd.render.roofline_plot import plot_roofline
+
+        return plot_roofline(self, ax)
+
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """Plain JSON values: the fields by name, "schema" and "kind".
+
+        "points" : for each kernel its "name" (a rung's, or rows x columns of a gradient), its "group" (the
+        product's size, or "gradient") and the fields of ``Place``.
+        "limits" : the ceilings, as ``numbasgd.machine.peaks.limits`` tells them: "fma" by dtype and threads in
+        GFLOP/s, and "levels", each with "name", "bytes", "read" in GB/s and "latency" in ns.
+        "machine" : the fingerprint, "versions" in it.
+        """
         return {
             "schema": SCHEMA,
             "kind": "roofline",
@@ -105,7 +124,7 @@ def place(
     return Place(flop / n_bytes, rates[0], level.name, rates[1], least.name, shares[0], shares[1])
 
 
-def measure(dtype: str = "float32", quick: bool = False, *, deadline: Deadline | None = None) -> Roofline:
+def roofline(dtype: str = "float32", quick: bool = False, *, deadline: Deadline | None = None) -> Roofline:
     """Measure the limits, every rung at 256 and 1024, and the gradient; one thread.
 
     Parameters
@@ -117,14 +136,28 @@ def measure(dtype: str = "float32", quick: bool = False, *, deadline: Deadline |
         After ``SECONDS``, or ``QUICK_SECONDS``, if left out.  What does not fit is left out, the slowest rungs
         first.
 
+    Returns
+    -------
+    Roofline
+
     Raises
     ------
     ValueError
         For another dtype.
     WrongResultError
         If a result is wrong.
+
+    Examples
+    --------
+    >>> from numbasgd import experiments
+    >>> from numbasgd.machine.deadline import Deadline
+    >>> found = experiments.roofline(quick=True, deadline=Deadline(6.0))
+    >>> all(point.place.gflops > 0 for point in found.points)
+    True
+    >>> found.to_dict()["limits"]["fma"]["float32"]["one"]["value"] > 0
+    True
     """
-    from numbasgd.experiments import ladder
+    from numbasgd.experiments import _ladder
 
     check.choice(dtype, "dtype", ("float32", "float64"))
     deadline = deadline or Deadline(QUICK_SECONDS if quick else SECONDS)
@@ -140,7 +173,7 @@ def measure(dtype: str = "float32", quick: bool = False, *, deadline: Deadline |
             left_out[f"all-{size}"] = 0.0
             continue
         deadline.tell(f"rungs at {size}")
-        measured = ladder.measure(
+        measured = _ladder.measure(
             size, dtype, seconds=0.05 if quick else 0.2, deadline=deadline.part(0.7), without=late
         )
         late |= {name for name, seconds in measured.left_out.items() if seconds == 0}

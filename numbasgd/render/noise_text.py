@@ -1,0 +1,33 @@
+"""What ``numbasgd noise`` prints: the noise of a minibatch gradient and the cost of a step, by batch size."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from numbasgd.render.tables import Table, number, render
+
+if TYPE_CHECKING:
+    from numbasgd.experiments._noise import NoiseAndCost
+
+
+def noise_table(found: NoiseAndCost) -> str:
+    """Both laws and what was measured, and what a step takes."""
+    header = (
+        "batch size",
+        "std, with repl.", "sigma / sqrt(b)",
+        "std, without", "... x sqrt((n-b)/(n-1))",
+        "bias / its std",
+        "us a step", "NumPy loop",
+    )  # fmt: skip
+    noise = found.noise
+    rows = [
+        (
+            a.batch_size,
+            number(a.std, 4), number(a.predicted, 4),
+            number(c.std, 4) if c.batch_size < noise.n else "0", number(c.predicted, 4),
+            number(a.bias / a.bias_expected, 2) if a.bias_expected > 0 else "-",
+            number(1e6 * step.compiled.median), number(1e6 * step.interpreted.median),
+        )
+        for a, c, step in zip(noise.with_replacement, noise.without_replacement, found.steps, strict=True)
+    ]  # fmt: skip
+    return render(Table(header, tuple(rows)))

@@ -1,5 +1,6 @@
 """``numbasgd.experiments``: results that print, draw and serialize, and figures in them that can be checked."""
 
+import dataclasses
 import doctest
 import json
 import math
@@ -19,6 +20,7 @@ from numbasgd.experiments import (
     _steps,
     _valley,
 )
+from numbasgd.machine.deadline import Deadline
 from numbasgd.matmul import RUNGS
 from numbasgd.render import figures, valley_plot
 from numbasgd.sgd.dataset import make_dataset
@@ -48,7 +50,11 @@ def test_examples(module):
 
 @pytest.fixture(scope="module")
 def ladder():
-    return experiments.ladder([8, 96], ["float32", "float64"], seconds=0.001)
+    """Of two sizes; those of float32 stand for those of float64, which would have to be compiled."""
+    found = experiments.ladder([8, 96], seconds=0.001)
+    wide = [dataclasses.replace(product, dtype="float64") for product in found.products]
+    pairs = zip(found.products, wide, strict=True)
+    return dataclasses.replace(found, products=tuple(product for pair in pairs for product in pair))
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +113,22 @@ def test_the_ladder_says_why_blocks_are_slower_than_one_call(ladder):
 def test_the_ladders_picture_has_the_peak_as_a_line(ladder):
     (line,) = [line for line in ladder.plot().lines if len(line.get_xdata()) == 2]
     assert set(line.get_xdata()) == {ladder.products[0].peak}
+
+
+def test_a_ladder_is_measured_for_each_size_and_dtype_within_the_time_that_is_left(monkeypatch, ladder):
+    calls = []
+
+    def measure(size, dtype, device, *, deadline, **options):
+        calls.append((size, dtype, device, deadline.left(), options))
+        return ladder.products[0]
+
+    monkeypatch.setattr(_ladder, "measure", measure)
+    options = {"seconds": 0.1, "is_complete": True}
+    found = experiments.ladder((8, 9), ("float32", "float64"), deadline=Deadline(8.0, lambda: 0.0), **options)
+    assert len(found.products) == 4
+    assert [call[:3] for call in calls] == [(n, t, "cpu") for n in (8, 9) for t in ("float32", "float64")]
+    assert [call[3] for call in calls] == pytest.approx([2, 8 / 3, 4, 8])
+    assert all(call[4] == options for call in calls)
 
 
 @pytest.mark.parametrize("arguments", [{"sizes": []}, {"dtypes": ()}])

@@ -295,6 +295,19 @@ def test_a_valley_of_wrong_arguments(arguments, said):
         experiments.valley(*airfoil_twin(), **arguments)
 
 
+@pytest.mark.parametrize(
+    ("X", "y", "said"),
+    [
+        (np.eye(3), np.zeros(3), "y is 0 in all rows"),
+        (np.eye(3), np.ones((3, 2)), "y has several columns"),
+        (np.full((3, 2), np.nan), np.ones(3), "X"),
+    ],
+)
+def test_a_valley_of_data_that_has_none(X, y, said):
+    with pytest.raises(ValueError, match=said):
+        experiments.valley(X, y)
+
+
 def test_a_target_that_is_out_of_reach_is_told(monkeypatch):
     monkeypatch.setattr(_valley, "MOST_STEPS", 4)
     found = experiments.valley(*airfoil_twin(), batch_sizes=[1], seeds=2, target=1e-4)

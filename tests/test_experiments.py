@@ -16,6 +16,7 @@ from numbasgd.experiments import (
     _memory,
     _noise,
     _problem,
+    _product,
     _roofline,
     _steps,
     _valley,
@@ -122,7 +123,7 @@ def test_a_ladder_is_measured_for_each_size_and_dtype_within_the_time_that_is_le
         calls.append((size, dtype, device, deadline.left(), options))
         return ladder.products[0]
 
-    monkeypatch.setattr(_ladder, "measure", measure)
+    monkeypatch.setattr(_product, "measure", measure)
     options = {"seconds": 0.1, "is_complete": True}
     found = experiments.ladder((8, 9), ("float32", "float64"), deadline=Deadline(8.0, lambda: 0.0), **options)
     assert len(found.products) == 4

@@ -9,7 +9,7 @@ from numbasgd.render.figures import given_axes, hide_box
 from numbasgd.render.palette import BLUE, LIGHT_GREY, ORANGE, VERMILLION
 
 if TYPE_CHECKING:
-    from numbasgd.experiments._ladder import Row
+    from numbasgd.experiments._product import Row
 
 COMPILED, INTERPRETED, BLAS = BLUE, ORANGE, LIGHT_GREY
 PEAK = VERMILLION
@@ -20,7 +20,7 @@ def plot_ladder(rows: Sequence[Row], ax: Any = None, *, title: str = "", peak: f
 
     Parameters
     ----------
-    rows : sequence of numbasgd.experiments._ladder.Row
+    rows : sequence of numbasgd.experiments._product.Row
         At least one.
     ax : matplotlib Axes, optional
         Where to draw; a figure of its own if left out.

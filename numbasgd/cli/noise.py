@@ -76,9 +76,10 @@ def _tell(noise: Noise, source: str, draws: int) -> None:
     rows = [
         (
             a.batch_size,
-            number(a.std, 4), number(a.predicted, 4),
-            number(c.std, 4) if c.batch_size < noise.n else "0", number(c.predicted, 4),
-            number(a.bias / a.bias_expected, 2) if a.bias_expected > 0 else "-",
+            "-" if a.std is None else number(a.std, 4), number(a.predicted, 4),
+            "-" if c.std is None else number(c.std, 4) if c.batch_size < noise.n else "0",
+            number(c.predicted, 4),
+            number(a.bias / a.bias_expected, 2) if a.bias is not None and a.bias_expected else "-",
         )
         for a, c in zip(noise.with_replacement, noise.without_replacement, strict=True)
     ]  # fmt: skip
@@ -87,3 +88,8 @@ def _tell(noise: Noise, source: str, draws: int) -> None:
         f"|full gradient| = {noise.gradient_norm:.4g}, sigma = {noise.sigma:.4g}\n"
     )
     print(render(Table(header, tuple(rows))))
+    print(
+        f"\nsimple noise scale tr(Sigma) / |G|^2 = {noise.noise_scale:.3g}; critical batch size "
+        f"beta / lambda1 + 1 = {noise.critical_batch_size:.3g}; largest stable lr 2 / lambda1 = "
+        f"{noise.largest_stable_lr:.3g}, beyond which the error grows along {noise.direction}"
+    )

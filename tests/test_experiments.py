@@ -4,7 +4,7 @@ import doctest
 
 import pytest
 
-from numbasgd.experiments import _chapter, _ladder, _memory, _noise, _roofline, _valley
+from numbasgd.experiments import _chapter, _exercises, _ladder, _memory, _noise, _roofline, _valley
 
 DOCTESTED = {  # module: whether its example is over in a moment
     _ladder: True,
@@ -13,6 +13,7 @@ DOCTESTED = {  # module: whether its example is over in a moment
     _noise: True,
     _chapter: True,
     _valley: True,
+    _exercises: True,
 }
 
 

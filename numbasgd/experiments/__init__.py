@@ -5,6 +5,8 @@ whose keys its docstring names: the machine, the versions and the seconds that i
 """
 
 from numbasgd.experiments._chapter import Chapter, chapter
+from numbasgd.experiments._everything import everything
+from numbasgd.experiments._exercises import Exercises, exercises
 from numbasgd.experiments._ladder import Ladder, Ladders, ladder
 from numbasgd.experiments._memory import Memory, memory
 from numbasgd.experiments._noise import NoiseAndCost, noise
@@ -14,6 +16,7 @@ from numbasgd.experiments._valley import Valley, valley
 
 __all__ = [
     "Chapter",
+    "Exercises",
     "Ladder",
     "Ladders",
     "Memory",
@@ -21,6 +24,8 @@ __all__ = [
     "Roofline",
     "Valley",
     "chapter",
+    "everything",
+    "exercises",
     "ladder",
     "made_large",
     "memory",

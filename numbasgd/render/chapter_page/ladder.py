@@ -97,7 +97,7 @@ def _bars(rows: Sequence[Mapping[str, Any]], peak: float, say: Words, width: int
     """A bar for each rung from the left edge to its share of the peak, on a logarithmic axis."""
     is_wide = width == WIDE
     pitch, thick = (38, 20) if is_wide else (46, 18)
-    left, right = (250 if is_wide else 10), (width - 176 if is_wide else width - 16)
+    left, right = (250 if is_wide else 20), (width - 176 if is_wide else width - 16)
     lowest = min([_LOWEST, *(row["gflops"] / peak / 1.5 for row in rows)])
     kinds = [("s0", "compiled"), ("s1", "loops"), ("s-blas", "blas")]
     top = 14.0

@@ -20,6 +20,7 @@ NOTE = {
     "train": "the time of one more epoch, shuffling included, evaluation left out",
     "outputs": "one more epoch of squared and softmax losses; names say columns, outputs and rows a step",
     "loss": "a whole fit that ends within 1 % of the least loss, all included but the compile",
+    "valley": "time to 2 % of the gap between first and least loss, with the batch size that is the fastest",
     "memory": "GB/s = bytes used/t; every sum is exact",
     "compile": "the first call of a process: compiled anew, or loaded from the cache",
 }

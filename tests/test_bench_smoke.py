@@ -37,6 +37,7 @@ def run_bench(folder, *argv, **env):
 def smoke(tmp_path_factory):
     folder = tmp_path_factory.mktemp("bench")
     chosen = "matmul and f32-64-one or gradient and f32-1500x5 or train and b100-one or memory and f32-16KB"
+    chosen += " or valley"
     code, said, found = run_bench(folder, "-k", chosen, "--benchmark-max-time=0.02")
     assert code == 0, said
     return said, found
@@ -70,6 +71,11 @@ def test_smoke_cases_and_what_they_carry(smoke):
     paired = cases["gradient[numbasgd-f32-1500x5-one]"]["extra_info"]["paired"]
     assert paired["against"] == "numpy-buffers"
     assert 0 < paired["low"] <= paired["ratio"] <= paired["high"]
+    valley = cases["valley[best-f32-airfoil-one]"]
+    sizes = valley["extra_info"]["valley"]["sizes"]
+    assert [size["batch_size"] for size in sizes] == [1, 3, 10, 30, 100, 300, 1500]
+    fastest = min(size["compiled_time"]["median"] for size in sizes)  # that of the last round
+    assert valley["stats"]["min"] <= fastest * (1 + 1e-9) and fastest <= valley["stats"]["max"] * (1 + 1e-9)
     assert found["machine_info"]["numbasgd"]["schema"] == 1
     assert found["machine_info"]["numbasgd"]["limits"]["schema"] == 1
 

@@ -41,11 +41,7 @@ def run(args: argparse.Namespace) -> int:
 
     if args.plot:
         figures.check_path(args.plot)
-    if (args.data is None) != (args.target is None):
-        given, missing = ("--target", "DATA") if args.data is None else ("DATA", "--target")
-        raise ValueError(
-            f"{missing} is missing while {given} was given; expected both or neither. Pass {missing}."
-        )
+    tables.require_both(args)
     data = (None, None) if args.data is None else tables.read(args, args.target).split()[:2]
     found = experiments.noise(*data, draws=args.draws, seed=args.seed)
     source = found.data if args.data is None else "your table"
@@ -57,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
             f"Gradients of {source} at w = 0, b = 0: {noise.n} rows, {args.draws} minibatches per size, "
             f"|full gradient| = {noise.gradient_norm:.4g}, sigma = {noise.sigma:.4g}\n"
         )
-        print(found.table())
+        print(found.table(), end="")
     if args.plot:
         figures.save(found.plot(), args.plot)
     return 0

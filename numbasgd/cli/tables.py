@@ -29,6 +29,15 @@ def add_arguments(parser: argparse.ArgumentParser, missing: tuple[str, ...] = ("
     )
 
 
+def require_both(args: argparse.Namespace) -> None:
+    """Raise ``ValueError`` where only one of DATA and --target was given."""
+    if (args.data is None) != (args.target is None):
+        given, missing = ("--target", "DATA") if args.data is None else ("DATA", "--target")
+        raise ValueError(
+            f"{missing} is missing while {given} was given; expected both or neither. Pass {missing}."
+        )
+
+
 def read(args: argparse.Namespace, target: Any, **more: Any) -> Table:
     """The table that the arguments tell of; notes on it are told on standard error.
 

@@ -124,8 +124,8 @@ def memory(quick: bool = False, *, largest: int | None = None, deadline: Deadlin
     >>> slowest = max(found.patterns, key=lambda row: row.ns)
     >>> slowest.name
     'chase'
-    >>> found.to_dict()["limits"]["levels"][0]["name"]
-    'L1d'
+    >>> found.to_dict()["limits"]["levels"][-1]["name"]
+    'memory'
     """
     deadline = deadline or Deadline(QUICK_SECONDS if quick else SECONDS)
     begun = deadline.elapsed()

@@ -15,6 +15,7 @@ from numbasgd.compare.summary import summarise
 from numbasgd.render import comparison_text as compare_text
 from numbasgd.render import machine_text
 from numbasgd.render.comparison_ladders import by_change, called
+from numbasgd.render.html_class import class_section
 from numbasgd.render.html_picture import picture_section
 from numbasgd.render.html_style import SCRIPT, STYLE
 from numbasgd.render.html_summary import summary_section
@@ -39,6 +40,7 @@ def page(comparison: Comparison) -> str:
     body = join(
         tag("h1", f"Benchmarks compared: {len(comparison.rows)} cases on {len(sides)} sides"),
         summary_section(summarise(comparison)),
+        class_section(comparison),
         picture_section(comparison),
         _cases(comparison),
         _machines(comparison),

@@ -28,7 +28,7 @@ def picture_section(comparison: Comparison) -> Markup:
     """The roofs of all machines with the cases below them, and the ladders in which most changed."""
     ladders = by_change(comparison)
     roofs = roofline_panels(comparison)
-    drawn = ladder_panels(comparison, ladders[:MOST_LADDERS])
+    ladder_parts = ladder_panels(comparison, ladders[:MOST_LADDERS])
     said = "In a ladder a line is a case, right is more, the words are the verdict that was called"
     said += ": against the cases of its kind, between machines." if comparison.is_by_kind else "."
     if roofs:
@@ -36,7 +36,7 @@ def picture_section(comparison: Comparison) -> Markup:
             "Under a roofline a slope is what a level of memory hands out, the flat line what the arithmetic "
             f"reaches; full marks are the fastest cases, faint ones the others. {said}"
         )
-    panels = [*roofs[:1], *drawn, *roofs[1:]]
+    panels = [*roofs[:1], *ladder_parts, *roofs[1:]]
     rest = ladders[MOST_LADDERS:]
     if rest:
         changes = sum(bool(called(row)) for ladder in rest for row in ladder.rows)
@@ -45,12 +45,12 @@ def picture_section(comparison: Comparison) -> Markup:
         "figure",
         tag("h2", "Rooflines and ladders" if roofs else "Ladders"),
         tag("p", *[tag("span", chip(i), " ") for i in range(len(comparison.sides))], class_="legend"),
-        tag("div", *[_drawn(panel, i) for i, panel in enumerate(panels)], class_="panels"),
+        tag("div", *[drawn(panel, i) for i, panel in enumerate(panels)], class_="panels"),
         tag("figcaption", said),
     )
 
 
-def _drawn(panel: Panel, place: int) -> Markup:
+def drawn(panel: Panel, place: int) -> Markup:
     """A panel as an SVG element whose text is text; ``place`` keeps its ids apart from those of others."""
     import matplotlib
     from matplotlib.text import Text
@@ -64,10 +64,10 @@ def _drawn(panel: Panel, place: int) -> Markup:
     for text in ax.findobj(Text):
         if text.get_color() == "black":
             text.set_color(_INK)
-    drawn = io.StringIO()
+    written = io.StringIO()
     with any_script(), matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": f"numbasgd {place}"}):
-        figure.savefig(drawn, format="svg", metadata={"Date": None, "Creator": None})
-    svg = drawn.getvalue()
+        figure.savefig(written, format="svg", metadata={"Date": None, "Creator": None})
+    svg = written.getvalue()
     svg = re.sub("<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
     svg = re.sub(r'(<g) id="[\w.]+_\d+"', r"\1", svg)  # names of matplotlib's that every panel has
     svg = re.sub(r'(<svg [^>]*?) width="[^"]*"', r'\1 class="panel"', svg, count=1)

@@ -48,8 +48,9 @@ def plot_ladder(rows: Sequence[Row], ax: Any = None, *, title: str = "", peak: f
         share = "" if row.share is None or row.rung == "numpy" else f"  ({row.share:.2g} x BLAS)"
         label = f"{row.gflops:.3g}{share}"
         ax.annotate(
-            label, (row.gflops, place), xytext=(6, 0), textcoords="offset points", va="center", fontsize=8
-        )
+            label, (row.gflops, place), xytext=(6, 0), textcoords="offset points", va="center", fontsize=8,
+            bbox={"boxstyle": "square,pad=0.1", "fc": "white", "ec": "none"},
+        )  # fmt: skip
     ax.set_yticks(places, [f"{row.rung}\n{row.idea}" for row in rows], fontsize=8)
     ax.set_xscale("log")
     ax.set_xlim(min(speeds) / 2, max(speeds) * 8)

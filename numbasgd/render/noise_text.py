@@ -30,4 +30,5 @@ def noise_table(found: NoiseAndCost) -> str:
         )
         for a, c, step in zip(noise.with_replacement, noise.without_replacement, found.steps, strict=True)
     ]  # fmt: skip
-    return render(Table(header, tuple(rows)))
+    told = "A step over all rows takes them in order; the others draw theirs, and the NumPy loop gathers rows."
+    return f"{render(Table(header, tuple(rows)))}{told}\n"

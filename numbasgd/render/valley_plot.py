@@ -38,6 +38,8 @@ def plot_valleys(valleys: Sequence[Valley]) -> Any:
 
 def plot_curves(valley: Valley, ax: Any = None, *, x: str = "samples") -> Any:
     """Draw the loss of one run of each size, less the least one, against samples or compiled seconds."""
+    from matplotlib.ticker import EngFormatter
+
     ax = given_axes(ax)
     for i, size in enumerate(valley.sizes):
         samples, losses = size.curve
@@ -49,11 +51,12 @@ def plot_curves(valley: Valley, ax: Any = None, *, x: str = "samples") -> Any:
         )  # fmt: skip
     ax.axhline(valley.target_loss - valley.optimum, color="0.2", lw=1)
     ax.annotate(
-        f"target: {100 * valley.target:g} % of the gap", (1, valley.target_loss - valley.optimum),
-        xycoords=("axes fraction", "data"), xytext=(-2, 2), textcoords="offset points", ha="right", fontsize=8,
+        f"target: {100 * valley.target:g} % of the gap", (0, valley.target_loss - valley.optimum),
+        xycoords=("axes fraction", "data"), xytext=(2, 2), textcoords="offset points", fontsize=8,
     )  # fmt: skip
     _both_logarithmic(ax)
-    ax.set_xlabel("samples seen" if x == "samples" else "seconds of compiled steps")
+    ax.xaxis.set_major_formatter(EngFormatter(unit="" if x == "samples" else "s"))
+    ax.set_xlabel("samples seen" if x == "samples" else "time of compiled steps")
     ax.set_ylabel("loss above the least one")
     ax.legend(frameon=False, fontsize=7, title="batch size", title_fontsize=7, loc="lower left", ncols=2)
     return ax
@@ -78,6 +81,8 @@ def plot_factors(valley: Valley, ax: Any = None) -> Any:
 
 def plot_times(valley: Valley, ax: Any = None) -> Any:
     """Draw the seconds to the target by batch size, of both kinds of steps; bands reach over the quartiles."""
+    from matplotlib.ticker import EngFormatter
+
     ax = given_axes(ax)
     reached = [size for size in valley.sizes if size.samples is not None]
     for kind, (name, colour, marker) in _KINDS.items():
@@ -90,7 +95,8 @@ def plot_times(valley: Valley, ax: Any = None) -> Any:
             ax.plot(place, seconds, "o", ms=12, mfc="none", mec=VERMILLION, mew=1.5)
     _both_logarithmic(ax)
     ax.set_xlabel("batch size")
-    ax.set_ylabel(f"seconds to {100 * valley.target:g} % of the gap")
+    ax.yaxis.set_major_formatter(EngFormatter(unit="s"))
+    ax.set_ylabel(f"time to {100 * valley.target:g} % of the gap")
     ax.set_title("their product: the time (ringed: the least)", loc="left", fontsize=10)
     ax.legend(frameon=False, fontsize=8)
     return ax

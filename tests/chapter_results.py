@@ -113,6 +113,7 @@ def valley(sizes, n, data):
     }
     return {
         "data": data, "n": n, "d": 5, "at_zero": 0.49, "optimum": 0.24, "target": 0.01, "seeds": 15,
+        "largest_stable_rate": 0.953,
         "sizes": found, "best": best, "near": {kind: [b] for kind, b in best.items()}, "machine": MACHINE,
     }  # fmt: skip
 

@@ -17,18 +17,21 @@ _HEIGHT = 320
 _GOOD, _BAD = 0.003, 1.0  # excesses that a cell is coloured the most and the least at
 
 
-def figures(found: Mapping[str, Any], say: Words, data: str) -> list[Figure]:
-    """The four figures of ``Exercises.to_dict()``; ``data`` names the rows."""
+def figures(found: Mapping[str, Any], say: Words, data: str, stable: float) -> list[Figure]:
+    """The four figures of ``Exercises.to_dict()``; ``data`` names the rows.
+
+    stable : the largest rate at which gradient descent does not diverge.
+    """
     how = say("exercises.how", data=data, n=f"{found['n']:,}", seeds=found["seeds"])
     return [
-        _vary(found, say, how),
+        _vary(found, say, how, stable),
         _divided(found, say, how),
         _replacement(found, say, how),
         _twice(found, say, how),
     ]
 
 
-def _vary(found: Mapping[str, Any], say: Words, how: str) -> Figure:
+def _vary(found: Mapping[str, Any], say: Words, how: str, stable: float) -> Figure:
     """Excess by batch size and rate as a map, and what an epoch takes."""
     cells, epoch = found["vary"], found["epoch_seconds"]
     sizes = list(dict.fromkeys(cell["batch_size"] for cell in cells))
@@ -41,7 +44,7 @@ def _vary(found: Mapping[str, Any], say: Words, how: str) -> Figure:
     }
     small, large = sizes[0], sizes[-1]
     see = [
-        say("exercises.vary_see", epochs=found["epochs"]),
+        say("exercises.vary_see", epochs=found["epochs"], stable=number(stable)),
         say(
             "exercises.vary_time", small=f"{small:,}", large=f"{large:,}",
             slow=number(1e6 * epoch[str(small)]), fast=number(1e6 * epoch[str(large)]),

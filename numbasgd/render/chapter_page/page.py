@@ -94,7 +94,8 @@ def _figures(results: Mapping[str, Any], say: Words) -> list[tuple[str, Figure]]
         curves.figure(results["valley"], say, data_name(results["valley"], say)),
         valley.figure(valleys, say),
     ]
-    of_exercises = exercises.figures(results["exercises"], say, data_name(results["exercises"], say))
+    stable = results["valley"]["largest_stable_rate"]
+    of_exercises = exercises.figures(results["exercises"], say, data_name(results["exercises"], say), stable)
     lettered = list(zip("abcdef", found, strict=True))
     return lettered + [(f"g{i}", one) for i, one in enumerate(of_exercises, 1)]
 

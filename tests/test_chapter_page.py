@@ -10,6 +10,8 @@ from chapter_results import MACHINE, curve, results
 from conftest import says
 
 from numbasgd import cli
+from numbasgd.experiments import everything
+from numbasgd.machine.deadline import Deadline
 from numbasgd.matmul.rungs import RUNGS
 from numbasgd.render.chapter_page import chapter_page, findings
 from numbasgd.render.chapter_page.sources import MOST, source_of
@@ -95,6 +97,7 @@ def as_they_seldom_are(found):
     never = {"samples": None, "compiled_time": None, "interpreted_time": None}
     found["valley"]["sizes"][-1].update(never)
     found["valley"]["near"]["compiled"] = [1, 10]
+    found["valley"]["best"]["compiled"] = 1
     found["valley"]["data"] = "the embedded twin of the airfoil data"
     found["large"].update(data="your arrays", best={"compiled": None, "interpreted": None})
     for size in found["large"]["sizes"]:
@@ -294,3 +297,11 @@ def test_what_cannot_be_used_is_told(command, tmp_path, content, argv, said):
         (tmp_path / "r.json").write_text(content)
     code, _, err = command(*argv.split())
     assert code == 2 and said in err
+
+
+@pytest.mark.slow
+def test_what_is_measured_fits_the_page_however_little_time_there_is():
+    found = json.loads(json.dumps(everything(Deadline(0.5)), allow_nan=False))
+    for lang in LANGUAGES:
+        assert [a["id"] for a in Page(chapter_page(found, lang)).named("section")] == list(FIGURES)
+    assert set(results()) == set(found)

@@ -2,6 +2,7 @@
 
 Every result has ``table()`` (text), ``plot(ax=None)`` (needs matplotlib) and ``to_dict()`` (plain JSON values,
 whose keys its docstring names: the machine, the versions and the seconds that it took among them).
+``everything`` gives those values of all of them.
 """
 
 from numbasgd.experiments._chapter import Chapter, chapter

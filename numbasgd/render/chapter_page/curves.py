@@ -25,7 +25,14 @@ def figure(valley: Mapping[str, Any], say: Words, data: str) -> Figure:
     second, unit = unit_of([size["compiled_time"]["median"] for size in sizes if size["compiled_time"]])
     told = [_told(size, say, second, unit) for size in sizes]
     small, large = sizes[0], sizes[-1]
-    see = [say("curves.see", small=small["batch_size"], large=f"{large['batch_size']:,}")]
+    see = [
+        say(
+            "curves.see",
+            best=f"{sizes[chosen]['batch_size']:,}",
+            small=small["batch_size"],
+            large=f"{large['batch_size']:,}",
+        )
+    ]
     table = Table(
         tuple(say(f"curves.{name}") for name in ("b", "lr", "samples", "each", "time")),
         tuple(

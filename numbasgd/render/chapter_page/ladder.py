@@ -53,12 +53,13 @@ def figure(ladder: Mapping[str, Any], say: Words) -> Figure:
             share=percent(speed[own[-1]] / peak),
         )  # fmt: skip
     ]
+    notes = []
     if product["interpreter_cost"]:
-        see.append(say("ladder.interpreter", ratio=times(product["interpreter_cost"]), calls=f"{n * n:,}"))
+        notes.append(say("ladder.interpreter", ratio=times(product["interpreter_cost"]), calls=f"{n * n:,}"))
     if {_BLAS, "numpy-blocked"} <= set(speed):
         is_slower = speed["numpy-blocked"] < speed[_BLAS]
         key = "ladder.blocks_slower" if is_slower else "ladder.blocks_faster"
-        see.append(say(key, blocks=number(speed["numpy-blocked"]), full=number(speed[_BLAS])))
+        notes.append(say(key, blocks=number(speed["numpy-blocked"]), full=number(speed[_BLAS])))
     columns = ("rung", "idea", "gflops", "spread", "of_peak", "of_blas")
     table = Table(
         tuple(say(f"ladder.{name}") for name in columns),
@@ -83,7 +84,7 @@ def figure(ladder: Mapping[str, Any], say: Words) -> Figure:
             factor=number(1e9 / n**3, 2),
         ),
         table=table,
-        after=_sources(rows, peak, n, say),
+        after=join(*[tag("p", note, class_="see") for note in notes], _sources(rows, peak, n, say)),
     )  # fmt: skip
 
 
@@ -141,6 +142,11 @@ def _bars(rows: Sequence[Mapping[str, Any]], peak: float, say: Words, width: int
     return bottom + 2.6 * LINE, [*drawn, *panel.parts]
 
 
+def _code(rung: str, source: str) -> Markup:
+    """A rung's source, which scrolls by itself and so must be reached by keyboard."""
+    return tag("pre", tag("code", lines_of(source)), tabindex="0", role="region", aria_label=rung)
+
+
 def _sources(rows: Sequence[Mapping[str, Any]], peak: float, n: int, say: Words) -> Markup:
     """A card for each rung: its speed, why it is faster than the one before, and its source."""
     cards, before = [], {True: 0.0, False: 0.0}
@@ -159,7 +165,7 @@ def _sources(rows: Sequence[Mapping[str, Any]], peak: float, n: int, say: Words)
                 tag("h3", tag("code", rung), class_=look_of(rung)),
                 tag("p", join(told, say("page.comma") if step else "", tag("strong", step) if step else None)),
                 tag("p", reason),
-                tag("pre", tag("code", lines_of(source)), tabindex="0") if source else None,
+                _code(rung, source) if source else None,
                 class_="rung",
             )
         )

@@ -142,9 +142,10 @@ def findings(results: Mapping[str, Any], say: Words) -> list[str]:
     of_valley = results["valley"]
     best = next((s for s in of_valley["sizes"] if s["batch_size"] == of_valley["best"]["compiled"]), None)
     if best:
+        is_between = 1 < best["batch_size"] < of_valley["n"]
         found.append(
             say(
-                "page.found_valley",
+                "page.found_valley" if is_between else "page.found_end",
                 b=best["batch_size"],
                 target=plain(100 * of_valley["target"]),
                 time=number(1e6 * best["compiled_time"]["median"]),

@@ -7,11 +7,13 @@ import math
 
 import numpy as np
 import pytest
+from conftest import says
 
 import numbasgd
 from numbasgd import airfoil_twin, cli, experiments
 from numbasgd.experiments import (
     _chapter,
+    _exercises,
     _ladder,
     _memory,
     _noise,
@@ -34,6 +36,7 @@ DOCTESTED = {  # module: whether its example is over in a moment
     _noise: True,
     _chapter: True,
     _valley: True,
+    _exercises: False,
 }
 
 
@@ -355,3 +358,43 @@ def test_a_large_problem_has_a_valley_for_both_kinds_of_steps():
     found = experiments.valley(X, y, batch_sizes=[1, 100, len(y)], seeds=3)
     for kind in ("compiled", "interpreted"):
         assert found.best(kind).batch_size == 100
+
+
+@pytest.fixture(scope="module")
+def exercises():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_exercises, "_ROUNDS", 4)  # the clock is not looked at here
+        yield experiments.exercises(*airfoil_twin(), seeds=20, deadline=Deadline(0))
+
+
+def test_exercises_show_what_the_chapter_asks(exercises):
+    assert [cell.batch_size for cell in exercises.vary[:: len(_exercises.RATES)]] == [*_exercises.SIZES, 1500]
+    assert all(cell.excess is None for cell in exercises.vary if cell.lr == 3.0), "beyond what is stable"
+    best = min((cell for cell in exercises.vary if cell.excess is not None), key=lambda cell: cell.excess)
+    assert 0 < best.excess < 0.05
+    assert list(exercises.epoch_seconds) == [*_exercises.SIZES, 1500]
+    # A tenth, a hundredth, ... of a step: the run stands still after a few epochs.
+    assert exercises.divided.changed.median[-1] == pytest.approx(exercises.divided.changed.median[4], rel=0.01)
+    gd, *others = exercises.twice
+    assert gd.usual.median == pytest.approx(gd.changed.median, rel=1e-3)
+    assert [pair.name for pair in exercises.replacement] == [pair.name for pair in others]
+    for pair in (exercises.divided, *exercises.replacement, *exercises.twice):
+        for curve in (pair.usual, pair.changed):
+            assert curve.median[0] == pytest.approx(1) and len(curve.median) == _exercises.LONG + 1
+            assert all(a <= b <= c for a, b, c in zip(curve.q1, curve.median, curve.q3, strict=True))
+
+
+def test_exercises_are_printed_drawn_and_serialized(exercises):
+    told = exercises.table()
+    assert "batch size" in told and "diverged" in told and "every row twice" in told
+    ax = exercises.plot()
+    assert len(ax.lines) == len(exercises.epoch_seconds) and ax.get_xlabel() == "learning rate"
+    found = exercises.to_dict()
+    assert json.loads(json.dumps(found, allow_nan=False))["kind"] == "exercises"
+
+
+def test_exercises_take_fewer_seeds_where_time_is_short(exercises):
+    assert exercises.seeds == 3
+    with pytest.raises(ValueError) as error:
+        experiments.exercises(*airfoil_twin(), seeds=1)
+    says(error.value, "seeds is 1", "3")

@@ -2,9 +2,12 @@
 
 Every result has ``table()`` (text), ``plot(ax=None)`` (needs matplotlib) and ``to_dict()`` (plain JSON values,
 whose keys its docstring names: the machine, the versions and the seconds that it took among them).
+``everything`` gives those values of all of them.
 """
 
 from numbasgd.experiments._chapter import Chapter, chapter
+from numbasgd.experiments._everything import everything
+from numbasgd.experiments._exercises import Exercises, exercises
 from numbasgd.experiments._ladder import Ladders, ladder
 from numbasgd.experiments._memory import Memory, memory
 from numbasgd.experiments._noise import NoiseAndCost, noise
@@ -15,6 +18,7 @@ from numbasgd.experiments._valley import Valley, valley
 
 __all__ = [
     "Chapter",
+    "Exercises",
     "Ladder",
     "Ladders",
     "Memory",
@@ -22,6 +26,8 @@ __all__ = [
     "Roofline",
     "Valley",
     "chapter",
+    "everything",
+    "exercises",
     "ladder",
     "made_large",
     "memory",

@@ -15,7 +15,7 @@ from result_files import LADDER, document, matmul, save
 from numbasgd import cli
 from numbasgd.cli import interrupts
 from numbasgd.cli.options import in_flags
-from numbasgd.experiments import _ladder as ladder
+from numbasgd.experiments import _product as ladder
 from numbasgd.render import figures
 
 NUMBASGD = [sys.executable, "-m", "numbasgd"]

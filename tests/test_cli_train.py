@@ -213,6 +213,7 @@ def test_noise_of_a_users_table(table, capsys):
     ],
 )
 @pytest.mark.filterwarnings("ignore:column")
+@pytest.mark.filterwarnings("ignore:lr is")
 def test_bad_input_is_one_sentence_and_exit_code_2(argv, parts, table, capsys):
     argv = [str(table[0]) if word == "CSV" else word for word in argv]
     assert main(argv) == 2

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from numbasgd.experiments import _ladder as ladder
 from numbasgd.experiments import _memory as memory
+from numbasgd.experiments import _product as ladder
 from numbasgd.machine import deadline, extent, patterns, peaks, rounds, sweeps, timing
 from numbasgd.machine.deadline import Deadline
 from numbasgd.machine.patterns import Access

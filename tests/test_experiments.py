@@ -18,6 +18,7 @@ from numbasgd.experiments import (
     _memory,
     _noise,
     _problem,
+    _product,
     _roofline,
     _steps,
     _valley,
@@ -125,7 +126,7 @@ def test_a_ladder_is_measured_for_each_size_and_dtype_within_the_time_that_is_le
         calls.append((size, dtype, device, deadline.left(), options))
         return ladder.products[0]
 
-    monkeypatch.setattr(_ladder, "measure", measure)
+    monkeypatch.setattr(_product, "measure", measure)
     options = {"seconds": 0.1, "is_complete": True}
     found = experiments.ladder((8, 9), ("float32", "float64"), deadline=Deadline(8.0, lambda: 0.0), **options)
     assert len(found.products) == 4
@@ -296,6 +297,19 @@ def test_the_valleys_picture_has_its_factors_its_product_and_the_target():
 def test_a_valley_of_wrong_arguments(arguments, said):
     with pytest.raises(ValueError, match=said):
         experiments.valley(*airfoil_twin(), **arguments)
+
+
+@pytest.mark.parametrize(
+    ("X", "y", "said"),
+    [
+        (np.eye(3), np.zeros(3), "y is 0 in all rows"),
+        (np.eye(3), np.ones((3, 2)), "y has several columns"),
+        (np.full((3, 2), np.nan), np.ones(3), "X"),
+    ],
+)
+def test_a_valley_of_data_that_has_none(X, y, said):
+    with pytest.raises(ValueError, match=said):
+        experiments.valley(X, y)
 
 
 def test_a_target_that_is_out_of_reach_is_told(monkeypatch):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from numbasgd import RUNGS, WrongResultError, cli
-from numbasgd.experiments import _ladder as ladder
+from numbasgd.experiments import _product as ladder
 from numbasgd.matmul import numpy_loops, verify
 from numbasgd.render import figures
 from numbasgd.render.ladder_plot import plot_ladder
@@ -49,7 +49,7 @@ def test_rows_are_the_rungs_in_order_the_blas_last(small):
 def test_the_ladder_of_a_card_in_the_simulator():
     pytest.importorskip("numbasgd.device")
     code = (
-        "import json; from numbasgd.experiments import _ladder as ladder; "
+        "import json; from numbasgd.experiments import _product as ladder; "
         "print(json.dumps(ladder.measure(5, 'float32', 'cuda', seconds=1e-3).to_dict()))"
     )
     env = {**os.environ, "NUMBA_ENABLE_CUDASIM": "1", "PYTHONPATH": str(Path(__file__).resolve().parents[1])}

@@ -100,6 +100,34 @@ def test_each_number_of_rows_has_its_own_training_table(project):
     assert "| 100 | 8000 | 20.0 x | 0.500 x |" in far
 
 
+def test_the_picture_has_the_peak_as_a_line(project):
+    path = save(Path("bench/results"), "one.json", document(machine={**MACHINE, "limits": LIMITS}))
+    (ladder,) = readme.ladders(read(path))
+    (line,) = readme.picture(ladder).axes[0].lines
+    assert set(line.get_xdata()) == {200}
+
+
+def test_a_file_with_a_valley_has_a_table_of_it(project):
+    size = {
+        "batch_size": 30, "samples": {"median": 750.0}, "compiled": {"median": 2e-9},
+        "compiled_time": {"median": 1.5e-6}, "interpreted": {"median": 1e-7},
+        "interpreted_time": {"median": 7.5e-5},
+    }  # fmt: skip
+    unreached = {"batch_size": 1, "samples": None, "compiled": {"median": 9e-9}, "compiled_time": None}
+    valley = {"n": 1500, "d": 5, "dtype": "float32", "target": 0.02, "sizes": [size, unreached]}
+    extra = {"schema": 1, "kind": "valley", "case": "best", "ladder": "valley", "valley": valley}
+    cases = [*(matmul(c, s) for c, s in LADDER), entry("valley[best]", stats(1.5e-6), extra)]
+    save(Path("bench/results"), "one.json", document(cases))
+    project()
+    table = (
+        Path("README.md")
+        .read_text()
+        .split("**Time to within 2 % of the gap, 1,500 x 5, float32, one thread**")[1]
+    )
+    rows = [line for line in table.splitlines() if line.startswith("|")]
+    assert rows[2:] == ["| 1 |  | 9.00 |  |  |  |", "| 30 | 750 | 2.00 | 1.50 | 100 | 75.0 |"]
+
+
 def test_check_writes_nothing_and_says_what_disagrees(project):
     code, out, err = project("--check")
     assert code == 1 and "README.md" in err and "one.png" in err and "Traceback" not in err

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from matplotlib.text import Text
 
 from numbasgd import cli
-from numbasgd.experiments import _ladder as ladder
+from numbasgd.experiments import _product as ladder
 from numbasgd.experiments import _roofline as roofline
 from numbasgd.machine import bounds, peaks
 from numbasgd.machine.bounds import limits_of

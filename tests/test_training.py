@@ -34,6 +34,7 @@ def numpy_epochs(X, y, batch_size, lr, seed, epochs, sampling="reshuffle", inter
 
 @pytest.mark.parametrize("batch_size", [1, 7, 10, 100, 1500])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["f32", "f64"])
+@pytest.mark.filterwarnings("ignore:lr is .* beyond the largest stable one:UserWarning")
 def test_steps_are_those_of_a_numpy_loop(dtype, batch_size):
     X, y = (a.astype(dtype) for a in airfoil_twin())
     lr = {1: 0.005, 7: 0.05, 10: 0.05, 100: 0.4, 1500: 1.0}[batch_size]
@@ -88,6 +89,7 @@ def test_replacement_over_all_rows_is_no_gradient_descent():
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["f32", "f64"])
+@pytest.mark.filterwarnings("ignore:lr is .* beyond the largest stable one:UserWarning")
 def test_gradient_descent_on_the_real_data(airfoil, dtype):
     X, y = (a.astype(dtype) for a in airfoil)
     fit = train(X, y, batch_size=1500, lr=1.0, epochs=10)
@@ -97,6 +99,7 @@ def test_gradient_descent_on_the_real_data(airfoil, dtype):
     np.testing.assert_allclose(fit.w, [-0.583179, -0.365512, -0.484336, 0.223865, -0.271330], atol=2e-5)
 
 
+@pytest.mark.filterwarnings("ignore:lr is .* beyond the largest stable one:UserWarning")
 def test_gradient_descent_on_the_twin():
     fit = train(batch_size=1500, lr=1.0, epochs=10)
     assert "twin" in fit.data
@@ -222,6 +225,7 @@ def test_a_badly_scaled_column_is_named(rng):
     train(X, y, standardize=True, lr=0.05)  # and no warning, which would be an error here
 
 
+@pytest.mark.filterwarnings("ignore:lr is .* beyond the largest stable one:UserWarning")
 def test_divergence_carries_what_there_is():
     X, y = airfoil_twin()
     with pytest.raises(numbasgd.DivergenceError) as caught:
@@ -235,6 +239,7 @@ def test_divergence_carries_what_there_is():
     assert again.loss[-1] < 0.25
 
 
+@pytest.mark.filterwarnings("ignore:lr is .* beyond the largest stable one:UserWarning")
 def test_divergence_to_infinity_within_an_epoch():
     with pytest.raises(numbasgd.DivergenceError) as caught:
         train(batch_size=1, lr=1.5, epochs=5, seed=1)
@@ -456,6 +461,7 @@ def improving_then_diverging(epoch):
 
 @pytest.mark.parametrize("eval_every", ["epoch", 200])
 @pytest.mark.filterwarnings("ignore:column")
+@pytest.mark.filterwarnings("ignore:lr is .* beyond the largest stable one:UserWarning")
 def test_the_best_weights_before_a_divergence_are_kept(eval_every):
     kwargs = {"batch_size": 10, "seed": 1, "eval_every": eval_every}
     with pytest.raises(numbasgd.DivergenceError) as caught:
@@ -469,6 +475,7 @@ def test_the_best_weights_before_a_divergence_are_kept(eval_every):
 
 @pytest.mark.parametrize("eval_every", [None, 10**9])
 @pytest.mark.filterwarnings("ignore:column")
+@pytest.mark.filterwarnings("ignore:lr is .* beyond the largest stable one:UserWarning")
 def test_without_evaluations_a_divergence_is_found_at_the_same_epochs_always(eval_every):
     found = set()
     for _ in range(3):

@@ -262,6 +262,7 @@ def _chapter(args: argparse.Namespace) -> int:
         what = f"{len(y)} rows x {X.shape[1]} columns, seed {args.seed or 0}"
         print(f"The chapter's four runs on {source}, {what}\n")
         print(found.table(), end="")
+        print("Time to a loss by batch size, which shows why one in between wins: numbasgd valley.")
     if args.plot:
         figures.save(found.plot(), args.plot)
     return 0

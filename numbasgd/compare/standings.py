@@ -14,15 +14,14 @@ from typing import Any
 from numbasgd.compare.comparison import Comparison
 from numbasgd.compare.machines import describe
 from numbasgd.compare.measures import Measure, Side
-from numbasgd.json_values import mapping, number, sequence, text
+from numbasgd.compare.valleys import FileValley, valleys
+from numbasgd.json_values import mapping, number, sequence
 from numbasgd.machine.bounds import Limits
 
 MANY = 3  # sides from which on they are a class
 DTYPE, THREADS = "float32", "one"
 # What stands for a machine's arithmetic, and what for its memory: the kind and name of a case.
 KERNELS = {"product": ("matmul", "packed"), "gradient": ("gradient", "numbasgd")}
-KINDS = ("compiled", "interpreted")  # of steps, in a valley
-KINDS = ("compiled", "interpreted")  # of steps, in a valley
 LINE = 64  # bytes
 
 
@@ -70,15 +69,6 @@ class Memory:
 
 
 @dataclass(frozen=True)
-class Place:
-    """A batch size of a valley: seconds to the target and of a sample, by kind of steps; None if unknown."""
-
-    batch_size: int
-    time: Mapping[str, float | None]
-    each: Mapping[str, float | None]
-
-
-@dataclass(frozen=True)
 class Standing:
     """One side: its place among them, its model, and what is known of it."""
 
@@ -87,12 +77,7 @@ class Standing:
     core: Core | None
     memory: Memory | None
     kernels: Mapping[str, Kernel]
-    valley: tuple[Place, ...]
-
-    def best(self, kind: str = "compiled") -> Place | None:
-        """The place of the valley with the least time of that kind."""
-        known = [place for place in self.valley if place.time[kind]]
-        return min(known, key=lambda place: place.time[kind] or 0.0, default=None)
+    valley: FileValley | None
 
 
 def standings(comparison: Comparison) -> list[Standing]:
@@ -102,8 +87,7 @@ def standings(comparison: Comparison) -> list[Standing]:
         return []
     ids = {name: _common_case(comparison, *of) for name, of in KERNELS.items()}
     rows = {row.id: row for row in comparison.rows}
-    valleys = [_valley_block(side) for side in sides]
-    problem = _most_common([_problem(block) for block in valleys if block])
+    of_sides = _common_valleys(sides)
     found = []
     for i, side in enumerate(sides):
         kernels = {}
@@ -111,9 +95,8 @@ def standings(comparison: Comparison) -> list[Standing]:
             kernel = None if id_ is None else _kernel(rows[id_].measures[i])
             if kernel is not None:
                 kernels[name] = kernel
-        block = valleys[i] if _problem(valleys[i]) == problem else {}
         model = describe(side.files[0]).get("cpu.model", "unknown")
-        found.append(Standing(i, model, _core(side), _memory(side), kernels, _places(block)))
+        found.append(Standing(i, model, _core(side), _memory(side), kernels, of_sides[i]))
     return found
 
 
@@ -169,39 +152,11 @@ def _memory(side: Side) -> Memory | None:
     return Memory(read.value, latency if latency and latency > 0 else None)
 
 
-def _valley_block(side: Side) -> Mapping[str, Any]:
-    """The valley in a side's files, as it stands there; empty without one."""
-    for file in side.files:
-        for case in file.cases:
-            if case.kind == "valley" and (block := mapping(case.extra.get("valley"))):
-                return block
-    return {}
-
-
-def _problem(block: Mapping[str, Any]) -> tuple[Any, ...]:
-    """What makes two valleys comparable: the data's shape and dtype, and the target."""
-    numbers = [number(block.get(key)) for key in ("n", "d", "target")]
-    return (*numbers, text(block.get("dtype")))
-
-
-def _most_common(problems: Sequence[tuple[Any, ...]]) -> tuple[Any, ...] | None:
-    return Counter(problems).most_common(1)[0][0] if problems else None
-
-
-def _places(block: Mapping[str, Any]) -> tuple[Place, ...]:
-    found = []
-    for size in map(mapping, sequence(block.get("sizes"))):
-        batch_size = number(size.get("batch_size"))
-        if batch_size is None or batch_size < 1:
-            continue
-        time, each = (
-            {kind: _positive(mapping(size.get(kind + end)).get("median")) for kind in KINDS}
-            for end in ("_time", "")
-        )
-        found.append(Place(int(batch_size), time, each))
-    return tuple(sorted(found, key=lambda place: place.batch_size))
-
-
-def _positive(value: Any) -> float | None:
-    found = number(value)
-    return found if found and found > 0 else None
+def _common_valleys(sides: Sequence[Side]) -> list[FileValley | None]:
+    """Each side's valley of the problem that most sides have one of; None where it has none."""
+    found = [[valley for file in side.files for valley in valleys(file)] for side in sides]
+    problems = Counter(problem for mine in found for problem in {valley.problem for valley in mine})
+    if not problems:
+        return [None] * len(sides)
+    common = problems.most_common(1)[0][0]
+    return [next((valley for valley in mine if valley.problem == common), None) for mine in found]

@@ -61,21 +61,22 @@ def _memory(found: Sequence[Standing]) -> str | None:
 
 def _training(found: Sequence[Standing]) -> str | None:
     def speed(standing: Standing) -> float | None:
-        best = standing.best()
+        best = standing.valley.best() if standing.valley else None
         return 1 / (best.time["compiled"] or 1.0) if best else None
 
     ahead = _two_best(found, speed)
     if ahead is None:
         return None
     first, second = ahead
-    one, two = first.best(), second.best()
+    assert first.valley and second.valley
+    one, two = first.valley.best(), second.valley.best()
     assert one and two
     a, b = letter(first.side), letter(second.side)
     said = (
         f"{a} gets to the loss first, in {_micro(one.time['compiled'])} us with batch size {one.batch_size}; "
         f"{b}, the next, takes {_micro(two.time['compiled'])} with {two.batch_size}."
     )
-    there = next((place for place in second.valley if place.batch_size == one.batch_size), None)
+    there = next((place for place in second.valley.places if place.batch_size == one.batch_size), None)
     ours, theirs = one.each["compiled"], there.each["compiled"] if there else None
     if ours and theirs:
         said += (

@@ -8,10 +8,11 @@ whose keys its docstring names: the machine, the versions and the seconds that i
 from numbasgd.experiments._chapter import Chapter, chapter
 from numbasgd.experiments._everything import everything
 from numbasgd.experiments._exercises import Exercises, exercises
-from numbasgd.experiments._ladder import Ladder, Ladders, ladder
+from numbasgd.experiments._ladder import Ladders, ladder
 from numbasgd.experiments._memory import Memory, memory
 from numbasgd.experiments._noise import NoiseAndCost, noise
 from numbasgd.experiments._problem import made_large
+from numbasgd.experiments._product import Ladder
 from numbasgd.experiments._roofline import Roofline, roofline
 from numbasgd.experiments._valley import Valley, valley
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -130,7 +131,9 @@ def chapter(X: Any = None, y: Any = None, *, seed: int = 0) -> Chapter:
     runs = train_chapter(X, y, seed=seed)
     known = LeastSquares(X, np.asarray(y))
     lr = RUNS["gd"][0]
-    gd = train(X, y, lr=lr, batch_size=len(X), epochs=MORE_EPOCHS, seed=0)
+    with warnings.catch_warnings():  # that the rate is too large is what is to be shown
+        warnings.filterwarnings("ignore", "lr is .* beyond the largest stable one", UserWarning)
+        gd = train(X, y, lr=lr, batch_size=len(X), epochs=MORE_EPOCHS, seed=0)
     return Chapter(
         data,
         MappingProxyType(runs),

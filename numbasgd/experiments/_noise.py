@@ -57,8 +57,8 @@ class NoiseAndCost:
 
         "schema", "kind" : 1 and "noise".  "data" : which data it was, in words.
         "with_replacement", "without_replacement" : for each batch size "batch_size", "draws", the measured
-        "std", the law's "predicted", "bias" and "bias_expected" (``numbasgd.sgd.noise.NoiseRow``); and the
-        other fields of ``Noise`` beside them: "sigma", "gradient_norm", "n", "seed".
+        "std", the law's "predicted", "bias" and "bias_expected" (``numbasgd.sgd.noise.NoiseRow``); and beside
+        them what else ``Noise.to_dict`` tells: "sigma", "gradient_norm", "n", "seed", "noise_scale", ...
         "steps" : for each batch size "batch_size", and "compiled" and "interpreted": the seconds of a step,
         each as "median", "q1" and "q3".
         "seconds" : what all of it took.  "machine" : the fingerprint, "versions" in it.
@@ -89,7 +89,7 @@ def noise(
     w: Any = None,
     b: float = 0.0,
     batch_sizes: Sequence[int] | None = None,
-    draws: int = 1000,
+    draws: int | None = None,
     seed: int = 0,
 ) -> NoiseAndCost:
     """Measure how the noise of a minibatch gradient falls with the batch size, and how a step's cost grows.
@@ -106,8 +106,9 @@ def noise(
     b : float
     batch_sizes : sequence of int, optional
         1, 2, 5, 10, 20, ... up to n if left out.
-    draws : int
-        Minibatches per batch size.
+    draws : int, optional
+        Minibatches per batch size by which the laws are checked; as many as ``gradient_noise`` makes, if left
+        out.
     seed : int
         Of the draws.
 

@@ -157,7 +157,7 @@ def roofline(dtype: str = "float32", quick: bool = False, *, deadline: Deadline 
     >>> found.to_dict()["limits"]["fma"]["float32"]["one"]["value"] > 0
     True
     """
-    from numbasgd.experiments import _ladder
+    from numbasgd.experiments import _product
 
     check.choice(dtype, "dtype", ("float32", "float64"))
     deadline = deadline or Deadline(QUICK_SECONDS if quick else SECONDS)
@@ -173,7 +173,7 @@ def roofline(dtype: str = "float32", quick: bool = False, *, deadline: Deadline 
             left_out[f"all-{size}"] = 0.0
             continue
         deadline.tell(f"rungs at {size}")
-        measured = _ladder.measure(
+        measured = _product.measure(
             size, dtype, seconds=0.05 if quick else 0.2, deadline=deadline.part(0.7), without=late
         )
         late |= {name for name, seconds in measured.left_out.items() if seconds == 0}

@@ -108,7 +108,9 @@ class Valley:
             if size.samples is None:
                 others.append(f"{named} does not get there")
             else:
-                others.append(f"{named} takes {_median(size, kind) / _median(best, kind):.2g} times as long")
+                others.append(
+                    f"{named} takes {_factor(_median(size, kind) / _median(best, kind))} times as long"
+                )
         near = self.near(kind)
         within = f", and {_listed(near)} are within {NEAR - 1:.0%} of it" if len(near) > 1 else ""
         told = "".join(f"; {other}" for other in others)
@@ -216,16 +218,24 @@ def valley(
     X, y, data = given_or_airfoil(X, y)
     dataset = make_dataset(X, y, None, "squared")
     if dataset.outputs > 1 or dataset.is_sparse:
-        raise ValueError("y and X are several targets or sparse rows; expected y (n,) and an array X.")
+        raise ValueError("y has several columns, or X is sparse; expected y (n,) and an array X. Pass these.")
     if standardize:
         dataset = make_dataset(_standardized(dataset.X), dataset.y, None, "squared")
+    check.finite(dataset.X, "X")
+    check.finite(dataset.y, "y")
     dataset = dataset.together(is_shuffled=True)
     known = LeastSquares(dataset.X, dataset.y)
+    if not known.at_zero > known.least:
+        raise ValueError("y is 0 in all rows; expected targets that a linear model can predict. Pass others.")
     n = dataset.n
     sizes = _batch_sizes(batch_sizes, n)
     runs = _Runs(dataset, known, target)
+    # Costs are measured before the runs and after them: another program on this core hardly slows both down.
     compiled, interpreted = compiled_costs(dataset, sizes), numpy_costs(dataset, sizes)
-    found = [runs.size(size, seeds, compiled[size], interpreted[size]) for size in sizes]
+    reached = {size: runs.to_goal(size, seeds) for size in sizes}
+    compiled = _smaller(compiled, compiled_costs(dataset, sizes))
+    interpreted = _smaller(interpreted, numpy_costs(dataset, sizes))
+    found = [Size(b, **reached[b], compiled=compiled[b], interpreted=interpreted[b]) for b in sizes]
     return Valley(
         data=data, n=n, d=dataset.d, dtype=dataset.dtype.name,
         at_zero=known.at_zero, optimum=known.least, target=target, target_loss=known.least + runs.goal,
@@ -245,8 +255,8 @@ class _Runs:
         self.model = curvature.local_model(sample, dataset.y, w, 0.0, loss_named("squared"), 0.0)
         self.sizes = sample.size
 
-    def size(self, batch_size: int, seeds: int, compiled: Spread, interpreted: Spread) -> Size:
-        """Race rates, then run the best one with all seeds."""
+    def to_goal(self, batch_size: int, seeds: int) -> dict[str, Any]:
+        """Race rates, then run the best one with all seeds: what a ``Size`` tells that is no time."""
         n = self.dataset.n
         solver = compiled_solver(self.dataset, batch_size, 1.0)
         rate, predicted = self._predicted(batch_size)
@@ -263,15 +273,12 @@ class _Runs:
         final *= seeds if is_exact else 1
         reached = [at for at, _, _ in final if math.isfinite(at)]
         middle = sorted(final, key=lambda run: run[0])[len(final) // 2]
-        return Size(
-            batch_size=batch_size,
-            lr=float(f"{lr:.4g}"),
-            samples=Spread.of(reached) if 2 * len(reached) > len(final) else None,
-            reached=len(reached),
-            compiled=compiled,
-            interpreted=interpreted,
-            curve=(tuple(middle[1]), tuple(middle[2])),
-        )
+        return {
+            "lr": float(f"{lr:.4g}"),
+            "samples": Spread.of(reached) if 2 * len(reached) > len(final) else None,
+            "reached": len(reached),
+            "curve": (tuple(middle[1]), tuple(middle[2])),
+        }
 
     def _run(self, solver: Any, lr: float, seed: int, most: int) -> tuple[float, list[int], list[float]]:
         """Samples at the goal, infinite if not reached within ``most``; and samples and losses as far again."""
@@ -355,6 +362,15 @@ def _standardized(X: np.ndarray) -> np.ndarray:
 def _median(size: Size, kind: str) -> float:
     seconds = size.seconds(kind)
     return math.inf if seconds is None else seconds.median
+
+
+def _smaller(one: Mapping[int, Spread], other: Mapping[int, Spread]) -> dict[int, Spread]:
+    """For each size the one with the smaller median."""
+    return {size: min(one[size], other[size]) for size in one}
+
+
+def _factor(ratio: float) -> str:
+    return f"{ratio:.0f}" if ratio >= 10 else f"{ratio:.2g}"
 
 
 def _listed(values: Sequence[int]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from numbasgd.compare.standings import KERNELS, Standing
+from numbasgd.compare.standings import Standing
 from numbasgd.render.comparison_plot import Panel
 from numbasgd.render.figures import hide_box, plain_ticks
 from numbasgd.render.machine_text import letter
@@ -69,8 +69,9 @@ def plot_shares(ax: Axes, found: Sequence[Standing]) -> Axes:
 def plot_valley(ax: Axes, found: Sequence[Standing]) -> Axes:
     """Time to the loss by batch size: compiled steps full, a NumPy loop dotted, the best of each ringed."""
     for s in found:
+        known = s.valley.places if s.valley else ()
         for kind, style in (("compiled", "-"), ("interpreted", ":")):
-            places = [(place.batch_size, time) for place in s.valley if (time := place.time[kind])]
+            places = [(place.batch_size, time) for place in known if (time := place.time[kind])]
             if not places:
                 continue
             sizes, times = zip(*places, strict=True)
@@ -90,11 +91,11 @@ def _placed(found: Sequence[Standing]) -> list[Standing]:
 
 
 def _dots(ax: Axes, points: Sequence[tuple[Standing, float, float]]) -> None:
-    """A dot for each with its letter, those of neighbours at different distances."""
+    """A dot for each with its letter, those of neighbours at different heights."""
     for s, x, y in points:
         ax.plot(x, y, marker=series_marker(s.side), color=series_colour(s.side), ms=6, ls="none")
         ax.annotate(
-            letter(s.side), (x, y), xytext=(5 + 8 * (s.side % len(KERNELS)), -3), textcoords="offset points",
+            letter(s.side), (x, y), xytext=(5, (-3, -11, 5)[s.side % 3]), textcoords="offset points",
             fontsize=8,
         )  # fmt: skip
 

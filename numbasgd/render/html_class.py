@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from numbasgd.compare.comparison import Comparison
 from numbasgd.compare.standings import Standing, standings
 from numbasgd.compare.standings_words import sentences
+from numbasgd.compare.valleys import KINDS
 from numbasgd.render.class_panels import panels
 from numbasgd.render.html_picture import drawn
 from numbasgd.render.html_style import chip
@@ -48,7 +49,7 @@ def _table(found: Sequence[Standing]) -> Markup:
     rows = []
     for s in found:
         product, gradient = s.kernels.get("product"), s.kernels.get("gradient")
-        best, slow = s.best(), s.best("interpreted")
+        best, slow = (s.valley.best(kind) if s.valley else None for kind in KINDS)
         values: list[float | None] = [
             s.core.peak if s.core else None,
             s.memory.read if s.memory else None,

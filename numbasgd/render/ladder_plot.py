@@ -9,7 +9,7 @@ from numbasgd.render.figures import given_axes, hide_box
 from numbasgd.render.palette import BLUE, LIGHT_GREY, ORANGE, VERMILLION
 
 if TYPE_CHECKING:
-    from numbasgd.experiments._ladder import Row
+    from numbasgd.experiments._product import Row
 
 COMPILED, INTERPRETED, BLAS = BLUE, ORANGE, LIGHT_GREY
 PEAK = VERMILLION
@@ -20,7 +20,7 @@ def plot_ladder(rows: Sequence[Row], ax: Any = None, *, title: str = "", peak: f
 
     Parameters
     ----------
-    rows : sequence of numbasgd.experiments._ladder.Row
+    rows : sequence of numbasgd.experiments._product.Row
         At least one.
     ax : matplotlib Axes, optional
         Where to draw; a figure of its own if left out.
@@ -55,16 +55,21 @@ def plot_ladder(rows: Sequence[Row], ax: Any = None, *, title: str = "", peak: f
     ax.set_xscale("log")
     ax.set_xlim(min(speeds) / 2, max(speeds) * 8)
     if peak is not None:
-        ax.axvline(peak, color=PEAK, lw=1.2, ls="--", zorder=0)
-        ax.annotate(
-            f"peak {peak:.3g}", (peak, 1), xycoords=("data", "axes fraction"), xytext=(3, 1),
-            textcoords="offset points", fontsize=8, va="bottom", color=PEAK,
-        )  # fmt: skip
+        draw_peak(ax, peak)
     ax.set_ylim(len(rows) - 0.4, -0.6)
     ax.set_xlabel("GFLOP/s (2mnk/t, log scale)")
     ax.set_title(title, fontsize=10)
     hide_box(ax)
     return ax
+
+
+def draw_peak(ax: Any, peak: float) -> None:
+    """A line at the measured peak of multiply-adds, behind the bars, with its figure beside it."""
+    ax.axvline(peak, color=PEAK, lw=1.2, ls="--", zorder=0)
+    ax.annotate(
+        f"peak {peak:.3g}", (peak, 1), xycoords=("data", "axes fraction"), xytext=(3, -2), rotation=90,
+        textcoords="offset points", fontsize=8, va="top", color=PEAK,
+    )  # fmt: skip
 
 
 def _colour(rung: str) -> str:

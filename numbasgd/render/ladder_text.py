@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from numbasgd.experiments._ladder import Ladder, Row
+    from numbasgd.experiments._product import Ladder, Row
 
 
 def ladders_table(ladders: Iterable[Ladder], has_chapter_units: bool = False) -> str:

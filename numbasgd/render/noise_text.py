@@ -23,12 +23,18 @@ def noise_table(found: NoiseAndCost) -> str:
     rows = [
         (
             a.batch_size,
-            number(a.std, 4), number(a.predicted, 4),
-            number(c.std, 4) if c.batch_size < noise.n else "0", number(c.predicted, 4),
-            number(a.bias / a.bias_expected, 2) if a.bias_expected > 0 else "-",
+            "-" if a.std is None else number(a.std, 4), number(a.predicted, 4),
+            "-" if c.std is None else number(c.std, 4) if c.batch_size < noise.n else "0",
+            number(c.predicted, 4),
+            number(a.bias / a.bias_expected, 2) if a.bias is not None and a.bias_expected else "-",
             number(1e6 * step.compiled.median), number(1e6 * step.interpreted.median),
         )
         for a, c, step in zip(noise.with_replacement, noise.without_replacement, found.steps, strict=True)
     ]  # fmt: skip
-    told = "A step over all rows takes them in order; the others draw theirs, and the NumPy loop gathers rows."
+    told = (
+        "A step over all rows takes them in order; the others draw theirs, and the NumPy loop gathers rows.\n\n"
+        f"simple noise scale tr(Sigma) / |G|^2 = {noise.noise_scale:.3g}; critical batch size "
+        f"beta / lambda1 + 1 = {noise.critical_batch_size:.3g}; largest stable lr 2 / lambda1 = "
+        f"{noise.largest_stable_lr:.3g}, beyond which the error grows along {noise.direction}"
+    )
     return f"{render(Table(header, tuple(rows)))}{told}\n"

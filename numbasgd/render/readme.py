@@ -1,9 +1,10 @@
 """README's tables from the result files of ``bench/results``: made here, and checked against them.
 
 All text between two markers belongs to the command ``numbasgd report``.  Each result file gives a line
-on its machine, a table of the ladder, one of the training epochs, and a picture beside the file, which
-carries a digest of what it shows, so that a picture of older figures is noticed.  Between two more markers,
-where README has them, stands what ``numbasgd compare`` says of all files.
+on its machine, a table of the ladder, one of the training epochs, one of the time to a loss by batch size where
+that was measured, and a picture beside the file, which carries a digest of what it shows, so that a picture of
+older figures is noticed.  Between two more markers, where README has them, stands what ``numbasgd compare``
+says of all files.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from numbasgd.compare.load import withhold
 from numbasgd.compare.machines import describe
 from numbasgd.compare.results import Case, ResultFile
 from numbasgd.compare.summary import summarise
+from numbasgd.compare.valleys import KINDS, FileValley, valleys
 from numbasgd.errors import ResultFileError
 from numbasgd.matmul import RUNGS
 from numbasgd.render.escapes import code
@@ -56,9 +58,8 @@ class Ladder:
     @property
     def digest(self) -> str:
         """A short hash of what a picture of this ladder shows."""
-        shown = json.dumps(
-            [self.device, self.rungs, {n: [r and number(r) for r in v] for n, v in self.rates.items()}]
-        )
+        rates = {n: [r and number(r) for r in v] for n, v in self.rates.items()}
+        shown = json.dumps([self.device, self.rungs, rates, self.peak and number(self.peak)])
         return hashlib.sha256(shown.encode()).hexdigest()[:16]
 
 
@@ -70,7 +71,7 @@ def section(file: ResultFile, picture: str | None) -> str:
         parts.append(render(_ladder_table(ladder), "md"))
     if found and picture:
         parts.append(f"![GFLOP/s of each rung]({picture})\n")
-    parts += [render(epochs, "md") for epochs in _epoch_tables(file)]
+    parts += [render(table, "md") for table in (*_epoch_tables(file), *map(_valley_table, valleys(file)))]
     if len(parts) == 1:
         raise ResultFileError(
             f"{file.name}: it has neither products in float32 nor training epochs, so nothing for a README. "
@@ -101,11 +102,15 @@ def ladders(file: ResultFile) -> list[Ladder]:
 
 
 def picture(ladder: Ladder) -> Figure:
-    """The bars of one ladder: a group for each rung, a bar for each size."""
+    """The bars of one ladder: a group for each rung, a bar for each size; the peak is a line."""
     from numbasgd.render.comparison_plot import bars
+    from numbasgd.render.ladder_plot import draw_peak
 
     series = {f"{n} x {n}": rates for n, rates in ladder.rates.items()}
-    return bars(ladder.rungs, series, unit="GFLOP/s").figure  # type: ignore[return-value]
+    ax = bars(ladder.rungs, series, unit="GFLOP/s")
+    if ladder.peak is not None:
+        draw_peak(ax, ladder.peak)
+    return ax.figure  # type: ignore[return-value]
 
 
 def digest_of(path: Path) -> str | None:
@@ -226,6 +231,24 @@ def _epoch_table(n: int, d: int, cases: list[Case]) -> Table | None:
         return None
     columns = ("batch size", "numbasgd, us an epoch", *(f"{_METHODS.get(m, m)} takes" for m in others))
     return Table(columns, tuple(rows), f"An epoch of training on {n:,} x {d}, float32, one thread")
+
+
+def _valley_table(valley: FileValley) -> Table:
+    """Samples to the loss, times the seconds a sample, of compiled steps and of a NumPy loop."""
+    n, d, target, dtype = valley.problem
+    rows = []
+    for place in valley.places:
+        row: list[int | float | None] = [place.batch_size, place.samples]
+        for kind in KINDS:
+            each, time = place.each[kind], place.time[kind]
+            row += [each and 1e9 * each, time and 1e6 * time]
+        rows.append(tuple(row))
+    columns = (
+        *("batch size", "samples needed", "ns a sample", "us to the loss"),
+        *("NumPy loop: ns a sample", "us to the loss"),
+    )
+    what = f"{n or 0:,.0f} x {d or 0:.0f}, {dtype or 'unknown dtype'}, one thread"
+    return Table(columns, tuple(rows), f"Time to within {100 * (target or 0):g} % of the gap, {what}")
 
 
 def _rate(case: Case | None) -> float | None:

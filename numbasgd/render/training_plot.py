@@ -119,10 +119,11 @@ def plot_noise(noise: Noise, ax: Any = None) -> Any:
         (noise.without_replacement, "without replacement", ORANGE, "s"),
     ):
         sizes = [r.batch_size for r in rows]
-        ax.plot(sizes, [r.std for r in rows], marker, color=colour, label=f"{name}, measured")
+        if rows[0].std is not None:
+            ax.plot(sizes, [r.std for r in rows], marker, color=colour, label=f"{name}, measured")
         ax.plot(sizes, [r.predicted for r in rows], "-", color=colour, label=f"{name}, predicted")
     ax.set_xscale("log")
-    positive = [r.std for r in noise.with_replacement if r.std > 0]
+    positive = [std for r in noise.with_replacement if (std := r.predicted if r.std is None else r.std) > 0]
     if positive:  # the gradients of a single row do not vary, and 0 has no place on a logarithmic axis
         ax.set_yscale("log")
         ax.set_ylim(bottom=min(positive) / 3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from types import MappingProxyType
 from typing import Any
 
@@ -61,16 +62,18 @@ def train_chapter(X: Any = None, y: Any = None, *, seed: int = 0) -> dict[str, F
     fits = {}
     for _ in range(2):  # the same steps twice: the clock of the second sees no cold caches
         for name, (lr, batch_size, epochs) in RUNS.items():
-            fits[name] = train(
-                X,
-                y,
-                lr=lr,
-                batch_size=len(X) if batch_size is None else min(batch_size, len(X)),
-                epochs=epochs,
-                schedule="constant",
-                standardize=False,
-                init=init,
-                eval_every=EVAL_EVERY,
-                seed=seed,
-            )
+            with warnings.catch_warnings():  # which rate is too large is part of the story
+                warnings.filterwarnings("ignore", "lr is .* beyond the largest stable one", UserWarning)
+                fits[name] = train(
+                    X,
+                    y,
+                    lr=lr,
+                    batch_size=len(X) if batch_size is None else min(batch_size, len(X)),
+                    epochs=epochs,
+                    schedule="constant",
+                    standardize=False,
+                    init=init,
+                    eval_every=EVAL_EVERY,
+                    seed=seed,
+                )
     return fits

@@ -191,6 +191,23 @@ LOSSES: Mapping[str, Loss] = MappingProxyType(
     }
 )  # fmt: skip
 
+
+def slopes(key: str, z: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """The slopes of a loss in the predictions z (m, K), for arrays: NumPy's counterpart of the kernels.
+
+    key : as ``loss_key`` gives it.  y : (m, K), or (m,) numbers of classes.
+    """
+    loss = loss_named(key)
+    if loss.rows is not None:
+        found = softmax(z)
+        found[np.arange(len(z)), y.astype(np.int64)] -= 1
+        return found
+    if loss.derivatives is not None:
+        return loss.derivatives(z, y, False, None)[0]
+    assert loss.slope is not None
+    return np.vectorize(loss.slope, otypes=[np.float64])(z, y)
+
+
 #: The parameters of losses by name: (the loss that has it, its default).
 PARAMETERS: Mapping[str, tuple[str, float]] = MappingProxyType(
     {loss.parameter[0]: (name, loss.parameter[1]) for name, loss in LOSSES.items() if loss.parameter}

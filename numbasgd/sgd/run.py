@@ -24,7 +24,7 @@ from numbasgd.sgd.learning_rate.rounds import rate_for_rounds
 from numbasgd.sgd.losses import loss_named
 from numbasgd.sgd.progress import Progress
 from numbasgd.sgd.resume import hand_over, require_ahead
-from numbasgd.sgd.scale import Scale, make_scale, warn_of_scale
+from numbasgd.sgd.scale import Scale, make_scale, warn_of_rate, warn_of_scale
 from numbasgd.sgd.schedule import RESTARTS, Rounds, factors
 from numbasgd.sgd.solvers.cpu import make_solver
 from numbasgd.sgd.solvers.objective import make_objective
@@ -228,11 +228,26 @@ class TrainingRun:
         self.whole.require_finite(first.loss, first.loss if trainer.held_out is None else first.validation)
         if not math.isfinite(first.loss):
             raise self.whole.overflows(trainer.solver.rows[0])
-        if self.scale is None and not (self.dataset.is_sparse and self.config.lr == "auto"):
-            squares = curvature.mean_squares(self.dataset) if self.squares is None else self.squares
-            is_auto = self.config.lr == "auto"
+        self._warn_of_rate()
+
+    def _warn_of_rate(self) -> None:
+        """Say before the first step what makes the rate unstable, or too small for some columns."""
+        is_auto, lr = self.config.lr == "auto", max(self.rates.tolist())
+        squares = self.squares
+        if self.scale is None and not (self.dataset.is_sparse and is_auto):
+            squares = curvature.mean_squares(self.dataset) if squares is None else squares
+        elif is_auto:
+            return
+        # Rounds lower a rate that is too large by themselves.
+        if (
+            not is_auto
+            and self.rounds is None
+            and warn_of_rate(self.dataset, self.method, lr, squares, self.names)
+        ):
+            return
+        if squares is not None:
             loss_curvature = curvature.curvature_of(loss_named(self.method.loss), self.dataset, *self.start)
-            warn_of_scale(squares, max(self.rates.tolist()), loss_curvature, is_auto)
+            warn_of_scale(squares, lr, loss_curvature, is_auto, self.names)
 
     def _warn_of_rise(self) -> None:
         """Say so where the best weights are those of the start, which were returned instead of later ones."""

@@ -7,12 +7,16 @@ from typing import Any
 
 import numpy as np
 
+from numbasgd.sgd.columns import Names
+from numbasgd.sgd.config import Method
 from numbasgd.sgd.dataset import Dataset, SparseDataset
-from numbasgd.sgd.learning_rate import curvature
+from numbasgd.sgd.learning_rate import curvature, stability
+from numbasgd.sgd.losses import loss_named
 from numbasgd.sgd.rows import rows_of
 from numbasgd.sgd.scale_kernels import column_squares, column_sums, scale_rows
 
 _ROUNDING = 1e-6  # a standard deviation of at most this share of the mean may be nothing but rounding
+_ALONE = 0.9  # of a direction's squared length, for a column that is as good as all of it
 
 
 class Scale:
@@ -98,23 +102,62 @@ def make_scale(dataset: Dataset, intercept: bool, known: np.ndarray | None = Non
     return Scale(dataset, intercept, known)
 
 
-def warn_of_scale(squares: list[float], lr: float, loss_curvature: float, is_auto: bool) -> None:
+def warn_of_rate(
+    dataset: Dataset, method: Method, lr: float, squares: list[float] | None, names: Names | None
+) -> bool:
+    """Whether steps of a rate that was given grow along some direction, for a loss whose curvature is known.
+
+    squares : the mean squares of the columns, or None where they were scaled.  The direction is named in a
+    warning.
+    """
+    if not loss_named(method.loss).is_quadratic:
+        return False
+    beta = method.momentum  # Polyak, 1964; Nesterov's: both roots of z^2 - (1 + beta)(1 - a) z + beta (1 - a)
+    limit = 2 * (1 + beta) / (1 + 2 * beta * method.nesterov)
+    total = float(dataset.d) if squares is None else sum(squares)
+    if not lr * (total + method.intercept + method.l2) > stability.SURE * limit:
+        return False
+    found = stability.unstable_direction(dataset, lr, limit, method.intercept, method.l2)
+    if found is None or found.direction is None:
+        return False
+    v = found.direction
+    j, stable = int(np.argmax(np.abs(v))), limit / found.largest
+    if squares is not None and j < dataset.d and v[j] ** 2 > _ALONE:
+        _warn_of_column(stability.column_in_words(j, dataset.d, names), squares[j], lr, stable)
+        return True
+    warnings.warn(
+        f"lr is {lr:.4g}, beyond the largest stable one, {stable:.3g}, so the error grows with every step "
+        f"along the direction {stability.direction_in_words(v, names)}. Pass an lr below {stable:.3g}"
+        f"{', or standardize=True' if squares is not None else ''}.",
+        stacklevel=7,
+    )
+    return True
+
+
+def _warn_of_column(column: str, square: float, lr: float, stable: float) -> None:
+    warnings.warn(
+        f"{column} of X has mean square {square:.3g}, so every step with lr={lr:.3g} overshoots along it. Pass "
+        f"an lr below {stable:.3g}, standardize=True, or scale that column.",
+        stacklevel=8,
+    )
+
+
+def warn_of_scale(
+    squares: list[float], lr: float, loss_curvature: float, is_auto: bool, names: Names | None
+) -> None:
     """Name a column that makes the rate unusable, or every stable rate too small for the others.
 
     squares : mean squares of the columns.
     """
+    d = len(squares)
     if is_auto:
         if (found := curvature.dominating_column(squares)) is not None:
             warnings.warn(
-                f"column {found[0]} of X is so large beside others (mean squares differ by a factor of "
-                f"{found[1]:.3g}) that a stable lr, here {lr:.3g}, hardly moves their weights. Pass "
-                "standardize=True, or scale that column.",
-                stacklevel=6,
+                f"{stability.column_in_words(found[0], d, names)} of X is so large beside others (mean squares "
+                f"differ by a factor of {found[1]:.3g}) that a stable lr, here {lr:.3g}, hardly moves their "
+                "weights. Pass standardize=True, or scale that column.",
+                stacklevel=7,
             )
     elif (found := curvature.overshooting_column(squares, lr * loss_curvature)) is not None:
-        warnings.warn(
-            f"column {found[0]} of X has mean square {found[1]:.3g}, so every step with lr={lr:.3g} "
-            f"overshoots along it. Pass an lr below {2 / found[1] / loss_curvature:.3g}, standardize=True, or "
-            "scale that column.",
-            stacklevel=6,
-        )
+        column = stability.column_in_words(found[0], d, names)
+        _warn_of_column(column, found[1], lr, 2 / found[1] / loss_curvature)

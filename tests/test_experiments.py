@@ -112,6 +112,14 @@ def test_the_ladder_says_why_blocks_are_slower_than_one_call(ladder):
     assert f"reaches {100 * one.seconds / blocked.seconds:.3g} % of the speed of one call" in large.blocks
     assert "2 calls" in large.blocks and "ran first, cold" in large.blocks
     assert large.blocks in ladder.table()
+    times = {"numpy-blocked": 2.0, "numpy": 4.0}
+    rows = tuple(dataclasses.replace(large[name], seconds=t) for name, t in times.items())
+    faster = dataclasses.replace(large, rows=rows)
+    assert "reaches 200 % of the speed of one call, although each of its 2 calls" in faster.blocks
+    slower = dataclasses.replace(large, rows=(rows[1], dataclasses.replace(rows[1], rung="numpy", seconds=3.0)))
+    assert slower.blocks is None  # nothing to say of what was left out
+    rows = (dataclasses.replace(rows[0], seconds=5.0), rows[1])
+    assert "reaches 80 % of the speed of one call: each" in dataclasses.replace(large, rows=rows).blocks
 
 
 def test_the_ladders_picture_has_the_peak_as_a_line(ladder):
@@ -313,7 +321,7 @@ def test_a_valley_of_data_that_has_none(X, y, said):
 
 
 def test_a_target_that_is_out_of_reach_is_told(monkeypatch):
-    monkeypatch.setattr(_valley, "MOST_STEPS", 4)
+    monkeypatch.setattr(_valley, "RUN_SECONDS", 1e-7)
     found = experiments.valley(*airfoil_twin(), batch_sizes=[1], seeds=2, target=1e-4)
     (one,) = found.sizes
     assert one.samples is None and one.reached == 0 and found.best() is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from numbasgd.data import airfoil, airfoil_twin
 from numbasgd.errors import DataError
 
+_BLOCK = 1 << 20  # entries that are converted at once
 AIRFOIL, TWIN, ARRAYS = "the airfoil data", "the embedded twin of the airfoil data", "your arrays"
 
 
@@ -51,6 +53,14 @@ def made_large(n: int = 1 << 17, d: int = 32, seed: int = 0) -> tuple[np.ndarray
     return X, z + rng.standard_normal(n, np.float32)
 
 
+def _blocks(X: np.ndarray, y: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Some rows at a time in float64, with a column of ones behind, and their targets."""
+    count = max(1, _BLOCK // (X.shape[1] + 1))
+    for at in range(0, len(y), count):
+        rows = X[at : at + count].astype(np.float64)
+        yield np.column_stack([rows, np.ones(len(rows))]), y[at : at + count].astype(np.float64)
+
+
 class LeastSquares:
     """The half mean squared error of ``X @ w + b`` as a function of the weights (d + 1,), the intercept last.
 
@@ -58,14 +68,17 @@ class LeastSquares:
     """
 
     def __init__(self, X: np.ndarray, y: np.ndarray) -> None:
-        n = len(y)
-        columns = np.column_stack([X.astype(np.float64), np.ones(n)])
-        target = y.astype(np.float64)
-        self.hessian = columns.T @ columns / n
-        self.optimum = np.linalg.lstsq(self.hessian, columns.T @ target / n, rcond=1e-12)[0]
-        residual = columns @ self.optimum - target
-        self.least = float(residual @ residual) / (2 * n)
-        self.at_zero = float(target @ target) / (2 * n)
+        n, d = X.shape
+        self.hessian, moment = np.zeros((d + 1, d + 1)), np.zeros(d + 1)
+        self.at_zero = self.least = 0.0
+        for columns, target in _blocks(X, y):
+            self.hessian += columns.T @ columns / n
+            moment += columns.T @ target / n
+            self.at_zero += float(target @ target) / (2 * n)
+        self.optimum = np.linalg.lstsq(self.hessian, moment, rcond=1e-12)[0]
+        for columns, target in _blocks(X, y):
+            residual = columns @ self.optimum - target
+            self.least += float(residual @ residual) / (2 * n)
 
     @property
     def largest_stable_rate(self) -> float:

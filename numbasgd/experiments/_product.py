@@ -87,11 +87,12 @@ class Ladder:
         blocked, one = self["numpy-blocked"], self[REFERENCE]
         if blocked is None or one is None or self.size <= BLOCK:
             return None
-        calls = math.ceil(self.size / BLOCK)
+        share, calls = one.seconds / blocked.seconds, math.ceil(self.size / BLOCK)
+        link = ":" if share < 1 else ", although"
         return (
-            f"numpy-blocked reaches {100 * one.seconds / blocked.seconds:.3g} % of the speed of one call: each "
-            f"of its {calls} calls packs all of A again, and copies what it made. The chapter printed twice "
-            "the speed for it, since its one call ran first, cold."
+            f"numpy-blocked reaches {100 * share:.3g} % of the speed of one call{link} each of its {calls} calls "
+            "packs all of A again, and copies what it made. The chapter printed twice the speed for it, since "
+            "its one call ran first, cold."
         )
 
     def to_dict(self) -> dict[str, Any]:

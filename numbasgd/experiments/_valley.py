@@ -23,7 +23,8 @@ from numbasgd.sgd.losses import loss_named
 SCHEMA = 1
 BATCH_SIZES = (1, 3, 10, 30, 100, 300, 1500)
 NEAR = 1.2  # times the least time that sizes near the best take at most
-MOST_STEPS = 1 << 22  # of a run
+MOST_STEPS = 1 << 22  # that are looked ahead
+RUN_SECONDS = 0.5  # of a run, at most; a target that is farther is out of reach
 _BETWEEN = 1.02  # samples between two looks at the loss grow by that factor
 _RATES = 2.0 ** np.arange(-14, 0, 0.25)  # of the largest stable one, that the model is asked about
 _RACED = (0.5, 2**-0.5, 1.0, 2**0.5)  # times the model's rate
@@ -232,7 +233,7 @@ def valley(
     runs = _Runs(dataset, known, target)
     # Costs are measured before the runs and after them: another program on this core hardly slows both down.
     compiled, interpreted = compiled_costs(dataset, sizes), numpy_costs(dataset, sizes)
-    reached = {size: runs.to_goal(size, seeds) for size in sizes}
+    reached = {size: runs.to_goal(size, seeds, RUN_SECONDS / compiled[size].median) for size in sizes}
     compiled = _smaller(compiled, compiled_costs(dataset, sizes))
     interpreted = _smaller(interpreted, numpy_costs(dataset, sizes))
     found = [Size(b, **reached[b], compiled=compiled[b], interpreted=interpreted[b]) for b in sizes]
@@ -255,18 +256,23 @@ class _Runs:
         self.model = curvature.local_model(sample, dataset.y, w, 0.0, loss_named("squared"), 0.0)
         self.sizes = sample.size
 
-    def to_goal(self, batch_size: int, seeds: int) -> dict[str, Any]:
-        """Race rates, then run the best one with all seeds: what a ``Size`` tells that is no time."""
-        n = self.dataset.n
+    def to_goal(self, batch_size: int, seeds: int, limit: float) -> dict[str, Any]:
+        """Race rates, then run the best one with all seeds: what a ``Size`` tells that is no time.
+
+        limit : samples of a run, at most.
+        """
         solver = compiled_solver(self.dataset, batch_size, 1.0)
         rate, predicted = self._predicted(batch_size)
-        most = int(min(_PATIENCE * predicted + 16, MOST_STEPS)) * batch_size
-        is_exact = batch_size >= n  # the order of rows makes no difference
+        most = int(min((_PATIENCE * predicted + 16) * batch_size, limit))
+        # The order of rows makes no difference to steps over all of them, and none is worth a try for ever.
+        is_exact = batch_size >= self.dataset.n or predicted * batch_size > limit
         medians: dict[float, float] = {}
         for factor in _RACED:
             tried = min(factor * rate, _STABLE * self.known.largest_stable_rate)
-            runs = [self._run(solver, tried, s, most) for s in range(1 if is_exact else _RACE_SEEDS)]
-            medians[tried] = statistics.median(at for at, _, _ in runs)
+            reached = [self._run(solver, tried, 0, most)[0]]
+            if math.isfinite(reached[0]) and not is_exact:
+                reached += [self._run(solver, tried, s, most)[0] for s in range(1, _RACE_SEEDS)]
+            medians[tried] = statistics.median(reached)
             most = int(min(most, max(4 * min(medians.values()), 16 * batch_size)))
         lr = min(medians, key=medians.__getitem__)
         final = [self._run(solver, lr, _RACE_SEEDS + s, most) for s in range(1 if is_exact else seeds)]

@@ -268,7 +268,7 @@ def command(monkeypatch, capsys, tmp_path):
 
 def test_the_command_measures_writes_and_tells(command, tmp_path):
     code, out, _ = command("--html", "page.html", "--lang", "zh")
-    assert code == 0 and "page.html" in out and "10" in out
+    assert code == 0 and "page.html" in out and "CPU One" in out and findings(results(), Words("zh"))[-1] in out
     assert (tmp_path / "page.html").read_text(encoding="utf-8") == PAGES["zh"]
 
 

@@ -30,6 +30,7 @@ def run(args: argparse.Namespace) -> int:
     """Measure or read, write the page, and print."""
     from numbasgd.paths import write_whole
     from numbasgd.render.chapter_page import chapter_page, findings
+    from numbasgd.render.chapter_page.figure import machine_line
     from numbasgd.render.chapter_page.words import Words
 
     words = Words(args.lang)
@@ -37,8 +38,8 @@ def run(args: argparse.Namespace) -> int:
     results = _read(Path(args.source)) if args.source else _measured(args.started)
     try:
         content = chapter_page(results, args.lang)
-        told = findings(results, words)
-    except (KeyError, TypeError, ValueError, IndexError, ZeroDivisionError) as error:
+        told = [machine_line(results["ladder"]["machine"], words), "", *findings(results, words)]
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         if not args.source:
             raise
         raise _not_results(Path(args.source), f"{type(error).__name__}: {error}") from error

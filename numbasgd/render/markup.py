@@ -6,6 +6,8 @@ from typing import Any
 
 from numbasgd.render.escapes import for_html
 
+_VOID = ("input", "meta")  # elements that have no end
+
 
 class Markup(str):
     """Text that is HTML already."""
@@ -27,7 +29,7 @@ def tag(name: str, *inside: Any, **attributes: Any) -> Markup:
         for key, value in attributes.items()
         if value is not None
     )
-    return Markup(f"<{name}{named}>{join(*inside)}</{name}>")
+    return Markup(f"<{name}{named}>" if name in _VOID else f"<{name}{named}>{join(*inside)}</{name}>")
 
 
 def join(*parts: Any) -> Markup:

@@ -8,7 +8,7 @@ from typing import Any
 
 from numbasgd.render.chapter_page.figure import Drawn, Figure, Place, plain, side_by_side
 from numbasgd.render.chapter_page.svg import LINE, Panel, Point, Scale, group, mark
-from numbasgd.render.chapter_page.units import unit_of
+from numbasgd.render.chapter_page.units import median_of, unit_of
 from numbasgd.render.chapter_page.words import Words
 from numbasgd.render.markup import Markup, tag
 from numbasgd.render.tables import Table, number
@@ -37,8 +37,8 @@ def figure(valley: Mapping[str, Any], say: Words, data: str) -> Figure:
         tuple(say(f"curves.{name}") for name in ("b", "lr", "samples", "each", "time")),
         tuple(
             (
-                size["batch_size"], size["lr"], _median(size["samples"]), 1e9 * size["compiled"]["median"],
-                _scaled(size["compiled_time"], second),
+                size["batch_size"], size["lr"], median_of(size["samples"]), median_of(size["compiled"], 1e9),
+                median_of(size["compiled_time"], 1e6),
             )
             for size in sizes
         ),
@@ -68,14 +68,6 @@ def _first(valley: Mapping[str, Any]) -> int:
     sizes = [size["batch_size"] for size in valley["sizes"]]
     best = valley["best"]["compiled"]
     return sizes.index(best) if best in sizes else len(sizes) // 2
-
-
-def _median(spread: Mapping[str, float] | None) -> float | None:
-    return None if spread is None else spread["median"]
-
-
-def _scaled(spread: Mapping[str, float] | None, second: float) -> float | None:
-    return None if spread is None else spread["median"] * second
 
 
 def _told(size: Mapping[str, Any], say: Words, second: float, unit: str) -> str:

@@ -21,7 +21,7 @@ def figures(found: Mapping[str, Any], say: Words, data: str, stable: float) -> l
 
     stable : the largest rate at which gradient descent does not diverge.
     """
-    how = say("exercises.how", data=data, n=f"{found['n']:,}", seeds=found["seeds"])
+    how = say("exercises.how", data=data, seeds=found["seeds"])
     return [
         rates.figure(found, say, how, stable),
         _divided(found, say, how),

@@ -18,7 +18,7 @@ _SAME = 1e-6  # a deviation below this share of one sample's is rounding
 
 def figure(noise: Mapping[str, Any], say: Words, data: str) -> Figure:
     """The figure of ``Noise.to_dict()``; ``data`` names the rows."""
-    n, sigma = noise["n"], noise["sigma"]
+    sigma = noise["sigma"]
     pairs = list(zip(noise["with_replacement"], noise["without_replacement"], strict=True))
     worst = max(
         abs(row["std"] / row["predicted"] - 1)
@@ -49,7 +49,7 @@ def figure(noise: Mapping[str, Any], say: Words, data: str) -> Figure:
         see=see,
         desc=say("noise.desc", one=number(one["std"]), b=hundred["batch_size"], std=number(hundred["std"])),
         draw=lambda width: _draw(noise, say, width),
-        how=say("noise.how", data=data, n=f"{n:,}", draws=f"{one['draws']:,}"),
+        how=say("noise.how", data=data, draws=f"{one['draws']:,}"),
         table=table,
     )
 

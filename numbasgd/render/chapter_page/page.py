@@ -19,7 +19,15 @@ from numbasgd.render.markup import Markup, join, tag
 from numbasgd.render.tables import number
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
-PARTS = ("ladder", "roofline", "memory", "noise", "valley", "exercises")  # of the results, that the page needs
+PARTS = (
+    "ladder",
+    "roofline",
+    "memory",
+    "noise",
+    "valley",
+    "exercises",
+    "seconds",
+)  # of the results, that the page needs
 
 
 def chapter_page(results: Mapping[str, Any], lang: str = "en") -> str:
@@ -28,8 +36,8 @@ def chapter_page(results: Mapping[str, Any], lang: str = "en") -> str:
     Parameters
     ----------
     results : mapping
-        What each experiment's ``to_dict()`` gives, by its name, of ``PARTS``; "large" may hold the valley of
-        a larger problem.
+        What each experiment's ``to_dict()`` gives, by its name, and "seconds", those of all of it (``PARTS``);
+        "large" may hold the valley of a larger problem.
     lang : {"en", "zh"}
 
     Raises
@@ -167,6 +175,7 @@ def _machine(machine: Mapping[str, Any], results: Mapping[str, Any], say: Words)
     load = machine["cpu"].get("load")
     if isinstance(load, float | int):
         lines.append(say("page.load", load=number(float(load), 2)))
+    lines.append(say("page.took", seconds=number(float(results["seconds"]))))
     lines += [say("page.warning", warning=told) for told in warnings_for(dict(machine))]
     return tag("div", *[tag("p", line) for line in lines], class_="machine-box")
 

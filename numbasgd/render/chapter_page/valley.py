@@ -7,7 +7,7 @@ from typing import Any
 
 from numbasgd.render.chapter_page.figure import Drawn, Figure, Place, plain, times
 from numbasgd.render.chapter_page.svg import LINE, WIDE, Panel, keys, label, log_scale
-from numbasgd.render.chapter_page.units import unit_of
+from numbasgd.render.chapter_page.units import median_of, unit_of
 from numbasgd.render.chapter_page.words import Words
 from numbasgd.render.markup import Markup
 from numbasgd.render.tables import Table, number
@@ -25,9 +25,9 @@ def figure(valleys: Sequence[tuple[Mapping[str, Any], str]], say: Words) -> Figu
         for size in valley["sizes"]:
             rows.append(
                 (
-                    data, size["batch_size"], size["lr"], _median(size["samples"]),
-                    1e9 * size["compiled"]["median"], _microseconds(size["compiled_time"]),
-                    1e9 * size["interpreted"]["median"], _microseconds(size["interpreted_time"]),
+                    data, size["batch_size"], size["lr"], median_of(size["samples"]),
+                    median_of(size["compiled"], 1e9), median_of(size["compiled_time"], 1e6),
+                    median_of(size["interpreted"], 1e9), median_of(size["interpreted_time"], 1e6),
                 )
             )  # fmt: skip
     heads = ("data", "b", "lr", "samples", "compiled", "compiled_time", "interpreted", "interpreted_time")
@@ -68,14 +68,6 @@ def _verdict(valley: Mapping[str, Any], data: str, say: Words) -> str:
     )  # fmt: skip
     slow = valley["best"]["interpreted"]
     return told + (say("valley.loop", b=f"{slow:,}") if slow else "")
-
-
-def _median(spread: Mapping[str, float] | None) -> float | None:
-    return None if spread is None else spread["median"]
-
-
-def _microseconds(spread: Mapping[str, float] | None) -> float | None:
-    return None if spread is None else 1e6 * spread["median"]
 
 
 def _draw(valleys: Sequence[tuple[Mapping[str, Any], str]], say: Words, width: int) -> Drawn:

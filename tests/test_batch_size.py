@@ -12,7 +12,7 @@ from scipy.optimize import minimize
 
 from numbasgd import airfoil_twin, best_batch_size, train
 from numbasgd.cli import main
-from numbasgd.sgd.batch_size import model
+from numbasgd.sgd.batch_size import auto, model
 from numbasgd.sgd.batch_size.clock import Clock, _fitted
 from numbasgd.sgd.batch_size.optimum import Objective, optimum
 from numbasgd.sgd.config import TrainConfig
@@ -216,3 +216,56 @@ def test_the_command(tmp_path, capsys, rng):
     assert "batch size" in capsys.readouterr().out
     assert main(["batch", str(path)]) == 2
     assert "--target is missing" in capsys.readouterr().err
+
+
+def test_auto_decides_from_data_and_table_alone(monkeypatch, rng):
+    X, y = airfoil_twin()
+    fit = train(X, y, batch_size="auto", epochs=2, seed=1)
+    size = fit.settings["batch_size"]
+    assert 4 <= size <= 256 and "the noisy quadratic model" in fit.batch_size_because
+    assert f"batch_size {size}" in fit.summary() and "chosen by the noisy" in fit.summary()
+    same = train(X, y, batch_size=size, epochs=2, seed=1)
+    assert fit.w.tobytes() == same.w.tobytes() and same.batch_size_because == "given"
+    monkeypatch.setattr(time, "perf_counter", iter(range(10**9)).__next__)  # seconds that tell nothing
+    assert train(X, y, batch_size="auto", epochs=2, seed=1).w.tobytes() == fit.w.tobytes()
+
+
+def test_a_fit_keeps_why_and_goes_on_with_the_size(tmp_path):
+    X, y = airfoil_twin()
+    first = train(X, y, batch_size="auto", lr=0.1, epochs=1, seed=1)
+    first.save(tmp_path / "a.fit")
+    again = train(X, y, batch_size="auto", resume=tmp_path / "a.fit", epochs=2)
+    assert again.batch_size_because == first.batch_size_because
+    assert again.settings["batch_size"] == first.settings["batch_size"]
+    assert again.w.tobytes() == train(X, y, batch_size="auto", lr=0.1, epochs=2, seed=1).w.tobytes()
+
+
+def test_auto_where_there_is_no_model(rng):
+    X = rng.standard_normal((50, 2))
+    for more in ({"loss": "hinge"}, {"l1": 0.1, "loss": "logistic"}):
+        fit = train(X, X[:, 0] > 0, batch_size="auto", epochs=1, seed=0, **more)
+        assert fit.settings["batch_size"] == 32 and "no model" in fit.batch_size_because
+    assert "nothing to gain" in train(X, np.zeros(50), batch_size="auto", epochs=1).batch_size_because
+    with pytest.raises(TypeError) as caught:
+        train(X, X[:, 0], batch_size="large", epochs=1)
+    says(caught.value, "batch_size is 'large'", '"auto"')
+
+
+@pytest.mark.parametrize("kind", auto.KINDS)
+def test_the_table_of_costs_has_all_and_makes_sense(kind):
+    for family in (None, "AMD Zen 5", "one that nobody has measured"):
+        costs = [auto.sample_cost(kind, 16, b, 2048, family) for b in (1, 8, 32, 256, 2048)]
+        assert costs[0] > costs[2] > costs[-1] > 0
+        assert auto.sample_cost(kind, 512, 32, 2048, family) > auto.sample_cost(kind, 256, 32, 2048, family)
+
+
+def test_estimators_and_the_command_take_auto(capsys):
+    estimators = pytest.importorskip("numbasgd.estimators")
+    X, y = airfoil_twin()
+    model_ = estimators.MinibatchSGDRegressor(batch_size="auto", epochs=2, random_state=1).fit(X, y)
+    assert (
+        model_.fit_.settings["batch_size"]
+        == train(X, y, batch_size="auto", epochs=2, seed=1).settings["batch_size"]
+    )
+    assert main(["train", "--batch-size", "auto", "--epochs", "1"]) == 0
+    assert "chosen by the noisy quadratic model" in capsys.readouterr().out

@@ -14,6 +14,7 @@ from numbasgd.sgd.rows import rows_ahead
 
 _MEMORY = 20  # pairs that the inverse Hessian is made from
 _SHARE = 1e-4  # of the gap, that may be left
+_ITERATIONS = 500
 _BLOCK = 1 << 18  # entries that are held in float64 at once
 _SEPARATED = 2e-3  # of the first objective: below it classes can be told apart, and the infimum is 0
 
@@ -110,7 +111,9 @@ def _lbfgs(objective: Objective, start: np.ndarray, first: float, until: tuple[f
     path = [(f, W)]
     G = objective.gradient(W)
     pairs: list[tuple[np.ndarray, np.ndarray, float]] = []
-    while time.perf_counter() < deadline:
+    for _ in range(_ITERATIONS):
+        if time.perf_counter() > deadline:
+            break
         direction = -_inverse(pairs, G)
         slope = float(np.sum(direction * G))
         if not slope < 0:

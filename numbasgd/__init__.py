@@ -15,7 +15,16 @@ from numbasgd.errors import (
     WrongResultError,
 )
 from numbasgd.matmul import RUNGS, matmul, matmul_plan
-from numbasgd.sgd import Fit, epoch_order, gradient, gradient_noise, train, train_chapter
+from numbasgd.sgd import (
+    BatchSize,
+    Fit,
+    best_batch_size,
+    epoch_order,
+    gradient,
+    gradient_noise,
+    train,
+    train_chapter,
+)
 
 if TYPE_CHECKING:
     from numbasgd.estimators import MinibatchSGDClassifier, MinibatchSGDRegressor
@@ -24,6 +33,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "RUNGS",
+    "BatchSize",
     "CacheWarning",
     "DataError",
     "DeviceError",
@@ -37,6 +47,7 @@ __all__ = [
     "WrongResultError",
     "__version__",
     "airfoil_twin",
+    "best_batch_size",
     "epoch_order",
     "gradient",
     "gradient_noise",

@@ -36,7 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--chapter", action="store_true", help="the chapter's four runs on the airfoil data")
     parser.add_argument("--twin", action="store_true", help="the embedded twin instead of the airfoil file")
-    parser.add_argument("--batch-size", type=int, metavar="B", help="rows a step (default 32)")
+    parser.add_argument(
+        "--batch-size", type=_batch_size, metavar="B", help='rows a step (default 32), or "auto"'
+    )
     parser.add_argument("--lr", help='learning rate: a number, one per epoch as 0.1,0.05 or "auto" (default)')
     parser.add_argument(
         "--epochs", type=int, metavar="N", help="passes over the data (default none: until the loss converged)"
@@ -87,6 +89,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--plot", metavar="FILE", help="write a picture of the loss, for example loss.png")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     tables.add_arguments(parser)
+
+
+def _batch_size(text: str) -> int | str:
+    try:
+        return text if text == "auto" else int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"is {text!r}; expected an integer.") from None
 
 
 def run(args: argparse.Namespace) -> int:

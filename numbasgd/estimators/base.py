@@ -149,8 +149,9 @@ class MinibatchSGD(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         """The settings as ``train`` takes them, checked."""
         own = self.__dict__
         settings = {name: own[here] for name, here in _NAMES.items()}
-        hint = "Pass the rows of a step; with fewer rows they are one step."
-        settings["batch_size"] = Default(check.integer(self.batch_size, "batch_size", low=1, hint=hint))
+        hint = 'Pass the rows of a step, which are cut to those that there are, or "auto".'
+        if not (isinstance(self.batch_size, str) and self.batch_size == "auto"):
+            settings["batch_size"] = Default(check.integer(self.batch_size, "batch_size", low=1, hint=hint))
         settings.update(dict.fromkeys(LEFT_OUT), loss=self._loss(), **changed)
         if "seed" not in changed:
             settings["seed"] = _seed_of(self.random_state)

@@ -45,7 +45,7 @@ class MinibatchSGDClassifier(ClassifierMixin, MinibatchSGD):
         from the rest.
     l2, l1, standardize
         What is minimized besides; ``quantile`` is that of regression and must stay.
-    batch_size : int
+    batch_size : int or "auto"
         Rows a step; all rows if they are fewer.
     lr, epochs, schedule, sampling, momentum, nesterov, average
         How steps are made.
@@ -98,7 +98,7 @@ class MinibatchSGDClassifier(ClassifierMixin, MinibatchSGD):
         loss: str = "logistic",
         *,
         quantile: float = 0.5,
-        batch_size: int = 32,
+        batch_size: int | str = 32,
         lr: Any = "auto",
         epochs: int | None = None,
         schedule: str | None = None,

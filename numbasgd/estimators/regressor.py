@@ -26,7 +26,7 @@ class MinibatchSGDRegressor(RegressorMixin, MinibatchSGD):
     loss : {"squared", "huber", "quantile"}
     quantile, l2, l1, standardize
         What is minimized.
-    batch_size : int
+    batch_size : int or "auto"
         Rows a step; all rows if they are fewer.
     lr, epochs, schedule, sampling, momentum, nesterov, average
         How steps are made.
@@ -71,7 +71,7 @@ class MinibatchSGDRegressor(RegressorMixin, MinibatchSGD):
         loss: str = "squared",
         *,
         quantile: float = 0.5,
-        batch_size: int = 32,
+        batch_size: int | str = 32,
         lr: Any = "auto",
         epochs: int | None = None,
         schedule: str | None = None,

@@ -99,7 +99,9 @@ class TrainConfig:
         For a setting that is not as described; the message names it, says what was expected and what to do.
     """
 
-    batch_size: int = _setting(Default(32), "Rows a step.", "1 to the number of rows", values.anything)
+    batch_size: int | str = _setting(
+        Default(32), "Rows a step.", '1 to the number of rows, or "auto"', values.anything
+    )
     lr: Any = _setting(
         "auto",
         "Learning rate: one for all epochs, one for each, a function of the epoch, or the best constant one.",
@@ -245,10 +247,14 @@ class TrainConfig:
         lr = self.lr
         return None if lr == "auto" else np.array([lr] if type(lr) is float else lr, np.float64)
 
-    def method(self, n: int, lrs: np.ndarray) -> Method:
-        """How steps are made over n rows; raises TypeError or ValueError for a batch that is not of 1 to n."""
-        batch_size = min(int(self.batch_size), n) if type(self.batch_size) is Default else self.batch_size
-        hint = f"Use 1 for SGD up to the {n} rows for gradient descent."
+    def method(self, n: int, lrs: np.ndarray, batch_size: Any = None) -> Method:
+        """How steps are made over n rows; raises TypeError or ValueError for a batch that is not of 1 to n.
+
+        batch_size : instead of the setting.
+        """
+        batch_size = self.batch_size if batch_size is None else batch_size
+        batch_size = min(int(batch_size), n) if type(batch_size) is Default else batch_size
+        hint = f'Use 1 for SGD up to the {n} rows for gradient descent, or "auto".'
         batch_size = check.integer(batch_size, "batch_size", low=1, high=n, hint=hint)
         average = self.average
         average_from = None if average is False else 0 if average is True else n * average

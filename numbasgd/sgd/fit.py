@@ -74,6 +74,8 @@ class Fit:
         All settings, as plain values; ``lr`` is the number that was used, the first one of a schedule.
     lr_because : str
         What the learning rate comes from: "given", or what ``lr="auto"`` chose it by.
+    batch_size_because : str
+        What the batch size comes from: "given", or what ``batch_size="auto"`` chose it by.
     stopped : str
         Why the run has ended: "converged", "validation" (the held-out rows got no better), "epochs" (all were
         made), "limit" (so were as many as there are at most where epochs is left out), "budget", "callback" or
@@ -103,6 +105,7 @@ class Fit:
     stopped: str
     times: Mapping[str, float]
     feature_names: Names | None = None
+    batch_size_because: str = "given"
     versions: Mapping[str, str] = field(default_factory=versions)
     _state: RunState | None = None  # what is needed to go on
 
@@ -312,6 +315,7 @@ class Fit:
             "seed": self.seed,
             "settings": dict(self.settings),
             "lr_because": self.lr_because,
+            "batch_size_because": self.batch_size_because,
             "stopped": self.stopped,
             "times": dict(self.times),
             "versions": dict(self.versions),

@@ -157,6 +157,7 @@ def _fields(content: bytes, version: int) -> dict[str, Any]:
     if at != len(content):
         raise ValueError(f"{len(content) - at} bytes are left over")
     fields.setdefault("feature_names", None)  # files from before there were names
+    fields.setdefault("batch_size_because", "given")  # and from before it was chosen
     for name in ("classes", "feature_names"):
         if type(fields[name]) is list:
             fields[name] = tuple(fields[name])

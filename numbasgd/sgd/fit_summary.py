@@ -93,8 +93,9 @@ def _rate(fit: Fit) -> str:
         source = "the first of one per epoch" if isinstance(given, list) else "as given"
     falls = "" if schedule == "constant" else f", schedule {schedule}"
     steps = -(-fit.n // settings["batch_size"])
+    chosen = "" if fit.batch_size_because == "given" else f", chosen by {fit.batch_size_because}"
     return (
-        f"batch_size {settings['batch_size']} ({steps} step{'s' * (steps != 1)} an epoch), "
+        f"batch_size {settings['batch_size']} ({steps} step{'s' * (steps != 1)} an epoch{chosen}), "
         f"lr {settings['lr']:.4g} ({source}{falls})"
     )
 

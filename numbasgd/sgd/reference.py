@@ -25,7 +25,7 @@ def reference(
     config = TrainConfig(**settings)
     lrs: Any = config.rates
     spans = EPOCHS
-    mu, m, seed = config.momentum, config.batch_size, config.seed or 0
+    mu, m, seed = config.momentum, int(config.batch_size), config.seed or 0
     n, d = X.shape
     if config.schedule not in (None, "constant"):
         values, spans = factors(config.schedule, n, m, 0, config.limit)

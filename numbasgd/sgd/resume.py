@@ -68,6 +68,8 @@ def _fit(value: Any) -> Fit:
 def _missing_settings(fit: Fit, passed: dict[str, Any]) -> dict[str, Any]:
     """The settings of a run that were not passed; raises ``ValueError`` for one passed with another value."""
     passed = {name: v for name, v in passed.items() if not (name in _OPEN and _is_same(v, _OPEN[name]))}
+    if fit.batch_size_because != "given" and _is_same(passed.get("batch_size"), "auto"):
+        del passed["batch_size"]  # what was chosen then
     run = {**fit.settings, "seed": fit.seed}
     known = {name: run["lr_given" if name == "lr" else name] for name in KEPT if name in run}
     differing = [

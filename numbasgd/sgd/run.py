@@ -13,6 +13,7 @@ import numpy as np
 
 from numbasgd.compile.options import uncollected
 from numbasgd.errors import DivergenceError
+from numbasgd.sgd.batch_size.auto import auto_batch_size
 from numbasgd.sgd.checkpoint import Checkpoint
 from numbasgd.sgd.config import Method, TrainConfig, rates_in
 from numbasgd.sgd.dataset import Dataset, start_of
@@ -70,17 +71,22 @@ class TrainingRun:
                 "run anew."
             )
         rates = config.rates if config.lr != "auto" or state is None else state.lrs
-        method = config.method(n, np.ones(1) if rates is None else rates_in(rates, training.dtype))
+        w, b = self.given = start_of(init, training)
+        self.batch_size_because = "given" if resume is None else resume.batch_size_because
+        batch_size = None
+        if isinstance(config.batch_size, str) and config.batch_size == "auto":
+            batch_size = self._auto_batch_size(training)
+        method = config.method(n, np.ones(1) if rates is None else rates_in(rates, training.dtype), batch_size)
         self.saver = None
         if config.checkpoint is not None:
             self.saver = Checkpoint(config.checkpoint, config.checkpoint_every, n, method.batch_size)
-        w, b = self.given = start_of(init, training)
         self.scale = None
         if config.standardize:
             at = time.perf_counter()
             with uncollected:
                 Scale.compile(training.dtype)
-            self.compile_seconds, at = time.perf_counter() - at, time.perf_counter()
+            compiled = time.perf_counter()
+            self.compile_seconds, at = self.compile_seconds + compiled - at, compiled
             self.scale = make_scale(training, method.intercept, None if state is None else state.scale)
             whole.require_finite(*self.scale.std)
             if not np.isfinite(self.scale.std).all():
@@ -109,6 +115,16 @@ class TrainingRun:
             restore(self.trainer, state)
         else:
             self.trainer.place(self.trainer.solver.layout.row(w, b))
+
+    def _auto_batch_size(self, training: Dataset) -> int:
+        """The batch size of ``batch_size="auto"``."""
+        at = time.perf_counter()
+        with uncollected:
+            found = auto_batch_size(training, self.config, self.given)
+        self.batch_size_because = found.because
+        self.times["choosing"] += time.perf_counter() - at - found.compile_seconds
+        self.compile_seconds += found.compile_seconds
+        return found.batch_size
 
     def _rounds(self, batch_size: int) -> Rounds | None:
         """The rounds of a run with restarts; the last is cut only for a number of epochs that was given."""
@@ -142,7 +158,7 @@ class TrainingRun:
         if not math.isfinite(rate):
             self.whole.require_finite(math.nan)
             raise self.whole.overflows(w)
-        self.times["choosing"] = time.perf_counter() - at
+        self.times["choosing"] += time.perf_counter() - at
         return np.array([rate])
 
     def _with_rates(self, method: Method, rates: np.ndarray) -> Method:
@@ -288,6 +304,7 @@ class TrainingRun:
             seed=self.method.seed,
             settings=self.settings,
             lr_because=self.lr_because,
+            batch_size_because=self.batch_size_because,
             stopped=trainer.stopped,
             times=self._times(),
             _state=freeze(trainer, self.rates, self.fingerprint),

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from numbasgd.sgd.batch_size.result import BatchSize, settings_of
 from numbasgd.sgd.config import Default, TrainConfig
 from numbasgd.sgd.csr import is_sparse
 from numbasgd.sgd.dataset import make_dataset
@@ -18,13 +19,15 @@ from numbasgd.sgd.resume import resumable
 from numbasgd.sgd.run import TrainingRun
 from numbasgd.sgd.warm_start import weights_of
 
+_DEFAULT = Default(32)  # where nobody chose
+
 
 @resumable
 def train(
     X: Any = None,
     y: Any = None,
     *,
-    batch_size: int = Default(32),
+    batch_size: int | str | BatchSize = _DEFAULT,
     lr: float | Sequence[float] | Callable[[int], float] | str = "auto",
     epochs: int | None = None,
     schedule: str | None = None,
@@ -79,9 +82,13 @@ def train(
         Targets: numbers for "squared", "huber" and "quantile"; for "logistic" and "hinge" two classes and for
         "softmax" K, at least two, of any name (numbers, booleans or text).  With K columns of numbers there
         are K outputs, ``w`` is (d, K) and ``b`` (K,), and the loss of a row is the sum over them.
-    batch_size : int
+    batch_size : int, BatchSize or "auto"
         Rows a step, 1 to n: 1 is SGD, n is gradient descent; 32, or all rows if they are fewer, if left out.
-        A last minibatch that is shorter is averaged over its own length.
+        A last minibatch that is shorter is averaged over its own length.  What ``best_batch_size`` has found
+        brings its rate, and whether columns are standardized, where these are left out.  "auto": what is never
+        far from the best on the way to a tenth, a hundredth and a thousandth of the gap, by a model of the data
+        and a table of what steps cost on this family of CPUs (``numbasgd.sgd.batch_size.auto``);
+        ``Fit.batch_size_because`` says by what, and the same data have the same size.
     lr : float, sequence of float, callable or "auto"
         Learning rate: one for all epochs, one for each, a function of the epoch (from 0 on), or the constant
         rate that is best for this batch size and so many epochs: that of a quadratic model, from curvature and
@@ -202,6 +209,12 @@ def train(
     True
     """
     begin = time.perf_counter()
+    if isinstance(batch_size, BatchSize):
+        told = {
+            "loss": loss, "quantile": quantile, "sampling": sampling, "momentum": momentum,
+            "nesterov": nesterov, "l2": l2, "l1": l1, "intercept": intercept,
+        }  # fmt: skip
+        batch_size, lr, standardize = settings_of(batch_size, lr, standardize, told)
     if standardize is None and (isinstance(X, np.memmap) or is_sparse(X)):
         # A copy of what is left in a file may not fit in memory; a rare column of sparse rows is no small one.
         standardize = False

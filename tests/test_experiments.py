@@ -318,6 +318,9 @@ def test_a_valley_of_wrong_arguments(arguments, said):
 def test_a_valley_of_data_that_has_none(X, y, said):
     with pytest.raises(ValueError, match=said):
         experiments.valley(X, y)
+    if np.any(y):
+        with pytest.raises(ValueError, match=said):
+            experiments.noise(X, y)
 
 
 def test_a_target_that_is_out_of_reach_is_told(monkeypatch):

@@ -87,7 +87,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE.png",
         help="draw the ladders in which most changed, and the rooflines where limits are in the files",
     )
-    parser.add_argument("--html", metavar="FILE.html", help="write all of it as one page that opens offline")
+    parser.add_argument(
+        "--html",
+        metavar="FILE.html",
+        help="write all of it as one page that opens offline; for three files and more also who leads, and why",
+    )
 
 
 def run(args: argparse.Namespace) -> int:

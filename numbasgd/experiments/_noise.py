@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from numbasgd.experiments._problem import given_or_airfoil
+from numbasgd.experiments._problem import given_or_airfoil, one_output
 from numbasgd.experiments._steps import Spread, compiled_costs, numpy_costs
 from numbasgd.machine.fingerprint import fingerprint
-from numbasgd.sgd.dataset import make_dataset
 from numbasgd.sgd.noise import Noise, gradient_noise
 
 SCHEMA = 1
@@ -135,8 +134,8 @@ def noise(
     """
     begin = time.perf_counter()
     X, y, data = given_or_airfoil(X, y)
+    dataset = one_output(X, y)
     found = gradient_noise(X, y, w, b, batch_sizes=batch_sizes, draws=draws, seed=seed)
-    dataset = make_dataset(X, y, None, "squared").together(is_shuffled=True)
     sizes = [row.batch_size for row in found.with_replacement]
     compiled, interpreted = compiled_costs(dataset, sizes), numpy_costs(dataset, sizes)
     steps = tuple(StepCost(b, compiled[b].times(b), interpreted[b].times(b)) for b in sizes)

@@ -7,8 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from numbasgd import check
 from numbasgd.data import airfoil, airfoil_twin
 from numbasgd.errors import DataError
+from numbasgd.sgd.dataset import Dataset, make_dataset
 
 _BLOCK = 1 << 20  # entries that are converted at once
 AIRFOIL, TWIN, ARRAYS = "the airfoil data", "the embedded twin of the airfoil data", "your arrays"
@@ -31,6 +33,22 @@ def given_or_airfoil(X: Any, y: Any) -> tuple[Any, Any, str]:
             f"Pass {missing}."
         )
     return X, y, ARRAYS
+
+
+def one_output(X: Any, y: Any) -> Dataset:
+    """The rows and targets of a linear regression with one output, finite, in rows that lie together.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For data of another kind.
+    """
+    dataset = make_dataset(X, y, None, "squared")
+    if dataset.outputs > 1 or dataset.is_sparse:
+        raise ValueError("y has several columns, or X is sparse; expected y (n,) and an array X. Pass these.")
+    check.finite(dataset.X, "X")
+    check.finite(dataset.y, "y")
+    return dataset.together(is_shuffled=True)
 
 
 def made_large(n: int = 1 << 17, d: int = 32, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from numbasgd import check
-from numbasgd.experiments._problem import LeastSquares, given_or_airfoil
+from numbasgd.experiments._problem import LeastSquares, given_or_airfoil, one_output
 from numbasgd.experiments._steps import Spread, compiled_costs, compiled_solver, method_of, numpy_costs
 from numbasgd.machine.fingerprint import fingerprint
-from numbasgd.sgd.dataset import Dataset, make_dataset
+from numbasgd.sgd.dataset import Dataset
 from numbasgd.sgd.learning_rate import curvature
 from numbasgd.sgd.learning_rate.quadratic import QuadraticModel, grouped
 from numbasgd.sgd.losses import loss_named
@@ -217,14 +217,9 @@ def valley(
         raise ValueError(f"target is {target:g}; expected below 1. Pass for example 0.02.")
     seeds = check.integer(seeds, "seeds", low=1, high=1000, hint="Pass how many runs each size has.")
     X, y, data = given_or_airfoil(X, y)
-    dataset = make_dataset(X, y, None, "squared")
-    if dataset.outputs > 1 or dataset.is_sparse:
-        raise ValueError("y has several columns, or X is sparse; expected y (n,) and an array X. Pass these.")
+    dataset = one_output(X, y)
     if standardize:
-        dataset = make_dataset(_standardized(dataset.X), dataset.y, None, "squared")
-    check.finite(dataset.X, "X")
-    check.finite(dataset.y, "y")
-    dataset = dataset.together(is_shuffled=True)
+        dataset = one_output(_standardized(dataset.X), dataset.y)
     known = LeastSquares(dataset.X, dataset.y)
     if not known.at_zero > known.least:
         raise ValueError("y is 0 in all rows; expected targets that a linear model can predict. Pass others.")

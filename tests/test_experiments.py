@@ -265,9 +265,10 @@ def test_a_valley_in_words():
     found = made_valley({1: 5.0, 10: 1.0, 30: 1.1, 99: 3.0})
     assert found.near() == (10, 30) and found.best().batch_size == 10
     assert found.sentence() == (
-        "Compiled steps get there first with batch size 10, and 10 and 30 are within 20% of it; batch size 1 "
-        "takes 5 times as long; batch size 99 takes 3 times as long."
+        "Compiled steps get there first with batch size 10, and 30 is within 20 % of it; batch size 1 takes 5 "
+        "times as long; batch size 99 takes 3 times as long."
     )
+    assert "10, and 20, 30 and 40 are within 20 %" in made_valley({10: 1.0, 20: 1, 30: 1.1, 40: 1.2}).sentence()
     assert found.sentence("interpreted").startswith("Steps of a NumPy loop get there first with batch size 1,")
     unreached = made_valley({1: None, 10: 1.0, 99: None})
     assert unreached.sentence().endswith("batch size 1 does not get there; batch size 99 does not get there.")

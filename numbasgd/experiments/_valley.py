@@ -112,8 +112,9 @@ class Valley:
                 others.append(
                     f"{named} takes {_factor(_median(size, kind) / _median(best, kind))} times as long"
                 )
-        near = self.near(kind)
-        within = f", and {_listed(near)} are within {NEAR - 1:.0%} of it" if len(near) > 1 else ""
+        near = [size for size in self.near(kind) if size != best.batch_size]
+        share = f"within {100 * (NEAR - 1):.0f} % of it"
+        within = f", and {_listed(near)} {'is' if len(near) == 1 else 'are'} {share}" if near else ""
         told = "".join(f"; {other}" for other in others)
         return f"{name} get there first with batch size {best.batch_size}{within}{told}."
 

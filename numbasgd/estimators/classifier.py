@@ -53,7 +53,7 @@ class MinibatchSGDClassifier(ClassifierMixin, MinibatchSGD):
         ``intercept`` of ``train``.
     tol, patience, validation_fraction, budget
         When to stop.
-    eval_every, callback, progress, verbose
+    eval_every, callback, progress, track_noise, verbose
         What is told on the way.
     class_weight : dict, "balanced" or None
         Weight of each class, by its label (1 if left out); "balanced": that which makes all of them count
@@ -117,6 +117,7 @@ class MinibatchSGDClassifier(ClassifierMixin, MinibatchSGD):
         budget: float | None = None,
         callback: Any = None,
         progress: bool | None = None,
+        track_noise: bool = False,
         verbose: bool = False,
         class_weight: Any = None,
         warm_start: bool = False,

@@ -34,7 +34,7 @@ class MinibatchSGDRegressor(RegressorMixin, MinibatchSGD):
         ``intercept`` of ``train``.
     tol, patience, validation_fraction, budget
         When to stop.
-    eval_every, callback, progress, verbose
+    eval_every, callback, progress, track_noise, verbose
         What is told on the way.
     warm_start : bool
         Whether ``fit`` starts from the model that there is.
@@ -90,6 +90,7 @@ class MinibatchSGDRegressor(RegressorMixin, MinibatchSGD):
         budget: float | None = None,
         callback: Any = None,
         progress: bool | None = None,
+        track_noise: bool = False,
         verbose: bool = False,
         warm_start: bool = False,
         random_state: Any = None,

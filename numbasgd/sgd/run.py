@@ -19,10 +19,12 @@ from numbasgd.sgd.config import Method, TrainConfig, rates_in
 from numbasgd.sgd.dataset import Dataset, start_of
 from numbasgd.sgd.fingerprint import name_of, require_same_data
 from numbasgd.sgd.fit import Fit
+from numbasgd.sgd.history import Evaluation
 from numbasgd.sgd.learning_rate import curvature
 from numbasgd.sgd.learning_rate.auto import auto_rate
 from numbasgd.sgd.learning_rate.rounds import rate_for_rounds
 from numbasgd.sgd.losses import loss_named
+from numbasgd.sgd.noise_track import NoiseTracker
 from numbasgd.sgd.progress import Progress
 from numbasgd.sgd.resume import hand_over, require_ahead
 from numbasgd.sgd.scale import Scale, make_scale, warn_of_rate, warn_of_scale
@@ -111,6 +113,9 @@ class TrainingRun:
         # No method of this object: the cycle would leave each run to the garbage collector.
         advice = functools.partial(safe_lr, training, self.method, w, b)
         self.trainer = Trainer(make_solver(training, self.method), self.scale, advice, objective)
+        before = None if resume is None else resume.noise_track
+        self.tracker = NoiseTracker(training, self.method, before) if config.track_noise else None
+        self.noise_track = before
         if state is not None:
             restore(self.trainer, state)
         else:
@@ -195,7 +200,7 @@ class TrainingRun:
             stopping=config.stopping,
             stops=self.saver,
             at_epoch=None if callback is None else lambda: bool(callback(self.fit())),
-            show=self.line.show,
+            show=self.line.show if self.tracker is None else self._show_and_track,
             rounds=self.rounds,
             marks_rounds=config.eval_every == "round",
             deadline=deadline,
@@ -245,6 +250,17 @@ class TrainingRun:
         if not math.isfinite(first.loss):
             raise self.whole.overflows(trainer.solver.rows[0])
         self._warn_of_rate()
+        if self.tracker is not None:
+            self._show_and_track(0, first)
+
+    def _show_and_track(self, samples: int, found: Evaluation | None) -> None:
+        """Show a look at the run, and look at the noise of its gradients where the loss was evaluated."""
+        self.line.show(samples, found)
+        if self.tracker is not None and found is not None:
+            begin = time.perf_counter()
+            self.tracker.look(samples, self.trainer.result, self.trainer.solver.layout)
+            self.noise_track = np.array(self.tracker.table)
+            self.trainer.evaluating_seconds += time.perf_counter() - begin
 
     def _warn_of_rate(self) -> None:
         """Say before the first step what makes the rate unstable, or too small for some columns."""
@@ -305,6 +321,7 @@ class TrainingRun:
             settings=self.settings,
             lr_because=self.lr_because,
             batch_size_because=self.batch_size_because,
+            noise_track=self.noise_track,
             stopped=trainer.stopped,
             times=self._times(),
             _state=freeze(trainer, self.rates, self.fingerprint),

@@ -55,6 +55,7 @@ def train(
     checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_every: float | None = None,
     progress: bool | None = None,
+    track_noise: bool = False,
     verbose: bool = False,
     threads: int | None = None,
 ) -> Fit:
@@ -171,6 +172,9 @@ def train(
         Steps between two checkpoints (int), or seconds (float); 30.0 if left out.
     progress : bool, optional
         A progress line on stderr; left out, one appears for runs longer than a second on a terminal.
+    track_noise : bool
+        Estimate tr(Sigma) and |G|^2, whose ratio is the simple noise scale, at the start and where the loss is
+        evaluated, but not more often than takes 5 % of the time of the steps; ``Fit.noise`` has them.
     verbose : bool
         A line on stderr for each evaluation.
     threads : int, optional
@@ -224,6 +228,7 @@ def train(
         intercept=intercept, standardize=standardize, eval_every=eval_every,
         validation_fraction=validation_fraction, tol=tol, patience=patience, budget=budget, seed=seed,
         callback=callback, checkpoint=checkpoint, checkpoint_every=checkpoint_every, progress=progress,
+        track_noise=track_noise,
         verbose=verbose, threads=threads,
     )  # fmt: skip
     dataset = make_dataset(X, y, sample_weight, config.loss)

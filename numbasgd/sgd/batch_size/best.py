@@ -16,7 +16,7 @@ from numbasgd.compile.options import uncollected
 from numbasgd.sgd.batch_size import model
 from numbasgd.sgd.batch_size.clock import Clock
 from numbasgd.sgd.batch_size.optimum import Objective, Optimum, optimum
-from numbasgd.sgd.batch_size.race import SLOW, Aim, Arm, race, race_of_lengths
+from numbasgd.sgd.batch_size.race import SLOW, Aim, Arm, first_of, race, race_of_lengths
 from numbasgd.sgd.batch_size.result import NEAR, BatchSize, Trial
 from numbasgd.sgd.config import Method, TrainConfig
 from numbasgd.sgd.dataset import Dataset, make_dataset, start_of
@@ -299,6 +299,7 @@ class _Search:
                 winner = race_of_lengths(new, lengths, goal, (self.schedule, self.deadline))
             if math.isfinite(winner.hit) or time.perf_counter() > self.deadline:
                 break
+        winner = first_of(arms)
         if self.schedule == "constant" and math.isfinite(winner.hit):
             winner = self._refined(winner, arms, aim)
         return arms, winner

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from types import MappingProxyType
 from typing import Any
 
-NEAR = 1.1  # times the least seconds that the model tells, for a size that is about as good
+NEAR = 1.11  # times the least seconds that the model tells, for a size that is about as good
 
 
 @dataclass(frozen=True)

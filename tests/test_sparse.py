@@ -13,7 +13,7 @@ from runs import assert_same, cut
 from numbasgd import DivergenceError, Fit, train
 from numbasgd.sgd.config import TrainConfig
 from numbasgd.sgd.csr import Csr, csr_of
-from numbasgd.sgd.dataset import make_dataset
+from numbasgd.sgd.inputs import make_dataset
 from numbasgd.sgd.reference import reference
 from numbasgd.sgd.solvers import sparse_solver
 from numbasgd.sgd.solvers.cpu import make_solver

@@ -13,7 +13,8 @@ from sklearn.utils.multiclass import check_classification_targets
 
 from numbasgd import check
 from numbasgd.estimators.base import MinibatchSGD
-from numbasgd.sgd.dataset import Dataset, weights_given
+from numbasgd.sgd.dataset import Dataset
+from numbasgd.sgd.inputs import weights_given
 from numbasgd.sgd.losses import LOSSES
 
 _CLASSIFYING = [name for name, loss in LOSSES.items() if loss.targets != "real"]

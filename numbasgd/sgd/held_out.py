@@ -10,7 +10,8 @@ import numpy as np
 from numbasgd import check
 from numbasgd.sgd import columns, labels
 from numbasgd.sgd.csr import csr_of, finite, is_sparse
-from numbasgd.sgd.dataset import Dataset, sample_weights
+from numbasgd.sgd.dataset import Dataset
+from numbasgd.sgd.inputs import sample_weights
 from numbasgd.sgd.losses import LOSSES
 
 _X, _Y = "validation_data's X", "validation_data's y"

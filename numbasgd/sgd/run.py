@@ -15,9 +15,10 @@ from numbasgd.compile.options import uncollected
 from numbasgd.errors import DivergenceError
 from numbasgd.sgd.checkpoint import Checkpoint
 from numbasgd.sgd.config import Method, TrainConfig, rates_in
-from numbasgd.sgd.dataset import Dataset, start_of
+from numbasgd.sgd.dataset import Dataset
 from numbasgd.sgd.fingerprint import name_of, require_same_data
 from numbasgd.sgd.fit import Fit
+from numbasgd.sgd.inputs import start_of
 from numbasgd.sgd.learning_rate import curvature
 from numbasgd.sgd.learning_rate.auto import auto_rate
 from numbasgd.sgd.learning_rate.rounds import rate_for_rounds

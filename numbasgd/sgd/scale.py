@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from numbasgd.sgd.dataset import Dataset, SparseDataset
+from numbasgd.sgd.dataset import Dataset
 from numbasgd.sgd.learning_rate import curvature
 from numbasgd.sgd.rows import rows_of
 from numbasgd.sgd.scale_kernels import column_squares, column_sums, scale_rows
+from numbasgd.sgd.sparse_dataset import SparseDataset
 
 _ROUNDING = 1e-6  # a standard deviation of at most this share of the mean may be nothing but rounding
 

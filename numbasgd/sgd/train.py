@@ -11,9 +11,9 @@ import numpy as np
 
 from numbasgd.sgd.config import Default, TrainConfig
 from numbasgd.sgd.csr import is_sparse
-from numbasgd.sgd.dataset import make_dataset
 from numbasgd.sgd.fit import Fit
 from numbasgd.sgd.held_out import validation_dataset
+from numbasgd.sgd.inputs import make_dataset
 from numbasgd.sgd.resume import resumable
 from numbasgd.sgd.run import TrainingRun
 from numbasgd.sgd.warm_start import weights_of

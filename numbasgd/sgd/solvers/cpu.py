@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from numbasgd.sgd.config import Method
-from numbasgd.sgd.dataset import Dataset, SparseDataset
+from numbasgd.sgd.dataset import Dataset
 from numbasgd.sgd.model import breadth
 from numbasgd.sgd.order import SAMPLINGS, fill_order, scatter_for
 from numbasgd.sgd.rows import rows_ahead
@@ -16,6 +16,7 @@ from numbasgd.sgd.solvers import large_batch
 from numbasgd.sgd.solvers.base import Solver
 from numbasgd.sgd.solvers.epoch_solver import EpochSolver, is_in_order
 from numbasgd.sgd.solvers.sparse_solver import make_sparse_solver
+from numbasgd.sgd.sparse_dataset import SparseDataset
 
 
 class MultiSolver(EpochSolver):

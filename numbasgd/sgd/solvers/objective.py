@@ -12,13 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from numbasgd.sgd.dataset import Dataset, SparseDataset
+from numbasgd.sgd.dataset import Dataset
 from numbasgd.sgd.model import Layout
 from numbasgd.sgd.solvers import multi, reduce
 from numbasgd.sgd.solvers.epoch import advance_kernel, kernels, padded, work_for
 from numbasgd.sgd.solvers.mean_loss import EVALUATED, Lazy, Objective
 from numbasgd.sgd.solvers.sparse_objective import SparseObjective
 from numbasgd.sgd.solvers.update import Step
+from numbasgd.sgd.sparse_dataset import SparseDataset
 
 
 class OneOutput(Objective):

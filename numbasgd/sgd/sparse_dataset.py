@@ -1,0 +1,59 @@
+"""``SparseDataset``: sparse rows, their targets and their weights."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import numpy as np
+
+from numbasgd import check
+from numbasgd.sgd.csr import CsrRows, finite
+from numbasgd.sgd.dataset import Dataset
+
+
+@dataclass(frozen=True, eq=False)
+class SparseDataset(Dataset):
+    """A ``Dataset`` whose X is a ``Csr``."""
+
+    X: Any
+    rows: Any = field(init=False)
+
+    def __post_init__(self) -> None:
+        y, X = self.y, self.X
+        targets = check.for_kernel(y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y)
+        n, d = X.shape
+        rows = CsrRows(X.data, n, d, X.indptr.ctypes.data, X.indices.ctypes.data)
+        vars(self).update(rows=rows, targets=targets)
+
+    def together(self, is_shuffled: bool) -> Self:
+        """The stored entries of a row lie together."""
+        return self
+
+    def require_finite(self, *witnesses: float) -> None:
+        """Look for a NaN or Inf if a figure of the whole data is not finite; no look without such a sign.
+
+        Raises
+        ------
+        ValueError
+            It names the first one's row and column.
+        """
+        if not all(map(math.isfinite, witnesses)):
+            finite(self.X)
+            check.finite(self.y, "y")
+
+    @property
+    def entries(self) -> np.ndarray:
+        """The stored numbers of X."""
+        return self.X.data
+
+    @property
+    def row_entries(self) -> int:
+        """Stored entries of a row, on average."""
+        return self.X.per_row
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether not all entries are stored."""
+        return True

@@ -1,6 +1,7 @@
 """``Dataset``: rows in any memory order, their targets and their weights, checked.
 
-Today's rows are arrays.  Everything that trains, evaluates or chooses a learning rate takes its rows from here.
+These rows are arrays; another kind is a class of its own (``sparse_dataset.py``).  What depends on the kind
+is a method, so that whatever trains, evaluates or chooses a learning rate has no branch for it.
 """
 
 from __future__ import annotations
@@ -14,11 +15,17 @@ import numpy as np
 
 from numbasgd import check
 from numbasgd.sgd.columns import Names
+from numbasgd.sgd.config import Method
 from numbasgd.sgd.csr import Csr
 from numbasgd.sgd.fingerprint import Fingerprint
 from numbasgd.sgd.layout import together
 from numbasgd.sgd.order import epoch_order
 from numbasgd.sgd.rows import Rows, rows_of
+from numbasgd.sgd.scale import Scale
+from numbasgd.sgd.solvers.base import Solver
+from numbasgd.sgd.solvers.cpu import make_solver
+from numbasgd.sgd.solvers.mean_loss import Objective
+from numbasgd.sgd.solvers.objective import make_objective
 
 _VALIDATION = 2**61  # the epoch whose order picks the validation rows; no run gets there
 
@@ -126,6 +133,18 @@ class Dataset:
         if not self.is_weighted or self.sample_weight.all():
             return self
         return self.take(np.flatnonzero(self.sample_weight), keeps_layout=True)
+
+    def solver(self, method: Method) -> Solver:
+        """What makes the steps of a method over these rows."""
+        return make_solver(self, method)
+
+    def objective(self, loss: str, threads: int | None = None) -> Objective:
+        """The mean loss over these rows; loss : its key.  threads : the most that may work on it."""
+        return make_objective(self, loss, threads)
+
+    def scale(self, intercept: bool, known: np.ndarray | None = None) -> Scale:
+        """The scale of the columns; ``known`` : that of a run that is resumed."""
+        return Scale(self, intercept, known)
 
     def blocks(self, count: int) -> Iterator[tuple[int, int]]:
         """(start, stop) of blocks of at most ``count`` rows, in order."""

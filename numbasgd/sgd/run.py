@@ -25,10 +25,8 @@ from numbasgd.sgd.learning_rate.rounds import rate_for_rounds
 from numbasgd.sgd.losses import loss_named
 from numbasgd.sgd.progress import Progress
 from numbasgd.sgd.resume import hand_over, require_ahead
-from numbasgd.sgd.scale import Scale, make_scale, warn_of_scale
+from numbasgd.sgd.scale import Scale, warn_of_scale
 from numbasgd.sgd.schedule import RESTARTS, Rounds, factors
-from numbasgd.sgd.solvers.cpu import make_solver
-from numbasgd.sgd.solvers.objective import make_objective
 from numbasgd.sgd.state import freeze, restore
 from numbasgd.sgd.trainer import QUICK, Plan, Trainer
 
@@ -82,7 +80,7 @@ class TrainingRun:
             with uncollected:
                 Scale.compile(training.dtype)
             self.compile_seconds, at = time.perf_counter() - at, time.perf_counter()
-            self.scale = make_scale(training, method.intercept, None if state is None else state.scale)
+            self.scale = training.scale(method.intercept, None if state is None else state.scale)
             whole.require_finite(*self.scale.std)
             if not np.isfinite(self.scale.std).all():
                 raise whole.overflows(w)
@@ -100,12 +98,12 @@ class TrainingRun:
         self.rates, self.method = rates, self._with_rates(method, rates)
         if state is not None and resume is not None:
             require_ahead(resume, config, rates, self.rounds)
-        objective = None if held_out is None else make_objective(held_out, method.loss, config.threads)
+        objective = None if held_out is None else held_out.objective(method.loss, config.threads)
         self.settings = self._settings()
         self.line = Progress(config.progress, self.limit, n, is_verbose=config.verbose)
         # No method of this object: the cycle would leave each run to the garbage collector.
         advice = functools.partial(safe_lr, training, self.method, w, b)
-        self.trainer = Trainer(make_solver(training, self.method), self.scale, advice, objective)
+        self.trainer = Trainer(training.solver(self.method), self.scale, advice, objective)
         if state is not None:
             restore(self.trainer, state)
         else:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from numbasgd.sgd.dataset import Dataset
 from numbasgd.sgd.learning_rate import curvature
 from numbasgd.sgd.rows import rows_of
 from numbasgd.sgd.scale_kernels import column_squares, column_sums, scale_rows
-from numbasgd.sgd.sparse_dataset import SparseDataset
+
+if TYPE_CHECKING:
+    from numbasgd.sgd.dataset import Dataset
 
 _ROUNDING = 1e-6  # a standard deviation of at most this share of the mean may be nothing but rounding
 
@@ -76,27 +77,21 @@ class SparseScale(Scale):
     Their mean stays: to take it off would leave no entry at 0.
     """
 
-    def __init__(self, dataset: SparseDataset, known: np.ndarray | None = None) -> None:
+    def __init__(self, dataset: Dataset, known: np.ndarray | None = None) -> None:
         """``known`` : (2, d) zeros and root mean squares of a run that is resumed."""
         if known is not None:
             self.mean, self.std = known
             return
         counted = dataset.counted()
         self.mean = np.zeros(counted.d)
-        self.std = np.sqrt(counted.X.column_squares(counted.sample_weight) / counted.n)
+        X: Any = counted.X
+        self.std = np.sqrt(X.column_squares(counted.sample_weight) / counted.n)
         self.std[self.std == 0] = 1.0
 
     def apply(self, dataset: Dataset) -> Dataset:
         """The same rows with scaled columns, a copy in their dtype."""
         X: Any = dataset.X
         return dataset.with_rows(X.scaled(self.std))
-
-
-def make_scale(dataset: Dataset, intercept: bool, known: np.ndarray | None = None) -> Scale:
-    """The scale of the columns of a dataset."""
-    if isinstance(dataset, SparseDataset):
-        return SparseScale(dataset, known)
-    return Scale(dataset, intercept, known)
 
 
 def warn_of_scale(squares: list[float], lr: float, loss_curvature: float, is_auto: bool) -> None:

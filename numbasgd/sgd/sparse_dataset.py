@@ -9,8 +9,13 @@ from typing import Any, Self
 import numpy as np
 
 from numbasgd import check
+from numbasgd.sgd.config import Method
 from numbasgd.sgd.csr import CsrRows, finite
 from numbasgd.sgd.dataset import Dataset
+from numbasgd.sgd.scale import Scale, SparseScale
+from numbasgd.sgd.solvers.base import Solver
+from numbasgd.sgd.solvers.sparse_objective import SparseObjective
+from numbasgd.sgd.solvers.sparse_solver import make_sparse_solver
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +31,18 @@ class SparseDataset(Dataset):
         n, d = X.shape
         rows = CsrRows(X.data, n, d, X.indptr.ctypes.data, X.indices.ctypes.data)
         vars(self).update(rows=rows, targets=targets)
+
+    def solver(self, method: Method) -> Solver:
+        """What makes the steps of a method over these rows."""
+        return make_sparse_solver(self, method)
+
+    def objective(self, loss: str, threads: int | None = None) -> SparseObjective:
+        """The mean loss over these rows; loss : its key.  threads : the most that may work on it."""
+        return SparseObjective(self, loss, threads)
+
+    def scale(self, intercept: bool, known: np.ndarray | None = None) -> Scale:
+        """The scale of the columns; ``known`` : that of a run that is resumed."""
+        return SparseScale(self, known)
 
     def together(self, is_shuffled: bool) -> Self:
         """The stored entries of a row lie together."""

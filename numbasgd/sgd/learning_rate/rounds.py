@@ -20,7 +20,6 @@ from numbasgd.sgd.dataset import Dataset
 from numbasgd.sgd.learning_rate.curvature import curvature_of, row_sample
 from numbasgd.sgd.losses import loss_named
 from numbasgd.sgd.schedule import Rounds
-from numbasgd.sgd.solvers.cpu import make_solver
 
 _WORK = 1 << 22  # multiply-adds of the rows that are looked at, at most
 _LEAST_ROWS = 2048
@@ -48,7 +47,7 @@ def rate_for_rounds(
         return math.nan, 0.0
     rounds = Rounds(rows.n, method.batch_size, rounds.limit)
     epochs = rounds.at(0)[1]
-    solver = make_solver(rows, method)
+    solver = rows.solver(method)
     start = solver.layout.row(w, b)
     solver.compile()
 

@@ -9,16 +9,19 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from numbasgd import check
-from numbasgd.sgd.columns import Names
+from numbasgd.sgd.columns import Names, in_order, order_of
 from numbasgd.sgd.config import Method
-from numbasgd.sgd.csr import Csr
+from numbasgd.sgd.csr import Csr, is_sparse
 from numbasgd.sgd.fingerprint import Fingerprint
 from numbasgd.sgd.layout import together
+from numbasgd.sgd.learning_rate.cost import Cost, cost_of
+from numbasgd.sgd.learning_rate.curvature import RowSizes, Sample
+from numbasgd.sgd.losses import Loss
 from numbasgd.sgd.order import epoch_order
 from numbasgd.sgd.rows import Rows, rows_of
 from numbasgd.sgd.scale import Scale
@@ -43,6 +46,11 @@ class Dataset:
     is_own : whether X is a copy that nobody else looks at, so that it may be scaled in place.
     names : of the columns, where X was a table that has them.
     """
+
+    #: Whether columns are standardized, or told that they should be, where the rate is chosen.
+    standardizes: ClassVar[bool] = True
+    #: Whether a quadratic model of the rows may be made, with a Hessian of d x d.
+    has_model: ClassVar[bool] = True
 
     X: np.ndarray
     y: np.ndarray
@@ -87,11 +95,6 @@ class Dataset:
         return self.d
 
     @property
-    def is_sparse(self) -> bool:
-        """Whether not all entries are stored."""
-        return False
-
-    @property
     def is_weighted(self) -> bool:
         """Whether rows count differently."""
         return self.sample_weight.size > 0
@@ -109,6 +112,33 @@ class Dataset:
     def with_rows(self, X: Any) -> Self:
         """The same targets and weights with other rows, such as scaled ones."""
         return replace(self, X=X, is_own=True)
+
+    def rows_like(self, table: Any, name: str) -> Any:
+        """Other rows, checked: of the same kind, columns and dtype as X.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If they are not; it calls them ``name``.
+        """
+        if is_sparse(table):
+            raise TypeError(
+                f"{name} is a sparse array and X a dense array; expected rows of the same kind. Convert one of "
+                "them."
+            )
+        X = check.array(table, name, 2)
+        if (order := order_of(table, self.names, "X", name)) is not None:
+            X = in_order(X, order)
+        self._require_columns(X.shape, name)
+        check.finite(X, name, self.names)
+        return X.astype(self.dtype, order="C", copy=X.dtype != self.dtype)
+
+    def _require_columns(self, shape: tuple[int, ...], name: str) -> None:
+        if shape[1] != self.d or not shape[0]:
+            raise ValueError(
+                f"{name} has shape {shape}, X has {self.d} columns; expected at least one row of as many "
+                "columns. Select them."
+            )
 
     def take(self, index: np.ndarray, *, keeps_layout: bool = False) -> Self:
         """A copy of some of the rows, in the order of ``index``, with weights of mean 1.
@@ -141,6 +171,24 @@ class Dataset:
     def objective(self, loss: str, threads: int | None = None) -> Objective:
         """The mean loss over these rows; loss : its key.  threads : the most that may work on it."""
         return make_objective(self, loss, threads)
+
+    def cost(self, loss: Loss, batch_size: int) -> Cost:
+        """What steps and evaluations of a loss cost."""
+        return cost_of(self, loss, batch_size)
+
+    def row_sizes(self, intercept: bool) -> RowSizes:
+        """How large the rows are."""
+        return Sample(self.X, intercept, self.sample_weight).size
+
+    def squared_norms(self) -> np.ndarray:
+        """|x|^2 of the rows, in float64."""
+        return np.einsum("ij,ij->i", self.X, self.X, dtype=np.float64)
+
+    def column_squares(self) -> np.ndarray:
+        """The sum over the rows of weight times x_j^2, in float64."""
+        squares = np.square(self.X, dtype=np.float64)
+        weights = self.sample_weight if self.is_weighted else np.ones(self.n)
+        return weights.astype(np.float64) @ squares
 
     def scale(self, intercept: bool, known: np.ndarray | None = None) -> Scale:
         """The scale of the columns; ``known`` : that of a run that is resumed."""

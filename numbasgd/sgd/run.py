@@ -227,9 +227,9 @@ class TrainingRun:
         self.whole.require_finite(first.loss, first.loss if trainer.held_out is None else first.validation)
         if not math.isfinite(first.loss):
             raise self.whole.overflows(trainer.solver.rows[0])
-        if self.scale is None and not (self.dataset.is_sparse and self.config.lr == "auto"):
+        is_auto = self.config.lr == "auto"
+        if self.scale is None and (self.dataset.standardizes or not is_auto):
             squares = curvature.mean_squares(self.dataset) if self.squares is None else self.squares
-            is_auto = self.config.lr == "auto"
             loss_curvature = curvature.curvature_of(loss_named(self.method.loss), self.dataset, *self.start)
             warn_of_scale(squares, max(self.rates.tolist()), loss_curvature, is_auto)
 
@@ -298,7 +298,7 @@ def _scheduled(schedule: str, method: Method, n: int, epochs: int) -> Method:
 
 def safe_lr(dataset: Dataset, method: Method, w: np.ndarray, b: Any) -> float:
     """Half of what is stable for sure, from the weights to start from; for the advice after a divergence."""
-    size = curvature.row_sizes(dataset, method.intercept)
+    size = dataset.row_sizes(method.intercept)
     loss_curvature = curvature.curvature_of(loss_named(method.loss), dataset, w, b)
     stable = curvature.stable_lr(size, method.batch_size, loss_curvature, method.l2)
     return 0.5 * stable * (1 - method.momentum)

@@ -84,8 +84,7 @@ class SparseScale(Scale):
             return
         counted = dataset.counted()
         self.mean = np.zeros(counted.d)
-        X: Any = counted.X
-        self.std = np.sqrt(X.column_squares(counted.sample_weight) / counted.n)
+        self.std = np.sqrt(counted.column_squares() / counted.n)
         self.std[self.std == 0] = 1.0
 
     def apply(self, dataset: Dataset) -> Dataset:

@@ -27,9 +27,8 @@ import numpy as np
 import numbasgd
 from bench.batch_size_cases import LARGE, SMALL, TARGETS, Case, case
 from numbasgd.sgd.config import Method
-from numbasgd.sgd.dataset import Dataset, make_dataset, start_of
-from numbasgd.sgd.learning_rate.curvature import row_sizes
-from numbasgd.sgd.solvers.cpu import make_solver
+from numbasgd.sgd.dataset import Dataset
+from numbasgd.sgd.inputs import make_dataset, start_of
 
 RESULTS = Path(__file__).parent / "results" / "batch_size" / "amd-epyc-zen5.json"
 _CURVATURE = {"squared": 1.0, "huber": 1.0, "logistic": 0.25, "softmax": 0.5}
@@ -59,7 +58,7 @@ class Problem:
 
     def solver(self, batch_size: int, lr: float = 1e-3, seed: int = 0) -> Any:
         """A run that has made no step."""
-        solver = make_solver(self.dataset, self.method(batch_size, lr, seed))
+        solver = self.dataset.solver(self.method(batch_size, lr, seed))
         solver.compile()
         return solver
 
@@ -144,7 +143,7 @@ def excess_of(problem: Problem, least: float, best: np.ndarray) -> Callable[[Any
 
         return quadratic
     some = data.take(np.sort(np.random.default_rng(5).choice(data.n, 8192, replace=False)))
-    few = make_solver(some, problem.method(1, 1e-3))
+    few = some.solver(problem.method(1, 1e-3))
     few.compile()
     shaped = best if problem.outputs > 1 else best[:, 0]
     base = few.mean_loss(layout.row(shaped[:-1].astype(data.dtype), shaped[-1]))
@@ -263,7 +262,7 @@ def count(name: str) -> dict[str, Any]:
     problem = Problem(case(name))
     least, best = optimum(problem)
     excess, gap = excess_of(problem, least, best), problem.first - least
-    size, curvature = row_sizes(problem.dataset, True), _CURVATURE[problem.case.loss]
+    size, curvature = problem.dataset.row_sizes(True), _CURVATURE[problem.case.loss]
     seconds = 5.0 if problem.is_large else 0.7
     table: dict[str, Any] = {}
     tightest = math.inf

@@ -12,7 +12,7 @@ from scipy import sparse
 import numbasgd
 from numbasgd import gradient, gradient_noise, train
 from numbasgd.sgd.config import TrainConfig
-from numbasgd.sgd.dataset import make_dataset
+from numbasgd.sgd.inputs import make_dataset
 from numbasgd.sgd.learning_rate.stability import direction_in_words
 from numbasgd.sgd.moments import Slope, moments
 from numbasgd.sgd.noise import _draw

@@ -14,7 +14,7 @@ import numpy as np
 
 from numbasgd.sgd.config import Method
 from numbasgd.sgd.dataset import Dataset
-from numbasgd.sgd.learning_rate.cost import Size, cost_of
+from numbasgd.sgd.learning_rate.cost import Size
 from numbasgd.sgd.learning_rate.curvature import some_rows
 from numbasgd.sgd.losses import loss_named
 from numbasgd.sgd.model import Layout
@@ -55,7 +55,7 @@ class NoiseTracker:
             [] if before is None else [tuple(r) for r in before.tolist()]
         )
         look = _CALL + _ENTRY * self.some.n * self.some.row_entries * max(dataset.outputs, 1)
-        epoch = cost_of(dataset, loss_named(method.loss), method.batch_size).steps(
+        epoch = dataset.cost(loss_named(method.loss), method.batch_size).steps(
             Size(dataset.n, method.batch_size, 1)
         )
         self.every = max(1, math.ceil(look / (_SHARE * epoch)))  # epochs between two looks

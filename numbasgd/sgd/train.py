@@ -11,10 +11,9 @@ import numpy as np
 
 from numbasgd.sgd.batch_size.result import BatchSize, settings_of
 from numbasgd.sgd.config import Default, TrainConfig
-from numbasgd.sgd.csr import is_sparse
-from numbasgd.sgd.dataset import make_dataset
 from numbasgd.sgd.fit import Fit
 from numbasgd.sgd.held_out import validation_dataset
+from numbasgd.sgd.inputs import kind_of, make_dataset
 from numbasgd.sgd.resume import resumable
 from numbasgd.sgd.run import TrainingRun
 from numbasgd.sgd.warm_start import weights_of
@@ -219,7 +218,7 @@ def train(
             "nesterov": nesterov, "l2": l2, "l1": l1, "intercept": intercept,
         }  # fmt: skip
         batch_size, lr, standardize = settings_of(batch_size, lr, standardize, told)
-    if standardize is None and (isinstance(X, np.memmap) or is_sparse(X)):
+    if standardize is None and (isinstance(X, np.memmap) or not kind_of(X).standardizes):
         # A copy of what is left in a file may not fit in memory; a rare column of sparse rows is no small one.
         standardize = False
     config = TrainConfig.of_call(

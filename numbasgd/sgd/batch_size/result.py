@@ -64,7 +64,7 @@ class BatchSize:
     standardize : bool
     n : int
     verified : tuple of float
-        Seconds to the target of further runs, where asked for.
+        Seconds to the target of further runs, where ``verify`` was True.
     spent : mapping
         Seconds of this call by what they were spent on; "steps" are those of the runs in the race.
     """

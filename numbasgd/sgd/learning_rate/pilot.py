@@ -12,7 +12,6 @@ from numbasgd.sgd.config import Method
 from numbasgd.sgd.dataset import Dataset
 from numbasgd.sgd.learning_rate.cost import LOOK, RUN, Budget, Cost, Size
 from numbasgd.sgd.learning_rate.curvature import some_rows
-from numbasgd.sgd.solvers.cpu import make_solver
 
 #: (method, rows, epochs) -> the method with the rates of a schedule that begins at 1.
 Schedule = Callable[[Method, int, int], Method]
@@ -21,7 +20,7 @@ _MOST_ORDERS = 11
 _MOST_LOOKS = 5
 _LONG = 10  # epochs from which on the loss is looked at behind several of the last ones
 _LAST = 0.15  # of the last epoch, in which it is looked at in shorter runs
-_ALIKE = 1e-6  # of what the loss fell: differences below it are chance
+ALIKE = 1e-6  # of what the loss fell: differences below it are chance
 _MAKE, _MAKE_OUTPUTS = 5e4, 1e5  # what a solver costs to make
 
 
@@ -51,24 +50,25 @@ class Pilot:
     """Runs of one size at several rates, with the same orders of the rows.
 
     octave : a rate of the run that it stands for, as a logarithm to base 2 that counts from ``Task.base``.  A
-    pilot with larger minibatches takes larger rates in proportion.
+    pilot with larger minibatches takes larger rates in proportion, or as much larger as ``larger`` says.
     """
 
-    def __init__(self, task: Task, size: Size) -> None:
+    def __init__(self, task: Task, size: Size, larger: float | None = None) -> None:
         self.size, self.budget = size, task.budget
         whole, dataset, method = task.size, task.dataset, task.method
         self.is_whole = size == whole
         self.is_descent = size.batch_size >= size.rows
         if size.rows < whole.rows:
             dataset = some_rows(dataset, size.rows)
-            begin = method.average_from
-            if begin is not None:
-                method = method._replace(average_from=begin // whole.rows * size.rows)
+        begin = method.average_from
+        if begin is not None:
+            share = size.epochs / whole.epochs if larger else 1.0
+            method = method._replace(average_from=int(begin // whole.rows * share * size.rows))
         method = method._replace(batch_size=size.batch_size, lrs=np.ones(1, dataset.dtype))
         self.method = method if task.schedule is None else task.schedule(method, size.rows, size.epochs)
-        larger = size.batch_size * whole.rows / (whole.batch_size * size.rows)
+        larger = larger or size.batch_size * whole.rows / (whole.batch_size * size.rows)
         self.base = task.base + math.log2(larger)
-        self.solver = make_solver(dataset, self.method)
+        self.solver = dataset.solver(self.method)
         self.solver.compile()
         self._row = self.solver.layout.row(*task.start)
         self.first = self._loss(self._row)
@@ -113,9 +113,9 @@ class Pilot:
             seen.append(self._loss(self.solver.result))
         self.losses[octave] = _median(seen)
 
-    def loss(self, octave: float) -> float:
-        """The loss at the end of runs: the median over their last looks."""
-        if octave not in self.losses:
+    def loss(self, octave: float, orders: int = 1) -> float:
+        """The loss at the end of runs with so many orders of the rows: the median over their last looks."""
+        while self._runs.get(octave, 0) < orders:
             self.run(octave)
         return self.losses[octave]
 
@@ -125,7 +125,7 @@ class Pilot:
         least = min(self.losses.values())
         if least == math.inf:
             return min(self.losses)
-        alike = least + _ALIKE * max(self.first - least, 0.0)
+        alike = least + ALIKE * max(self.first - least, 0.0)
         octaves = sorted(octave for octave, loss in self.losses.items() if loss <= alike)
         return octaves[(len(octaves) - 1) // 2]
 
@@ -133,17 +133,17 @@ class Pilot:
         """Whether another rate can be tried."""
         return self.budget.affords(self.cost, keeps)
 
-    def climb(self, octave: float, step: float = 1.0, keeps: float = 0.0) -> float:
+    def climb(self, octave: float, step: float = 1.0, keeps: float = 0.0, orders: int = 1) -> float:
         """From an octave downhill, until both neighbours of the best are worse or the budget ends."""
-        self.loss(octave)
+        self.loss(octave, orders)
         direction = 1
         while True:
             best = self.best
-            ahead = [best + direction * step, best - direction * step]
-            ahead = [octave for octave in ahead if octave not in self.losses]
+            ahead = [best, best + direction * step, best - direction * step]
+            ahead = [octave for octave in ahead if self._runs.get(octave, 0) < orders]
             if not ahead or not self.affords(keeps):
                 return best
-            self.loss(ahead[0])
+            self.loss(ahead[0], orders)
             if self.best != best:
                 direction = 1 if self.best > best else -1
 

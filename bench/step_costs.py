@@ -18,8 +18,7 @@ import numbasgd
 from numbasgd.machine.cpu import host
 from numbasgd.sgd.batch_size.auto import KINDS, SIZES, WIDTHS
 from numbasgd.sgd.config import Method
-from numbasgd.sgd.dataset import make_dataset
-from numbasgd.sgd.solvers.cpu import make_solver
+from numbasgd.sgd.inputs import make_dataset
 
 PATH = Path(numbasgd.__file__).parent / "sgd" / "batch_size" / "costs.json"
 ROWS = 2048  # the last of the sizes: all rows, in order
@@ -40,7 +39,7 @@ def costs(loss: str, outputs: int, width: int) -> list[float]:
     for b in (*SIZES, ROWS):
         lrs = np.array([1e-9], np.float32)
         method = Method(loss, b, lrs, "reshuffle", 0, True, 0.0, False, None, 0.0, 0.0, 1)
-        run = runs[b] = make_solver(dataset, method)
+        run = runs[b] = dataset.solver(method)
         run.compile()
         run.go_to(max(b, 1024))
         at, begin = run.samples, time.perf_counter()

@@ -16,10 +16,9 @@ from numbasgd.sgd.batch_size import auto, model
 from numbasgd.sgd.batch_size.clock import Clock, _fitted
 from numbasgd.sgd.batch_size.optimum import Objective, optimum
 from numbasgd.sgd.config import TrainConfig
-from numbasgd.sgd.dataset import make_dataset
+from numbasgd.sgd.inputs import make_dataset
 from numbasgd.sgd.learning_rate.quadratic import QuadraticModel
 from numbasgd.sgd.moments import Slope
-from numbasgd.sgd.solvers.cpu import make_solver
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +89,7 @@ def test_the_optimum_is_that_of_scipy(rng, loss):
     y = {"squared": z, "logistic": (z > 0).astype(int), "softmax": np.digitize(z, [-1, 1])}[loss]
     data = make_dataset(X, y, rng.integers(1, 3, 200), loss)
     config = TrainConfig(loss=loss, l2=0.01, lr=1.0, epochs=1)
-    solver = make_solver(data, config.method(200, np.array([1.0]))._replace(batch_size=200))
+    solver = data.solver(config.method(200, np.array([1.0]))._replace(batch_size=200))
     solver.compile()
     objective = Objective(solver)
     start = np.zeros((4, max(data.outputs, 1)))
@@ -111,7 +110,7 @@ def test_the_clock_tells_overhead_and_rows():
     method = TrainConfig(lr=1.0, epochs=1).method(data.n, np.ones(1, np.float32))
 
     def make(b, lr):
-        solver = make_solver(data, method._replace(batch_size=b, lrs=np.array([lr], np.float32)))
+        solver = data.solver(method._replace(batch_size=b, lrs=np.array([lr], np.float32)))
         solver.compile()
         return solver
 

@@ -11,10 +11,12 @@ from scipy import sparse
 
 import numbasgd
 from numbasgd import gradient, gradient_noise, train
-from numbasgd.sgd.dataset import make_dataset
+from numbasgd.sgd.config import TrainConfig
+from numbasgd.sgd.inputs import make_dataset
 from numbasgd.sgd.learning_rate.stability import direction_in_words
 from numbasgd.sgd.moments import Slope, moments
 from numbasgd.sgd.noise import _draw
+from numbasgd.sgd.noise_track import NoiseTracker
 
 
 def problem(rng, loss="squared", n=60, d=4, K=3):
@@ -176,3 +178,32 @@ def test_a_noise_of_a_fit_has_its_loss(rng):
     with pytest.raises(ValueError) as caught:
         numbasgd.gradient_noise(X, y, loss="logit")
     says(caught.value, "loss is 'logit'", "expected one of")
+
+
+def test_the_noise_along_a_run(tmp_path, airfoil):
+    X, y = airfoil
+    fit = train(X, y, batch_size=10, lr=0.05, epochs=2000, seed=0, track_noise=True, standardize=False)
+    plain = train(X, y, batch_size=10, lr=0.05, epochs=2000, seed=0, standardize=False)
+    assert fit.w.tobytes() == plain.w.tobytes() and plain.noise is None
+    found = fit.noise
+    assert found.samples[0] == 0 and np.all(np.diff(found.samples) >= 1500) and 1 < len(found.samples) < 100
+    start = gradient_noise(X, y, draws=0)
+    assert found.noise_scale[0] == pytest.approx(start.noise_scale, rel=1e-5)  # of all 1500 rows
+    assert found.trace[0] == pytest.approx(start.trace, rel=1e-5)
+    assert np.all(found.noise_scale[1:] > found.noise_scale[0])
+    fit.save(tmp_path / "a.fit")
+    kept = numbasgd.Fit.load(tmp_path / "a.fit")
+    assert kept.noise_track.tobytes() == fit.noise_track.tobytes()
+    more = train(X, y, resume=kept, epochs=4000, track_noise=True)
+    assert np.array_equal(more.noise.samples[: len(found.samples)], found.samples)
+    assert more.noise.samples[-1] > found.samples[-1] and json.dumps(more.to_dict(), allow_nan=False)
+
+
+def test_looks_at_the_noise_are_so_few_that_they_cost_little(rng):
+    """Work is counted, as for the choice of a rate: what a run tells does not depend on the clock."""
+    method = TrainConfig(lr=1.0, epochs=1).method(1, np.ones(1))
+    every = {}
+    for n, b in ((200, 32), (200, 1), (100_000, 32)):
+        data = make_dataset(rng.standard_normal((n, 8)), rng.standard_normal(n), None, "squared")
+        every[n, b] = NoiseTracker(data, method._replace(batch_size=b), None).every
+    assert every[200, 32] > every[200, 1] > every[100_000, 32] >= 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 
@@ -10,13 +11,12 @@ import pytest
 from conftest import says
 from runs import assert_same, cut
 
-from numbasgd import DivergenceError, Fit, train
+from numbasgd import DeviceError, DivergenceError, Fit, gradient, gradient_noise, train
 from numbasgd.sgd.config import TrainConfig
 from numbasgd.sgd.csr import Csr, csr_of
-from numbasgd.sgd.dataset import make_dataset
+from numbasgd.sgd.inputs import make_dataset
 from numbasgd.sgd.reference import reference
 from numbasgd.sgd.solvers import sparse_solver
-from numbasgd.sgd.solvers.cpu import make_solver
 from numbasgd.sgd.solvers.sparse_solver import LazySolver
 
 sparse = pytest.importorskip("scipy.sparse")
@@ -130,7 +130,7 @@ def test_steps_with_fewer_entries_than_weights_are_lazy_where_they_can_be(rows):
 def _solver_of(X, y, settings):
     config = TrainConfig(**{**RUN, **settings})
     dataset = make_dataset(X, y, None, "squared")
-    return make_solver(dataset, config.method(dataset.n, np.array([0.1])))
+    return dataset.solver(config.method(dataset.n, np.array([0.1])))
 
 
 @pytest.fixture(scope="module")
@@ -143,13 +143,41 @@ def small():
 LONG = {"l2": 0.02, "epochs": 3000, "lr": 0.5, "seed": 0, "eval_every": None, "batch_size": 80}
 
 
-@pytest.mark.parametrize("loss", ["squared", pytest.param("logistic", marks=pytest.mark.slow)])
-def test_optimum_is_that_of_the_dense_run(small, loss):
+OPTIMA = [  # loss, targets, penalties, whether rows have weights
+    ("squared", "real", {"l2": 0.02}, False),
+    ("logistic", "signs", {"l2": 0.02}, True),
+    ("huber", "real", {"l2": 0.02, "l1": 0.01}, True),
+    ("squared", "columns", {"l1": 0.02}, False),
+    ("huber", "columns", {"l2": 0.02}, True),
+    ("hinge", "signs", {"l2": 0.1}, False),
+    ("quantile", "real", {"l2": 0.1}, True),
+    ("softmax", "classes", {"l2": 0.02, "l1": 0.002}, False),
+]
+
+
+@pytest.mark.parametrize(
+    ("loss", "kind", "penalties", "weighted"),
+    [OPTIMA[0], *(pytest.param(*case, marks=pytest.mark.slow) for case in OPTIMA[1:])],
+    ids=str,
+)
+def test_optimum_is_that_of_the_dense_run(small, loss, kind, penalties, weighted):
+    """By gradient descent, and from there on by epochs of small steps whose rate falls to nothing."""
     X, y, noise = small
-    y = y + noise if loss == "squared" else np.where(y + 0.3 * noise > 0, 1, 0)
-    dense, found = train(X.toarray(), y, loss=loss, **LONG), train(X, y, loss=loss, **LONG)
-    np.testing.assert_allclose(found.w, dense.w, atol=1e-6)
-    np.testing.assert_allclose(found.b, dense.b, atol=1e-6)
+    y, s = y + 0.3 * noise, np.random.default_rng(2).uniform(0, 2, 80) if weighted else None
+    y = {
+        "real": y, "signs": y > 0, "columns": np.column_stack([y, -y, noise]),
+        "classes": np.digitize(y, [-1, 1]),
+    }[kind]  # fmt: skip
+    run = {"loss": loss, "sample_weight": s, **LONG, **penalties}
+    small_steps = {**run, "batch_size": 1, "epochs": 50, "lr": [0.01 / (1 + k) for k in range(50)]}
+    dense = train(X.toarray(), y, **run)
+    found = train(X, y, **run)
+    near = [train(rows, y, init=dense, **small_steps) for rows in (X, X.toarray())]
+    for a, b in ((found, dense), near):
+        np.testing.assert_allclose(a.w, b.w, atol=1e-6)
+        np.testing.assert_allclose(a.b, b.b, atol=1e-6)
+    if loss not in ("hinge", "quantile"):  # whose steps around the optimum do not get smaller
+        np.testing.assert_allclose(near[0].objective[-1], found.objective[-1], rtol=1e-3)
 
 
 def test_lazy_steps_end_at_the_optimum(small):
@@ -258,6 +286,44 @@ def test_the_loss_is_that_of_the_dense_array(rows):
     assert found.n == dense.n < N
 
 
+GRADIENTS = [("squared", "real"), ("logistic", "signs"), ("softmax", "classes"), ("huber", "columns")]
+
+
+@pytest.mark.parametrize(
+    ("loss", "kind", "dtype"),
+    [
+        pytest.param(*case, dtype, marks=pytest.mark.slow if i or dtype == np.float32 else ())
+        for dtype in (np.float64, np.float32)
+        for i, case in enumerate(GRADIENTS)
+    ],
+)
+def test_the_gradient_is_that_of_the_dense_array(rows, loss, kind, dtype):
+    X, y = rows
+    y = targets_of(kind, X, y)[1]
+    rng = np.random.default_rng(4)
+    columns = (3,) if kind in ("classes", "columns") else ()
+    w, b = rng.standard_normal((D, *columns)), rng.standard_normal(columns)
+    for index in (None, [5, 5, 0, -1], np.arange(N) % 3 == 0):
+        g, gb = gradient(X.tocsc().astype(dtype), y.astype(dtype), w.astype(dtype), b, loss=loss, rows=index)
+        wanted, wanted_b = gradient(X.toarray(), y, w, b, loss=loss, rows=index)
+        assert g.dtype == dtype and type(gb) is type(wanted_b)
+        np.testing.assert_allclose(g, wanted, atol=1e-12 if dtype == np.float64 else 1e-5)
+        np.testing.assert_allclose(gb, wanted_b, atol=1e-12 if dtype == np.float64 else 1e-5)
+
+
+def test_gradients_of_sparse_rows_say_what_is_wrong(rows):
+    X, y = rows
+    with pytest.raises(DeviceError) as caught:
+        gradient(X, y, np.zeros(D), device="cuda")
+    says(caught.value, 'device is "cuda"', "X is sparse", "dense array")
+    with pytest.raises(ValueError) as caught:
+        gradient(X, y, np.zeros(3))
+    says(caught.value, f"X has {D} columns", "w has 3 entries")
+    with pytest.raises(TypeError) as caught:
+        gradient_noise(X, y)
+    says(caught.value, "X is a sparse matrix", "expected a dense array", "toarray()")
+
+
 def test_held_out_rows_may_be_passed(rows):
     X, y = rows
     run = {**RUN, "batch_size": 5}
@@ -301,6 +367,37 @@ def test_lr_auto_is_found_by_short_runs(rows, loss):
     ladder = [end(fit.settings["lr"] * 4.0**k) for k in (-2, -1, 1)]
     assert fit.objective[-1] < fit.objective[0]
     assert fit.objective[-1] <= 1.02 * min(ladder)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"batch_size": 32, "l2": 1e-4},
+        *(
+            pytest.param(more, marks=pytest.mark.slow)
+            for more in (
+                {"batch_size": 1, "l2": 1e-4}, {"batch_size": 32, "loss": "logistic"},
+                {"batch_size": 16, "momentum": 0.9}, {"batch_size": 16, "average": 2},
+            )
+        ),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_lr_auto_is_not_that_of_fewer_rows_where_columns_are_many(settings):
+    """A tenth of such rows in minibatches of a tenth has a best rate some octaves lower."""
+    rng = np.random.default_rng(0)
+    n, d, entries = 6000, 2000, 20
+    columns = rng.integers(0, d, n * entries)
+    X = sparse.csr_array((rng.standard_normal(n * entries), columns, np.arange(n + 1) * entries), (n, d))
+    y = X @ rng.standard_normal(d) + rng.standard_normal(n)
+    y = y > 0 if "loss" in settings else y
+    fit = train(X, y, epochs=5, seed=0, **settings)
+    best = fit.objective[-1]
+    for octave in (-2, -1, 1, 2):
+        with contextlib.suppress(DivergenceError):
+            lr = fit.settings["lr"] * 2.0**octave
+            best = min(best, train(X, y, epochs=5, seed=0, lr=lr, eval_every=None, **settings).objective[-1])
+    assert fit.objective[-1] <= 1.5 * best
 
 
 def test_dense_labels_are_wanted_for_sparse_rows(rows):

@@ -77,6 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=int, help="for the same run again")
     parser.add_argument("--threads", type=int, metavar="N", help="most threads (default: as many as pay)")
+    parser.add_argument("--track-noise", action="store_true", help="the noise of the gradients along the run")
     parser.add_argument("--verbose", action="store_true", help="a line on stderr for each evaluation")
     parser.add_argument("--save", metavar="FILE", help="write the result to a file, for --resume and Fit.load")
     parser.add_argument("--resume", metavar="FILE", help="go on with the run in a file")

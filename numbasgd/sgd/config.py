@@ -176,6 +176,9 @@ class TrainConfig:
     progress: bool | None = _setting(
         None, "A progress line on stderr.", "True, False or None", values.progress, False
     )
+    track_noise: bool = _setting(
+        False, "Estimate the noise of the gradients along the run.", "True or False", check.flag, False
+    )
     verbose: bool = _setting(False, "A line on stderr for each evaluation.", "True or False", check.flag, False)
     threads: int | None = _setting(
         None, "The most threads that may work.", "1 to 64, or None", values.threads, False

@@ -17,6 +17,7 @@ from numbasgd import check
 from numbasgd.sgd import fit_io, fit_summary, labels, predict, stopping
 from numbasgd.sgd.columns import Names
 from numbasgd.sgd.losses import softmax
+from numbasgd.sgd.noise_track import NoiseHistory
 from numbasgd.sgd.state import RunState
 
 
@@ -106,6 +107,7 @@ class Fit:
     times: Mapping[str, float]
     feature_names: Names | None = None
     batch_size_because: str = "given"
+    noise_track: np.ndarray | None = None  # (k, 3) samples, tr(Sigma) and |G|^2
     versions: Mapping[str, str] = field(default_factory=versions)
     _state: RunState | None = None  # what is needed to go on
 
@@ -166,6 +168,11 @@ class Fit:
     def stopped_because(self) -> str:
         """Why the run has ended, in a sentence."""
         return stopping.sentence(self.stopped, self.settings, float(self.epochs[-1]))
+
+    @property
+    def noise(self) -> NoiseHistory | None:
+        """tr(Sigma), |G|^2 and their ratio along the run, where ``track_noise`` was True."""
+        return None if self.noise_track is None else NoiseHistory(*self.noise_track.T)
 
     @property
     def seconds_per_epoch(self) -> float:
@@ -316,6 +323,7 @@ class Fit:
             "settings": dict(self.settings),
             "lr_because": self.lr_because,
             "batch_size_because": self.batch_size_because,
+            "noise_track": None if self.noise_track is None else self.noise_track.tolist(),
             "stopped": self.stopped,
             "times": dict(self.times),
             "versions": dict(self.versions),

@@ -33,6 +33,7 @@ def require_sound(fields: Mapping[str, Any], state: RunState) -> None:
     _require_samples(fields, state)
     _require_history(fields, state)
     _require_rates(fields, state)
+    _require_noise(fields, state)
     _require_stopping(fields, state)
 
 
@@ -176,6 +177,18 @@ def _require_history(fields: Mapping[str, Any], state: RunState) -> None:
     seconds = fields["seconds"]
     is_clock = np.all(np.isfinite(seconds)) and seconds[0] >= 0 and np.all(np.diff(seconds) >= 0)
     _require(is_clock and seconds[-1] <= state.seconds, "seconds are not those of a clock")
+
+
+def _require_noise(fields: Mapping[str, Any], state: RunState) -> None:
+    track = fields["noise_track"]
+    if track is None:
+        return
+    _require(track.dtype == np.float64 and track.ndim == 2 and track.shape[1] == 3, "what noise_track holds")
+    samples = track[:, 0]
+    _require(np.isfinite(samples).all() and np.all(np.diff(samples) > 0), "the samples of noise_track fall")
+    _require(
+        not len(samples) or 0 <= samples[0] <= samples[-1] <= state.samples, "noise_track of other samples"
+    )
 
 
 def _require_rates(fields: Mapping[str, Any], state: RunState) -> None:

@@ -158,6 +158,7 @@ def _fields(content: bytes, version: int) -> dict[str, Any]:
         raise ValueError(f"{len(content) - at} bytes are left over")
     fields.setdefault("feature_names", None)  # files from before there were names
     fields.setdefault("batch_size_because", "given")  # and from before it was chosen
+    fields.setdefault("noise_track", None)
     for name in ("classes", "feature_names"):
         if type(fields[name]) is list:
             fields[name] = tuple(fields[name])

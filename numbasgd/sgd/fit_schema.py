@@ -158,6 +158,7 @@ FIT: Mapping[str, Rule] = MappingProxyType(
         "settings": Rule("the settings of a run", lambda v: type(v) is dict),
         "lr_because": _TEXT,
         "batch_size_because": _TEXT,
+        "noise_track": _either(_NONE, _ARRAY),
         "stopped": _choice(REASONS),
         "times": Rule("seconds by what they were spent on", _are_times),
         "versions": Rule("the versions of numbasgd and what it uses", _are_versions),

@@ -88,7 +88,7 @@ def _blocks(dataset: Dataset, slope: Slope, W: np.ndarray, b: np.ndarray) -> Any
         R = slopes(slope.loss, Z, targets if is_of_classes else targets.reshape(len(Z), -1))
         if s.size:
             R = R * s[start:stop, None].astype(np.float64)
-        norms = rows.squared_norms() if dataset.is_sparse else np.einsum("ij,ij->i", rows, rows)
+        norms = np.einsum("ij,ij->i", rows, rows) if isinstance(rows, np.ndarray) else rows.squared_norms()
         yield rows, R, norms + slope.intercept
 
 

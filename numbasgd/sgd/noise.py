@@ -18,12 +18,12 @@ from numbasgd import check
 from numbasgd.sgd import other_names
 from numbasgd.sgd.columns import Names
 from numbasgd.sgd.config import SETTINGS
-from numbasgd.sgd.dataset import Dataset, make_dataset, start_of
+from numbasgd.sgd.dataset import Dataset
 from numbasgd.sgd.fit import Fit
+from numbasgd.sgd.inputs import make_dataset, start_of
 from numbasgd.sgd.learning_rate.stability import Curvature, curvature_at, direction_in_words
 from numbasgd.sgd.losses import LOSSES, loss_key, slopes
 from numbasgd.sgd.moments import Slope, moments
-from numbasgd.sgd.scale import make_scale
 from numbasgd.sgd.warm_start import weights_of
 
 MOST = 10**7  # draws: enough for a standard deviation to a four-thousandth
@@ -226,11 +226,11 @@ def gradient_noise(
     dataset.require_finite(math.nan)
     w, b = start_of(_weights(w, b, dataset), dataset)
     if check.flag(standardize, "standardize"):
-        scale = make_scale(dataset, slope.intercept)
+        scale = dataset.scale(slope.intercept)
         (w, b), dataset = scale.into(w, b), scale.apply(dataset)
     n = dataset.n
     sizes = _sizes(n) if batch_sizes is None else _given_sizes(batch_sizes, n)
-    may_draw = dataset.outputs == 0 and not dataset.is_sparse
+    may_draw = dataset.outputs == 0 and dataset.has_model
     draws = _given_draws(draws, may_draw, sizes)
     seed = check.integer(seed, "seed", low=0, hint="Pass an integer.")
     found = moments(dataset, slope, w, b)

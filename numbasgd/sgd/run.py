@@ -16,19 +16,20 @@ from numbasgd.errors import DivergenceError
 from numbasgd.sgd.batch_size.auto import auto_batch_size
 from numbasgd.sgd.checkpoint import Checkpoint
 from numbasgd.sgd.config import Method, TrainConfig, rates_in
-from numbasgd.sgd.dataset import Dataset, start_of
+from numbasgd.sgd.dataset import Dataset
 from numbasgd.sgd.fingerprint import name_of, require_same_data
 from numbasgd.sgd.fit import Fit
+from numbasgd.sgd.history import Evaluation
+from numbasgd.sgd.inputs import start_of
 from numbasgd.sgd.learning_rate import curvature
 from numbasgd.sgd.learning_rate.auto import auto_rate
 from numbasgd.sgd.learning_rate.rounds import rate_for_rounds
 from numbasgd.sgd.losses import loss_named
+from numbasgd.sgd.noise_track import NoiseTracker
 from numbasgd.sgd.progress import Progress
 from numbasgd.sgd.resume import hand_over, require_ahead
-from numbasgd.sgd.scale import Scale, make_scale, warn_of_rate, warn_of_scale
+from numbasgd.sgd.scale import Scale, warn_of_rate, warn_of_scale
 from numbasgd.sgd.schedule import RESTARTS, Rounds, factors
-from numbasgd.sgd.solvers.cpu import make_solver
-from numbasgd.sgd.solvers.objective import make_objective
 from numbasgd.sgd.state import freeze, restore
 from numbasgd.sgd.trainer import QUICK, Plan, Trainer
 
@@ -87,7 +88,7 @@ class TrainingRun:
                 Scale.compile(training.dtype)
             compiled = time.perf_counter()
             self.compile_seconds, at = self.compile_seconds + compiled - at, compiled
-            self.scale = make_scale(training, method.intercept, None if state is None else state.scale)
+            self.scale = training.scale(method.intercept, None if state is None else state.scale)
             whole.require_finite(*self.scale.std)
             if not np.isfinite(self.scale.std).all():
                 raise whole.overflows(w)
@@ -105,12 +106,15 @@ class TrainingRun:
         self.rates, self.method = rates, self._with_rates(method, rates)
         if state is not None and resume is not None:
             require_ahead(resume, config, rates, self.rounds)
-        objective = None if held_out is None else make_objective(held_out, method.loss, config.threads)
+        objective = None if held_out is None else held_out.objective(method.loss, config.threads)
         self.settings = self._settings()
         self.line = Progress(config.progress, self.limit, n, is_verbose=config.verbose)
         # No method of this object: the cycle would leave each run to the garbage collector.
         advice = functools.partial(safe_lr, training, self.method, w, b)
-        self.trainer = Trainer(make_solver(training, self.method), self.scale, advice, objective)
+        self.trainer = Trainer(training.solver(self.method), self.scale, advice, objective)
+        before = None if resume is None else resume.noise_track
+        self.tracker = NoiseTracker(training, self.method, before) if config.track_noise else None
+        self.noise_track = before
         if state is not None:
             restore(self.trainer, state)
         else:
@@ -195,7 +199,7 @@ class TrainingRun:
             stopping=config.stopping,
             stops=self.saver,
             at_epoch=None if callback is None else lambda: bool(callback(self.fit())),
-            show=self.line.show,
+            show=self.line.show if self.tracker is None else self._show_and_track,
             rounds=self.rounds,
             marks_rounds=config.eval_every == "round",
             deadline=deadline,
@@ -245,12 +249,23 @@ class TrainingRun:
         if not math.isfinite(first.loss):
             raise self.whole.overflows(trainer.solver.rows[0])
         self._warn_of_rate()
+        if self.tracker is not None:
+            self._show_and_track(0, first)
+
+    def _show_and_track(self, samples: int, found: Evaluation | None) -> None:
+        """Show a look at the run, and look at the noise of its gradients where the loss was evaluated."""
+        self.line.show(samples, found)
+        if self.tracker is not None and found is not None:
+            begin = time.perf_counter()
+            self.tracker.look(samples, self.trainer.result, self.trainer.solver.layout)
+            self.noise_track = np.array(self.tracker.table)
+            self.trainer.evaluating_seconds += time.perf_counter() - begin
 
     def _warn_of_rate(self) -> None:
         """Say before the first step what makes the rate unstable, or too small for some columns."""
         is_auto, lr = self.config.lr == "auto", max(self.rates.tolist())
         squares = self.squares
-        if self.scale is None and not (self.dataset.is_sparse and is_auto):
+        if self.scale is None and (self.dataset.standardizes or not is_auto):
             squares = curvature.mean_squares(self.dataset) if squares is None else squares
         elif is_auto:
             return
@@ -305,6 +320,7 @@ class TrainingRun:
             settings=self.settings,
             lr_because=self.lr_because,
             batch_size_because=self.batch_size_because,
+            noise_track=self.noise_track,
             stopped=trainer.stopped,
             times=self._times(),
             _state=freeze(trainer, self.rates, self.fingerprint),
@@ -331,7 +347,7 @@ def _scheduled(schedule: str, method: Method, n: int, epochs: int) -> Method:
 
 def safe_lr(dataset: Dataset, method: Method, w: np.ndarray, b: Any) -> float:
     """Half of what is stable for sure, from the weights to start from; for the advice after a divergence."""
-    size = curvature.row_sizes(dataset, method.intercept)
+    size = dataset.row_sizes(method.intercept)
     loss_curvature = curvature.curvature_of(loss_named(method.loss), dataset, w, b)
     stable = curvature.stable_lr(size, method.batch_size, loss_curvature, method.l2)
     return 0.5 * stable * (1 - method.momentum)

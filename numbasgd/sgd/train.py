@@ -11,10 +11,9 @@ import numpy as np
 
 from numbasgd.sgd.batch_size.result import BatchSize, settings_of
 from numbasgd.sgd.config import Default, TrainConfig
-from numbasgd.sgd.csr import is_sparse
-from numbasgd.sgd.dataset import make_dataset
 from numbasgd.sgd.fit import Fit
 from numbasgd.sgd.held_out import validation_dataset
+from numbasgd.sgd.inputs import kind_of, make_dataset
 from numbasgd.sgd.resume import resumable
 from numbasgd.sgd.run import TrainingRun
 from numbasgd.sgd.warm_start import weights_of
@@ -55,6 +54,7 @@ def train(
     checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_every: float | None = None,
     progress: bool | None = None,
+    track_noise: bool = False,
     verbose: bool = False,
     threads: int | None = None,
 ) -> Fit:
@@ -171,6 +171,9 @@ def train(
         Steps between two checkpoints (int), or seconds (float); 30.0 if left out.
     progress : bool, optional
         A progress line on stderr; left out, one appears for runs longer than a second on a terminal.
+    track_noise : bool
+        Estimate tr(Sigma) and |G|^2, whose ratio is the simple noise scale, at the start and where the loss is
+        evaluated, but not more often than takes 5 % of the time of the steps; ``Fit.noise`` has them.
     verbose : bool
         A line on stderr for each evaluation.
     threads : int, optional
@@ -215,7 +218,7 @@ def train(
             "nesterov": nesterov, "l2": l2, "l1": l1, "intercept": intercept,
         }  # fmt: skip
         batch_size, lr, standardize = settings_of(batch_size, lr, standardize, told)
-    if standardize is None and (isinstance(X, np.memmap) or is_sparse(X)):
+    if standardize is None and (isinstance(X, np.memmap) or not kind_of(X).standardizes):
         # A copy of what is left in a file may not fit in memory; a rare column of sparse rows is no small one.
         standardize = False
     config = TrainConfig.of_call(
@@ -224,6 +227,7 @@ def train(
         intercept=intercept, standardize=standardize, eval_every=eval_every,
         validation_fraction=validation_fraction, tol=tol, patience=patience, budget=budget, seed=seed,
         callback=callback, checkpoint=checkpoint, checkpoint_every=checkpoint_every, progress=progress,
+        track_noise=track_noise,
         verbose=verbose, threads=threads,
     )  # fmt: skip
     dataset = make_dataset(X, y, sample_weight, config.loss)

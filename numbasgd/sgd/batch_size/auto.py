@@ -26,8 +26,6 @@ from numbasgd.sgd.dataset import Dataset
 from numbasgd.sgd.learning_rate.curvature import some_rows
 from numbasgd.sgd.losses import LOSSES
 from numbasgd.sgd.moments import Slope
-from numbasgd.sgd.scale import make_scale
-from numbasgd.sgd.solvers.cpu import make_solver
 
 #: What costs are told of: (loss, outputs), at rows of so many columns and steps of so many rows, and all rows.
 KINDS = MappingProxyType(
@@ -81,11 +79,11 @@ def auto_batch_size(dataset: Dataset, config: TrainConfig, start: tuple[np.ndarr
         return AutoSize(min(_USUAL, n), f"{_USUAL}: the objective has kinks, for which there is no model")
     few = some_rows(dataset.counted(), _ROWS)
     if config.standardize:
-        scale = make_scale(few, config.intercept)
+        scale = few.scale(config.intercept)
         (w, b), few = scale.into(w, b), scale.apply(few)
     W = np.vstack([w.reshape(few.d, -1), np.reshape(b, (1, -1))]).astype(np.float64)
     begin = time.perf_counter()
-    solver = make_solver(few, config.method(few.n, np.ones(1, few.dtype), few.n))
+    solver = few.solver(config.method(few.n, np.ones(1, few.dtype), few.n))
     solver.compile()
     objective = Objective(solver)
     objective.gradient(W)  # which may have to be compiled

@@ -6,7 +6,6 @@ import functools
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,23 +15,21 @@ from numbasgd.compile.options import uncollected
 from numbasgd.sgd.batch_size import model
 from numbasgd.sgd.batch_size.clock import Clock
 from numbasgd.sgd.batch_size.optimum import Objective, Optimum, optimum
-from numbasgd.sgd.batch_size.race import SLOW, Aim, Arm, race, race_of_lengths
-from numbasgd.sgd.batch_size.result import NEAR, BatchSize, Trial
+from numbasgd.sgd.batch_size.race import SLOW, Aim, Arm, first_of, race, race_of_lengths
+from numbasgd.sgd.batch_size.result import BatchSize, Trial
+from numbasgd.sgd.batch_size.trials import corrected, interval, near_of, seconds_at, shortlist
 from numbasgd.sgd.config import Method, TrainConfig
-from numbasgd.sgd.dataset import Dataset, make_dataset, start_of
-from numbasgd.sgd.learning_rate.curvature import curvature_of, row_sizes
+from numbasgd.sgd.dataset import Dataset
+from numbasgd.sgd.inputs import make_dataset, start_of
+from numbasgd.sgd.learning_rate.curvature import curvature_of
 from numbasgd.sgd.learning_rate.stability import Curvature
 from numbasgd.sgd.losses import loss_named
 from numbasgd.sgd.moments import Slope, moments
-from numbasgd.sgd.scale import make_scale
-from numbasgd.sgd.solvers.cpu import make_solver
 
 _PRICED = (1, 10, 32, 100)
-_APART, _WITHIN, _MOST = 3.9, 1.6, 2  # factor between sizes of a race, of the best one's seconds, and how many
 _FACTORS = (0.5, 1.0, 2.0), (0.0625, 0.125, 0.25), (0.004, 0.015)  # of the model's rate
 _BETWEEN, _BEYOND = 1.4, 1.7  # from the winner's rate to others that are tried behind the race
 _EARLY = 0.4  # power of what the model's rate is beyond the stable one at the start
-_UNKNOWN = (8, 32, 128)  # sizes of a race without a model
 _SHARES = {"optimum": 0.3, "clock": 0.2}  # of the budget
 _VERIFIED = 5  # further runs
 
@@ -125,10 +122,10 @@ def best_batch_size(
     dataset = make_dataset(X, y, sample_weight, config.loss).counted()
     dataset.require_finite(math.nan)
     is_scaled = (
-        not (isinstance(X, np.memmap) or dataset.is_sparse) if standardize is None else config.standardize
+        dataset.standardizes and not isinstance(X, np.memmap) if standardize is None else config.standardize
     )
     if is_scaled:
-        dataset = make_scale(dataset, config.intercept).apply(dataset)
+        dataset = dataset.scale(config.intercept).apply(dataset)
     search = _Search(config, dataset.together(is_shuffled=config.sampling != "sequential"), begin, budget)
     return search.find(aim, _sizes(sizes, dataset.n), check.flag(verify, "verify"), bool(is_scaled))
 
@@ -198,7 +195,7 @@ class _Search:
 
     def solver(self, batch_size: int, lr: float, seed: int | None = None) -> Any:
         """A solver that is compiled."""
-        solver = make_solver(self.dataset, self.method(batch_size, lr, seed))
+        solver = self.dataset.solver(self.method(batch_size, lr, seed))
         solver.compile()
         self.compiling += solver.compile_seconds
         return solver
@@ -228,7 +225,7 @@ class _Search:
             arms, winner = self._race(trials, goal, best.objective, clock)
             at = self.timed("race", at)
         self.spent["steps"] = sum(arm.spent for arm in arms)
-        trials = _corrected(trials, arms, winner)
+        trials = corrected(trials, arms, winner)
         verified = self._verified(winner, goal) if verify else ()
         self.timed("verifying", at)
         return self._result(trials, winner, (target, goal, first, best.objective), verified, is_scaled)
@@ -278,12 +275,12 @@ class _Search:
 
     def _curvature(self, bound: float) -> Curvature:
         """That of the loss at a second derivative, for rows of mean length."""
-        size = row_sizes(self.dataset, self.config.intercept)
+        size = self.dataset.row_sizes(self.config.intercept)
         return Curvature(bound * size.curvature + self.slope.l2, None, bound * size.mean + self.slope.l2)
 
     def _race(self, trials: list[Trial], goal: float, least: float, clock: Clock) -> tuple[list[Arm], Arm]:
         """The arms and the winner."""
-        lanes, arms = _shortlist(trials, self.n), []
+        lanes, arms = shortlist(trials, self.n), []
         most = max((t.predicted or math.inf for t in lanes), default=math.inf)
         for factors in _FACTORS:  # the further ones where none of those before gets there
             new = [
@@ -299,6 +296,7 @@ class _Search:
                 winner = race_of_lengths(new, lengths, goal, (self.schedule, self.deadline))
             if math.isfinite(winner.hit) or time.perf_counter() > self.deadline:
                 break
+        winner = first_of(arms)
         if self.schedule == "constant" and math.isfinite(winner.hit):
             winner = self._refined(winner, arms, aim)
         return arms, winner
@@ -339,9 +337,9 @@ class _Search:
         target, goal, first, least = aims
         chosen = next(t for t in trials if t.batch_size == winner.batch_size)
         best = chosen.seconds or math.inf
-        near = _near(trials, chosen)
-        prices = {b: _seconds_at(trials, b) / best for b in (*_PRICED, self.n) if b <= self.n}
-        size = row_sizes(self.dataset, self.config.intercept)
+        near = near_of(trials, chosen)
+        prices = {b: seconds_at(trials, b) / best for b in (*_PRICED, self.n) if b <= self.n}
+        size = self.dataset.row_sizes(self.config.intercept)
         bound = curvature_of(loss_named(self.slope.loss), self.dataset, self.w, self.b)
         at_start = moments(self.dataset, self.slope, self.w, self.b)
         settings = {name: getattr(self.config, name) for name in SETTINGS}
@@ -349,7 +347,7 @@ class _Search:
         self.spent["total"] = time.perf_counter() - self.begin
         return BatchSize(
             batch_size=winner.batch_size, lr=winner.lr, near=near,
-            interval=_interval(trials, near, winner.batch_size),
+            interval=interval(trials, near, winner.batch_size),
             trials=tuple(trials), prices=prices, target=target, target_loss=goal, first=first, least=least,
             reached=math.isfinite(winner.hit), seconds=chosen.seconds, noise_scale=at_start.noise_scale,
             critical_batch_size=Curvature(bound * size.curvature, None, bound * size.beta).critical_batch_size,
@@ -359,66 +357,3 @@ class _Search:
 
 #: Settings that a size and its rate depend on.
 SETTINGS = ("loss", "quantile", "sampling", "momentum", "nesterov", "l2", "l1", "intercept")
-
-
-def _shortlist(trials: list[Trial], n: int) -> list[Trial]:
-    """Sizes that the model puts near the best, a factor of four or so apart, and all rows if they are near."""
-    known = sorted((t for t in trials if t.predicted is not None), key=lambda t: t.predicted or 0.0)
-    if not known:
-        some = [t for t in trials if t.batch_size in (*_UNKNOWN, n)]
-        return some or trials[:_MOST]
-    taken: list[Trial] = []
-    for t in known:
-        if (t.predicted or 0.0) > _WITHIN * (known[0].predicted or 0.0) or len(taken) == _MOST:
-            break
-        b = t.batch_size
-        far = all(
-            max(b, o.batch_size) / min(b, o.batch_size) >= _APART or n in (b, o.batch_size) for o in taken
-        )
-        if far:
-            taken.append(t)
-    return taken
-
-
-def _corrected(trials: list[Trial], arms: list[Arm], winner: Arm) -> list[Trial]:
-    """Trials with what the race told of them; by how much the model was wrong for the winner counts for all."""
-    chosen = next(t for t in trials if t.batch_size == winner.batch_size)
-    factor = winner.hit / chosen.predicted if chosen.predicted and math.isfinite(winner.hit) else 1.0
-    found = []
-    for t in trials:
-        hits = [arm.hit for arm in arms if arm.batch_size == t.batch_size]
-        raced = min(hits, default=math.inf)
-        seconds = None if t.predicted is None else factor * t.predicted
-        seconds = raced if math.isfinite(raced) else seconds
-        if t is not chosen and seconds is not None and math.isfinite(winner.hit):
-            seconds = max(seconds, winner.hit)
-        lr = winner.lr if t is chosen else t.lr
-        found.append(replace(t, lr=lr, raced=raced if math.isfinite(raced) else None, seconds=seconds))
-    return found
-
-
-def _near(trials: list[Trial], chosen: Trial) -> tuple[int, ...]:
-    """Sizes that are about as good, by the model, which chance in the race leaves alone."""
-    least = min((t.predicted for t in trials if t.predicted), default=math.inf)
-    near = (t is chosen or (t.predicted or math.inf) <= NEAR * least for t in trials)
-    return tuple(t.batch_size for t, is_near in zip(trials, near, strict=True) if is_near)
-
-
-def _seconds_at(trials: list[Trial], batch_size: int) -> float:
-    """Seconds of a size, by logarithms between those that were looked at."""
-    known = [(math.log(t.batch_size), math.log(t.seconds)) for t in trials if t.seconds]
-    exact = next((t for t in trials if t.batch_size == batch_size), None)
-    if exact is not None or len(known) < 2:
-        return (exact.seconds or math.inf) if exact is not None else math.inf
-    return float(math.exp(np.interp(math.log(batch_size), *np.array(known).T)))
-
-
-def _interval(trials: list[Trial], near: tuple[int, ...], batch_size: int) -> tuple[int, int]:
-    """The run of neighbouring sizes around the chosen one that are near it."""
-    sizes = [t.batch_size for t in trials]
-    low = high = sizes.index(batch_size)
-    while low > 0 and sizes[low - 1] in near:
-        low -= 1
-    while high + 1 < len(sizes) and sizes[high + 1] in near:
-        high += 1
-    return sizes[low], sizes[high]

@@ -2,7 +2,7 @@
 
 Zhang et al., "Which algorithmic choices matter at which batch sizes?", NeurIPS 2019, arXiv 1907.04164, with the
 noise that rows of different length add (Defossez and Bach, AISTATS 2015, arXiv 1412.0156), as in
-``learning_rate.quadratic``, which has the recursion; here it is turned round, for many rates at once.
+``learning_rate.quadratic``, which has the recursion; here it is inverted, for many rates at once.
 """
 
 from __future__ import annotations

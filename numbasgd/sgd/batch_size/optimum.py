@@ -37,7 +37,7 @@ class Objective:
         self.solver, self.layout, self.n = solver, solver.layout, solver.n
         self.order = np.empty(0, np.int32)
         self.sums = solver.objective.sums(self.n, self.order.dtype, solver.scratch, solver.scratch64)
-        self.ahead = rows_ahead(solver.dataset.rows, True) if not solver.dataset.is_sparse else 0
+        self.ahead = rows_ahead(solver.dataset.rows, True) if solver.dataset.has_model else 0
 
     def row(self, W: np.ndarray) -> np.ndarray:
         """A row of the state for weights (d + 1, K)."""
@@ -75,7 +75,7 @@ def optimum(objective: Objective, start: np.ndarray, target: float, deadline: fl
     """
     solver = objective.solver
     data, method = solver.dataset, solver.method
-    if loss_named(method.loss).is_quadratic and not data.is_sparse and data.d < MOST_COLUMNS and method.l1 == 0:
+    if loss_named(method.loss).is_quadratic and data.has_model and data.d < MOST_COLUMNS and method.l1 == 0:
         W = _least_squares(data, method, start)
         least = objective.value(objective.row(W))
         return Optimum(least, [(least, W)])

@@ -17,6 +17,7 @@ from numbasgd.sgd.schedule import factors
 SLOW = 40  # times what the model tells, after which an arm is given up
 _RATIO, _FINE = 1.1, 1.05  # from one look at all arms to the next, and at one of them
 _FAR, _NEAR = 4.0, 2.0  # times what another arm will take, for one that is out if so far above the goal
+_STEPS = 32  # of an arm, before which its curve tells nothing
 ORDERS = 2  # of the rows that an arm is run with: one may be lucky
 _LOST = 50.0  # times the first objective
 _LONGER, _MOST_LONGER = 1.5, 4  # of runs whose rate falls, and how often they are made longer
@@ -131,7 +132,13 @@ def race(arms: Sequence[Arm], aim: Aim) -> Arm:
             times = {id(arm): arm.expected(aim.goal, aim.least) for arm in running}
             far, best = aim.least + _NEAR * (aim.goal - aim.least), min(times.values())
             # Near the goal noise hides the way, and chance decides.
-            running = [arm for arm in running if arm.left <= far or times[id(arm)] <= _FAR * best]
+            running = [
+                arm
+                for arm in running
+                if arm.left <= far
+                or times[id(arm)] <= _FAR * best
+                or arm.at < _STEPS * arm.batch_size * arm.per
+            ]
         t *= _RATIO
     return first_of(arms)
 

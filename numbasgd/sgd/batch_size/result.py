@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from types import MappingProxyType
 from typing import Any
 
-NEAR = 1.1  # times the least seconds that the model tells, for a size that is about as good
+NEAR = 1.11  # times the least seconds that the model tells, for a size that is about as good
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class BatchSize:
     standardize : bool
     n : int
     verified : tuple of float
-        Seconds to the target of further runs, where asked for.
+        Seconds to the target of further runs, where ``verify`` was True.
     spent : mapping
         Seconds of this call by what they were spent on; "steps" are those of the runs in the race.
     """

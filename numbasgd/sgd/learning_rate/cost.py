@@ -6,15 +6,20 @@ and of what a few runs cost beyond their rows.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from numbasgd.sgd.dataset import Dataset
 from numbasgd.sgd.losses import Loss
+
+if TYPE_CHECKING:
+    from numbasgd.sgd.dataset import Dataset
 
 RUN, LOOK = 9e3, 3e3  # of a run, and of an evaluation, from Python
 _LEAST = 1.75e6  # what may be spent where training itself costs less: together with the rest, 2 milliseconds
 _SHARE = 0.7  # of what training costs, where that is more
 _MANY_OUTPUTS, _OTHERS = 8, 4  # rows of a step below which a row costs much more than in a large one
+
+
+_STEPS = 32  # of a run that ends earlier, at least
 
 
 class Size(NamedTuple):
@@ -46,15 +51,12 @@ class Cost(NamedTuple):
 
 
 def cost_of(dataset: Dataset, loss: Loss, batch_size: int) -> Cost:
-    """The cost of runs over a dataset.
+    """The cost of runs over rows that are arrays.
 
     A step on one output waits for its sums; one on several has matrix products, whose smallest cost most a row.
     An exponential function, or a branch that is taken by chance, costs as much as some columns.
     """
     d, outputs = dataset.d, dataset.outputs
-    if dataset.is_sparse:
-        row = 20 + 4.0 * dataset.row_entries * max(1, outputs // 8)
-        return Cost(row, 30, 0.6 * row)
     if outputs > 1:
         row = 19 + 0.05 * d * outputs
         return Cost(row, 75 + 0.03 * d * outputs, row)
@@ -62,6 +64,12 @@ def cost_of(dataset: Dataset, loss: Loss, batch_size: int) -> Cost:
     is_by_chance = 0 if loss.is_quadratic or has_exp or batch_size >= dataset.n else 1
     row = 1 + 0.15 * d + 3 * (has_exp + is_by_chance)
     return Cost(row, 6 + 12.0 * has_exp, row + 1 + 10 * has_exp - 2 * is_by_chance)
+
+
+def cost_of_sparse(entries: int, outputs: int) -> Cost:
+    """The cost of runs over sparse rows with so many stored entries each."""
+    row = 20 + 4.0 * entries * max(1, outputs // 8)
+    return Cost(row, 30, 0.6 * row)
 
 
 class Budget:
@@ -110,3 +118,19 @@ def size_for(dataset: Dataset, whole: Size, cost: Cost, target: float, least_row
         left = target - RUN - cost.evaluation(size.rows)
         size = size._replace(epochs=max(1, min(epochs, int(left / cost.steps(size._replace(epochs=1))))))
     return size
+
+
+def shorter_size(whole: Size, cost: Cost, target: float) -> Size | None:
+    """As ``size_for``, but a run of the same minibatches that ends earlier; None where few of them are left.
+
+    First there are fewer epochs, then a part of the rows, each once.
+    """
+    if cost.run(whole) <= 1.3 * target:
+        return whole
+    n, batch_size, epochs = whole
+    left = (target - RUN - cost.evaluation(n)) / cost.steps(Size(n, batch_size, 1))
+    if left >= 1:
+        return Size(n, batch_size, min(epochs, round(left)))
+    part = (target - RUN) / (cost.run(Size(n, batch_size, 1)) - RUN)
+    steps = int(min(part, 1.0) * n) // batch_size
+    return Size(steps * batch_size, batch_size, 1) if steps >= _STEPS else None

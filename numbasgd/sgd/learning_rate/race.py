@@ -9,16 +9,22 @@ Fewer rows with minibatches as much smaller leave the best rate nearly as it is,
 any two classes can be told apart.  A pilot whose loss falls to nothing says little about more rows, of which
 that is not so.  There, how many epochs it takes on some rows and on more tells how many it would take on all
 (``_fits_in_time``); if the run is too short for it, what is best in a few epochs over all rows is taken.
+
+Of sparse rows, with more columns than rows of a pilot, fewer are another problem: most columns are in few of
+them, and rows have so little in common that a minibatch allows a rate in proportion to its rows (Ma, Bassily,
+Belkin, ICML 2018), so that the best one of smaller minibatches is too low.  There a pilot is a run that ends
+earlier, with the same minibatches of all rows, or of a part of them, each once.
 """
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
-from numbasgd.sgd.learning_rate.cost import Size, size_for
-from numbasgd.sgd.learning_rate.curvature import SAMPLE, row_sizes, some_rows
+from numbasgd.sgd.learning_rate.cost import Size, shorter_size, size_for
+from numbasgd.sgd.learning_rate.curvature import SAMPLE, some_rows
 from numbasgd.sgd.learning_rate.pilot import ALIKE, Pilot, Task
 
 _PARTS = 8  # of the budget, one of which a run of the main pilot may cost
@@ -55,6 +61,12 @@ def race(task: Task, curvature: float, first: float | None = None) -> tuple[floa
         if math.isnan(first):
             return math.nan, "rows that are not finite"
     task.base = first
+    if not task.dataset.few_rows_tell:
+        short = shorter_size(size, task.cost, budget.total / _PARTS)
+        if short is not None:
+            pilot = Pilot(task, short, larger=1.0)
+            pilot.climb(pilot.climb(0.0), 0.5)
+            return _told(pilot.settle() + first, pilot, size)
     octave = 0.0
     found = octave, size.epochs  # by the first pilot, and in how many epochs
     main = Pilot(task, size_for(task.dataset, size, task.cost, budget.total / _PARTS, _ROWS))
@@ -85,10 +97,14 @@ def race(task: Task, curvature: float, first: float | None = None) -> tuple[floa
         octave = main.settle() + _FEWER_ROWS * math.log2(size.rows / main.size.rows)
         if main.losses[main.best] > _FITTED * main.first:
             octave -= _QUIETER * math.log2(size.epochs / main.size.epochs)
-    rows = f"{main.size.rows} of {size.rows} rows" * (main.size.rows < size.rows) or "all rows"
-    return 2.0 ** (
-        octave + first
-    ), f"runs at {len(main.losses)} rates over {rows} for {main.size.epochs} epochs"
+    return _told(octave + first, main, size)
+
+
+def _told(octave: float, pilot: Pilot, size: Size) -> tuple[float, str]:
+    """The rate, and what it was found by."""
+    rows = f"{pilot.size.rows} of {size.rows} rows" * (pilot.size.rows < size.rows) or "all rows"
+    epochs = f"{pilot.size.epochs} epoch{'s' * (pilot.size.epochs > 1)}"
+    return 2.0**octave, f"runs at {len(pilot.losses)} rates over {rows} for {epochs}"
 
 
 def _valley(pilot: Pilot, octave: float, is_free: bool, keeps: float) -> float:
@@ -151,21 +167,15 @@ def _fits_in_time(task: Task, pilot: Pilot, octave: float) -> bool:
 def _stable(task: Task, curvature: float) -> float:
     """About the largest rate that is stable at the start, in octaves: where a search begins; NaN if none is."""
     whole, method = task.dataset, task.method
-    dataset = some_rows(whole, max(_ROWS, min(SAMPLE, _ENTRIES // max(whole.d, 1))))
-    if dataset.is_sparse:
-        sizes, m = row_sizes(dataset, method.intercept), method.batch_size
-        allowed = (sizes.mean + (m - 1) * sizes.curvature) / m * curvature + method.l2
-        return math.log2((1 - method.momentum) / allowed) if 0 < allowed < math.inf else math.nan
-    X = dataset.X.astype(np.float64)
-    if method.intercept:
-        X = np.column_stack([X, np.ones(len(X))])
-    largest = float(np.abs(X).max(initial=0.0))
+    dataset = some_rows(whole, max(_ROWS, min(SAMPLE, _ENTRIES // max(whole.row_entries, 1))))
+    largest = float(np.abs(dataset.entries).max(initial=float(method.intercept)))
     if largest == 0 or not math.isfinite(largest):
         return 0.0 if largest == 0 else math.nan
-    X /= largest  # no square overflows
-    norms, weights, batch_size = np.einsum("ij,ij->i", X, X), dataset.sample_weight, method.batch_size
+    dataset = dataset.with_rows(dataset.X.astype(np.float64) / largest)  # no square overflows
+    one = method.intercept / largest  # in the column of the intercept
+    norms, weights, batch_size = dataset.squared_norms() + one * one, dataset.sample_weight, method.batch_size
     mean = float((norms * weights if weights.size else norms).mean())
-    size = _power(X, weights)
+    size = _power(dataset.X, one, weights)
     if batch_size < whole.n:
         size += (mean - size) / batch_size
     allowed = size * curvature + method.l2 / largest / largest
@@ -174,15 +184,17 @@ def _stable(task: Task, curvature: float) -> float:
     return math.log2((1 - method.momentum) / allowed) - 2 * math.log2(largest)
 
 
-def _power(X: np.ndarray, weights: np.ndarray) -> float:
-    """About the largest eigenvalue of the weighted mean of x x^T, by power iteration."""
-    v = np.ones(X.shape[1])
+def _power(X: Any, one: float, weights: np.ndarray) -> float:
+    """About the largest eigenvalue of the weighted mean of x x^T, by power iteration; one : a last column."""
+    v, u = np.ones(X.shape[1]), 1.0
     size = 0.0
     for _ in range(6):
-        z = X @ v
-        v = (z * weights if weights.size else z) @ X
-        size = float(np.linalg.norm(v))
+        z = X @ v + one * u
+        if weights.size:
+            z *= weights
+        v, u = z @ X, one * float(z.sum())
+        size = math.hypot(float(np.linalg.norm(v)), u)
         if size == 0:
             break
-        v /= size
+        v, u = v / size, u / size
     return size / len(X)

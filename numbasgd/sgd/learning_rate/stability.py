@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from numbasgd.sgd.dataset import Dataset
-from numbasgd.sgd.learning_rate.curvature import MOST_COLUMNS, row_sample, row_sizes
+from numbasgd.sgd.learning_rate.curvature import MOST_COLUMNS, row_sample
 from numbasgd.sgd.losses import Loss, loss_named
+
+if TYPE_CHECKING:
+    from numbasgd.sgd.dataset import Dataset
 
 _WORK = 4e9  # multiply-adds of a Hessian over all rows; beyond them it is that of a sample
 _BLOCK = 1 << 18  # entries that are held in float64 at once
@@ -60,8 +62,8 @@ def curvature_at(dataset: Dataset, loss: str, w: np.ndarray, b: Any, intercept: 
     loss : its ``losses.loss_key``.
     """
     of_loss, d = loss_named(loss), dataset.d + intercept
-    if dataset.is_sparse or d > MOST_COLUMNS:
-        size, bound = row_sizes(dataset, intercept), of_loss.curvature or 1.0
+    if not dataset.has_model or d > MOST_COLUMNS:
+        size, bound = dataset.row_sizes(intercept), of_loss.curvature or 1.0
         return Curvature(bound * size.curvature + l2, None, bound * size.beta + l2)
     picked = slice(None) if dataset.n * d * d <= _WORK else row_sample(dataset.n)
     some = dataset if isinstance(picked, slice) else dataset.take(picked)
@@ -113,7 +115,7 @@ def unstable_direction(
     """
     d = dataset.d + intercept
     picked = row_sample(dataset.n)
-    if dataset.is_sparse or not 0 < d <= MOST_COLUMNS:
+    if not dataset.has_model or not 0 < d <= MOST_COLUMNS:
         return None
     A = _with_ones(dataset.X[picked], intercept)
     with np.errstate(over="ignore", invalid="ignore"):

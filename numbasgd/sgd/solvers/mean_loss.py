@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from numbasgd.sgd.dataset import Dataset
 from numbasgd.sgd.model import Layout
 from numbasgd.sgd.solvers.update import Step
+
+if TYPE_CHECKING:
+    from numbasgd.sgd.dataset import Dataset
 
 # Entries of X, its rows taken for 8 longer:
 EVALUATED = 1 << 22  # that one call evaluates

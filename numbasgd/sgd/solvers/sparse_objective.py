@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from numbasgd.sgd.dataset import Dataset
 from numbasgd.sgd.model import Layout
 from numbasgd.sgd.rows import CHUNK
 from numbasgd.sgd.solvers import multi, sparse_lazy, sparse_steps
@@ -17,6 +16,9 @@ from numbasgd.sgd.solvers.sparse_rows import Passes
 from numbasgd.sgd.solvers.sparse_steps import Variant
 from numbasgd.sgd.solvers.update import Step
 from numbasgd.simd.vector import lanes_for
+
+if TYPE_CHECKING:
+    from numbasgd.sgd.dataset import Dataset
 
 
 class SparseObjective(Objective):
@@ -40,6 +42,13 @@ class SparseObjective(Objective):
     def sum_loss(self, row: np.ndarray, start: int, stop: int, scratch: np.ndarray) -> float:
         """The sum of the losses of some rows, in one call of compiled code."""
         return self.kernels.sum_loss(self.samples, row, self.layout.size, start, stop, scratch, self.outputs)
+
+    def mean_gradient(self, row: np.ndarray, index: np.ndarray) -> np.ndarray:
+        """The mean gradient over the rows of ``index``, or all if it is empty: (d + 1,) or (d + 1, K)."""
+        g, work = np.zeros(self.layout.length), np.empty(self.scratch_size, row.dtype)
+        kernel = sparse_steps.make_gradient(self.variant)
+        kernel(self.samples, index, row, self.layout.size, work, g, self.outputs)
+        return (self.layout.take(g) / (len(index) or self.rows.n)).astype(row.dtype)
 
     def compile(self, row: np.ndarray, scratch: np.ndarray) -> None:
         """Compile, or load, what evaluates the loss."""

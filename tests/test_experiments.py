@@ -26,7 +26,7 @@ from numbasgd.experiments import (
 from numbasgd.machine.deadline import Deadline
 from numbasgd.matmul import RUNGS
 from numbasgd.render import figures, valley_plot
-from numbasgd.sgd.dataset import make_dataset
+from numbasgd.sgd.inputs import make_dataset
 from numbasgd.sgd.reference import reference
 
 DOCTESTED = {  # module: whether its example is over in a moment

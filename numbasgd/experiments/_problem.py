@@ -10,7 +10,8 @@ import numpy as np
 from numbasgd import check
 from numbasgd.data import airfoil, airfoil_twin
 from numbasgd.errors import DataError
-from numbasgd.sgd.dataset import Dataset, make_dataset
+from numbasgd.sgd.dataset import Dataset
+from numbasgd.sgd.inputs import make_dataset
 
 _BLOCK = 1 << 20  # entries that are converted at once
 AIRFOIL, TWIN, ARRAYS = "the airfoil data", "the embedded twin of the airfoil data", "your arrays"
@@ -44,7 +45,7 @@ def one_output(X: Any, y: Any) -> Dataset:
         For data of another kind.
     """
     dataset = make_dataset(X, y, None, "squared")
-    if dataset.outputs > 1 or dataset.is_sparse:
+    if dataset.outputs > 1 or not isinstance(dataset.X, np.ndarray):
         raise ValueError("y has several columns, or X is sparse; expected y (n,) and an array X. Pass these.")
     check.finite(dataset.X, "X")
     check.finite(dataset.y, "y")

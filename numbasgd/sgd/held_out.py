@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -46,7 +45,7 @@ def validation_dataset(given: Any, fraction: float, training: Dataset, loss: str
     s = sample_weights(
         weights[0] if weights else None, len(X), training.dtype, "validation_data's sample_weight"
     )
-    return replace(training, X=X, y=y.astype(training.dtype, copy=False), sample_weight=s, is_own=False)
+    return training.others(X, y.astype(training.dtype, copy=False), s)
 
 
 def _targets(y: Any, training: Dataset, loss: str) -> np.ndarray:

@@ -69,7 +69,7 @@ def _missing_settings(fit: Fit, passed: dict[str, Any]) -> dict[str, Any]:
     """The settings of a run that were not passed; raises ``ValueError`` for one passed with another value."""
     passed = {name: v for name, v in passed.items() if not (name in _OPEN and _is_same(v, _OPEN[name]))}
     run = {**fit.settings, "seed": fit.seed}
-    known = {name: run["lr_given" if name == "lr" else name] for name in KEPT if name in run}
+    known = {name: run.get(f"{name}_given", run[name]) for name in KEPT if name in run}
     differing = [
         f"{name} is {value!r} but {known[name]!r} in the run"
         for name, value in passed.items()

@@ -89,7 +89,7 @@ class TrainingRun:
             held_out = None if held_out is None else self.scale.apply(held_out)
             self.times["scaling"] = time.perf_counter() - at
         else:
-            training = training.together(is_shuffled=config.sampling != "sequential")
+            training = training.together(is_shuffled=config.order != "sequential")
         self.dataset, self.start = training, (w, b)
         self.rounds = self._rounds(method.batch_size)
         self.squares: list[float] | None = None  # mean squares of the columns, if they are known
@@ -130,14 +130,18 @@ class TrainingRun:
     def _best_rates(self, method: Method, w: np.ndarray, b: Any) -> np.ndarray:
         """The best rate, for ``lr="auto"``."""
         at = time.perf_counter()
+        rows, method = self.dataset.in_memory(method)
         if self.rounds is not None:
-            rate, compile_seconds = rate_for_rounds(self.dataset, method, self.rounds, w, b)
+            rate, compile_seconds = rate_for_rounds(rows, method, self.rounds, w, b)
             self.lr_because = "the first round, made at several rates"
             self.compile_seconds += compile_seconds
             at += compile_seconds
         else:
             schedule = functools.partial(_scheduled, self.schedule) if self.schedule != "constant" else None
-            rate, self.lr_because, self.squares = auto_rate(self.dataset, method, w, b, self.limit, schedule)
+            epochs = round(self.limit * self.n / rows.n)  # as many steps
+            rate, self.lr_because, self.squares = auto_rate(rows, method, w, b, epochs, schedule)
+        if rows.n < self.n:
+            self.lr_because += f", of a sample of {rows.n} rows"
         if not math.isfinite(rate):
             self.whole.require_finite(math.nan)
             raise self.whole.overflows(w)
@@ -160,6 +164,7 @@ class TrainingRun:
         del settings["seed"]  # has a place of its own
         settings.update(
             batch_size=self.method.batch_size, lr=float(self.rates[0]), lr_given=settings["lr"],
+            sampling=self.config.order, sampling_given=settings["sampling"],
             sample_weight=self.dataset.is_weighted, validation_data=self.has_validation_data,
             dtype=name_of(self.dataset.dtype),
         )  # fmt: skip
@@ -200,6 +205,7 @@ class TrainingRun:
                 trainer.train(plan)
             finally:
                 self.line.end()
+                trainer.solver.close()
             if trainer.stopped == "epochs" and self.config.epochs is None:
                 trainer.stopped = "limit"
             self._warn_of_rise()
@@ -229,8 +235,9 @@ class TrainingRun:
             raise self.whole.overflows(trainer.solver.rows[0])
         is_auto = self.config.lr == "auto"
         if self.scale is None and (self.dataset.standardizes or not is_auto):
-            squares = curvature.mean_squares(self.dataset) if self.squares is None else self.squares
-            loss_curvature = curvature.curvature_of(loss_named(self.method.loss), self.dataset, *self.start)
+            rows, _ = self.dataset.in_memory(self.method)
+            squares = curvature.mean_squares(rows) if self.squares is None else self.squares
+            loss_curvature = curvature.curvature_of(loss_named(self.method.loss), rows, *self.start)
             warn_of_scale(squares, max(self.rates.tolist()), loss_curvature, is_auto)
 
     def _warn_of_rise(self) -> None:
@@ -298,7 +305,8 @@ def _scheduled(schedule: str, method: Method, n: int, epochs: int) -> Method:
 
 def safe_lr(dataset: Dataset, method: Method, w: np.ndarray, b: Any) -> float:
     """Half of what is stable for sure, from the weights to start from; for the advice after a divergence."""
-    size = dataset.row_sizes(method.intercept)
-    loss_curvature = curvature.curvature_of(loss_named(method.loss), dataset, w, b)
+    rows, _ = dataset.in_memory(method)
+    size = rows.row_sizes(method.intercept)
+    loss_curvature = curvature.curvature_of(loss_named(method.loss), rows, w, b)
     stable = curvature.stable_lr(size, method.batch_size, loss_curvature, method.l2)
     return 0.5 * stable * (1 - method.momentum)

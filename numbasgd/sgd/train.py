@@ -15,6 +15,7 @@ from numbasgd.sgd.held_out import validation_dataset
 from numbasgd.sgd.inputs import kind_of, make_dataset
 from numbasgd.sgd.resume import resumable
 from numbasgd.sgd.run import TrainingRun
+from numbasgd.sgd.streamed_inputs import order_of, streamed_dataset, streamed_rows
 from numbasgd.sgd.warm_start import weights_of
 
 
@@ -29,7 +30,8 @@ def train(
     schedule: str | None = None,
     loss: str = "squared",
     quantile: float = 0.5,
-    sampling: str = "reshuffle",
+    sampling: str = "auto",
+    window: float = 24.0,
     momentum: float = 0.0,
     nesterov: bool = False,
     average: bool | int = False,
@@ -201,21 +203,26 @@ def train(
     True
     """
     begin = time.perf_counter()
-    if standardize is None and (isinstance(X, np.memmap) or not kind_of(X).standardizes):
+    run = resume if isinstance(resume, Fit) else None  # ``resumable`` has made a Fit of any path
+    source = streamed_rows(X, sampling if run is None else run.settings["sampling"])
+    is_mapped = source is None and isinstance(X, np.memmap)
+    if standardize is None and (is_mapped or not kind_of(X).standardizes):
         # A copy of what is left in a file may not fit in memory; a rare column of sparse rows is no small one.
         standardize = False
     config = TrainConfig.of_call(
         batch_size=batch_size, lr=lr, epochs=epochs, schedule=schedule, loss=loss, quantile=quantile,
-        sampling=sampling, momentum=momentum, nesterov=nesterov, average=average, l2=l2, l1=l1,
+        sampling=sampling, window=window, momentum=momentum, nesterov=nesterov, average=average, l2=l2, l1=l1,
         intercept=intercept, standardize=standardize, eval_every=eval_every,
         validation_fraction=validation_fraction, tol=tol, patience=patience, budget=budget, seed=seed,
         callback=callback, checkpoint=checkpoint, checkpoint_every=checkpoint_every, progress=progress,
         verbose=verbose, threads=threads,
     )  # fmt: skip
-    dataset = make_dataset(X, y, sample_weight, config.loss)
-    # ``resumable`` has made a Fit of any path.
+    config = config.with_order(order_of(config.sampling, source) if run is None else run.settings["sampling"])
+    if source is None:
+        dataset = make_dataset(X, y, sample_weight, config.loss)
+    else:
+        dataset = streamed_dataset(source, X, y, sample_weight, config)
     held_out = None
     if validation_data is not None:
         held_out = validation_dataset(validation_data, config.validation_fraction, dataset, config.loss)
-    run = resume if isinstance(resume, Fit) else None
     return TrainingRun(config, dataset, weights_of(init, dataset), run, begin, held_out).run()

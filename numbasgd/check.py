@@ -76,22 +76,30 @@ def reshape_hint(value: Any, found: np.ndarray, name: str, ndim: int) -> str:
 
 
 def _as_float(value: Any, found: np.ndarray, name: str, ndim: int) -> np.ndarray:
-    if found.dtype.kind in "fiub":
-        if found.dtype.kind != "f":
-            return _converted(found, np.float64)
-        if found.dtype.itemsize <= 4:
-            return _converted(found, np.float32)
-        if found.dtype.itemsize == 8:
-            return _converted(found, np.float64)
     if found.dtype.kind == "O":  # a DataFrame with mixed columns, Python integers beyond 64 bits, ...
         return _numbers(value, found, name, _dimensions(ndim))
+    return _converted(found, float_dtype(found.dtype, name))
+
+
+def float_dtype(dtype: np.dtype, name: str) -> np.dtype:
+    """What numbers of ``dtype`` are converted to: float32 for float16 and float32, else float64.
+
+    Raises
+    ------
+    TypeError
+        If they are no numbers, or of more bits.
+    """
+    if dtype.kind in "iub":
+        return FLOATS[1]
+    if dtype.kind == "f" and dtype.itemsize <= 8:
+        return FLOATS[dtype.itemsize == 8]
     hint = {
         "c": f"Take its real part ({name}.real) if that is what is meant.",
         "f": f"Convert it with {name}.astype('float64'), which rounds.",
         "U": "Convert the text to numbers first.",
         "S": "Convert the text to numbers first.",
-    }.get(found.dtype.kind, f"Convert it with {name}.astype('float64') if its entries are numbers.")
-    raise TypeError(f"{name} has dtype {found.dtype}; expected float32 or float64 (or integers). {hint}")
+    }.get(dtype.kind, f"Convert it with {name}.astype('float64') if its entries are numbers.")
+    raise TypeError(f"{name} has dtype {dtype}; expected float32 or float64 (or integers). {hint}")
 
 
 def _numbers(value: Any, found: np.ndarray, name: str, expected: str) -> np.ndarray:
@@ -152,7 +160,7 @@ def same_dtype(*arrays: np.ndarray) -> tuple[np.ndarray, ...]:
     return tuple(_converted(a, np.float64) for a in arrays)
 
 
-def _converted(a: np.ndarray, dtype: type[np.floating]) -> np.ndarray:
+def _converted(a: np.ndarray, dtype: np.dtype | type[np.floating]) -> np.ndarray:
     """``a`` in another dtype, in C order where that takes a copy; ``a`` itself if it has the dtype."""
     return a if a.dtype == dtype else a.astype(dtype, order="C")
 

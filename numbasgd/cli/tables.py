@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from numbasgd.data import ReadOptions, Table
+    from numbasgd.data.table import StoredTable
 
 DATA = "a .csv or other text table, .npy, .npz or .parquet file, or a folder of such files; - for a pipe"
 
@@ -39,10 +40,30 @@ def read(args: argparse.Namespace, target: Any, **more: Any) -> Table:
 
     with ReadingLine(str(args.data)) as line:
         table = read_table(args.data, target, _options(args), progress=line.tell, **more)
-    table.notes[:] = [_in_words(args, note) for note in table.notes]
-    for note in table.notes:
-        print(f"numbasgd {args.command}: note: {note}", file=sys.stderr)
+    _tell(args, table.notes)
     return table
+
+
+def open_or_read(args: argparse.Namespace, target: Any, **more: Any) -> Table | StoredTable:
+    """The same, but X stays in its files where it can be read from any row on."""
+    from numbasgd.cli.progress_line import ReadingLine
+    from numbasgd.data.table import stored_table
+
+    options = _options(args)
+    with ReadingLine(str(args.data)) as line:
+        table = None
+        if options.missing == "error":
+            table = stored_table(args.data, target, options, progress=line.tell, **more)
+    if table is None:
+        return read(args, target, takes_labels=True, **more)
+    _tell(args, table.notes)
+    return table
+
+
+def _tell(args: argparse.Namespace, notes: list[str]) -> None:
+    notes[:] = [_in_words(args, note) for note in notes]
+    for note in notes:
+        print(f"numbasgd {args.command}: note: {note}", file=sys.stderr)
 
 
 def _options(args: argparse.Namespace) -> ReadOptions:

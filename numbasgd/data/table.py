@@ -295,11 +295,11 @@ def stored_table(
             return None
         X, y = found
         X.columns = chosen.names if chosen.is_named else None
-        if y.ndim == 2 and not isinstance(target, list):
-            y = y[:, 0].copy()
+        targets = None if target is None else y
+        if targets is not None and targets.ndim == 2 and not isinstance(target, list):
+            targets = targets[:, 0].copy()
         notes = [*reader.notes, *chosen.notes]
-        found_y = None if target is None else y
-        return StoredTable(X, found_y, chosen.names, chosen.is_named, chosen.target_names, notes)
+        return StoredTable(X, targets, chosen.names, chosen.is_named, chosen.target_names, notes)
 
 
 def _without_gaps(file: Any, table: Table, *, is_kept: bool) -> Table:

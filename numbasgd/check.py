@@ -311,10 +311,18 @@ def choice(value: Any, name: str, choices: Collection[str], others: Mapping[str,
     raise ValueError(f"{name} is {value!r}; expected one of {listed}.{hint}")
 
 
-def finite(a: np.ndarray, name: str, columns: Sequence[Any] | None = None, *, before: str = "training") -> None:
+def finite(
+    a: np.ndarray,
+    name: str,
+    columns: Sequence[Any] | None = None,
+    *,
+    before: str = "training",
+    first: int | None = None,
+) -> None:
     """Raise for a NaN or an infinity, naming the first one's row and column.
 
-    columns : their names, if they have some.  before : what finite numbers are needed for.
+    columns : their names, if they have some.  before : what finite numbers are needed for.  first : the number
+    of the first row, where these are some rows of more.
     """
     # A sum over rows is finite unless an entry is not, or the sum overflows; only then is it looked for.
     with np.errstate(over="ignore", invalid="ignore"):
@@ -323,11 +331,11 @@ def finite(a: np.ndarray, name: str, columns: Sequence[Any] | None = None, *, be
     bad = np.argwhere(~np.isfinite(a))
     if len(bad) == 0:
         return
-    where = f"row {bad[0][0]}"
+    where = f"row {bad[0][0] + (first or 0)}"
     if a.ndim == 2:
         j = int(bad[0][1])
         where += f", column {j}" + ("" if columns is None or columns[j] == j else f" ({columns[j]!r})")
-    others = f" ({len(bad) - 1} more like it)" if len(bad) > 1 else ""
+    others = f" ({len(bad) - 1} more like it)" if len(bad) > 1 and first is None else ""
     raise ValueError(
         f"{name} holds {a[tuple(bad[0])]} at {where}{others}; expected finite numbers. "
         f"Drop such rows or fill them before {before}."

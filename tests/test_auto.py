@@ -9,7 +9,7 @@ import pytest
 import numbasgd
 from numbasgd.errors import DivergenceError
 from numbasgd.sgd.config import Method
-from numbasgd.sgd.dataset import make_dataset
+from numbasgd.sgd.inputs import make_dataset
 from numbasgd.sgd.learning_rate import race
 from numbasgd.sgd.learning_rate.auto import auto_rate
 from numbasgd.sgd.learning_rate.cost import Budget, Cost, Size, size_for

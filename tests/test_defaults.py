@@ -9,7 +9,7 @@ import pytest
 from runs import assert_same, cut
 
 from numbasgd import Fit, train
-from numbasgd.sgd.dataset import make_dataset
+from numbasgd.sgd.inputs import make_dataset
 from numbasgd.sgd.scale import Scale
 
 slow = pytest.mark.slow

@@ -13,10 +13,9 @@ from runs import assert_same, cut
 from numbasgd import DivergenceError, Fit, train
 from numbasgd.sgd.config import TrainConfig
 from numbasgd.sgd.csr import Csr, csr_of
-from numbasgd.sgd.dataset import make_dataset
+from numbasgd.sgd.inputs import make_dataset
 from numbasgd.sgd.reference import reference
 from numbasgd.sgd.solvers import sparse_solver
-from numbasgd.sgd.solvers.cpu import make_solver
 from numbasgd.sgd.solvers.sparse_solver import LazySolver
 
 sparse = pytest.importorskip("scipy.sparse")
@@ -130,7 +129,7 @@ def test_steps_with_fewer_entries_than_weights_are_lazy_where_they_can_be(rows):
 def _solver_of(X, y, settings):
     config = TrainConfig(**{**RUN, **settings})
     dataset = make_dataset(X, y, None, "squared")
-    return make_solver(dataset, config.method(dataset.n, np.array([0.1])))
+    return dataset.solver(config.method(dataset.n, np.array([0.1])))
 
 
 @pytest.fixture(scope="module")

@@ -46,7 +46,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--loss", help="squared (default), huber, logistic, hinge, softmax or quantile")
     parser.add_argument("--quantile", type=float, metavar="Q", help="level of loss quantile (default 0.5)")
-    parser.add_argument("--sampling", help="reshuffle (default), once, replacement or sequential")
+    parser.add_argument(
+        "--sampling",
+        help="auto (default), reshuffle, once, replacement, sequential, or block (rows in a file)",
+    )
+    parser.add_argument(
+        "--window", type=float, metavar="MB", help="rows that block sampling shuffles together (default 24 MB)"
+    )
     parser.add_argument("--momentum", type=float, metavar="M", help="0 (default) to below 1, for example 0.9")
     parser.add_argument("--nesterov", action="store_true", help="momentum in the form of Nesterov")
     parser.add_argument(

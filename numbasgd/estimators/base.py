@@ -18,8 +18,9 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from numbasgd import check
 from numbasgd.estimators.callbacks import CallbackSupportMixin, EpochTasks, with_callbacks
 from numbasgd.sgd.config import SETTINGS, Default, TrainConfig
-from numbasgd.sgd.dataset import Dataset, sample_weights, weights_given
+from numbasgd.sgd.dataset import Dataset
 from numbasgd.sgd.fit import Fit
+from numbasgd.sgd.inputs import sample_weights, weights_given
 from numbasgd.sgd.partial import ENDLESS, PieceState, train_piece
 from numbasgd.sgd.run import TrainingRun
 from numbasgd.sgd.schedule import RESTARTS

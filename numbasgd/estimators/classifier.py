@@ -13,7 +13,8 @@ from sklearn.utils.multiclass import check_classification_targets
 
 from numbasgd import check
 from numbasgd.estimators.base import MinibatchSGD
-from numbasgd.sgd.dataset import Dataset, weights_given
+from numbasgd.sgd.dataset import Dataset
+from numbasgd.sgd.inputs import weights_given
 from numbasgd.sgd.losses import LOSSES
 
 _CLASSIFYING = [name for name, loss in LOSSES.items() if loss.targets != "real"]
@@ -47,7 +48,7 @@ class MinibatchSGDClassifier(ClassifierMixin, MinibatchSGD):
         What is minimized besides; ``quantile`` is that of regression and must stay.
     batch_size : int
         Rows a step; all rows if they are fewer.
-    lr, epochs, schedule, sampling, momentum, nesterov, average
+    lr, epochs, schedule, sampling, window, momentum, nesterov, average
         How steps are made.
     fit_intercept : bool
         ``intercept`` of ``train``.
@@ -102,7 +103,8 @@ class MinibatchSGDClassifier(ClassifierMixin, MinibatchSGD):
         lr: Any = "auto",
         epochs: int | None = None,
         schedule: str | None = None,
-        sampling: str = "reshuffle",
+        sampling: str = "auto",
+        window: float = 24.0,
         momentum: float = 0.0,
         nesterov: bool = False,
         average: bool | int = False,

@@ -28,7 +28,7 @@ class MinibatchSGDRegressor(RegressorMixin, MinibatchSGD):
         What is minimized.
     batch_size : int
         Rows a step; all rows if they are fewer.
-    lr, epochs, schedule, sampling, momentum, nesterov, average
+    lr, epochs, schedule, sampling, window, momentum, nesterov, average
         How steps are made.
     fit_intercept : bool
         ``intercept`` of ``train``.
@@ -75,7 +75,8 @@ class MinibatchSGDRegressor(RegressorMixin, MinibatchSGD):
         lr: Any = "auto",
         epochs: int | None = None,
         schedule: str | None = None,
-        sampling: str = "reshuffle",
+        sampling: str = "auto",
+        window: float = 24.0,
         momentum: float = 0.0,
         nesterov: bool = False,
         average: bool | int = False,

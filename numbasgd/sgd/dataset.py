@@ -1,30 +1,37 @@
 """``Dataset``: rows in any memory order, their targets and their weights, checked.
 
-Today's rows are arrays.  Everything that trains, evaluates or chooses a learning rate takes its rows from here.
+These rows are arrays; another kind is a class of its own (``sparse_dataset.py``).  What depends on the kind
+is a method, so that whatever trains, evaluates or chooses a learning rate has no branch for it.
 """
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from numbasgd import check
-from numbasgd.sgd import labels
-from numbasgd.sgd.columns import Names, names_of
-from numbasgd.sgd.csr import Csr, CsrRows, csr_of, finite, is_sparse
+from numbasgd.sgd.columns import Names, in_order, order_of
+from numbasgd.sgd.config import Method
+from numbasgd.sgd.csr import Csr, is_sparse
 from numbasgd.sgd.fingerprint import Fingerprint
 from numbasgd.sgd.layout import together
-from numbasgd.sgd.losses import LOSSES
+from numbasgd.sgd.learning_rate.cost import Cost, cost_of
+from numbasgd.sgd.learning_rate.curvature import RowSizes, Sample
+from numbasgd.sgd.losses import Loss
 from numbasgd.sgd.order import epoch_order
 from numbasgd.sgd.rows import Rows, rows_of
+from numbasgd.sgd.scale import Scale
+from numbasgd.sgd.scale_kernels import scale_rows
+from numbasgd.sgd.solvers.base import Solver
+from numbasgd.sgd.solvers.cpu import make_solver
+from numbasgd.sgd.solvers.mean_loss import Objective
+from numbasgd.sgd.solvers.objective import make_objective
 
-TWIN = "embedded twin of the airfoil data"
-_VALIDATION = 2**61  # the epoch whose order picks the validation rows; no run gets there
+VALIDATION = 2**61  # the epoch whose order picks the validation rows; no run gets there
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,6 +47,11 @@ class Dataset:
     is_own : whether X is a copy that nobody else looks at, so that it may be scaled in place.
     names : of the columns, where X was a table that has them.
     """
+
+    #: Whether columns are standardized, or told that they should be, where the rate is chosen.
+    standardizes: ClassVar[bool] = True
+    #: Whether a quadratic model of the rows may be made, with a Hessian of d x d.
+    has_model: ClassVar[bool] = True
 
     X: np.ndarray
     y: np.ndarray
@@ -84,11 +96,6 @@ class Dataset:
         return self.d
 
     @property
-    def is_sparse(self) -> bool:
-        """Whether not all entries are stored."""
-        return False
-
-    @property
     def is_weighted(self) -> bool:
         """Whether rows count differently."""
         return self.sample_weight.size > 0
@@ -106,6 +113,37 @@ class Dataset:
     def with_rows(self, X: Any) -> Self:
         """The same targets and weights with other rows, such as scaled ones."""
         return replace(self, X=X, is_own=True)
+
+    def rows_like(self, table: Any, name: str) -> Any:
+        """Other rows, checked: of the same kind, columns and dtype as X.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If they are not; it calls them ``name``.
+        """
+        if is_sparse(table):
+            raise TypeError(
+                f"{name} is a sparse array and X a dense array; expected rows of the same kind. Convert one of "
+                "them."
+            )
+        X = check.array(table, name, 2)
+        if (order := order_of(table, self.names, "X", name)) is not None:
+            X = in_order(X, order)
+        self._require_columns(X.shape, name)
+        check.finite(X, name, self.names)
+        return X.astype(self.dtype, order="C", copy=X.dtype != self.dtype)
+
+    def others(self, X: Any, y: np.ndarray, sample_weight: np.ndarray) -> Dataset:
+        """Other rows of the same kind, checked, for the same model."""
+        return replace(self, X=X, y=y, sample_weight=sample_weight, is_own=False)
+
+    def _require_columns(self, shape: tuple[int, ...], name: str) -> None:
+        if shape[1] != self.d or not shape[0]:
+            raise ValueError(
+                f"{name} has shape {shape}, X has {self.d} columns; expected at least one row of as many "
+                "columns. Select them."
+            )
 
     def take(self, index: np.ndarray, *, keeps_layout: bool = False) -> Self:
         """A copy of some of the rows, in the order of ``index``, with weights of mean 1.
@@ -131,6 +169,48 @@ class Dataset:
             return self
         return self.take(np.flatnonzero(self.sample_weight), keeps_layout=True)
 
+    def solver(self, method: Method) -> Solver:
+        """What makes the steps of a method over these rows."""
+        return make_solver(self, method)
+
+    def objective(self, loss: str, threads: int | None = None) -> Objective:
+        """The mean loss over these rows; loss : its key.  threads : the most that may work on it."""
+        return make_objective(self, loss, threads)
+
+    def cost(self, loss: Loss, batch_size: int) -> Cost:
+        """What steps and evaluations of a loss cost."""
+        return cost_of(self, loss, batch_size)
+
+    def row_sizes(self, intercept: bool) -> RowSizes:
+        """How large the rows are."""
+        return Sample(self.X, intercept, self.sample_weight).size
+
+    def squared_norms(self) -> np.ndarray:
+        """|x|^2 of the rows, in float64."""
+        return np.einsum("ij,ij->i", self.X, self.X, dtype=np.float64)
+
+    def column_squares(self) -> np.ndarray:
+        """The sum over the rows of weight times x_j^2, in float64."""
+        squares = np.square(self.X, dtype=np.float64)
+        weights = self.sample_weight if self.is_weighted else np.ones(self.n)
+        return weights.astype(np.float64) @ squares
+
+    def scale(self, intercept: bool, known: np.ndarray | None = None) -> Scale:
+        """The scale of the columns; ``known`` : that of a run that is resumed."""
+        return Scale(self, intercept, known)
+
+    def scaled(self, scale: Scale) -> Self:
+        """The same rows with scaled columns, in C order: in place where X is ours, else a copy."""
+        X = self.X
+        is_in_place = self.is_own and X.flags.c_contiguous and X.flags.writeable
+        out = X if is_in_place else np.empty(X.shape, X.dtype)
+        scale_rows(self.rows, scale.mean, scale.std, out)
+        return self.with_rows(out)
+
+    def in_memory(self, method: Method) -> tuple[Dataset, Method]:
+        """Rows in memory that a rate can be chosen from, and the method for them."""
+        return self, method
+
     def blocks(self, count: int) -> Iterator[tuple[int, int]]:
         """(start, stop) of blocks of at most ``count`` rows, in order."""
         for start in range(0, self.n, count):
@@ -152,14 +232,8 @@ class Dataset:
         s = self.sample_weight
         drawn = np.flatnonzero(s) if s.size else np.arange(self.n)
         n = len(drawn)
-        count = round(fraction * n)
-        if not 0 < fraction < 1 or not 0 < count < n:
-            of_weight = " that have a weight" if n < self.n else ""
-            raise ValueError(
-                f"validation_fraction is {fraction} of {n} rows{of_weight}; expected a share that leaves at "
-                "least one row on either side. Pass another share, or leave it out and no row is held out."
-            )
-        held_out = np.sort(drawn[epoch_order(seed, _VALIDATION, n)[:count]])
+        count = require_share(fraction, n, self.n)
+        held_out = np.sort(drawn[epoch_order(seed, VALIDATION, n)[:count]])
         is_training = np.ones(self.n, bool)
         is_training[held_out] = False
         return self.take(np.flatnonzero(is_training)), self.take(held_out)
@@ -178,216 +252,31 @@ class Dataset:
 
     def overflows(self, start: np.ndarray) -> ValueError:
         """The error for finite data whose loss at the weights ``start`` is not finite."""
-        largest = {"X": self.entries, "y": self.y, "init": start}
-        name = max(largest, key=lambda key: float(np.abs(largest[key]).max(initial=0.0)))
+        given = {"X": self.entries, "y": self.y, "init": start}
+        return self._overflow({name: float(np.abs(a).max(initial=0.0)) for name, a in given.items()})
+
+    def _overflow(self, largest: dict[str, float]) -> ValueError:
+        """The error for values that are as large as that."""
+        name = max(largest, key=lambda key: largest[key])
         return ValueError(
-            f"{name} holds values up to {np.abs(largest[name]).max():.3g}, and the loss overflows "
-            f"{self.dtype}; expected values whose squares can be added up. Scale them, for example by a power "
-            "of 10."
+            f"{name} holds values up to {largest[name]:.3g}, and the loss overflows {self.dtype}; expected "
+            "values whose squares can be added up. Scale them, for example by a power of 10."
         )
 
 
-@dataclass(frozen=True, eq=False)
-class SparseDataset(Dataset):
-    """A ``Dataset`` whose X is a ``Csr``."""
-
-    X: Any
-    rows: Any = field(init=False)
-
-    def __post_init__(self) -> None:
-        y, X = self.y, self.X
-        targets = check.for_kernel(y[:, 0] if y.ndim == 2 and y.shape[1] == 1 else y)
-        n, d = X.shape
-        rows = CsrRows(X.data, n, d, X.indptr.ctypes.data, X.indices.ctypes.data)
-        vars(self).update(rows=rows, targets=targets)
-
-    def together(self, is_shuffled: bool) -> Self:
-        """The stored entries of a row lie together."""
-        return self
-
-    def require_finite(self, *witnesses: float) -> None:
-        """Look for a NaN or Inf if a figure of the whole data is not finite; no look without such a sign.
-
-        Raises
-        ------
-        ValueError
-            It names the first one's row and column.
-        """
-        if not all(map(math.isfinite, witnesses)):
-            finite(self.X)
-            check.finite(self.y, "y")
-
-    @property
-    def entries(self) -> np.ndarray:
-        """The stored numbers of X."""
-        return self.X.data
-
-    @property
-    def row_entries(self) -> int:
-        """Stored entries of a row, on average."""
-        return self.X.per_row
-
-    @property
-    def is_sparse(self) -> bool:
-        """Whether not all entries are stored."""
-        return True
-
-
-def make_dataset(X: Any, y: Any, sample_weight: Any, loss: str) -> Dataset:
-    """What the user passed to ``train``, checked; the embedded twin of the airfoil data for no X and no y.
+def require_share(fraction: float, n: int, total: int) -> int:
+    """How many of n rows, of ``total`` those that have a weight, are held out; at least one is on either side.
 
     Raises
     ------
-    TypeError, ValueError
-        For an argument that is not as ``train`` describes it.
+    ValueError
+        If one side would be left without a row.
     """
-    source = "arrays"
-    if X is None and y is None:
-        from numbasgd.data import airfoil_twin
-
-        (X, y), source = airfoil_twin(), TWIN
-    if X is None or y is None:
-        missing, given = ("X", "y") if X is None else ("y", "X")
-        raise TypeError(
-            f"{missing} is missing while {given} was passed; expected both, or neither for the embedded "
-            f"twin data. Pass {missing}."
-        )
-    given, kind = X, SparseDataset if is_sparse(X) else Dataset
-    X, y, classes = rows_and_targets(X, y, loss, takes_columns=True, takes_sparse=True)
-    if X.shape[1] == 0:
+    count = round(fraction * n)
+    if not 0 < fraction < 1 or not 0 < count < n:
+        of_weight = " that have a weight" if n < total else ""
         raise ValueError(
-            f"X has shape {X.shape}; expected at least one column. Pass the columns to predict y from."
+            f"validation_fraction is {fraction} of {n} rows{of_weight}; expected a share that leaves at "
+            "least one row on either side. Pass another share, or leave it out and no row is held out."
         )
-    is_own = type(given) is list or (isinstance(given, np.ndarray) and not np.may_share_memory(given, X))
-    weights = sample_weights(sample_weight, len(X), X.dtype)
-    outputs = y.shape[1] if y.ndim == 2 else 0
-    if LOSSES[loss].rows:
-        outputs = len(classes or ())
-    return kind(X, y, weights, outputs, classes, source, is_own, names_of(given))
-
-
-def rows_and_targets(
-    X: Any,
-    y: Any,
-    loss: str = "squared",
-    *,
-    is_whole: bool = True,
-    takes_columns: bool = False,
-    takes_sparse: bool = False,
-) -> tuple[Any, np.ndarray, tuple[Any, ...] | None]:
-    """X (n, d) and y (n,) of one dtype, n at least 1, in any memory order; and the classes, if any.
-
-    Classes become -1 and 1, or 0 to K - 1, which every dtype holds, so their dtype does not matter to X.  Rows
-    that are not the whole problem may be of some of its classes, if those are called like that.
-    takes_columns : y may be (n, K), K at least 1, where it holds numbers.
-    takes_sparse : X may be sparse, and is a ``Csr`` then.
-    """
-    X = csr_of(X) if takes_sparse and is_sparse(X) else check.array(X, "X", 2)
-    targets = LOSSES[loss].targets
-    if targets == "real":
-        y = check.array(y, "y", 2 if takes_columns and _n_dimensions(y) == 2 else 1)
-    else:
-        y = labels.named(y, loss)
-    if len(X) != len(y):
-        raise ValueError(
-            f"X has {len(X)} rows and y has {len(y)} entries; expected one target per row. "
-            "Check that both were cut the same way."
-        )
-    if len(X) == 0:
-        raise ValueError(f"X has shape {X.shape}; expected at least one row. Pass the training rows.")
-    if y.ndim == 2 and y.shape[1] == 0:
-        raise ValueError(f"y has shape {y.shape}; expected at least one column. Pass the targets.")
-    if targets == "real":
-        X, y = check.same_dtype(X, y)
-        return X, y, None
-    classes: tuple[Any, ...] | None = None
-    if targets == "classes" and is_whole:
-        y, classes = labels.numbers(y, loss)
-    elif targets == "classes":
-        labels.require_numbers(y)
-    elif not is_whole and y.dtype.kind != "U" and np.all(np.abs(y) == 1):
-        classes = (-1.0, 1.0)
-    else:
-        y, classes = labels.signs(y, loss)
-    return X, y.astype(X.dtype, copy=False), classes
-
-
-def _n_dimensions(y: Any) -> int:
-    """Of what ``check.array`` would make of y; 1 for what it would refuse."""
-    try:
-        return int(np.ndim(y))
-    except (ValueError, TypeError):
-        return 1
-
-
-def sample_weights(value: Any, n: int, dtype: np.dtype, name: str = "sample_weight") -> np.ndarray:
-    """Weights of mean 1, or an array of length 0 when there are none."""
-    if value is None:
-        return _none(dtype)
-    s = weights_given(value, n, name)
-    # The sum of what was passed may overflow; a power of two leaves weights that have mean 1 as they are.
-    s = np.ldexp(s, -np.frexp(s.max())[1])
-    return (s / s.mean()).astype(dtype)
-
-
-def weights_given(value: Any, n: int, name: str = "sample_weight") -> np.ndarray:
-    """Weights as they were passed, checked, in float64."""
-    s = check.array(value, name, 1).astype(np.float64)
-    if len(s) != n:
-        raise ValueError(
-            f"{name} has {len(s)} entries and X has {n} rows; expected one weight per row. "
-            "Check that both were cut the same way."
-        )
-    check.finite(s, name)
-    if s.min() < 0 or s.max() == 0:
-        raise ValueError(
-            f"{name} has smallest entry {s.min():g} and largest {s.max():g}; expected weights of 0 or "
-            "more, not all 0. Leave such rows out, or give them weight zero."
-        )
-    return s
-
-
-@functools.cache
-def _none(dtype: np.dtype) -> np.ndarray:
-    return np.empty(0, dtype)
-
-
-def start_of(init: Any, dataset: Dataset) -> tuple[np.ndarray, Any]:
-    """The first weights (d,) and intercept, or (d, K) and (K,) for K outputs; zeros without ``init``."""
-    d, dtype, outputs = dataset.d, dataset.dtype, dataset.outputs
-    columns = (outputs,) if outputs else ()
-    if init is None:
-        return np.zeros((d, *columns), dtype), np.zeros(columns) if outputs else 0.0
-    if not isinstance(init, tuple | list) or len(init) != 2:
-        raise TypeError(f"init is {init!r}; expected a pair (w, b). Pass the weights and the intercept.")
-    w = check.array(init[0], "init's w", 2 if outputs else 1)
-    if outputs and w.shape != (d, outputs):
-        raise ValueError(
-            f"init's w has shape {w.shape}, X has {d} columns and there are {outputs} outputs; expected shape "
-            f"{(d, outputs)}. Pass weights of the same model."
-        )
-    if len(w) != d:
-        raise ValueError(
-            f"init's w has {len(w)} entries, X has {d} columns; expected one weight per column. "
-            "Pass weights of the same model."
-        )
-    check.finite(w, "init's w")
-    b = intercepts(init[1], "init's b", outputs)
-    with np.errstate(over="ignore"):
-        return w.astype(dtype), b
-
-
-def intercepts(b: Any, name: str, outputs: int) -> Any:
-    """An intercept, or one for each of ``outputs`` > 0 (a single number stands for all)."""
-    if not outputs:
-        return check.real(b, name, hint="Pass the intercept to start from, for example 0.0.")
-    if _n_dimensions(b) == 0:
-        return np.full(outputs, check.real(b, name, hint="Pass one intercept, or one for each output."))
-    found = check.array(b, name, 1).astype(np.float64)
-    if len(found) != outputs:
-        raise ValueError(
-            f"{name} has {len(found)} entries, and there are {outputs} outputs; expected one for each. Pass "
-            "intercepts of the same model."
-        )
-    check.finite(found, name)
-    return found
+    return count

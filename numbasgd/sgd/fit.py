@@ -174,7 +174,7 @@ class Fit:
 
         Parameters
         ----------
-        X : array_like or sparse array, shape (n, d)
+        X : array_like, sparse array or rows in a file, shape (n, d)
 
         Returns
         -------
@@ -196,7 +196,7 @@ class Fit:
 
         Parameters
         ----------
-        X : array_like or sparse array, shape (n, d)
+        X : array_like, sparse array or rows in a file, shape (n, d)
 
         Returns
         -------
@@ -217,7 +217,7 @@ class Fit:
 
         Parameters
         ----------
-        X : array_like or sparse array, shape (n, d)
+        X : array_like, sparse array or rows in a file, shape (n, d)
 
         Returns
         -------

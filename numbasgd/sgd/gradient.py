@@ -10,7 +10,8 @@ from numbasgd import check
 from numbasgd.errors import DeviceError
 from numbasgd.sgd import other_names
 from numbasgd.sgd.config import SETTINGS
-from numbasgd.sgd.dataset import Dataset, intercepts, rows_and_targets
+from numbasgd.sgd.dataset import Dataset
+from numbasgd.sgd.inputs import intercepts, rows_and_targets
 from numbasgd.sgd.losses import LOSSES, loss_key
 from numbasgd.sgd.rows import Rows, aligned_zeros, rows_ahead, rows_of
 from numbasgd.sgd.solvers import multi, reduce

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from numbasgd import check
-from numbasgd.sgd import columns, labels
-from numbasgd.sgd.csr import csr_of, finite, is_sparse
-from numbasgd.sgd.dataset import Dataset, sample_weights
+from numbasgd.sgd import labels
+from numbasgd.sgd.dataset import Dataset
+from numbasgd.sgd.inputs import sample_weights
 from numbasgd.sgd.losses import LOSSES
 
 _X, _Y = "validation_data's X", "validation_data's y"
@@ -36,7 +35,7 @@ def validation_dataset(given: Any, fraction: float, training: Dataset, loss: str
             "rows to hold out and their targets."
         )
     table, y, *weights = given
-    X = _rows(table, training)
+    X = training.rows_like(table, _X)
     y = _targets(y, training, loss)
     if len(X) != len(y):
         raise ValueError(
@@ -46,35 +45,7 @@ def validation_dataset(given: Any, fraction: float, training: Dataset, loss: str
     s = sample_weights(
         weights[0] if weights else None, len(X), training.dtype, "validation_data's sample_weight"
     )
-    return replace(training, X=X, y=y.astype(training.dtype, copy=False), sample_weight=s, is_own=False)
-
-
-def _rows(table: Any, training: Dataset) -> Any:
-    if is_sparse(table) != training.is_sparse:
-        kinds = ("a dense array", "a sparse array")
-        raise TypeError(
-            f"{_X} is {kinds[is_sparse(table)]} and X {kinds[training.is_sparse]}; expected rows of the same "
-            "kind. Convert one of them."
-        )
-    if training.is_sparse:
-        rows = csr_of(table, _X)
-        _require_columns(rows.shape, training)
-        finite(rows, _X)
-        return rows.astype(training.dtype, copy=False)
-    X = check.array(table, _X, 2)
-    if (order := columns.order_of(table, training.names, "X", _X)) is not None:
-        X = columns.in_order(X, order)
-    _require_columns(X.shape, training)
-    check.finite(X, _X, training.names)
-    return X.astype(training.dtype, order="C", copy=X.dtype != training.dtype)
-
-
-def _require_columns(shape: tuple[int, ...], training: Dataset) -> None:
-    if shape[1] != training.d or not shape[0]:
-        raise ValueError(
-            f"{_X} has shape {shape}, X has {training.d} columns; expected at least one row of as many "
-            "columns. Select them."
-        )
+    return training.others(X, y.astype(training.dtype, copy=False), s)
 
 
 def _targets(y: Any, training: Dataset, loss: str) -> np.ndarray:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from numbasgd import check
-from numbasgd.sgd.dataset import rows_and_targets
 from numbasgd.sgd.gradient import gradient
+from numbasgd.sgd.inputs import rows_and_targets
 from numbasgd.sgd.solvers.epoch import kernels, padded, work_for
 
 MOST = 10**7  # draws: enough for a standard deviation to a four-thousandth

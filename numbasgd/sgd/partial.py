@@ -19,8 +19,7 @@ from numbasgd.sgd.dataset import Dataset
 from numbasgd.sgd.history import TrainerState
 from numbasgd.sgd.learning_rate.auto import auto_rate
 from numbasgd.sgd.run import safe_lr
-from numbasgd.sgd.scale import Scale, make_scale
-from numbasgd.sgd.solvers.cpu import make_solver
+from numbasgd.sgd.scale import Scale
 from numbasgd.sgd.trainer import Plan, Trainer
 
 #: Schedules that need not know how long a run will be.
@@ -66,14 +65,14 @@ def train_piece(
         As ``train``.
     """
     scale = _scale(config, piece) if before is None else before.scale
-    rows = piece.together(is_shuffled=config.sampling != "sequential") if scale is None else scale.apply(piece)
+    rows = piece.together(is_shuffled=config.order != "sequential") if scale is None else scale.apply(piece)
     w, b = start if scale is None else scale.into(*start)
     method = config.method(piece.n, np.ones(1))
     rate = _first_rate(config, rows, method, (w, b)) if before is None or config.lr != "auto" else before.rate
     pieces = 0 if before is None else before.pieces
     lrs = rates_in(np.array([_rate_now(config, rate, pieces)]), piece.dtype)
     method = method._replace(lrs=lrs)
-    trainer = Trainer(make_solver(rows, method), scale, functools.partial(safe_lr, rows, method, w, b))
+    trainer = Trainer(rows.solver(method), scale, functools.partial(safe_lr, rows, method, w, b))
     _begin(trainer, trainer.solver.layout.row(w, b), before)
     trainer.compile()
     if before is None:
@@ -111,7 +110,7 @@ def _begin(trainer: Trainer, row: np.ndarray, before: PieceState | None) -> None
 
 
 def _scale(config: TrainConfig, piece: Dataset) -> Scale | None:
-    return make_scale(piece, config.intercept) if config.standardize else None
+    return piece.scale(config.intercept) if config.standardize else None
 
 
 def _first_rate(config: TrainConfig, rows: Dataset, method: Method, start: tuple[np.ndarray, Any]) -> float:

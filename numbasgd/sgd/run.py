@@ -15,19 +15,18 @@ from numbasgd.compile.options import uncollected
 from numbasgd.errors import DivergenceError
 from numbasgd.sgd.checkpoint import Checkpoint
 from numbasgd.sgd.config import Method, TrainConfig, rates_in
-from numbasgd.sgd.dataset import Dataset, start_of
+from numbasgd.sgd.dataset import Dataset
 from numbasgd.sgd.fingerprint import name_of, require_same_data
 from numbasgd.sgd.fit import Fit
+from numbasgd.sgd.inputs import start_of
 from numbasgd.sgd.learning_rate import curvature
 from numbasgd.sgd.learning_rate.auto import auto_rate
 from numbasgd.sgd.learning_rate.rounds import rate_for_rounds
 from numbasgd.sgd.losses import loss_named
 from numbasgd.sgd.progress import Progress
 from numbasgd.sgd.resume import hand_over, require_ahead
-from numbasgd.sgd.scale import Scale, make_scale, warn_of_scale
+from numbasgd.sgd.scale import Scale, warn_of_scale
 from numbasgd.sgd.schedule import RESTARTS, Rounds, factors
-from numbasgd.sgd.solvers.cpu import make_solver
-from numbasgd.sgd.solvers.objective import make_objective
 from numbasgd.sgd.state import freeze, restore
 from numbasgd.sgd.trainer import QUICK, Plan, Trainer
 
@@ -81,7 +80,7 @@ class TrainingRun:
             with uncollected:
                 Scale.compile(training.dtype)
             self.compile_seconds, at = time.perf_counter() - at, time.perf_counter()
-            self.scale = make_scale(training, method.intercept, None if state is None else state.scale)
+            self.scale = training.scale(method.intercept, None if state is None else state.scale)
             whole.require_finite(*self.scale.std)
             if not np.isfinite(self.scale.std).all():
                 raise whole.overflows(w)
@@ -90,7 +89,7 @@ class TrainingRun:
             held_out = None if held_out is None else self.scale.apply(held_out)
             self.times["scaling"] = time.perf_counter() - at
         else:
-            training = training.together(is_shuffled=config.sampling != "sequential")
+            training = training.together(is_shuffled=config.order != "sequential")
         self.dataset, self.start = training, (w, b)
         self.rounds = self._rounds(method.batch_size)
         self.squares: list[float] | None = None  # mean squares of the columns, if they are known
@@ -99,12 +98,12 @@ class TrainingRun:
         self.rates, self.method = rates, self._with_rates(method, rates)
         if state is not None and resume is not None:
             require_ahead(resume, config, rates, self.rounds)
-        objective = None if held_out is None else make_objective(held_out, method.loss, config.threads)
+        objective = None if held_out is None else held_out.objective(method.loss, config.threads)
         self.settings = self._settings()
         self.line = Progress(config.progress, self.limit, n, is_verbose=config.verbose)
         # No method of this object: the cycle would leave each run to the garbage collector.
         advice = functools.partial(safe_lr, training, self.method, w, b)
-        self.trainer = Trainer(make_solver(training, self.method), self.scale, advice, objective)
+        self.trainer = Trainer(training.solver(self.method), self.scale, advice, objective)
         if state is not None:
             restore(self.trainer, state)
         else:
@@ -131,14 +130,18 @@ class TrainingRun:
     def _best_rates(self, method: Method, w: np.ndarray, b: Any) -> np.ndarray:
         """The best rate, for ``lr="auto"``."""
         at = time.perf_counter()
+        rows, method = self.dataset.in_memory(method)
         if self.rounds is not None:
-            rate, compile_seconds = rate_for_rounds(self.dataset, method, self.rounds, w, b)
+            rate, compile_seconds = rate_for_rounds(rows, method, self.rounds, w, b)
             self.lr_because = "the first round, made at several rates"
             self.compile_seconds += compile_seconds
             at += compile_seconds
         else:
             schedule = functools.partial(_scheduled, self.schedule) if self.schedule != "constant" else None
-            rate, self.lr_because, self.squares = auto_rate(self.dataset, method, w, b, self.limit, schedule)
+            epochs = round(self.limit * self.n / rows.n)  # as many steps
+            rate, self.lr_because, self.squares = auto_rate(rows, method, w, b, epochs, schedule)
+        if rows.n < self.n:
+            self.lr_because += f", of a sample of {rows.n} rows"
         if not math.isfinite(rate):
             self.whole.require_finite(math.nan)
             raise self.whole.overflows(w)
@@ -161,6 +164,7 @@ class TrainingRun:
         del settings["seed"]  # has a place of its own
         settings.update(
             batch_size=self.method.batch_size, lr=float(self.rates[0]), lr_given=settings["lr"],
+            sampling=self.config.order, sampling_given=settings["sampling"],
             sample_weight=self.dataset.is_weighted, validation_data=self.has_validation_data,
             dtype=name_of(self.dataset.dtype),
         )  # fmt: skip
@@ -201,6 +205,7 @@ class TrainingRun:
                 trainer.train(plan)
             finally:
                 self.line.end()
+                trainer.solver.close()
             if trainer.stopped == "epochs" and self.config.epochs is None:
                 trainer.stopped = "limit"
             self._warn_of_rise()
@@ -228,10 +233,11 @@ class TrainingRun:
         self.whole.require_finite(first.loss, first.loss if trainer.held_out is None else first.validation)
         if not math.isfinite(first.loss):
             raise self.whole.overflows(trainer.solver.rows[0])
-        if self.scale is None and not (self.dataset.is_sparse and self.config.lr == "auto"):
-            squares = curvature.mean_squares(self.dataset) if self.squares is None else self.squares
-            is_auto = self.config.lr == "auto"
-            loss_curvature = curvature.curvature_of(loss_named(self.method.loss), self.dataset, *self.start)
+        is_auto = self.config.lr == "auto"
+        if self.scale is None and (self.dataset.standardizes or not is_auto):
+            rows, _ = self.dataset.in_memory(self.method)
+            squares = curvature.mean_squares(rows) if self.squares is None else self.squares
+            loss_curvature = curvature.curvature_of(loss_named(self.method.loss), rows, *self.start)
             warn_of_scale(squares, max(self.rates.tolist()), loss_curvature, is_auto)
 
     def _warn_of_rise(self) -> None:
@@ -299,7 +305,8 @@ def _scheduled(schedule: str, method: Method, n: int, epochs: int) -> Method:
 
 def safe_lr(dataset: Dataset, method: Method, w: np.ndarray, b: Any) -> float:
     """Half of what is stable for sure, from the weights to start from; for the advice after a divergence."""
-    size = curvature.row_sizes(dataset, method.intercept)
-    loss_curvature = curvature.curvature_of(loss_named(method.loss), dataset, w, b)
+    rows, _ = dataset.in_memory(method)
+    size = rows.row_sizes(method.intercept)
+    loss_curvature = curvature.curvature_of(loss_named(method.loss), rows, w, b)
     stable = curvature.stable_lr(size, method.batch_size, loss_curvature, method.l2)
     return 0.5 * stable * (1 - method.momentum)

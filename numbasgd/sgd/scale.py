@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from numbasgd.sgd.dataset import Dataset, SparseDataset
 from numbasgd.sgd.learning_rate import curvature
 from numbasgd.sgd.rows import rows_of
 from numbasgd.sgd.scale_kernels import column_squares, column_sums, scale_rows
+
+if TYPE_CHECKING:
+    from numbasgd.sgd.dataset import Dataset
 
 _ROUNDING = 1e-6  # a standard deviation of at most this share of the mean may be nothing but rounding
 
@@ -42,12 +44,8 @@ class Scale:
         self.std[self.std == 0] = 1.0
 
     def apply(self, dataset: Dataset) -> Dataset:
-        """The same rows with scaled columns, in C order: in place where X is ours, else a copy."""
-        X = dataset.X
-        is_in_place = dataset.is_own and X.flags.c_contiguous and X.flags.writeable
-        out = X if is_in_place else np.empty(X.shape, X.dtype)
-        scale_rows(dataset.rows, self.mean, self.std, out)
-        return dataset.with_rows(out)
+        """The same rows with scaled columns."""
+        return dataset.scaled(self)
 
     @staticmethod
     def compile(dtype: np.dtype) -> None:
@@ -75,27 +73,20 @@ class SparseScale(Scale):
     Their mean stays: to take it off would leave no entry at 0.
     """
 
-    def __init__(self, dataset: SparseDataset, known: np.ndarray | None = None) -> None:
+    def __init__(self, dataset: Dataset, known: np.ndarray | None = None) -> None:
         """``known`` : (2, d) zeros and root mean squares of a run that is resumed."""
         if known is not None:
             self.mean, self.std = known
             return
         counted = dataset.counted()
         self.mean = np.zeros(counted.d)
-        self.std = np.sqrt(counted.X.column_squares(counted.sample_weight) / counted.n)
+        self.std = np.sqrt(counted.column_squares() / counted.n)
         self.std[self.std == 0] = 1.0
 
     def apply(self, dataset: Dataset) -> Dataset:
         """The same rows with scaled columns, a copy in their dtype."""
         X: Any = dataset.X
         return dataset.with_rows(X.scaled(self.std))
-
-
-def make_scale(dataset: Dataset, intercept: bool, known: np.ndarray | None = None) -> Scale:
-    """The scale of the columns of a dataset."""
-    if isinstance(dataset, SparseDataset):
-        return SparseScale(dataset, known)
-    return Scale(dataset, intercept, known)
 
 
 def warn_of_scale(squares: list[float], lr: float, loss_curvature: float, is_auto: bool) -> None:

@@ -16,7 +16,6 @@ from numbasgd.compile.options import uncollected
 from numbasgd.sgd.config import Method
 from numbasgd.sgd.dataset import Dataset
 from numbasgd.sgd.learning_rate import curvature, curvature_multi
-from numbasgd.sgd.learning_rate.cost import cost_of
 from numbasgd.sgd.learning_rate.least_squares import model_of
 from numbasgd.sgd.learning_rate.pilot import Schedule, Task
 from numbasgd.sgd.learning_rate.race import race
@@ -63,11 +62,14 @@ def _counted(dataset: Dataset, method: Method) -> tuple[Dataset, Method]:
 def _choose(
     dataset: Dataset, method: Method, w: np.ndarray, b: Any, epochs: int, schedule: Schedule | None
 ) -> Choice:
-    if dataset.is_sparse:
-        return _of_sparse_rows(dataset, method, w, b, epochs, schedule)
     loss, n = loss_named(method.loss), dataset.n
     is_many, is_descent = dataset.outputs > 1, method.batch_size >= n
-    has_model = schedule is None and loss.derivatives is not None and method.average_from is None
+    if epochs == 0 and not dataset.has_model:
+        second = curvature.curvature_of(loss, dataset, w, b)
+        rate = curvature.auto_lr(None, dataset.row_sizes(method.intercept), method, n, epochs, second)
+        return Choice(rate, "half of what is stable")
+    is_free = schedule is None and method.average_from is None
+    has_model = dataset.has_model and is_free and loss.derivatives is not None
     y1, w1, b1 = dataset.y, w, b
     if dataset.y.ndim == 2 and not is_many:
         y1, w1, b1 = dataset.y[:, 0], w[:, 0], float(b[0])
@@ -101,25 +103,10 @@ def _choose(
             return Choice(rate, _MODEL if local is not None else "half of what is stable")
         first = None if local is None else math.log2(rate)
     with uncollected:
-        task = Task(dataset, method, epochs, (w, b), schedule, cost_of(dataset, loss, method.batch_size))
+        task = Task(dataset, method, epochs, (w, b), schedule, dataset.cost(loss, method.batch_size))
         if has_model:
             task.budget.spend(_cost_of_model(dataset, method.loss))
         return Choice(*race(task, second, first))
-
-
-def _of_sparse_rows(
-    dataset: Dataset, method: Method, w: np.ndarray, b: Any, epochs: int, schedule: Schedule | None
-) -> Choice:
-    """What runs find, whatever the loss: there are too many columns for a model of them."""
-    loss = loss_named(method.loss)
-    second = curvature.curvature_of(loss, dataset, w, b)
-    if epochs == 0:
-        size = curvature.row_sizes(dataset, method.intercept)
-        rate = curvature.auto_lr(None, size, method, dataset.n, epochs, second)
-        return Choice(rate, "half of what is stable")
-    with uncollected:
-        task = Task(dataset, method, epochs, (w, b), schedule, cost_of(dataset, loss, method.batch_size))
-        return Choice(*race(task, second))
 
 
 def _cost_of_model(dataset: Dataset, loss: str) -> float:

@@ -6,10 +6,12 @@ and of what a few runs cost beyond their rows.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from numbasgd.sgd.dataset import Dataset
 from numbasgd.sgd.losses import Loss
+
+if TYPE_CHECKING:
+    from numbasgd.sgd.dataset import Dataset
 
 RUN, LOOK = 9e3, 3e3  # of a run, and of an evaluation, from Python
 _LEAST = 1.75e6  # what may be spent where training itself costs less: together with the rest, 2 milliseconds
@@ -46,15 +48,12 @@ class Cost(NamedTuple):
 
 
 def cost_of(dataset: Dataset, loss: Loss, batch_size: int) -> Cost:
-    """The cost of runs over a dataset.
+    """The cost of runs over rows that are arrays.
 
     A step on one output waits for its sums; one on several has matrix products, whose smallest cost most a row.
     An exponential function, or a branch that is taken by chance, costs as much as some columns.
     """
     d, outputs = dataset.d, dataset.outputs
-    if dataset.is_sparse:
-        row = 20 + 4.0 * dataset.row_entries * max(1, outputs // 8)
-        return Cost(row, 30, 0.6 * row)
     if outputs > 1:
         row = 17 + 0.047 * d * outputs
         return Cost(row, 60 + 0.03 * d * outputs, row)
@@ -62,6 +61,12 @@ def cost_of(dataset: Dataset, loss: Loss, batch_size: int) -> Cost:
     is_by_chance = 0 if loss.is_quadratic or has_exp or batch_size >= dataset.n else 1
     row = 1 + 0.15 * d + 3 * (has_exp + is_by_chance)
     return Cost(row, 6 + 12.0 * has_exp, row + 1 + 10 * has_exp - 2 * is_by_chance)
+
+
+def cost_of_sparse(entries: int, outputs: int) -> Cost:
+    """The cost of runs over sparse rows with so many stored entries each."""
+    row = 20 + 4.0 * entries * max(1, outputs // 8)
+    return Cost(row, 30, 0.6 * row)
 
 
 class Budget:

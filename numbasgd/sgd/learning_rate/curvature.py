@@ -121,13 +121,6 @@ class Sample:
         return size * largest * largest
 
 
-def row_sizes(dataset: Dataset, intercept: bool) -> RowSizes:
-    """How large the rows of a dataset are."""
-    if isinstance(dataset.X, Csr):
-        return sparse_sizes(dataset.X, intercept, dataset.sample_weight)
-    return Sample(dataset.X, intercept, dataset.sample_weight).size
-
-
 def sparse_sizes(X: Csr, intercept: bool, sample_weight: np.ndarray) -> RowSizes:
     """How large sparse rows are: norms of all of them, and power iteration over a sample."""
     with np.errstate(over="ignore", invalid="ignore"):
@@ -325,14 +318,6 @@ def dominating_column(squares: list[float], limit: float = 1e4) -> tuple[int, fl
 
 def mean_squares(dataset: Dataset) -> list[float]:
     """Of the columns of X, over a sample of its rows."""
-    counted = dataset.counted()
-    picked = row_sample(counted.n)
-    rows = counted.X[picked]
-    weights, total = np.ones(len(rows)), float(len(rows))
-    if counted.is_weighted:
-        weights = counted.sample_weight[picked].astype(np.float64)
-        total = float(weights.sum())
+    some = some_rows(dataset.counted(), SAMPLE)
     with np.errstate(over="ignore"):
-        if isinstance(rows, Csr):
-            return (rows.column_squares(weights) / total).tolist()
-        return (weights @ np.square(rows, dtype=np.float64) / total).tolist()
+        return (some.column_squares() / some.n).tolist()

@@ -12,7 +12,6 @@ from numbasgd.sgd.config import Method
 from numbasgd.sgd.dataset import Dataset
 from numbasgd.sgd.learning_rate.cost import LOOK, RUN, Budget, Cost, Size
 from numbasgd.sgd.learning_rate.curvature import some_rows
-from numbasgd.sgd.solvers.cpu import make_solver
 
 #: (method, rows, epochs) -> the method with the rates of a schedule that begins at 1.
 Schedule = Callable[[Method, int, int], Method]
@@ -68,7 +67,7 @@ class Pilot:
         self.method = method if task.schedule is None else task.schedule(method, size.rows, size.epochs)
         larger = size.batch_size * whole.rows / (whole.batch_size * size.rows)
         self.base = task.base + math.log2(larger)
-        self.solver = make_solver(dataset, self.method)
+        self.solver = dataset.solver(self.method)
         self.solver.compile()
         self._row = self.solver.layout.row(*task.start)
         self.first = self._loss(self._row)

@@ -14,11 +14,12 @@ that is not so.  There, how many epochs it takes on some rows and on more tells 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
 from numbasgd.sgd.learning_rate.cost import Size, size_for
-from numbasgd.sgd.learning_rate.curvature import SAMPLE, row_sizes, some_rows
+from numbasgd.sgd.learning_rate.curvature import SAMPLE, some_rows
 from numbasgd.sgd.learning_rate.pilot import Pilot, Task
 
 _PARTS = 8  # of the budget, one of which a run of the main pilot may cost
@@ -131,21 +132,15 @@ def _fits_in_time(task: Task, pilot: Pilot, octave: float) -> bool:
 def _stable(task: Task, curvature: float) -> float:
     """About the largest rate that is stable at the start, in octaves: where a search begins; NaN if none is."""
     whole, method = task.dataset, task.method
-    dataset = some_rows(whole, max(_ROWS, min(SAMPLE, _ENTRIES // max(whole.d, 1))))
-    if dataset.is_sparse:
-        sizes, m = row_sizes(dataset, method.intercept), method.batch_size
-        allowed = (sizes.mean + (m - 1) * sizes.curvature) / m * curvature + method.l2
-        return math.log2((1 - method.momentum) / allowed) if 0 < allowed < math.inf else math.nan
-    X = dataset.X.astype(np.float64)
-    if method.intercept:
-        X = np.column_stack([X, np.ones(len(X))])
-    largest = float(np.abs(X).max(initial=0.0))
+    dataset = some_rows(whole, max(_ROWS, min(SAMPLE, _ENTRIES // max(whole.row_entries, 1))))
+    largest = float(np.abs(dataset.entries).max(initial=float(method.intercept)))
     if largest == 0 or not math.isfinite(largest):
         return 0.0 if largest == 0 else math.nan
-    X /= largest  # no square overflows
-    norms, weights, batch_size = np.einsum("ij,ij->i", X, X), dataset.sample_weight, method.batch_size
+    dataset = dataset.with_rows(dataset.X.astype(np.float64) / largest)  # no square overflows
+    one = method.intercept / largest  # in the column of the intercept
+    norms, weights, batch_size = dataset.squared_norms() + one * one, dataset.sample_weight, method.batch_size
     mean = float((norms * weights if weights.size else norms).mean())
-    size = _power(X, weights)
+    size = _power(dataset.X, one, weights)
     if batch_size < whole.n:
         size += (mean - size) / batch_size
     allowed = size * curvature + method.l2 / largest / largest
@@ -154,15 +149,17 @@ def _stable(task: Task, curvature: float) -> float:
     return math.log2((1 - method.momentum) / allowed) - 2 * math.log2(largest)
 
 
-def _power(X: np.ndarray, weights: np.ndarray) -> float:
-    """About the largest eigenvalue of the weighted mean of x x^T, by power iteration."""
-    v = np.ones(X.shape[1])
+def _power(X: Any, one: float, weights: np.ndarray) -> float:
+    """About the largest eigenvalue of the weighted mean of x x^T, by power iteration; one : a last column."""
+    v, u = np.ones(X.shape[1]), 1.0
     size = 0.0
     for _ in range(6):
-        z = X @ v
-        v = (z * weights if weights.size else z) @ X
-        size = float(np.linalg.norm(v))
+        z = X @ v + one * u
+        if weights.size:
+            z *= weights
+        v, u = z @ X, one * float(z.sum())
+        size = math.hypot(float(np.linalg.norm(v)), u)
         if size == 0:
             break
-        v /= size
+        v, u = v / size, u / size
     return size / len(X)

@@ -15,12 +15,10 @@ from typing import Any
 import numpy as np
 
 from numbasgd.sgd.config import Method
-from numbasgd.sgd.csr import Csr
 from numbasgd.sgd.dataset import Dataset
 from numbasgd.sgd.learning_rate.curvature import curvature_of, row_sample
 from numbasgd.sgd.losses import loss_named
 from numbasgd.sgd.schedule import Rounds
-from numbasgd.sgd.solvers.cpu import make_solver
 
 _WORK = 1 << 22  # multiply-adds of the rows that are looked at, at most
 _LEAST_ROWS = 2048
@@ -48,7 +46,7 @@ def rate_for_rounds(
         return math.nan, 0.0
     rounds = Rounds(rows.n, method.batch_size, rounds.limit)
     epochs = rounds.at(0)[1]
-    solver = make_solver(rows, method)
+    solver = rows.solver(method)
     start = solver.layout.row(w, b)
     solver.compile()
 
@@ -82,10 +80,9 @@ def _lowest(loss: Callable[[int], float]) -> float:
 
 def _stable_rate(rows: Dataset, method: Method, w: np.ndarray, b: Any) -> float:
     """A rate that is stable for sure: that of ``curvature.stable_lr``, the mean norm for the eigenvalue."""
-    X, s = rows.X, rows.sample_weight
+    s = rows.sample_weight
     with np.errstate(over="ignore", invalid="ignore"):
-        squares = X.squared_norms() if isinstance(X, Csr) else np.einsum("ij,ij->i", X, X, dtype=np.float64)
-        norms = squares + method.intercept
+        norms = rows.squared_norms() + method.intercept
         mean = float(norms @ s if s.size else norms.sum()) / rows.n
         largest = float(norms.max()) if method.batch_size < rows.n else mean
         allowed = (largest + (method.batch_size - 1) * mean) / method.batch_size

@@ -10,15 +10,16 @@ from __future__ import annotations
 import math
 import time
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from numbasgd.compile.options import uncollected
 from numbasgd.sgd.config import Method
-from numbasgd.sgd.dataset import Dataset
 from numbasgd.sgd.rows import aligned_zeros
-from numbasgd.sgd.solvers.objective import make_objective
+
+if TYPE_CHECKING:
+    from numbasgd.sgd.dataset import Dataset
 
 _FIRST = 1 << 22  # entries of X, its rows taken for 8 longer, in the first call that makes steps
 # Entering compiled code from Python takes as long as a few small steps.  That it is entered once per
@@ -37,9 +38,11 @@ class Solver(ABC):
     entry_seconds : what entering compiled code takes that makes no step.
     """
 
+    objective: Any  # an ``Objective``: which, each solver knows
+
     def __init__(self, dataset: Dataset, method: Method) -> None:
         self.dataset, self.method = dataset, method
-        self.objective = objective = make_objective(dataset, method.loss, method.threads)
+        self.objective = objective = dataset.objective(method.loss, method.threads)
         self.n = dataset.n
         self.is_penalized = method.l2 > 0 or method.l1 > 0
         self.layout = layout = objective.layout
@@ -128,6 +131,10 @@ class Solver(ABC):
     def prepare_for_more(self, seconds: float) -> None:
         """Prepare what pays in a long run only; called between two calls, after so many seconds of steps."""
         return  # most solvers have nothing of the kind
+
+    def close(self) -> None:
+        """Called when no more steps will be made for now."""
+        return  # most solvers hold nothing
 
     def mean_loss(self, row: np.ndarray) -> float:
         """The mean loss over the rows for some weights, penalties apart."""

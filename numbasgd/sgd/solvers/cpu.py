@@ -1,21 +1,24 @@
 """The solvers of the CPU: many steps in one compiled call, and large batches, which Python looks up between.
 
-``make_solver`` gives the one for a dataset and a method.
+``make_solver`` gives the one for rows that are arrays.
 """
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from numbasgd.sgd.config import Method
-from numbasgd.sgd.dataset import Dataset, SparseDataset
 from numbasgd.sgd.model import breadth
 from numbasgd.sgd.order import SAMPLINGS, fill_order, scatter_for
 from numbasgd.sgd.rows import rows_ahead
 from numbasgd.sgd.solvers import large_batch
 from numbasgd.sgd.solvers.base import Solver
 from numbasgd.sgd.solvers.epoch_solver import EpochSolver, is_in_order
-from numbasgd.sgd.solvers.sparse_solver import make_sparse_solver
+
+if TYPE_CHECKING:
+    from numbasgd.sgd.dataset import Dataset
 
 
 class MultiSolver(EpochSolver):
@@ -83,12 +86,8 @@ class LargeBatchSolver(Solver):
         self._sums.add(state[0], order, start, stop, self.ahead, g)
 
 
-def make_solver(dataset: Dataset, method: Method, device: str = "cpu") -> Solver:
-    """The solver for a dataset and a method."""
-    if device != "cpu":
-        raise ValueError(f"device is {device!r}; expected 'cpu'. Pass that, or leave it out.")
-    if isinstance(dataset, SparseDataset):
-        return make_sparse_solver(dataset, method)
+def make_solver(dataset: Dataset, method: Method) -> Solver:
+    """The solver for rows that are arrays and a method."""
     outputs = dataset.outputs
     if large_batch.is_large(method.batch_size, breadth(dataset.d, outputs)):
         return LargeBatchSolver(dataset, method)

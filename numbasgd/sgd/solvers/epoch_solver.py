@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,11 +11,13 @@ from numbasgd import threads
 from numbasgd.compile.options import uncollected
 from numbasgd.machine.cpu import n_cores
 from numbasgd.sgd.config import Method
-from numbasgd.sgd.dataset import Dataset
 from numbasgd.sgd.order import ORDER_CHUNK
 from numbasgd.sgd.rows import rows_ahead
 from numbasgd.sgd.solvers.base import Solver
 from numbasgd.sgd.solvers.order_prefetch import ROW_BYTES, OrderChunks
+
+if TYPE_CHECKING:
+    from numbasgd.sgd.dataset import Dataset
 
 _HELP_AFTER = 0.02  # seconds of steps before a second thread is prepared, which may have to be compiled
 

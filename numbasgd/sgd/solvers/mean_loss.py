@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from numbasgd.sgd.dataset import Dataset
 from numbasgd.sgd.model import Layout
 from numbasgd.sgd.solvers.update import Step
+
+if TYPE_CHECKING:
+    from numbasgd.sgd.dataset import Dataset
 
 # Entries of X, its rows taken for 8 longer:
 EVALUATED = 1 << 22  # that one call evaluates
@@ -83,6 +85,10 @@ class Objective(ABC):
         count = min(n, max(1, _GLANCED // (_BLOCKS * (self.layout.breadth + 8))))
         starts = [i * (n - count) // max(1, blocks - 1) for i in range(blocks)]
         return self._sum_blocks(row, [(i, i + count) for i in starts]) / (blocks * count)
+
+    def sum_of(self, row: np.ndarray, n: int) -> float:
+        """The sum of the losses of the first n rows."""
+        return self._sum_blocks(row, [(0, n)])
 
     @property
     def _block_rows(self) -> int:

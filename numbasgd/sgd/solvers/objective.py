@@ -1,24 +1,24 @@
-"""The mean loss over the rows of a dataset, and the compiled functions for it: what evaluations tell.
+"""The mean loss over rows that are arrays, and the compiled functions for it: what evaluations tell.
 
-``make_objective`` gives the one for the dataset: of one output, whose weights are a vector, or of K, or of
-sparse rows.
+``make_objective`` gives the one for a dataset: of one output, whose weights are a vector, or of K.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from numbasgd.sgd.dataset import Dataset, SparseDataset
 from numbasgd.sgd.model import Layout
 from numbasgd.sgd.solvers import multi, reduce
 from numbasgd.sgd.solvers.epoch import advance_kernel, kernels, padded, work_for
 from numbasgd.sgd.solvers.mean_loss import EVALUATED, Lazy, Objective
-from numbasgd.sgd.solvers.sparse_objective import SparseObjective
 from numbasgd.sgd.solvers.update import Step
+
+if TYPE_CHECKING:
+    from numbasgd.sgd.dataset import Dataset
 
 
 class OneOutput(Objective):
@@ -127,9 +127,7 @@ class ManyOutputs(Objective):
         return multi.Sums(self, scratch, scratch64)
 
 
-def make_objective(dataset: Dataset, loss: str, threads: int | None = None) -> Any:
-    """The mean loss over the rows of a dataset."""
-    if isinstance(dataset, SparseDataset):
-        return SparseObjective(dataset, loss, threads)
+def make_objective(dataset: Dataset, loss: str, threads: int | None = None) -> OneOutput | ManyOutputs:
+    """The mean loss over rows that are arrays."""
     kind = ManyOutputs if dataset.outputs > 1 else OneOutput
     return kind(dataset, loss, threads)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from numbasgd.sgd.dataset import Dataset
 from numbasgd.sgd.model import Layout
 from numbasgd.sgd.rows import CHUNK
 from numbasgd.sgd.solvers import multi, sparse_lazy, sparse_steps
@@ -17,6 +16,9 @@ from numbasgd.sgd.solvers.sparse_rows import Passes
 from numbasgd.sgd.solvers.sparse_steps import Variant
 from numbasgd.sgd.solvers.update import Step
 from numbasgd.simd.vector import lanes_for
+
+if TYPE_CHECKING:
+    from numbasgd.sgd.dataset import Dataset
 
 
 class SparseObjective(Objective):

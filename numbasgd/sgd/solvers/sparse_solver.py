@@ -5,16 +5,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from numbasgd.sgd.config import Method
-from numbasgd.sgd.dataset import Dataset
 from numbasgd.sgd.rows import FAR, aligned_zeros
 from numbasgd.sgd.solvers.epoch_solver import EpochSolver
 from numbasgd.sgd.solvers.sparse_lazy import forget
 from numbasgd.sgd.solvers.sparse_rows import BEHIND, Passes
+
+if TYPE_CHECKING:
+    from numbasgd.sgd.dataset import Dataset
 
 SETTLED = 1 << 28  # stored entries, times outputs, after which all weights are brought up to date
 _AHEAD_BYTES = 8192  # of rows that are prefetched

@@ -1,0 +1,110 @@
+"""What the user passes to ``train`` where rows are read block by block, checked: a ``StreamedDataset``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from numbasgd import check
+from numbasgd.data.row_source import RowSource, SlicedRows, source_of
+from numbasgd.sgd.block_order import blocks_for
+from numbasgd.sgd.columns import names_of
+from numbasgd.sgd.config import TrainConfig
+from numbasgd.sgd.csr import is_sparse
+from numbasgd.sgd.inputs import given_or_twin
+from numbasgd.sgd.losses import LOSSES
+from numbasgd.sgd.order import SAMPLINGS
+from numbasgd.sgd.streamed_dataset import StreamedDataset
+from numbasgd.sgd.streamed_targets import streamed_weights, targets_of
+
+_STREAMED = ("block", "sequential")  # the orders in which rows of a file come in pieces
+
+
+def streamed_rows(X: Any, sampling: Any) -> RowSource | None:
+    """What X is read from block by block, or None where it is an array in memory, or is taken for one.
+
+    A memmap is where another order than that of blocks is asked for.
+
+    Raises
+    ------
+    TypeError, ValueError
+        Where the rows cannot come in that order.
+    """
+    source = None if X is None else source_of(X, "X")
+    if source is None:
+        return _in_memory(X) if sampling == "block" else None
+    if isinstance(X, np.memmap) and sampling in SAMPLINGS:
+        return None
+    if sampling in SAMPLINGS and sampling not in _STREAMED:
+        raise ValueError(
+            f"sampling is {sampling!r} and X is {source.name}, which is read a range of rows at a time; "
+            f"expected one of {', '.join(map(repr, _STREAMED))}. Leave it out, or pass an array."
+        )
+    return source
+
+
+def _in_memory(X: Any) -> RowSource:
+    """The rows of an array, as if they were in a file."""
+    if is_sparse(X):
+        raise TypeError(
+            f"X is sparse ({type(X).__name__}) and sampling is 'block'; expected dense rows. Leave sampling "
+            "out: sparse rows are in memory, where a full shuffle costs little."
+        )
+    rows = given_or_twin(None, None)[0] if X is None else check.array(X, "X", 2)
+    return SlicedRows(rows, "X")
+
+
+def order_of(sampling: str, source: RowSource | None) -> str:
+    """The sampling that is used where ``sampling`` was passed."""
+    if sampling != "auto":
+        return sampling
+    return "reshuffle" if source is None else "block"
+
+
+def streamed_dataset(
+    source: RowSource, X: Any, y: Any, sample_weight: Any, config: TrainConfig
+) -> StreamedDataset:
+    """The rows of a source, their targets and their weights.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an argument that is not as ``train`` describes it.
+    """
+    X, y, origin = given_or_twin(X, y)
+    if len(source.shape) != 2:
+        raise ValueError(
+            f"X has {len(source.shape)} dimensions, shape {source.shape}; expected a 2-D array of numbers. "
+            "Reshape it, or select what is meant."
+        )
+    n, d = source.shape
+    if n == 0 or d == 0:
+        raise ValueError(f"X has shape {source.shape}; expected at least one row and one column.")
+    kind = LOSSES[config.loss].targets
+    targets, classes = targets_of(y, config.loss, kind)
+    if len(targets.values) != n:
+        raise ValueError(
+            f"X has {n} rows and y has {len(targets.values)} entries; expected one target per row. Check that "
+            "both were cut the same way."
+        )
+    dtype = _float_of(source.dtype, "X")
+    if kind == "real":
+        dtype = np.result_type(dtype, _float_of(targets.values.dtype, "y"))
+    outputs = targets.shape[1] if len(targets.shape) == 2 else 0
+    if LOSSES[config.loss].rows:
+        outputs = len(classes or ())
+    return StreamedDataset(
+        source, targets, streamed_weights(sample_weight, n), outputs, classes, origin, names=names_of(X),
+        precision=dtype, cut=blocks_for(d, dtype, config.window), is_shuffled=config.order == "block",
+    )  # fmt: skip
+
+
+def _float_of(dtype: np.dtype, name: str) -> np.dtype:
+    """The dtype that such numbers are trained on, as for arrays in memory."""
+    if dtype.kind not in "biuf" or dtype.itemsize > 8:
+        raise TypeError(
+            f"{name} has dtype {dtype}; expected float32 or float64 (or integers). Convert it where it is "
+            "written."
+        )
+    return np.dtype(np.float32 if dtype.kind == "f" and dtype.itemsize <= 4 else np.float64)

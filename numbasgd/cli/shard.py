@@ -63,7 +63,7 @@ def _write(args: argparse.Namespace) -> list[str]:
     from numbasgd.data import write_shards
 
     target = args.target if args.target is None or len(args.target) > 1 else args.target[0]
-    table = tables.open_or_read(args, target)
+    table = tables.read_or_open(args, target, in_files=True, takes_labels=True)
     with ReadingLine(str(args.data)) as line:
         write_shards(
             table.X,

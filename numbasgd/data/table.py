@@ -218,6 +218,16 @@ class StoredTable(NamedTuple):
     targets: list[str]
     notes: list[str]
 
+    @property
+    def rows(self) -> StoredRows:
+        """X, which knows the names of its columns."""
+        return self.X
+
+    @property
+    def is_complete(self) -> np.ndarray:
+        """All rows are: a missing cell is an error when it is read."""
+        return np.ones(len(self.X), bool)
+
 
 def open_table(
     path: str | os.PathLike[str],
@@ -286,7 +296,7 @@ def stored_table(
             "Leave the rows out when you write shards: numbasgd shard DATA OUT --missing drop."
         )
     with _reader(path, options) as (file, reader):
-        if target is None and isinstance(reader, ShardTable) and reader.targets:
+        if target is None and features is None and isinstance(reader, ShardTable) and reader.targets:
             target = list(reader.targets) if len(reader.targets) > 1 else reader.targets[0]
         chosen = _choose(file, reader, target, options, features)
         wanted = Wanted(chosen.features, chosen.targets, True, False, progress)

@@ -19,7 +19,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import argparse
 
-COMMANDS = ("ladder", "train", "predict", "noise", "memory", "roofline", "compare", "report", "data", "info")
+COMMANDS = (
+    "ladder", "train", "predict", "shard", "noise", "memory", "roofline", "compare", "report", "data", "info",
+)  # fmt: skip
 _IMPORTED = perf_counter()  # before Numba, since ``import numbasgd`` comes by here first
 BROKEN_PIPE = 141  # as a shell tells of a program that ended by SIGPIPE
 INTERRUPTED = 130

@@ -21,7 +21,7 @@ from numbasgd.data.stored_rows import JoinedRows, StoredRows
 from numbasgd.errors import DataError
 
 _AT_ONCE = 4 << 20  # bytes that are read at once where they have to be converted
-_PICKLED = "Arrays of Python objects are pickled, and those are never loaded: save .astype('float64')."
+PICKLED = "Arrays of Python objects are pickled, and those are never loaded: save .astype('float64')."
 
 
 class NpyHeader(NamedTuple):
@@ -33,17 +33,19 @@ class NpyHeader(NamedTuple):
     offset: int
 
 
-def npy_header(path: str | os.PathLike[str]) -> NpyHeader:
+def npy_header(path: str | os.PathLike[str], name: str | None = None) -> NpyHeader:
     """The header of a file that holds all entries which its header tells of.
+
+    name : of the file, for a message.
 
     Raises
     ------
     DataError
         If there is no such file, it is no ``.npy`` file, holds Python objects, or is cut.
     """
-    file = os.fsdecode(path)
+    file = name or os.fsdecode(path)
     try:
-        with open(file, "rb") as stream, warnings.catch_warnings():
+        with open(path, "rb") as stream, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of headers by Python 2
             size = os.fstat(stream.fileno()).st_size
             version = np.lib.format.read_magic(stream)
@@ -60,11 +62,13 @@ def npy_header(path: str | os.PathLike[str]) -> NpyHeader:
         ) from error
     except (ValueError, TypeError, KeyError, EOFError, SyntaxError, tokenize.TokenError) as error:
         raise DataError(
-            f"{file} is no .npy file that can be read ({error}); expected an array of numbers as np.save "
-            "writes it. Save it again."
+            f"{file} cannot be loaded ({error}); expected a .npy file, an array of numbers as np.save writes "
+            "it. Save it again."
         ) from error
     if dtype.hasobject:
-        raise DataError(f"{file} holds Python objects; expected an array of numbers. {_PICKLED}")
+        raise DataError(
+            f"{file} cannot be loaded: it holds Python objects; expected an array of numbers. {PICKLED}"
+        )
     wanted = math.prod(shape) * dtype.itemsize
     if offset + wanted > size:
         _cut(file, shape, dtype, wanted, size - offset)
@@ -73,29 +77,27 @@ def npy_header(path: str | os.PathLike[str]) -> NpyHeader:
 
 def _cut(file: str, shape: tuple[int, ...], dtype: np.dtype, wanted: int, found: int) -> NoReturn:
     raise DataError(
-        f"{file} is cut: shape {shape} of {dtype} takes {wanted:,} bytes, and {wanted - found:,} of them are "
-        "missing. Copy it again, or save the array anew."
+        f"{file} cannot be loaded: it is cut, as shape {shape} of {dtype} takes {wanted:,} bytes, and "
+        f"{wanted - found:,} of them are missing. Copy it again, or save the array anew."
     )
 
 
 class NpyRows(StoredRows):
     """The rows of a ``.npy`` file of one or two dimensions, in C or Fortran order and either byte order."""
 
-    def __init__(self, path: str | os.PathLike[str], columns: list[str] | None = None) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], columns: list[str] | None = None, *, name: str | None = None
+    ) -> None:
         self._file = os.path.abspath(os.fsdecode(path))
-        self._header = header = npy_header(path)
-        name = os.fsdecode(path)
+        name = name or os.fsdecode(path)
+        self._header = header = npy_header(path, name)
         if len(header.shape) not in (1, 2):
             raise DataError(
                 f"{name} holds an array of {len(header.shape)} dimension(s), shape {header.shape}; expected "
                 "2-D, a row a sample, or 1-D targets. Save .reshape(len(X), -1)."
             )
         super().__init__(header.shape, float_dtype(header.dtype, name), name, columns)
-
-    @property
-    def stored_dtype(self) -> np.dtype:
-        """Of the file, in native byte order."""
-        return self._header.dtype.newbyteorder("=")
+        self.stored_dtype = header.dtype.newbyteorder("=")
 
     def read(self, start: int, stop: int, out: np.ndarray) -> None:
         """Write the rows ``start`` to ``stop`` into ``out``."""

@@ -48,6 +48,7 @@ class SlicedRows:
         self._rows, self.name = rows, name
         self.shape = tuple(int(size) for size in rows.shape)
         self.dtype = float_dtype(np.dtype(rows.dtype), name)
+        self.stored_dtype = np.dtype(rows.dtype).newbyteorder("=")
         chunks = getattr(rows, "chunks", None)  # of HDF5 and Zarr, which decompress a chunk for any row of it
         self.chunk = int(chunks[0]) if isinstance(chunks, tuple) and chunks and _is_count(chunks[0]) else 1
         self._file = _MappedFile(rows) if isinstance(rows, np.memmap) else None
@@ -61,7 +62,7 @@ class SlicedRows:
             if found.shape != out.shape:
                 raise ValueError(f"they have shape {found.shape}")
             out[...] = found
-        except MemoryError:
+        except (MemoryError, FloatingPointError):  # of this process, and of a caller who wants to know
             raise
         except Exception as error:  # whatever the package behind it raises
             raise DataError(

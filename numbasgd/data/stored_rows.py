@@ -9,6 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from numbasgd.data.read_options import Progress
+
+_AT_ONCE = 4 << 20  # bytes of rows that are read at once to be looked through, or told of
+
 
 class StoredRows:
     """Rows of X (n, d), or targets (n,) or (n, K), in files; a ``RowSource`` (``numbasgd.data.row_source``).
@@ -21,6 +25,8 @@ class StoredRows:
         Of all rows.
     dtype : dtype
         Of what is read: float32 or float64.
+    stored_dtype : dtype
+        Of the numbers in the files.
     name : str
         What an error calls them.
     columns : list of str or None
@@ -31,11 +37,27 @@ class StoredRows:
 
     def __init__(self, shape: tuple[int, ...], dtype: Any, name: str, columns: list[str] | None = None) -> None:
         self.shape, self.dtype, self.name, self.columns = shape, np.dtype(dtype), name, columns
+        self.stored_dtype = self.dtype
         self.chunk = 1
 
     def read(self, start: int, stop: int, out: np.ndarray) -> None:
         """Write the rows ``start`` to ``stop`` into ``out``; raises ``DataError`` if they cannot be read."""
         raise NotImplementedError
+
+    def read_all(self, progress: Progress | None = None) -> np.ndarray:
+        """All rows, in an array; how far they were read is told."""
+        out = np.empty(self.shape, self.dtype)
+        n = len(self)
+        count = max(1, _AT_ONCE * n // max(1, out.nbytes)) if progress is not None else max(1, n)
+        for start in range(0, n, count):
+            stop = min(n, start + count)
+            self.read(start, stop, out[start:stop])
+            if progress is not None:
+                progress(stop, n, "rows")
+        return out
+
+    def share(self, first: StoredRows) -> None:
+        """Use the memory that ``first`` has for what is read, where there is some."""
 
     @property
     def ndim(self) -> int:
@@ -82,7 +104,7 @@ class StoredRows:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         if copy is False:
             raise ValueError(f"{self.name} is in a file; expected copy=True or None. Slice it for some of it.")
-        return self[:].astype(self.dtype if dtype is None else dtype, copy=False)
+        return self.read_all().astype(self.dtype if dtype is None else dtype, copy=False)
 
 
 class JoinedRows(StoredRows):
@@ -92,6 +114,9 @@ class JoinedRows(StoredRows):
         n = sum(map(len, parts))
         super().__init__((n, *parts[0].shape[1:]), parts[0].dtype, name, columns)
         self._parts = parts
+        for part in parts:
+            part.share(parts[0])
+        self.stored_dtype = parts[0].stored_dtype
         self._stops = list(accumulate(map(len, parts)))
         self.chunk = max(part.chunk for part in parts)
 
@@ -114,18 +139,17 @@ class SelectedColumns(StoredRows):
     def __init__(self, rows: StoredRows, positions: Sequence[int], columns: list[str] | None = None) -> None:
         super().__init__((len(rows), len(positions)), rows.dtype, rows.name, columns)
         self._rows, self._positions = rows, np.asarray(positions, np.intp)
-        self.chunk = rows.chunk
+        self.stored_dtype, self.chunk = rows.stored_dtype, rows.chunk
 
     def read(self, start: int, stop: int, out: np.ndarray) -> None:
         """Write these columns of the rows ``start`` to ``stop`` into ``out``."""
+        if out.size == 0:
+            return
         whole = self._rows.shape[1]
         count = max(1, _AT_ONCE // max(1, whole * self.dtype.itemsize))
-        buffer = np.empty((min(count, stop - start), whole), self.dtype)
+        buffer = np.empty((min(count, stop - start), whole), out.dtype)
         for first in range(start, stop, count):
             last = min(stop, first + count)
             found = buffer[: last - first]
             self._rows.read(first, last, found)
             np.take(found, self._positions, axis=1, out=out[first - start : last - start])
-
-
-_AT_ONCE = 4 << 20  # bytes of rows that are read before some of their columns are taken

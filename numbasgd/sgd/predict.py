@@ -9,6 +9,7 @@ import numpy as np
 
 from numbasgd import check
 from numbasgd.data.row_source import RowSource, source_of
+from numbasgd.data.stored_rows import SelectedColumns, StoredRows
 from numbasgd.sgd.columns import Names, in_order, names_of, order_of
 from numbasgd.sgd.csr import Csr, csr_of, finite, is_sparse
 
@@ -30,6 +31,9 @@ def decision_function(X: Any, w: np.ndarray, b: Any, names: Names | None) -> np.
         If a file cannot be read.
     """
     if (source := source_of(X, "X")) is not None and len(source.shape) == 2:
+        places = order_of(source, names, "the fit")
+        if places is not None and isinstance(source, StoredRows):
+            source = SelectedColumns(source, places.tolist())
         return _in_pieces(source, w, b)
     given, X = X, csr_of(X) if is_sparse(X) else check.array(X, "X", 2)
     order = None if given is X else order_of(given, names, "the fit")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
 
 from numbasgd import check
 from numbasgd.data.row_source import RowSource, SlicedRows, source_of
-from numbasgd.sgd.block_order import blocks_for
+from numbasgd.sgd.block_order import Blocks, blocks_for
 from numbasgd.sgd.columns import names_of
 from numbasgd.sgd.config import TrainConfig
 from numbasgd.sgd.csr import is_sparse
@@ -18,6 +19,7 @@ from numbasgd.sgd.order import SAMPLINGS
 from numbasgd.sgd.streamed_dataset import StreamedDataset
 from numbasgd.sgd.streamed_targets import streamed_weights, targets_of
 
+_OFTEN = 8  # times that rows may be decoded without a word
 _STREAMED = ("block", "sequential")  # the orders in which rows of a file come in pieces
 
 
@@ -91,13 +93,30 @@ def streamed_dataset(
     dtype = _float_of(source.dtype, "X")
     if kind == "real":
         dtype = np.result_type(dtype, _float_of(targets.values.dtype, "y"))
+    cut = blocks_for(d, dtype, config.window)
+    if config.order == "block":
+        _warn_of_chunks(source, cut)
     outputs = targets.shape[1] if len(targets.shape) == 2 else 0
     if LOSSES[config.loss].rows:
         outputs = len(classes or ())
     return StreamedDataset(
         source, targets, streamed_weights(sample_weight, n), outputs, classes, origin, names=names_of(X),
-        precision=dtype, cut=blocks_for(d, dtype, config.window), is_shuffled=config.order == "block",
+        precision=dtype, cut=cut, is_shuffled=config.order == "block",
     )  # fmt: skip
+
+
+def _warn_of_chunks(source: RowSource, cut: Blocks) -> None:
+    """Say so where rows are decoded in much larger pieces than blocks."""
+    chunk = getattr(source, "chunk", 1)
+    times = min(chunk, source.shape[0]) / cut.rows
+    if times >= _OFTEN and source.shape[0] > cut.rows * cut.window:
+        warnings.warn(
+            f"X is {source.name}, whose rows are decoded {chunk} at a time, and are read {cut.rows} at a time "
+            f"in random order: most of them will be decoded {times:.0f} times an epoch. Write them as .npy "
+            "files first (numbasgd shard, numbasgd.write_shards), in smaller pieces, or pass a larger window, or "
+            "sampling='sequential' if they are in random order already.",
+            stacklevel=4,
+        )
 
 
 def _float_of(dtype: np.dtype, name: str) -> np.dtype:

@@ -26,6 +26,7 @@ MODES = {
     "beyond-a-window": dict(batch_size=1200, lr=0.5),
     "sequential": dict(sampling="sequential"),
 }
+SOME_SLOW = ["plain", *(pytest.param(mode, marks=pytest.mark.slow) for mode in MODES if mode != "plain")]
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ def in_file(tmp_path, mode):
     return Ranges(X) if mode == "sequential" else X  # a memmap has that order in place
 
 
-@pytest.mark.parametrize("mode", [*MODES, "in-parts"])
+@pytest.mark.parametrize("mode", [*SOME_SLOW, "in-parts"])
 def test_a_file_that_is_cut_while_it_is_read(data, tmp_path, mode, monkeypatch):
     """The error names file and rows; the run so far goes on to the same bits once the file is whole."""
     y = data[1]
@@ -146,15 +147,17 @@ def test_ctrl_c_while_rows_are_read_leaves_a_run_that_goes_on(data, after, monke
         same(whole, numbasgd.train(X, y, resume=fit, epochs=4))
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", SOME_SLOW)
 def test_a_killed_run_goes_on_from_its_checkpoint(data, tmp_path, mode):
     settings = SETTINGS | MODES[mode]
+    every = 1 if mode == "beyond-a-window" else 70
     code = f"""
         import os, signal, numbasgd
         def kill(fit):
             if fit.epochs[-1] == 3:
                 os.kill(os.getpid(), signal.SIGKILL)
-        numbasgd.train("X.npy", "y.npy", **{settings!r}, callback=kill, checkpoint="run", checkpoint_every=1)
+        settings = {settings!r}
+        numbasgd.train("X.npy", "y.npy", **settings, callback=kill, checkpoint="run", checkpoint_every={every})
         """
     with pytest.raises(AssertionError, match="exit -9"):
         run_python(code, cwd=tmp_path)

@@ -113,8 +113,8 @@ def _warn_of_chunks(source: RowSource, cut: Blocks) -> None:
         warnings.warn(
             f"X is {source.name}, whose rows are decoded {chunk} at a time, and are read {cut.rows} at a time "
             f"in random order: most of them will be decoded {times:.0f} times an epoch. Write them as .npy "
-            "files first (numbasgd shard, numbasgd.write_shards), in smaller pieces, or pass a larger window, or "
-            "sampling='sequential' if they are in random order already.",
+            "files first (numbasgd shard, numbasgd.write_shards), in smaller pieces, or pass a larger window, "
+            "or sampling='sequential' if they are in random order already.",
             stacklevel=4,
         )
 

@@ -1,6 +1,6 @@
 """A file larger than memory: made on the fly, trained on in shuffled blocks, in a hundred megabytes.
 
-Run it with ``python -m numbasgd.examples.larger_than_memory``, or with ``--gigabytes 20`` where memory is large.
+Run it with ``python -m numbasgd.examples.larger_than_memory``, and ``--gigabytes 20`` where memory is large.
 """
 
 import argparse
@@ -42,7 +42,7 @@ def main() -> None:
     """Make a file, train a classifier on it while most of it stays there, and say what that took."""
     parser = argparse.ArgumentParser(description=main.__doc__)
     parser.add_argument("--gigabytes", type=float, default=2.0, help="size of the file (default 2)")
-    parser.add_argument("--folder", help="where it is made, and removed again (default: that of temporary files)")
+    parser.add_argument("--folder", help="where it is made, and removed again")
     options = parser.parse_args()
     rows = int(options.gigabytes * 1e9) // (4 * COLUMNS)
 

@@ -210,6 +210,10 @@ class Dataset:
         scale_rows(self.rows, scale.mean, scale.std, out)
         return self.with_rows(out)
 
+    def order(self, sampling: str) -> str:
+        """The sampling that is used where this one was passed."""
+        return "reshuffle" if sampling == "auto" else sampling
+
     def in_memory(self, method: Method) -> tuple[Dataset, Method]:
         """Rows in memory that a rate can be chosen from, and the method for them."""
         return self, method

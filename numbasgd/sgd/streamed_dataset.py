@@ -189,7 +189,7 @@ class StreamedDataset(Dataset):
     def groups(self, blocks: np.ndarray | None = None) -> Iterator[tuple[int, Buffer, int]]:
         """(0 or 1, rows, how many they are) of all blocks, or of these: the next are read meanwhile.
 
-        There are two buffers, and what is in one of them is overwritten when the one behind is asked for.
+        There are two buffers, and the next one overwrites what was in the one before the last.
         """
         blocks = np.arange(len(self.sizes)) if blocks is None else blocks
         each = min(self.piece_blocks, len(blocks))
@@ -240,6 +240,10 @@ class StreamedDataset(Dataset):
         if s.size and s.any():
             s = (s / s.mean()).astype(s.dtype)
         return Dataset(X, y, s, self.outputs, self.classes, self.source, True, self.names)
+
+    def order(self, sampling: str) -> str:
+        """The sampling that is used, whatever was passed."""
+        return "block" if self.is_shuffled else "sequential"
 
     def in_memory(self, method: Method) -> tuple[Dataset, Method]:
         """A sample of the rows, and the method for it."""

@@ -15,7 +15,7 @@ from numbasgd.sgd.held_out import validation_dataset
 from numbasgd.sgd.inputs import kind_of, make_dataset
 from numbasgd.sgd.resume import resumable
 from numbasgd.sgd.run import TrainingRun
-from numbasgd.sgd.streamed_inputs import order_of, streamed_dataset, streamed_rows
+from numbasgd.sgd.streamed_inputs import streamed_dataset, streamed_rows
 from numbasgd.sgd.warm_start import weights_of
 
 
@@ -235,7 +235,6 @@ def train(
         callback=callback, checkpoint=checkpoint, checkpoint_every=checkpoint_every, progress=progress,
         verbose=verbose, threads=threads,
     )  # fmt: skip
-    config = config.with_order(order_of(config.sampling, source) if run is None else run.settings["sampling"])
     if source is None:
         dataset = make_dataset(X, y, sample_weight, config.loss)
     else:

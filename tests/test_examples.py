@@ -15,6 +15,7 @@ import numbasgd
 from numbasgd import examples
 
 NEEDS_SCIKIT_LEARN = ("digits", "pipeline")
+NEEDS_SCIPY = ("sparse",)
 
 
 @pytest.fixture
@@ -25,6 +26,8 @@ def output(capsys, monkeypatch):
     def run(name):
         if name in NEEDS_SCIKIT_LEARN:
             pytest.importorskip("sklearn", minversion="1.6", reason="the example needs scikit-learn")
+        if name in NEEDS_SCIPY:
+            pytest.importorskip("scipy", reason="the example needs SciPy")
         # By its file: ``run_module`` finds no code where pytest rewrites an installed plugin's package.
         runpy.run_path(str(Path(examples.__path__[0]) / f"{name}.py"), run_name="__main__")
         out, err = capsys.readouterr()
@@ -36,7 +39,7 @@ def output(capsys, monkeypatch):
 
 def test_each_example_has_a_test_below_and_a_place_in_the_readme():
     names = [module.name for module in pkgutil.iter_modules(examples.__path__)]
-    assert sorted(names) == ["airfoil", *NEEDS_SCIKIT_LEARN]
+    assert sorted(names) == ["airfoil", *NEEDS_SCIKIT_LEARN, *NEEDS_SCIPY]
     readme = (Path(numbasgd.__file__).parents[1] / "README.md").read_text(encoding="utf-8")
     assert all(f"`{name}`" in readme or f"numbasgd.examples.{name}`" in readme for name in names)
 
@@ -47,6 +50,13 @@ def test_without_scikit_learn_a_sentence_says_what_to_install(name, monkeypatch)
     for module in [m for m in sys.modules if m.startswith("sklearn.")]:
         monkeypatch.delitem(sys.modules, module)
     with pytest.raises(SystemExit, match=rf"^{name}: scikit-learn.* missing\. pip install \"numbasgd\["):
+        importlib.import_module(f"numbasgd.examples.{name}").main()
+
+
+@pytest.mark.parametrize("name", NEEDS_SCIPY)
+def test_without_scipy_a_sentence_says_what_to_install(name, monkeypatch):
+    monkeypatch.setitem(sys.modules, "scipy", None)
+    with pytest.raises(SystemExit, match=rf"^{name}: SciPy is missing\. pip install \"numbasgd\["):
         importlib.import_module(f"numbasgd.examples.{name}").main()
 
 
@@ -83,3 +93,16 @@ def test_pipeline(output):
     in_folds, held_back = re.search(r"([\d.]+)% in cross-validation, ([\d.]+)% held back", out).groups()
     assert float(in_folds) > 95 and float(held_back) > 92
     assert "30 columns" in out and "\nweights " in out
+
+
+@pytest.mark.slow
+def test_sparse(output):
+    out = output("sparse")
+    stored, entries = map(int, re.search(r": (\d+) counts are stored of (\d+)$", out, re.M).groups())
+    assert stored < entries / 500
+    assert float(re.search(r"^([\d.]+)% of 5000 other texts are told right", out, re.M).group(1)) > 85
+    found = dict(re.findall(r"^  (\w+)  (\w+(?: \w+){7})$", out, re.M))
+    topics = importlib.import_module("numbasgd.examples.sparse").TOPICS
+    assert {name: set(words.split()) for name, words in found.items()} == {
+        name: set(words.split()) for name, words in topics.items()
+    }

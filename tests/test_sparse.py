@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 
@@ -300,6 +301,37 @@ def test_lr_auto_is_found_by_short_runs(rows, loss):
     ladder = [end(fit.settings["lr"] * 4.0**k) for k in (-2, -1, 1)]
     assert fit.objective[-1] < fit.objective[0]
     assert fit.objective[-1] <= 1.02 * min(ladder)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"batch_size": 32, "l2": 1e-4},
+        *(
+            pytest.param(more, marks=pytest.mark.slow)
+            for more in (
+                {"batch_size": 1, "l2": 1e-4}, {"batch_size": 32, "loss": "logistic"},
+                {"batch_size": 16, "momentum": 0.9}, {"batch_size": 16, "average": 2},
+            )
+        ),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_lr_auto_is_not_that_of_fewer_rows_where_columns_are_many(settings):
+    """A tenth of such rows in minibatches of a tenth has a best rate some octaves lower."""
+    rng = np.random.default_rng(0)
+    n, d, entries = 6000, 2000, 20
+    columns = rng.integers(0, d, n * entries)
+    X = sparse.csr_array((rng.standard_normal(n * entries), columns, np.arange(n + 1) * entries), (n, d))
+    y = X @ rng.standard_normal(d) + rng.standard_normal(n)
+    y = y > 0 if "loss" in settings else y
+    fit = train(X, y, epochs=5, seed=0, **settings)
+    best = fit.objective[-1]
+    for octave in (-2, -1, 1, 2):
+        with contextlib.suppress(DivergenceError):
+            lr = fit.settings["lr"] * 2.0**octave
+            best = min(best, train(X, y, epochs=5, seed=0, lr=lr, eval_every=None, **settings).objective[-1])
+    assert fit.objective[-1] <= 1.5 * best
 
 
 def test_dense_labels_are_wanted_for_sparse_rows(rows):

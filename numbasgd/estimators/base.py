@@ -18,10 +18,12 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from numbasgd import check
 from numbasgd.estimators.callbacks import CallbackSupportMixin, EpochTasks, with_callbacks
 from numbasgd.sgd.config import SETTINGS, Default, TrainConfig
+from numbasgd.sgd.csr import csr_of, finite, is_sparse
 from numbasgd.sgd.dataset import Dataset
 from numbasgd.sgd.fit import Fit
 from numbasgd.sgd.inputs import sample_weights, weights_given
 from numbasgd.sgd.partial import ENDLESS, PieceState, train_piece
+from numbasgd.sgd.predict import decision_function
 from numbasgd.sgd.run import TrainingRun
 from numbasgd.sgd.schedule import RESTARTS
 
@@ -62,8 +64,10 @@ class MinibatchSGD(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
 
         Parameters
         ----------
-        X : array_like, shape (n, d)
-            Rows; float32 stays float32, anything else becomes float64.
+        X : array_like or sparse array, shape (n, d)
+            Rows; float32 stays float32, anything else becomes float64.  Sparse matrices and arrays of SciPy are
+            trained on in CSR form, and their columns are neither scaled nor centred unless ``standardize`` is
+            True, which divides each by its root mean square.
         y : array_like, shape (n,)
             Targets.
         sample_weight : array_like, shape (n,), optional
@@ -83,7 +87,8 @@ class MinibatchSGD(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         begin = time.perf_counter()
         dataset = self._dataset(X, y, sample_weight)
         metadata = None if sample_weight is None else {"sample_weight": sample_weight}
-        tasks = EpochTasks(self, {"X": dataset.X, "y": y, "metadata": metadata}, self.epochs, self._attributes)
+        rows = X if is_sparse(X) else dataset.X
+        tasks = EpochTasks(self, {"X": rows, "y": y, "metadata": metadata}, self.epochs, self._attributes)
         self._take(self._run(dataset, begin, tasks).run())
         tasks.end()
         return self
@@ -95,7 +100,7 @@ class MinibatchSGD(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
             own = self.callback
             changed["callback"] = tasks if own is None else lambda fit: tasks(fit) | bool(own(fit))
         start = self._warm_start(dataset) if self.warm_start and hasattr(self, "coef_") else None
-        return TrainingRun(self._config(changed), dataset, start, None, begin)
+        return TrainingRun(self._config(dataset, changed), dataset, start, None, begin)
 
     def _eval_every(self, n: int) -> Any:
         """The setting; evaluations that decide nothing are so few that short epochs do not wait for them."""
@@ -133,7 +138,7 @@ class MinibatchSGD(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         changed = {**_NOT_IN_PIECES, "schedule": schedule}
         if before is not None and not isinstance(self.random_state, numbers.Integral):
             changed["seed"] = self._seed  # the one that was drawn for the first piece
-        config = self._config(changed)
+        config = self._config(dataset, changed)
         is_known = hasattr(self, "coef_")
         start = self._warm_start(dataset) if is_known else self._zeros(dataset)
         pieces = train_piece(config, dataset, start, before)
@@ -146,19 +151,23 @@ class MinibatchSGD(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         self.__dict__.pop("fit_", None)  # which is not this model any more
         return self
 
-    def _config(self, changed: Mapping[str, Any]) -> TrainConfig:
-        """The settings as ``train`` takes them, checked."""
+    def _config(self, dataset: Dataset, changed: Mapping[str, Any]) -> TrainConfig:
+        """The settings as ``train`` takes them for such rows, checked."""
         own = self.__dict__
         settings = {name: own[here] for name, here in _NAMES.items()}
         hint = "Pass the rows of a step; with fewer rows they are one step."
         settings["batch_size"] = Default(check.integer(self.batch_size, "batch_size", low=1, hint=hint))
         settings.update(dict.fromkeys(LEFT_OUT), loss=self._loss(), **changed)
+        if self.standardize is None and not dataset.standardizes:
+            settings["standardize"] = False
         if "seed" not in changed:
             settings["seed"] = _seed_of(self.random_state)
         return TrainConfig.of_call(**settings)
 
-    def _checked(self, X: Any, y: Any, is_first: bool, **how: Any) -> tuple[np.ndarray, np.ndarray]:
+    def _checked(self, X: Any, y: Any, is_first: bool, **how: Any) -> tuple[Any, np.ndarray]:
         """X and y as scikit-learn checks them; number and names of columns are kept, or compared with those.
+
+        Sparse rows become a ``Csr``.
 
         how : what ``validate_data`` is told of y.  Arrays that it would leave as they are do not wait for it.
         """
@@ -167,8 +176,14 @@ class MinibatchSGD(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
             self.n_features_in_ = X.shape[1]
             self.__dict__.pop("feature_names_in_", None)
             return X, y
+        if is_sparse(X):  # in which a NaN is looked for here, to name its row and column
+            how |= {"accept_sparse": "csr", "ensure_all_finite": False}
         X, y = validate_data(self, X, y, dtype=dtype, reset=is_first, **how)
-        return np.require(X, requirements="A"), y
+        if not is_sparse(X):
+            return np.require(X, requirements="A"), y
+        rows = csr_of(X)
+        finite(rows)
+        return rows, y
 
     @property
     def _names(self) -> tuple[str, ...] | None:
@@ -185,6 +200,9 @@ class MinibatchSGD(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
     def _z(self, X: Any) -> np.ndarray:
         """``X @ coef_.T + intercept_``, for rows that were checked."""
         check_is_fitted(self)
+        if is_sparse(X):
+            X = validate_data(self, X, dtype=_FLOATS, reset=False, accept_sparse="csr", ensure_all_finite=False)
+            return decision_function(X, self.coef_.T, self.intercept_, None)
         X = validate_data(self, X, dtype=_FLOATS, reset=False)
         return X @ self.coef_.T + self.intercept_
 
@@ -203,6 +221,11 @@ class MinibatchSGD(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
                 "warm_start=False."
             )
         return w.astype(dataset.dtype), b
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
 
     @abstractmethod
     def _dataset(self, X: Any, y: Any, sample_weight: Any) -> Dataset:

@@ -14,7 +14,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from numbasgd import check
 from numbasgd.estimators.base import MinibatchSGD
 from numbasgd.sgd.dataset import Dataset
-from numbasgd.sgd.inputs import weights_given
+from numbasgd.sgd.inputs import kind_of, weights_given
 from numbasgd.sgd.losses import LOSSES
 
 _CLASSIFYING = [name for name, loss in LOSSES.items() if loss.targets != "real"]
@@ -134,9 +134,9 @@ class MinibatchSGDClassifier(ClassifierMixin, MinibatchSGD):
 
         Momentum and the mean of the weights go on where the call before stopped.  With
         ``sampling="sequential"``, pieces of whole minibatches give the weights of one epoch over all rows, bit
-        for bit; calls with the same rows give those of ``fit`` with as many epochs.  For ``lr="auto"`` and
-        ``standardize`` the first piece decides; the rate is constant, or falls with the calls by
-        ``schedule="inverse_scaling"``.  What ends a ``fit`` early does not matter here.
+        for bit, or to rounding where rows are sparse; calls with the same rows give those of ``fit`` with as
+        many epochs.  For ``lr="auto"`` and ``standardize`` the first piece decides; the rate is constant, or
+        falls with the calls by ``schedule="inverse_scaling"``.  What ends a ``fit`` early does not matter here.
 
         Parameters
         ----------
@@ -168,7 +168,7 @@ class MinibatchSGDClassifier(ClassifierMixin, MinibatchSGD):
 
         Parameters
         ----------
-        X : array_like, shape (n, d)
+        X : array_like or sparse array, shape (n, d)
 
         Returns
         -------
@@ -182,7 +182,7 @@ class MinibatchSGDClassifier(ClassifierMixin, MinibatchSGD):
 
         Parameters
         ----------
-        X : array_like, shape (n, d)
+        X : array_like or sparse array, shape (n, d)
 
         Returns
         -------
@@ -197,7 +197,7 @@ class MinibatchSGDClassifier(ClassifierMixin, MinibatchSGD):
 
         Parameters
         ----------
-        X : array_like, shape (n, d)
+        X : array_like or sparse array, shape (n, d)
 
         Returns
         -------
@@ -214,7 +214,7 @@ class MinibatchSGDClassifier(ClassifierMixin, MinibatchSGD):
 
         Parameters
         ----------
-        X : array_like, shape (n, d)
+        X : array_like or sparse array, shape (n, d)
 
         Returns
         -------
@@ -243,7 +243,7 @@ class MinibatchSGDClassifier(ClassifierMixin, MinibatchSGD):
         self.classes_ = classes
         return self._rows(X, number, sample_weight, is_piece=False)
 
-    def _rows(self, X: np.ndarray, number: np.ndarray, sample_weight: Any, *, is_piece: bool) -> Dataset:
+    def _rows(self, X: Any, number: np.ndarray, sample_weight: Any, *, is_piece: bool) -> Dataset:
         """number : of the class of each row."""
         classes, loss, n = self.classes_, self._loss(), len(X)
         if self.class_weight is not None:
@@ -256,7 +256,7 @@ class MinibatchSGDClassifier(ClassifierMixin, MinibatchSGD):
             y = np.where(number[:, None] == np.arange(outputs), 1, -1).astype(X.dtype)
         else:
             y = np.where(number == 1, 1, -1).astype(X.dtype)
-        return Dataset(X, y, weights, outputs, tuple(classes.tolist()), names=self._names)
+        return kind_of(X)(X, y, weights, outputs, tuple(classes.tolist()), names=self._names)
 
     def _class_weights(self, number: np.ndarray, sample_weight: Any) -> np.ndarray:
         """The weights of the rows, those of their classes included."""

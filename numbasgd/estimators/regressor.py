@@ -10,6 +10,7 @@ from sklearn.base import RegressorMixin
 from numbasgd import check
 from numbasgd.estimators.base import MinibatchSGD
 from numbasgd.sgd.dataset import Dataset
+from numbasgd.sgd.inputs import kind_of
 from numbasgd.sgd.losses import LOSSES
 
 _REAL = [name for name, loss in LOSSES.items() if loss.targets == "real"]
@@ -105,9 +106,9 @@ class MinibatchSGDRegressor(RegressorMixin, MinibatchSGD):
 
         Momentum and the mean of the weights go on where the call before stopped.  With
         ``sampling="sequential"``, pieces of whole minibatches give the weights of one epoch over all rows, bit
-        for bit; calls with the same rows give those of ``fit`` with as many epochs.  For ``lr="auto"`` and
-        ``standardize`` the first piece decides; the rate is constant, or falls with the calls by
-        ``schedule="inverse_scaling"``.  What ends a ``fit`` early does not matter here.
+        for bit, or to rounding where rows are sparse; calls with the same rows give those of ``fit`` with as
+        many epochs.  For ``lr="auto"`` and ``standardize`` the first piece decides; the rate is constant, or
+        falls with the calls by ``schedule="inverse_scaling"``.  What ends a ``fit`` early does not matter here.
 
         Parameters
         ----------
@@ -127,7 +128,7 @@ class MinibatchSGDRegressor(RegressorMixin, MinibatchSGD):
 
         Parameters
         ----------
-        X : array_like, shape (n, d)
+        X : array_like or sparse array, shape (n, d)
 
         Returns
         -------
@@ -141,9 +142,10 @@ class MinibatchSGDRegressor(RegressorMixin, MinibatchSGD):
     def _rows(self, X: Any, y: Any, sample_weight: Any, *, is_piece: bool) -> Dataset:
         is_first = not (is_piece and hasattr(self, "coef_"))
         X, y = self._checked(X, y, is_first, y_numeric=True, multi_output=True)
-        y = y.astype(X.dtype, copy=False)
+        y = check.array(y, "y", y.ndim).astype(X.dtype, copy=False)  # no sparse array, which is let through
         weights = self._weights(sample_weight, len(X), X.dtype, is_piece=is_piece)
-        return Dataset(X, y, weights, y.shape[1] if y.ndim == 2 else 0, names=self._names)
+        outputs = y.shape[1] if y.ndim == 2 else 0
+        return kind_of(X)(X, y, weights, outputs, names=self._names)
 
     def _loss(self) -> str:
         return check.choice(self.loss, "loss", _REAL)

@@ -53,6 +53,9 @@ class Dataset:
     #: Whether a quadratic model of the rows may be made, with a Hessian of d x d.
     has_model: ClassVar[bool] = True
 
+    #: Whether fewer rows, in minibatches as much smaller, have about the same best rate.
+    few_rows_tell: ClassVar[bool] = True
+
     X: np.ndarray
     y: np.ndarray
     sample_weight: np.ndarray

@@ -87,8 +87,8 @@ def _require_no_overflow(z: np.ndarray, X: np.ndarray | Csr, w: np.ndarray, b: A
     values = X[np.array([row])].data if isinstance(X, Csr) else X[row]
     raise ValueError(
         f"X holds values up to {np.abs(values).max():.3g} at row {first + row}, where X @ w + b overflows "
-        f"{z.dtype}; expected values whose products with the weights can be added up. Check that row, or scale X as it was "
-        "for training."
+        f"{z.dtype}; expected values whose products with the weights can be added up. Check that row, or scale "
+        "X as it was for training."
     )
 
 

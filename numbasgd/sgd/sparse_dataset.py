@@ -27,6 +27,7 @@ class SparseDataset(Dataset):
 
     standardizes = False  # a rare column is no small one
     has_model = False  # there are too many columns for one
+    few_rows_tell = False  # most columns are in few rows
 
     X: Any
     rows: Any = field(init=False)

@@ -11,25 +11,23 @@ import numpy as np
 
 from numbasgd import check
 from numbasgd.data.row_source import source_of
-from numbasgd.errors import DataError
 from numbasgd.sgd import labels
 
 _PIECE = 1 << 17  # values that are looked at together
 
 
 class Values:
-    """Values of an array, or of what is read like one, in the dtype that it has."""
+    """Values of an array, or of what is read like one, in the dtype that they are kept in."""
 
     def __init__(self, given: Any, name: str) -> None:
         self.name = name
-        has_slices = all(hasattr(given, attribute) for attribute in ("shape", "dtype", "__getitem__"))
-        self._given = given if has_slices else None
-        self._source = None if has_slices else source_of(given, name)
-        if self._source is None and not has_slices:
-            self._given = np.asarray(given)
-        known = self._given if self._source is None else self._source
-        self.shape: tuple[int, ...] = tuple(int(size) for size in known.shape)  # type: ignore[union-attr]
-        self.dtype = np.dtype(known.dtype)  # type: ignore[union-attr]
+        self._source = source_of(given, name)
+        self._given = np.asarray(given) if self._source is None else None
+        known: Any = self._given if self._source is None else self._source
+        self.shape: tuple[int, ...] = tuple(int(size) for size in known.shape)
+        # A source reads as floats, unless it is asked for labels as they are.
+        kept = getattr(known, "stored_dtype", None) or getattr(given, "dtype", known.dtype)
+        self.dtype = np.dtype(kept).newbyteorder("=")
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -40,14 +38,7 @@ class Values:
             out = np.empty((stop - start, *self.shape[1:]), self.dtype)
             self._source.read(start, stop, out)
             return out
-        given: Any = self._given
-        try:
-            return np.asarray(given[start:stop])
-        except (OSError, ValueError, RuntimeError) as error:
-            raise DataError(
-                f"{self.name} cannot be read at rows {start} to {stop - 1}: {error}. Expected an entry for "
-                "each row of X. Check that what it is read from is whole and open."
-            ) from error
+        return self._given[start:stop]  # type: ignore[index]
 
     def pieces(self) -> Iterator[tuple[int, np.ndarray]]:
         """(first row, values) of all of them, in order."""

@@ -50,22 +50,25 @@ class Pilot:
     """Runs of one size at several rates, with the same orders of the rows.
 
     octave : a rate of the run that it stands for, as a logarithm to base 2 that counts from ``Task.base``.  A
-    pilot with larger minibatches takes larger rates in proportion.
+    pilot with larger minibatches takes larger rates in proportion, or as much larger as ``larger`` says.
     """
 
-    def __init__(self, task: Task, size: Size) -> None:
+    def __init__(self, task: Task, size: Size, larger: float | None = None) -> None:
         self.size, self.budget = size, task.budget
         whole, dataset, method = task.size, task.dataset, task.method
         self.is_whole = size == whole
         self.is_descent = size.batch_size >= size.rows
         if size.rows < whole.rows:
             dataset = some_rows(dataset, size.rows)
-            begin = method.average_from
-            if begin is not None:
-                method = method._replace(average_from=begin // whole.rows * size.rows)
+        begin = method.average_from
+        if begin is not None:
+            share = size.epochs / whole.epochs if larger else 1.0
+            method = method._replace(average_from=int(begin // whole.rows * share * size.rows))
         method = method._replace(batch_size=size.batch_size, lrs=np.ones(1, dataset.dtype))
-        self.method = method if task.schedule is None else task.schedule(method, size.rows, size.epochs)
-        larger = size.batch_size * whole.rows / (whole.batch_size * size.rows)
+        if task.schedule is not None:
+            method = task.schedule(method, size.rows, size.epochs)
+        self.method = method._replace(lrs=method.lrs.astype(dataset.dtype))
+        larger = larger or size.batch_size * whole.rows / (whole.batch_size * size.rows)
         self.base = task.base + math.log2(larger)
         self.solver = dataset.solver(self.method)
         self.solver.compile()

@@ -9,6 +9,11 @@ Fewer rows with minibatches as much smaller leave the best rate nearly as it is,
 any two classes can be told apart.  A pilot whose loss falls to nothing says little about more rows, of which
 that is not so.  There, how many epochs it takes on some rows and on more tells how many it would take on all
 (``_fits_in_time``); if the run is too short for it, what is best in a few epochs over all rows is taken.
+
+Of sparse rows, with more columns than rows of a pilot, fewer are another problem: most columns are in few of
+them, and rows have so little in common that a minibatch allows a rate in proportion to its rows (Ma, Bassily,
+Belkin, ICML 2018), so that the best one of smaller minibatches is too low.  There a pilot is a run that ends
+earlier, with the same minibatches of all rows, or of a part of them, each once.
 """
 
 from __future__ import annotations
@@ -18,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from numbasgd.sgd.learning_rate.cost import Size, size_for
+from numbasgd.sgd.learning_rate.cost import Size, shorter_size, size_for
 from numbasgd.sgd.learning_rate.curvature import SAMPLE, some_rows
 from numbasgd.sgd.learning_rate.pilot import Pilot, Task
 
@@ -52,6 +57,12 @@ def race(task: Task, curvature: float, first: float | None = None) -> tuple[floa
         if math.isnan(first):
             return math.nan, "rows that are not finite"
     task.base = first
+    if not task.dataset.few_rows_tell:
+        short = shorter_size(size, task.cost, budget.total / _PARTS)
+        if short is not None:
+            pilot = Pilot(task, short, larger=1.0)
+            pilot.climb(pilot.climb(0.0), 0.5)
+            return _told(pilot.settle() + first, pilot, size)
     octave = 0.0
     found = octave, size.epochs  # by the first pilot, and in how many epochs
     main = Pilot(task, size_for(task.dataset, size, task.cost, budget.total / _PARTS, _ROWS))
@@ -78,10 +89,14 @@ def race(task: Task, curvature: float, first: float | None = None) -> tuple[floa
         octave = main.settle() + _FEWER_ROWS * math.log2(size.rows / main.size.rows)
         if main.losses[main.best] > _FITTED * main.first:
             octave -= _QUIETER * math.log2(size.epochs / main.size.epochs)
-    rows = f"{main.size.rows} of {size.rows} rows" * (main.size.rows < size.rows) or "all rows"
-    return 2.0 ** (
-        octave + first
-    ), f"runs at {len(main.losses)} rates over {rows} for {main.size.epochs} epochs"
+    return _told(octave + first, main, size)
+
+
+def _told(octave: float, pilot: Pilot, size: Size) -> tuple[float, str]:
+    """The rate, and what it was found by."""
+    rows = f"{pilot.size.rows} of {size.rows} rows" * (pilot.size.rows < size.rows) or "all rows"
+    epochs = f"{pilot.size.epochs} epoch{'s' * (pilot.size.epochs > 1)}"
+    return 2.0**octave, f"runs at {len(pilot.losses)} rates over {rows} for {epochs}"
 
 
 def _valley(pilot: Pilot, octave: float, is_free: bool) -> float:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
 
 from numbasgd import check
 from numbasgd.data.row_source import RowSource, SlicedRows, source_of
-from numbasgd.sgd.block_order import blocks_for
+from numbasgd.sgd.block_order import Blocks, blocks_for
 from numbasgd.sgd.columns import names_of
 from numbasgd.sgd.config import TrainConfig
 from numbasgd.sgd.csr import is_sparse
@@ -18,6 +19,8 @@ from numbasgd.sgd.order import SAMPLINGS
 from numbasgd.sgd.streamed_dataset import StreamedDataset
 from numbasgd.sgd.streamed_targets import streamed_weights, targets_of
 
+_SMALL = 128 << 20  # bytes of rows that are kept once they are decoded
+_TIMES = 4  # an epoch that rows are decoded without a warning
 _STREAMED = ("block", "sequential")  # the orders in which rows of a file come in pieces
 
 
@@ -94,10 +97,30 @@ def streamed_dataset(
     outputs = targets.shape[1] if len(targets.shape) == 2 else 0
     if LOSSES[config.loss].rows:
         outputs = len(classes or ())
+    cut, is_shuffled = blocks_for(d, dtype, config.window), config.order == "block"
+    if is_shuffled:
+        _warn_of_chunks(source, cut)
     return StreamedDataset(
         source, targets, streamed_weights(sample_weight, n), outputs, classes, origin, names=names_of(X),
-        precision=dtype, cut=blocks_for(d, dtype, config.window), is_shuffled=config.order == "block",
+        precision=dtype, cut=cut, is_shuffled=is_shuffled,
     )  # fmt: skip
+
+
+def _warn_of_chunks(source: RowSource, cut: Blocks) -> None:
+    """Warn where rows are decoded with many others, and so many times over when blocks come in random order."""
+    n, d = source.shape
+    chunk = getattr(source, "chunk", 1)
+    if chunk <= cut.rows or n * d * source.dtype.itemsize <= _SMALL:
+        return
+    chunks, windows = -(-n // chunk), -(-n // (cut.rows * cut.window))
+    times = windows * min(chunks, cut.window) / chunks
+    if times >= _TIMES:
+        warnings.warn(
+            f"{chunk:,} rows of {source.name} are decoded together, about {times:.0f} times an epoch for "
+            f"blocks of {cut.rows:,} rows in random order. Write shards of it (numbasgd.write_shards, or "
+            "numbasgd shard), pass a larger window, or sampling='sequential' if its rows are in random order already.",
+            stacklevel=4,
+        )
 
 
 def _float_of(dtype: np.dtype, name: str) -> np.dtype:

@@ -4,6 +4,7 @@ import copy
 import json
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -515,3 +516,80 @@ def test_large_text_goes_through_pyarrow(call, tmp_path, monkeypatch):
     monkeypatch.setattr(text, "_careful_blocks", careful)
     assert call("shard", "t.csv", "quotes", "--target", "y")[0] == 0
     assert open_shards("quotes")[1][-1] == 'a "quote"' and len(open_shards("quotes")[1]) == 301
+
+
+MEMORY = """
+    import os, resource, sys
+    import numpy as np
+    import numbasgd
+    from numbasgd import cli
+
+    def limit(megabytes):
+        with open("/proc/self/status") as status:
+            now = next(int(line.split()[1]) for line in status if line.startswith("VmData:"))
+        resource.setrlimit(resource.RLIMIT_DATA, ((now << 10) + (megabytes << 20),) * 2)
+
+    def run(*argv):
+        assert cli.main(argv) == 0, argv
+
+    n, d = 3_000_000, 32
+    small = np.random.default_rng(0).standard_normal((1000, d)).astype("f4")
+    np.save("small.npy", small[:, 1:])
+    for sampling in ("block", "sequential"):  # compiled, and threads started, before
+        numbasgd.train("small.npy", small[:, 0], sampling=sampling, **{options}).predict("small.npy")
+    os.unlink("small.npy")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="no limit of anonymous memory there")
+@pytest.mark.parametrize("kind", ["npy", "parquet", "csv"])
+def test_what_is_larger_than_memory_is_written_and_trained_on(tmp_path, kind):
+    """Rows of 384 MB, or 250 MB from text, in a process that may have 160, 290 or 200 MB more than it has."""
+    if shutil.disk_usage(tmp_path).free < 4 << 30:
+        pytest.skip("less than 4 GB of free disk")
+    if kind != "npy":
+        pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    options = "dict(lr=0.01, epochs=1, seed=0, window=8.0, threads=1, standardize=True)"
+    make = {
+        "npy": """
+            rows = np.lib.format.open_memmap("t.npy", "w+", "f4", (n, d))
+            for start in range(0, n, 100_000):
+                rows[start:start + 100_000] = small[0] + start
+            del rows
+            limit(160)
+        """,
+        "parquet": """
+            import pyarrow as pa, pyarrow.parquet as pq
+            columns = {f"c{j}": small[:, j] for j in range(d)}
+            with pq.ParquetWriter("t.parquet", pa.table(columns).schema) as writer:
+                for start in range(0, n, 100_000):
+                    writer.write_table(pa.table({k: np.tile(v, 100) for k, v in columns.items()}))
+            limit(290)
+        """,
+        "csv": """
+            n, d = 1_000_000, 32
+            lines = (",".join(["0.12345678"] * d) + "\\n") * 10_000
+            with open("t.csv", "w") as file:
+                file.write(",".join(f"c{j}" for j in range(d)) + "\\n")
+                for _ in range(n // 10_000):
+                    file.write(lines)
+            limit(200)
+        """,
+    }[kind]
+    check = """
+        run("shard", f"t.{kind}", "out", "--target", "-1", "--shards", "5")
+        X, y = numbasgd.open_shards("out", verify=True)
+        assert X.shape == (n, d - 1), X.shape
+        if kind != "csv":
+            numbasgd.train(X, y / 1e6, **options)
+            fit = numbasgd.train(X, y / 1e6, **options, sampling="sequential")
+            assert fit.predict(X).shape == (n,)
+        try:
+            np.asarray(X, np.float64)
+        except MemoryError:
+            print("as expected")
+    """
+    code = textwrap.dedent(MEMORY).replace("{options}", options) + f"options, kind = {options}, {kind!r}\n"
+    code += textwrap.dedent(make) + textwrap.dedent(check)
+    assert "as expected" in run_python(code, cwd=tmp_path, ARROW_DEFAULT_MEMORY_POOL="system")

@@ -118,7 +118,8 @@ def _warn_of_chunks(source: RowSource, cut: Blocks) -> None:
         warnings.warn(
             f"{chunk:,} rows of {source.name} are decoded together, about {times:.0f} times an epoch for "
             f"blocks of {cut.rows:,} rows in random order. Write shards of it (numbasgd.write_shards, or "
-            "numbasgd shard), pass a larger window, or sampling='sequential' if its rows are in random order already.",
+            "numbasgd shard), pass a larger window, or sampling='sequential' if its rows are in random order "
+            "already.",
             stacklevel=4,
         )
 

@@ -4,6 +4,7 @@ import copy
 import json
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -15,7 +16,7 @@ from child import environment, run_python
 import numbasgd
 from numbasgd import open_shards, write_shards
 from numbasgd.cli import main
-from numbasgd.data import read_table, shard_writer
+from numbasgd.data import arrow_text, read_table, shard_writer, text
 from numbasgd.errors import DataError
 
 N, D = 23, 4
@@ -324,8 +325,8 @@ def test_a_damaged_manifest_is_no_traceback(shards):
                 assert str(folder) in str(error)
             else:  # a name, a checksum, or targets that are not there
                 assert X.shape == (N, D) and path[-1] in ("columns", "sha256", "classes", "y")
-    for text in ("", "[]", "{", "[" * 9000, '{"format": 3}', '{"format": "numbasgd shards", "version": 2}'):
-        file.write_text(text)
+    for odd in ("", "[]", "{", "[" * 9000, '{"format": 3}', '{"format": "numbasgd shards", "version": 2}'):
+        file.write_text(odd)
         refused(folder, "manifest.json")
     refused(folder, "format version 2; expected 1", "update this one")
     found["shards"][0]["X"]["file"] = "../X-00000.npy"
@@ -419,3 +420,176 @@ def test_the_command_writes_and_verifies(tmp_path, call):
 
 def test_top_level_names():
     assert numbasgd.open_shards is open_shards and "write_shards" in dir(numbasgd)
+
+
+@pytest.fixture
+def spooled(monkeypatch):
+    """Text is read a few rows at a time."""
+    monkeypatch.setattr(text, "_BLOCK_ROWS", 5)
+
+
+def csv(cells, name="t.csv", header="a,b,y"):
+    with open(name, "w") as file:
+        file.write(header + "\n" + "".join(",".join(map(str, row)) + "\n" for row in cells))
+
+
+def test_text_is_written_a_few_rows_at_a_time(call, spooled, tmp_path):
+    cells = [(i, i / 7, ["no", "yes"][i % 2]) for i in range(N)]
+    csv(cells)
+    assert call("shard", "t.csv", "out", "--target", "y", "--shards", 3)[0] == 0
+    X, y = open_shards("out", verify=True)
+    expected = read_table("t.csv", "y", takes_labels=True)
+    np.testing.assert_array_equal(X[:], expected.X)
+    assert y.tolist() == expected.y.tolist()
+    assert sorted(os.listdir()) == ["out", "t.csv"]
+    csv([(*row[:2], i * i) for i, row in enumerate(cells)])
+    assert call("shard", "t.csv", "numbers", "--target", "y")[0] == 0
+    assert open_shards("numbers")[1].tolist() == [float(i * i) for i in range(N)]
+    csv([(*row[:2], "x" if i == 3 else i % 3) for i, row in enumerate(cells)])
+    code, _, err = call("shard", "t.csv", "mixed", "--target", "y")
+    assert code == 0 and "text such as 'x', so each of its values is the name of a class" in err
+    assert set(open_shards("mixed")[1]) == {"0", "1", "2", "x"}
+    csv([(*row[:2], "x" if i == 20 else i) for i, row in enumerate(cells)])
+    code, _, err = call("shard", "t.csv", "wrong", "--target", "y")
+    assert code == 2 and "t.csv, line 22, column 2 (y) is 'x'; expected a finite number" in err
+    csv([("?" if i == 12 else row[0], *row[1:]) for i, row in enumerate(cells)])
+    code, _, err = call("shard", "t.csv", "wrong", "--target", "y")
+    assert code == 2 and "t.csv, line 14, column 0 (a) is '?'" in err and "--missing drop" in err
+    code, _, err = call("shard", "t.csv", "drop", "--target", "y", "--missing", "drop", "--shards", 4)
+    assert code == 0 and "t.csv: 1 of 23 rows have missing cells and are left out." in err
+    assert open_shards("drop")[0][:, 0].tolist() == [i for i in range(N) if i != 12]
+    csv([("", *row[1:]) for row in cells])
+    code, _, err = call("shard", "t.csv", "none", "--target", "y", "--missing", "drop")
+    assert code == 2 and "missing cell in each of its 23 rows" in err
+    assert sorted(os.listdir()) == ["drop", "mixed", "numbers", "out", "t.csv"]
+
+
+def test_the_first_labels_are_missing(call, spooled, tmp_path):
+    for known in ("yes", "4"):
+        csv([(i, i, "" if i < 12 else known) for i in range(N)])
+        code, _, err = call("shard", "t.csv", f"out-{known}", "--target", "y", "--missing", "drop")
+        assert code == 0 and "12 of 23 rows" in err
+        assert open_shards(f"out-{known}")[1].tolist() == [known if known == "yes" else 4.0] * 11
+
+
+def test_folders_and_archives_are_written_too(call, spooled, tmp_path):
+    os.mkdir("parts")
+    for i in range(3):
+        csv([(i, j, j % 2) for j in range(6)], f"parts/{i}.csv")
+    assert call("shard", "parts", "out", "--target", "y", "--shards", 2)[0] == 0
+    np.testing.assert_array_equal(open_shards("out")[0][:], read_table("parts", "y").X)
+    np.savez("t.npz", a=np.arange(9.0), y=np.arange(9) % 2)
+    assert call("shard", "t.npz", "npz", "--target", "y")[0] == 0
+    assert open_shards("npz")[0][:, 0].tolist() == list(range(9))
+    gaps = np.where(np.arange(30).reshape(10, 3) == 13, np.nan, 1.0)
+    np.save("gaps.npy", gaps)
+    assert call("shard", "gaps.npy", "gaps", "--target", -1, "--missing", "drop")[0] == 0
+    assert open_shards("gaps")[0].shape == (9, 2)
+    code, _, err = call("shard", "gaps.npy", "kept", "--target", 1)
+    assert code == 2 and "row 4, column 1 is nan" in err
+
+
+def test_a_place_that_is_taken_is_told_of_before_the_table_is_read(call, tmp_path, monkeypatch):
+    csv([(1, 2, 3)])
+    os.mkdir("out")
+    open("out/mine", "w").close()
+    monkeypatch.setattr(text, "_careful_blocks", lambda *args: pytest.fail("read"))
+    assert call("shard", "t.csv", "out", "--target", "y")[0] == 2
+    assert call("shard", "t.csv", "no/out", "--target", "y")[0] == 2
+
+
+def test_large_text_goes_through_pyarrow(call, tmp_path, monkeypatch):
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    monkeypatch.setattr(arrow_text, "LARGE", 0)
+    monkeypatch.setattr(arrow_text, "_BLOCK", 200)
+    rng = np.random.default_rng(0)
+    table = rng.standard_normal((300, 3))
+    csv(table.tolist())
+    careful = text._careful_blocks
+    monkeypatch.setattr(text, "_careful_blocks", lambda *args: pytest.fail("cell by cell"))
+    assert call("shard", "t.csv", "out", "--target", "y", "--shards", 3)[0] == 0
+    np.testing.assert_array_equal(open_shards("out")[0][:], table[:, :2])
+    np.testing.assert_array_equal(open_shards("out")[1], table[:, 2])
+    csv(
+        [*[(*row[:2], "no") for row in table.tolist()], (1, 2, '"a ""quote""')]
+    )  # one that pyarrow reads otherwise
+    monkeypatch.setattr(text, "_careful_blocks", careful)
+    assert call("shard", "t.csv", "quotes", "--target", "y")[0] == 0
+    assert open_shards("quotes")[1][-1] == 'a "quote"' and len(open_shards("quotes")[1]) == 301
+
+
+MEMORY = """
+    import os, resource, sys
+    import numpy as np
+    import numbasgd
+    from numbasgd import cli
+
+    def limit(megabytes):
+        with open("/proc/self/status") as status:
+            now = next(int(line.split()[1]) for line in status if line.startswith("VmData:"))
+        resource.setrlimit(resource.RLIMIT_DATA, ((now << 10) + (megabytes << 20),) * 2)
+
+    def run(*argv):
+        assert cli.main(argv) == 0, argv
+
+    n, d = 3_000_000, 32
+    small = np.random.default_rng(0).standard_normal((1000, d)).astype("f4")
+    np.save("small.npy", small[:, 1:])
+    for sampling in ("block", "sequential"):  # compiled, and threads started, before
+        numbasgd.train("small.npy", small[:, 0], sampling=sampling, **{options}).predict("small.npy")
+    os.unlink("small.npy")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="no limit of anonymous memory there")
+@pytest.mark.parametrize("kind", ["npy", "parquet", "csv"])
+def test_what_is_larger_than_memory_is_written_and_trained_on(tmp_path, kind):
+    """Rows of 384 MB, or 250 MB from text, in a process that may have 160, 290 or 200 MB more than it has."""
+    if shutil.disk_usage(tmp_path).free < 4 << 30:
+        pytest.skip("less than 4 GB of free disk")
+    if kind != "npy":
+        pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    options = "dict(lr=0.01, epochs=1, seed=0, window=8.0, threads=1, standardize=True)"
+    make = {
+        "npy": """
+            rows = np.lib.format.open_memmap("t.npy", "w+", "f4", (n, d))
+            for start in range(0, n, 100_000):
+                rows[start:start + 100_000] = small[0] + start
+            del rows
+            limit(160)
+        """,
+        "parquet": """
+            import pyarrow as pa, pyarrow.parquet as pq
+            columns = {f"c{j}": small[:, j] for j in range(d)}
+            with pq.ParquetWriter("t.parquet", pa.table(columns).schema) as writer:
+                for start in range(0, n, 100_000):
+                    writer.write_table(pa.table({k: np.tile(v, 100) for k, v in columns.items()}))
+            limit(290)
+        """,
+        "csv": """
+            n, d = 1_000_000, 32
+            lines = (",".join(["0.12345678"] * d) + "\\n") * 10_000
+            with open("t.csv", "w") as file:
+                file.write(",".join(f"c{j}" for j in range(d)) + "\\n")
+                for _ in range(n // 10_000):
+                    file.write(lines)
+            limit(200)
+        """,
+    }[kind]
+    check = """
+        run("shard", f"t.{kind}", "out", "--target", "-1", "--shards", "5")
+        X, y = numbasgd.open_shards("out", verify=True)
+        assert X.shape == (n, d - 1), X.shape
+        if kind != "csv":
+            numbasgd.train(X, y / 1e6, **options)
+            fit = numbasgd.train(X, y / 1e6, **options, sampling="sequential")
+            assert fit.predict(X).shape == (n,)
+        try:
+            np.asarray(X, np.float64)
+        except MemoryError:
+            print("as expected")
+    """
+    code = textwrap.dedent(MEMORY).replace("{options}", options) + f"options, kind = {options}, {kind!r}\n"
+    code += textwrap.dedent(make) + textwrap.dedent(check)
+    assert "as expected" in run_python(code, cwd=tmp_path, ARROW_DEFAULT_MEMORY_POOL="system")

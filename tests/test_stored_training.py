@@ -12,6 +12,7 @@ from numbasgd.cli import main
 from numbasgd.data import npy_rows
 from numbasgd.errors import DataError
 from numbasgd.machine import extent
+from numbasgd.sgd import streamed_inputs
 
 N, D = 3000, 6
 BLOCK = dict(sampling="block", window=0.02, batch_size=32, lr=0.05, epochs=3, seed=5)
@@ -245,3 +246,20 @@ def test_the_command_keeps_what_a_run_has_when_a_file_breaks(tmp_path, data, cal
     monkeypatch.chdir(tmp_path)
     code, out, _ = call("train", "t", "--resume", "t.fit", "--json")
     same_as(out, train(X, y, **BLOCK))
+
+
+def test_rows_that_are_decoded_many_times_are_warned_of(data, monkeypatch):
+    class Chunked:
+        shape, dtype, chunks = (N, D), np.dtype(np.float32), (500, D)
+
+        def __getitem__(self, key):
+            return data[0][key]
+
+    train(Chunked(), data[1], **BLOCK)  # small enough to be kept
+    monkeypatch.setattr(streamed_inputs, "_SMALL", 0)
+    with pytest.warns(UserWarning, match="500 rows of X are decoded together, about 4 times an epoch"):
+        train(Chunked(), data[1], **BLOCK)
+    train(Chunked(), data[1], **{**BLOCK, "sampling": "sequential"})
+    train(Chunked(), data[1], **{**BLOCK, "window": 0.2})
+    Chunked.chunks = (30, D)
+    train(Chunked(), data[1], **BLOCK)

@@ -60,11 +60,11 @@ def run(args: argparse.Namespace) -> int:
 def _write(args: argparse.Namespace) -> list[str]:
     """Write the shards; the notes on DATA."""
     from numbasgd.cli.progress_line import ReadingLine
-    from numbasgd.data import write_shards
+    from numbasgd.data.shard_writer import place_of, write_shards
 
     target = args.target if args.target is None or len(args.target) > 1 else args.target[0]
-    table = tables.read_or_open(args, target, in_files=True, takes_labels=True)
-    with ReadingLine(str(args.data)) as line:
+    place = place_of(args.out, force=args.force)
+    with tables.in_files(args, target, place) as table, ReadingLine(str(args.data)) as line:
         write_shards(
             table.X,
             table.y,
@@ -76,7 +76,7 @@ def _write(args: argparse.Namespace) -> list[str]:
             force=args.force,
             progress=line.tell,
         )
-    return table.notes
+        return table.notes
 
 
 def _verify(args: argparse.Namespace) -> None:

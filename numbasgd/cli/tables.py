@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from numbasgd.data import ReadOptions, Table
+    from numbasgd.data.spool import Spooled
     from numbasgd.data.table import StoredTable
 
 DATA = (
@@ -72,6 +75,25 @@ def read_or_open(
             _tell(args, table.notes)
             return table
     return read(args, target, takes_labels=takes_labels, features=features)
+
+
+@contextmanager
+def in_files(args: argparse.Namespace, target: Any, beside: Path) -> Iterator[StoredTable | Spooled]:
+    """The same, and X is always in files: else it is written to one beside ``beside``, for the time being."""
+    from numbasgd.cli.progress_line import ReadingLine
+    from numbasgd.data.spool import spooled
+    from numbasgd.data.table import stored_table
+
+    options = _options(args)
+    with ExitStack() as stack:
+        with ReadingLine(str(args.data)) as line:
+            table: Any = None
+            if args.missing == "error":
+                table = stored_table(args.data, target, options, progress=line.tell)
+            if table is None:
+                table = stack.enter_context(spooled(args.data, target, options, beside, line.tell))
+        _tell(args, table.notes)
+        yield table
 
 
 def own_target(path: str) -> Any:

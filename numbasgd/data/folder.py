@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,14 +13,15 @@ from numbasgd.data.read_options import Wanted
 from numbasgd.data.stored_rows import JoinedRows, StoredRows
 from numbasgd.errors import DataError
 
+_AT_ONCE = 16 << 20  # bytes of rows that are read at once
 SUFFIXES = (".csv", ".tsv", ".txt", ".dat", ".npy", ".npz", ".parquet")
 
 
 class Reader(Protocol):
     """A table whose columns are known, to be read once.
 
-    Some have ``open``, like ``read`` but that X stays in the files, and ``targets``, the columns that are no
-    features.
+    Some have ``open``, like ``read`` but that X stays in the files, ``blocks``, which reads some rows after the
+    other, and ``targets``, the columns that are no features.
     """
 
     names: list[str]
@@ -31,6 +32,22 @@ class Reader(Protocol):
 
     def read(self, wanted: Wanted) -> tuple[np.ndarray, np.ndarray]:
         """X and y."""
+
+
+def blocks_of(reader: Reader, wanted: Wanted) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """X and y of some rows of a table after the other, so that not all of them have to be in memory."""
+    if isinstance(reader, FolderTable):
+        for part in reader.readers:
+            yield from blocks_of(part, wanted)
+    elif hasattr(reader, "blocks"):
+        yield from reader.blocks(wanted)
+    elif hasattr(reader, "open"):
+        rows, y = reader.open(wanted)
+        count = max(1, _AT_ONCE * len(rows) // max(1, rows.nbytes))
+        for start in range(0, len(rows), count):
+            yield rows[start : start + count], y[start : start + count]
+    else:
+        yield reader.read(wanted)
 
 
 class FolderTable:
@@ -46,6 +63,11 @@ class FolderTable:
         self.names = self._parts[0][1].names
         for file, part in self._parts[1:]:
             self._require_same(files[0], file, part.names)
+
+    @property
+    def readers(self) -> list[Reader]:
+        """Of the files."""
+        return [part for _, part in self._parts]
 
     @property
     def notes(self) -> list[str]:

@@ -89,7 +89,7 @@ def write_shards(
     rows = _source(X)
     names = names_of(X) if columns is None else _names(columns, "columns", rows.shape[1])
     targets = _targets(y, target, rows.shape[0])
-    place = _place(folder, force=check.flag(force, "force"))
+    place = place_of(folder, force=check.flag(force, "force"))
     stored = _dtype(rows, dtype)
     n = rows.shape[0]
     if shards is None:
@@ -197,8 +197,8 @@ def _is_wide(y: Any) -> bool:
         return False
 
 
-def _place(folder: Any, *, force: bool) -> Path:
-    """Where to write, which is free, or may be replaced."""
+def place_of(folder: Any, *, force: bool) -> Path:
+    """Where to write, which is free, or may be replaced; raises ``DataError`` for any other folder."""
     if not isinstance(folder, str | os.PathLike) or not str(folder):
         raise TypeError(f"folder is {folder!r}; expected the path of a folder. Pass for example 'shards'.")
     place = Path(os.path.realpath(os.fsdecode(folder)))

@@ -156,8 +156,8 @@ def read_table(
     DataError, TypeError, ValueError
         As in ``load_table``.
     """
-    with _reader(path, options) as (file, reader):
-        chosen = _choose(file, reader, target, options, features)
+    with reader_of(path, options) as (file, reader):
+        chosen = choose(file, reader, target, options, features)
         X, y = reader.read(Wanted(*chosen[:2], takes_labels, options.missing != "error", progress))
         names, notes = chosen.names, [*reader.notes, *chosen.notes]
     found = None if target is None else y
@@ -169,7 +169,7 @@ def read_table(
     )
 
 
-class _Chosen(NamedTuple):
+class Chosen(NamedTuple):
     """Columns to read, by their positions in the file; their names, and what was left out."""
 
     features: list[int]
@@ -180,8 +180,14 @@ class _Chosen(NamedTuple):
     notes: list[str]
 
 
-def _choose(file: Any, reader: Reader, target: Any, options: ReadOptions, features: Any) -> _Chosen:
-    """The columns that are meant."""
+def choose(
+    file: Any,
+    reader: Reader,
+    target: Any,
+    options: ReadOptions,
+    features: Sequence[str] | int | None = None,
+) -> Chosen:
+    """The columns that are meant; target and features as in ``read_table``."""
     names = [name or f"column {j}" for j, name in enumerate(reader.names)]
     is_named = any(reader.names)
     dropped = {position(each, "drop", names) for each in options.drop}
@@ -198,7 +204,7 @@ def _choose(file: Any, reader: Reader, target: Any, options: ReadOptions, featur
             "least one. Keep one."
         )
     of_features, of_targets = ([names[j] for j in some] for some in (columns, targets))
-    return _Chosen(columns, targets, of_features, of_targets, is_named, notes)
+    return Chosen(columns, targets, of_features, of_targets, is_named, notes)
 
 
 def _is_pipe(path: Any) -> bool:
@@ -295,10 +301,10 @@ def stored_table(
             f"missing is {options.missing!r}; expected 'error' for rows that are read when they are needed. "
             "Leave the rows out when you write shards: numbasgd shard DATA OUT --missing drop."
         )
-    with _reader(path, options) as (file, reader):
+    with reader_of(path, options) as (file, reader):
         if target is None and features is None and isinstance(reader, ShardTable) and reader.targets:
             target = list(reader.targets) if len(reader.targets) > 1 else reader.targets[0]
-        chosen = _choose(file, reader, target, options, features)
+        chosen = choose(file, reader, target, options, features)
         wanted = Wanted(chosen.features, chosen.targets, True, False, progress)
         found = reader.open(wanted) if hasattr(reader, "open") else None
         if found is None:
@@ -332,13 +338,13 @@ def _without_gaps(file: Any, table: Table, *, is_kept: bool) -> Table:
 
 
 @contextmanager
-def _reader(path: str | os.PathLike[str], options: ReadOptions) -> Iterator[tuple[Any, Reader]]:
+def reader_of(path: str | os.PathLike[str], options: ReadOptions) -> Iterator[tuple[Any, Reader]]:
     """The file, and what reads it."""
     with ExitStack() as stack:
 
         def open_file(file: str | os.PathLike[str]) -> tuple[Source, Reader]:
             source, start = stack.enter_context(opened(file))
-            return source, _reader_of(source, start, options)
+            return source, _reader_of_file(source, start, options)
 
         is_folder = isinstance(path, str | os.PathLike) and bool(str(path)) and Path(path).is_dir()
         if is_folder and is_shards(Path(path)):
@@ -349,7 +355,7 @@ def _reader(path: str | os.PathLike[str], options: ReadOptions) -> Iterator[tupl
             yield open_file(path)
 
 
-def _reader_of(file: Source, start: bytes, options: ReadOptions) -> Reader:
+def _reader_of_file(file: Source, start: bytes, options: ReadOptions) -> Reader:
     if start.startswith(b"\x93NUMPY"):
         return NpyTable(file)
     is_zip = start.startswith(b"PK\x03\x04")

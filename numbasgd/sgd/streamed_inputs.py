@@ -19,7 +19,8 @@ from numbasgd.sgd.order import SAMPLINGS
 from numbasgd.sgd.streamed_dataset import StreamedDataset
 from numbasgd.sgd.streamed_targets import streamed_weights, targets_of
 
-_OFTEN = 8  # times that rows may be decoded without a word
+_SMALL = 128 << 20  # bytes of rows that are kept once they are decoded
+_TIMES = 4  # an epoch that rows are decoded without a warning
 _STREAMED = ("block", "sequential")  # the orders in which rows of a file come in pieces
 
 
@@ -110,16 +111,20 @@ def require_rows(source: RowSource, of_targets: tuple[int, ...]) -> None:
 
 
 def _warn_of_chunks(source: RowSource, cut: Blocks) -> None:
-    """Say so where rows are decoded in much larger pieces than blocks."""
+    """Warn where rows are decoded with many others, and so many times over when blocks come in random order."""
+    n, d = source.shape
     chunk = getattr(source, "chunk", 1)
-    times = min(chunk, source.shape[0]) / cut.rows
-    if times >= _OFTEN and source.shape[0] > cut.rows * cut.window:
+    if chunk <= cut.rows or n * d * source.dtype.itemsize <= _SMALL:
+        return
+    chunks, windows = -(-n // chunk), -(-n // (cut.rows * cut.window))
+    times = windows * min(chunks, cut.window) / chunks
+    if times >= _TIMES:
         warnings.warn(
-            f"X is {source.name}, whose rows are decoded {chunk} at a time, and are read {cut.rows} at a time "
-            f"in random order: most of them will be decoded {times:.0f} times an epoch. Write them as .npy "
-            "files first (numbasgd shard, numbasgd.write_shards), in smaller pieces, or pass a larger window, "
-            "or sampling='sequential' if they are in random order already.",
-            stacklevel=5,
+            f"{chunk:,} rows of {source.name} are decoded together, about {times:.0f} times an epoch for "
+            f"blocks of {cut.rows:,} rows in random order. Write shards of it (numbasgd.write_shards, or "
+            "numbasgd shard), pass a larger window, or sampling='sequential' if its rows are in random order "
+            "already.",
+            stacklevel=6,
         )
 
 

@@ -187,3 +187,17 @@ def test_a_run_goes_on_from_any_step_to_the_same_bits(data, mapped, tmp_path, mo
         rows = data[0] if fit is saved[1] else X
         same(whole, numbasgd.train(rows, y, resume=fit))
     assert numbasgd.train(X, y, resume=saved[0]).settings == whole.settings
+
+
+@pytest.mark.parametrize("n", [N, 9001])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_rows_that_are_held_out_are_those_of_an_array(n, weighted):
+    rng = np.random.default_rng(2)
+    X = rng.normal(size=(n, D))
+    y = X[:, 0] + rng.normal(size=n)
+    s = np.arange(n) % 3.0 if weighted else None
+    settings = dict(lr=0.01, epochs=1, seed=4, validation_fraction=0.3, sample_weight=s)
+    block, full = (numbasgd.train(X, y, **settings, sampling=sampling) for sampling in ("block", "reshuffle"))
+    assert block.n == full.n
+    np.testing.assert_allclose(block.loss[0], full.loss[0], rtol=1e-12)
+    np.testing.assert_allclose(block.validation_loss[0], full.validation_loss[0], rtol=1e-12)

@@ -20,9 +20,9 @@ from numbasgd.data.row_source import RowSource
 from numbasgd.sgd.background import Background
 from numbasgd.sgd.block_order import Blocks
 from numbasgd.sgd.config import Method
-from numbasgd.sgd.dataset import VALIDATION, Dataset, require_share
+from numbasgd.sgd.dataset import Dataset
 from numbasgd.sgd.fingerprint import Fingerprint, even_rows, name_of
-from numbasgd.sgd.order import ORDER_CHUNK, SAMPLINGS, fill_order, scatter_for
+from numbasgd.sgd.order import SAMPLINGS
 from numbasgd.sgd.rows import aligned_zeros, rows_of
 from numbasgd.sgd.scale import Scale
 from numbasgd.sgd.scale_kernels import scale_rows
@@ -30,6 +30,7 @@ from numbasgd.sgd.solvers.base import Solver
 from numbasgd.sgd.solvers.block_solver import make_block_solver
 from numbasgd.sgd.solvers.streamed_objective import StreamedObjective
 from numbasgd.sgd.streamed_scale import StreamedScale
+from numbasgd.sgd.streamed_split import ROWS, flags, held_out_bits, ranges
 from numbasgd.sgd.streamed_targets import Targets, Weights
 
 _PIECE_BYTES = 1 << 22  # of rows that a pass reads at once
@@ -48,12 +49,6 @@ class Buffer:
         self.s = np.zeros(n if like.is_weighted else 0, dtype)
         self.arrays = self.X, self.y, self.s
         self.dataset = Dataset(*self.arrays, like.outputs, like.classes, like.source)
-
-
-def _flags(bits: np.ndarray, start: int, stop: int) -> np.ndarray:
-    """The flags ``start`` to ``stop`` of those that are kept as bits, eight a byte."""
-    low = start // 8
-    return np.unpackbits(bits[low : -(-stop // 8)])[start - 8 * low : stop - 8 * low] != 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,7 +179,7 @@ class StreamedDataset(Dataset):
         """Which rows of a range of the file belong to this dataset."""
         if self.left_out is None:
             return np.ones(stop - start, bool)
-        return ~_flags(self.left_out, start, stop)
+        return ~flags(self.left_out, start, stop)
 
     def groups(self, blocks: np.ndarray | None = None) -> Iterator[tuple[int, Buffer, int]]:
         """(0 or 1, rows, how many they are) of all blocks, or of these: the next are read meanwhile.
@@ -287,35 +282,10 @@ class StreamedDataset(Dataset):
         """
         if fraction == 0:
             return self, None
-        total = self.X.shape[0]
-        n = sum(int(self._counted(start, stop).sum()) for start, stop in self._ranges())
-        count = require_share(fraction, n, total)
-        drawn = np.zeros(-(-n // 8), np.uint8)  # of the rows that count
-        order = np.empty(min(n, ORDER_CHUNK), np.int64)
-        scatter = scatter_for(order.dtype, n)
-        for at in range(0, count, len(order)):
-            some = order[: min(len(order), n - at)]
-            fill_order(some, n, SAMPLINGS["reshuffle"], seed, VALIDATION, at, scatter)
-            some = some[: count - at]
-            np.bitwise_or.at(drawn, some >> 3, np.uint8(128) >> (some & 7).astype(np.uint8))
-        bits = np.zeros((2, -(-total // 8)), np.uint8)
-        at = 0
-        for start, stop in self._ranges():
-            counted = self._counted(start, stop)
-            is_held_out = np.zeros(stop - start, bool)
-            end = at + int(counted.sum())
-            is_held_out[counted] = _flags(drawn, at, end)
-            at = end
-            for side, is_gone in zip(bits, (is_held_out, ~is_held_out), strict=True):
-                side[start // 8 : -(-stop // 8)] = np.packbits(is_gone)
+        self.reader.wait()
+        bits = held_out_bits(self.X.shape[0], self._counted, fraction, seed)
         training, held_out = (self._normalized(replace(self, left_out=side)) for side in bits)
         return training, held_out
-
-    def _ranges(self) -> Iterator[tuple[int, int]]:
-        """Ranges of rows of the file that begin at whole bytes of ``left_out``."""
-        total, each = self.X.shape[0], 1 << 16
-        for start in range(0, total, each):
-            yield start, min(start + each, total)
 
     def _counted(self, start: int, stop: int) -> np.ndarray:
         """Which rows of a range of the file have a weight."""
@@ -330,8 +300,8 @@ class StreamedDataset(Dataset):
         if not isinstance(self.sample_weight, Weights):
             return side
         sums = []
-        s = np.empty(1 << 16, self.dtype)
-        for start, stop in self._ranges():
+        s = np.empty(ROWS, self.dtype)
+        for start, stop in ranges(self.X.shape[0]):
             self.sample_weight.read(start, stop, s[: stop - start])
             sums.append(float(s[: stop - start][side._kept(start, stop)].sum(dtype=np.float64)))
         return replace(side, sample_weight=self.sample_weight.over(math.fsum(sums) / side.n))

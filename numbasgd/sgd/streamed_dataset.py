@@ -20,8 +20,9 @@ from numbasgd.data.row_source import RowSource
 from numbasgd.sgd.background import Background
 from numbasgd.sgd.block_order import Blocks
 from numbasgd.sgd.config import Method
+from numbasgd.sgd.csr import Csr
 from numbasgd.sgd.dataset import Dataset
-from numbasgd.sgd.fingerprint import Fingerprint, even_rows, name_of
+from numbasgd.sgd.fingerprint import even_rows, name_of
 from numbasgd.sgd.order import SAMPLINGS
 from numbasgd.sgd.rows import aligned_zeros, rows_of
 from numbasgd.sgd.scale import Scale
@@ -250,18 +251,20 @@ class StreamedDataset(Dataset):
         batch_size = min(method.batch_size, rows.n)
         return rows, method._replace(batch_size=batch_size, average_from=begin, sampling=sampling)
 
-    def fingerprint(self, held_out: Dataset | None = None) -> Fingerprint:
-        """What the data, with the rows that were passed to be held out, is recognized by in a resumed run."""
+    def arrays(self) -> dict[str, np.ndarray | Csr]:
+        """None."""
+        return {}
+
+    def marks(self) -> dict[str, dict[str, Any]]:
+        """What a fingerprint has of the same numbers in memory."""
         self.reader.wait()
         marks = {"X": self._mark(self.X), "y": self._mark(self.y)}
         if self.sample_weight is not None:
             marks["sample_weight"] = self._mark(self.sample_weight)
-        if held_out is not None:
-            marks |= {f"validation_{name}": mark for name, mark in held_out.fingerprint().items()}
-        return Fingerprint(marks)
+        return marks
 
     def _mark(self, given: RowSource | Targets) -> dict[str, Any]:
-        """The mark of the same numbers in memory, as ``Fingerprint`` has it."""
+        """Shape, dtype and hash, as ``Fingerprint`` has them."""
         shape = given.shape
         digest = hashlib.sha256()
         row = np.empty((1, *shape[1:]), self.dtype)
@@ -318,10 +321,10 @@ class StreamedDataset(Dataset):
             return
         self.reader.wait()
         for given, name, columns in ((self.X, "X", self.names), (self.y, "y", None)):
-            for start, rows in self._numbers(given):
+            for start, rows in self.numbers(given):
                 check.finite(rows, name, columns, first=start)
 
-    def _numbers(self, given: RowSource | Targets) -> Iterator[tuple[int, np.ndarray]]:
+    def numbers(self, given: RowSource | Targets) -> Iterator[tuple[int, np.ndarray]]:
         """(first row, numbers) of all that is in the file, in pieces; each is overwritten by the next."""
         n, count = self.X.shape[0], self.cut.rows
         memory = np.empty((min(n, count), *given.shape[1:]), self.dtype)
@@ -334,7 +337,7 @@ class StreamedDataset(Dataset):
         """The error for finite data whose loss at the weights ``start`` is not finite."""
         self.reader.wait()
         largest = {
-            name: max(float(np.abs(rows).max(initial=0.0)) for _, rows in self._numbers(given))
+            name: max(float(np.abs(rows).max(initial=0.0)) for _, rows in self.numbers(given))
             for name, given in (("X", self.X), ("y", self.y))
         }
         return self._overflow(largest | {"init": float(np.abs(start).max(initial=0.0))})

@@ -40,6 +40,10 @@ class Values:
             return out
         return self._given[start:stop]  # type: ignore[index]
 
+    def read_all(self) -> np.ndarray:
+        """All of them."""
+        return self.read(0, len(self))
+
     def pieces(self) -> Iterator[tuple[int, np.ndarray]]:
         """(first row, values) of all of them, in order."""
         for start in range(0, len(self), _PIECE):

@@ -154,7 +154,8 @@ def train(
         The share of rows, drawn by the seed, that is held out and watched for early stopping.  In a file they
         stay where they are: each evaluation passes over it once for either side.
     validation_data : (X, y) or (X, y, sample_weight), optional
-        Rows to watch instead, which are not trained on; with columns and classes of the training rows.
+        Rows to watch instead, which are not trained on; with columns and classes of the training rows.  They
+        may stay in a file, too.
     tol, patience : float, int
         Stop when the watched loss (of the held-out rows, else the objective) did not fall by more than the
         share ``tol`` of the best one for ``patience`` epochs, and return the best weights; with restarts it is

@@ -39,8 +39,8 @@ def test_a_regressor(data):
     assert in_memory.fit_.settings["sampling"] == "reshuffle"
 
 
-@pytest.mark.parametrize("loss", ["logistic", "hinge"])
-@pytest.mark.parametrize("class_weight", [None, "balanced"])
+@pytest.mark.parametrize("loss", ["logistic", pytest.param("hinge", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("class_weight", ["balanced", pytest.param(None, marks=pytest.mark.slow)])
 def test_a_classifier(data, loss, class_weight):
     X, _, labels, path = data
     how = dict(random_state=0, class_weight=class_weight, **SETTINGS)

@@ -271,8 +271,8 @@ def test_predictions_for_rows_in_a_file_are_those_of_the_array(data, tmp_path):
         fit.predict(Ranges(X[:, :3]))
 
 
-@pytest.mark.parametrize("is_streamed", [False, True])
-@pytest.mark.parametrize("standardize", [False, True])
+@pytest.mark.parametrize("is_streamed", [True, pytest.param(False, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("standardize", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_held_out_rows_may_be_in_a_file_of_their_own(data, tmp_path, is_streamed, standardize):
     X, y = data
     settings = dict(SETTINGS, loss="logistic", standardize=standardize, sample_weight=1 + np.arange(N) % 2)

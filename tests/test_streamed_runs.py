@@ -299,3 +299,22 @@ def test_held_out_rows_may_be_in_a_file_of_their_own(data, tmp_path, is_streamed
         for given in (wrong, Ranges(wrong)):
             with pytest.raises(ValueError, match=message):
                 numbasgd.train(rows, labels, **settings, validation_data=(given, labels[:100]))
+
+
+@pytest.mark.parametrize("epochs", [None, 3])
+@pytest.mark.parametrize("loss", ["squared", "logistic"])
+def test_a_rate_comes_from_a_sample_of_the_rows_in_a_file(epochs, loss, monkeypatch):
+    """Of rows that are sorted by their targets, and of which each place looks different."""
+    rng = np.random.default_rng(3)
+    n = 20_000
+    X = rng.normal(size=(n, D)) + np.linspace(-1, 1, n)[:, None]
+    y = X @ np.arange(1.0, D + 1) + rng.normal(size=n)
+    if loss == "logistic":
+        y = y > 0
+    settings = dict(epochs=epochs, loss=loss, seed=0)
+    monkeypatch.setattr("numbasgd.sgd.streamed_dataset._SAMPLE_ENTRIES", 0)
+    fit = numbasgd.train(X, y, **settings, sampling="block")
+    assert fit.lr_because.endswith(", on a sample of 2048 of 20000 rows")
+    full = numbasgd.train(X, y, **settings)
+    assert 0.25 < fit.settings["lr"] / full.settings["lr"] < 10  # of 2048 rows a first round has fewer steps
+    assert fit.loss[-1] < 1.03 * full.loss[-1]

@@ -142,7 +142,7 @@ class TrainingRun:
             epochs = round(self.limit * self.n / rows.n)  # as many steps
             rate, self.lr_because, self.squares = auto_rate(rows, method, w, b, epochs, schedule)
         if rows.n < self.n:
-            self.lr_because += f", of a sample of {rows.n} rows"
+            self.lr_because += f", on a sample of {rows.n} of {self.n} rows"
         if not math.isfinite(rate):
             self.whole.require_finite(math.nan)
             raise self.whole.overflows(w)

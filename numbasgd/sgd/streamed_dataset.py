@@ -62,6 +62,7 @@ class StreamedDataset(Dataset):
     scaling : of the columns, as they are read, or None.
     is_shuffled : whether blocks, and rows in their windows, come in random order.
     reader : of all datasets that read from the same places.
+    sizes : rows of each block that belong to this dataset.
     """
 
     X: Any
@@ -73,6 +74,7 @@ class StreamedDataset(Dataset):
     scaling: Scale | None = field(default=None, kw_only=True)
     is_shuffled: bool = field(default=True, kw_only=True)
     reader: Background = field(default_factory=Background, kw_only=True)
+    sizes: np.ndarray = field(init=False)
 
     def __post_init__(self) -> None:
         n = self.X.shape[0]
@@ -81,8 +83,6 @@ class StreamedDataset(Dataset):
         if self.left_out is not None:
             sizes = np.array([int(self._kept(b, b + m).sum()) for b, m in zip(starts, sizes, strict=True)])
         vars(self).update(rows=None, targets=None, sizes=sizes, _n=int(sizes.sum()))
-
-    sizes: np.ndarray = field(init=False)
 
     @property
     def n(self) -> int:
@@ -133,10 +133,9 @@ class StreamedDataset(Dataset):
         """Rows lie together once they are read."""
         return self
 
-    @property
-    def thread_bytes(self) -> int:
-        """Of rows, below which another thread costs more than it gains."""
-        return _THREAD_BYTES
+    def is_worth_a_thread(self, rows: int) -> bool:
+        """Whether another thread gains more than it costs when it reads so many rows."""
+        return rows * self.d * self.dtype.itemsize >= _THREAD_BYTES
 
     def buffer(self, n: int) -> Buffer:
         """Memory for so many rows."""
@@ -191,9 +190,8 @@ class StreamedDataset(Dataset):
         """
         blocks = np.arange(len(self.sizes)) if blocks is None else blocks
         each = min(self.piece_blocks, len(blocks))
-        rows = min(each * self.cut.rows, self.X.shape[0])
         parts = [blocks[i : i + each] for i in range(0, len(blocks), each)]
-        is_long = rows * self.d * self.dtype.itemsize >= _THREAD_BYTES
+        is_long = self.is_worth_a_thread(min(each * self.cut.rows, self.X.shape[0]))
         buffers = self.buffers
         pending = self.reader.begin(functools.partial(self.fill, buffers[0], parts[0]), False)
         for k in range(len(parts)):

@@ -97,7 +97,7 @@ class BlockSolver(Solver):
         room = self._room if self._count > 1 else 0
         self.windows = [Window(dataset, room, rows) for _ in range(min(self._count, 2))]
         self.ahead = rows_ahead(self.windows[0].buffer.dataset.rows, in_order=not dataset.is_shuffled)
-        self._is_long = rows * dataset.d * dataset.dtype.itemsize >= dataset.thread_bytes
+        self._is_long = dataset.is_worth_a_thread(rows)
         self._now: Window | None = None
         self._next: tuple[tuple[int, int], Window, Pending[None]] | None = None
         self._known: dict[int, Windows] = {}  # of epochs

@@ -143,13 +143,44 @@ def small():
 LONG = {"l2": 0.02, "epochs": 3000, "lr": 0.5, "seed": 0, "eval_every": None, "batch_size": 80}
 
 
-@pytest.mark.parametrize("loss", ["squared", pytest.param("logistic", marks=pytest.mark.slow)])
-def test_optimum_is_that_of_the_dense_run(small, loss):
+OPTIMA = [
+    ("squared", "real", {"l2": 0.02}),
+    ("logistic", "signs", {"l2": 0.02}),
+    ("huber", "real", {"l2": 0.02, "l1": 0.01}),
+    ("squared", "columns", {"l1": 0.02}),
+    ("huber", "columns", {"l2": 0.02}),
+    ("hinge", "signs", {"l2": 0.1}),
+    ("quantile", "real", {"l2": 0.1}),
+    ("softmax", "classes", {"l2": 0.02, "l1": 0.002}),
+]
+
+
+@pytest.mark.parametrize(
+    ("loss", "kind", "penalties", "weighted"),
+    [
+        pytest.param(*case, weighted, marks=pytest.mark.slow if i or weighted else ())
+        for weighted in (False, True)
+        for i, case in enumerate(OPTIMA)
+    ],
+)
+def test_optimum_is_that_of_the_dense_run(small, loss, kind, penalties, weighted):
+    """By gradient descent, and from there on by epochs of small steps whose rate falls to nothing."""
     X, y, noise = small
-    y = y + noise if loss == "squared" else np.where(y + 0.3 * noise > 0, 1, 0)
-    dense, found = train(X.toarray(), y, loss=loss, **LONG), train(X, y, loss=loss, **LONG)
-    np.testing.assert_allclose(found.w, dense.w, atol=1e-6)
-    np.testing.assert_allclose(found.b, dense.b, atol=1e-6)
+    y, s = y + 0.3 * noise, np.random.default_rng(2).uniform(0, 2, 80) if weighted else None
+    y = {
+        "real": y, "signs": y > 0, "columns": np.column_stack([y, -y, noise]),
+        "classes": np.digitize(y, [-1, 1]),
+    }[kind]  # fmt: skip
+    run = {"loss": loss, "sample_weight": s, **LONG, **penalties}
+    small_steps = {**run, "batch_size": 1, "epochs": 50, "lr": [0.01 / (1 + k) for k in range(50)]}
+    dense = train(X.toarray(), y, **run)
+    found = train(X, y, **run)
+    near = [train(rows, y, init=dense, **small_steps) for rows in (X, X.toarray())]
+    for a, b in ((found, dense), near):
+        np.testing.assert_allclose(a.w, b.w, atol=1e-6)
+        np.testing.assert_allclose(a.b, b.b, atol=1e-6)
+    if loss not in ("hinge", "quantile"):  # whose steps around the optimum do not get smaller
+        np.testing.assert_allclose(near[0].objective[-1], found.objective[-1], rtol=1e-3)
 
 
 def test_lazy_steps_end_at_the_optimum(small):

@@ -50,7 +50,7 @@ def validation_dataset(given: Any, fraction: float, training: Dataset, loss: str
 
 def _targets(y: Any, training: Dataset, loss: str) -> np.ndarray:
     if training.classes is None:
-        y = check.array(y, _Y, training.y.ndim)
+        y = check.array(y, _Y, len(training.y.shape))
         if y.shape[1:] != training.y.shape[1:]:
             raise ValueError(
                 f"{_Y} has {y.shape[1]} columns, y has {training.y.shape[1]}; expected as many. Select them."

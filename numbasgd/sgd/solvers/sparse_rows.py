@@ -11,7 +11,7 @@ The contracts of what ``make_passes`` gives:
 dots(samples, order, start, stop, w, lazy, Z, width) : Z := x_i . w for the positions start <= t < stop.  With
 ``has_l1`` the weights of their columns are brought up to date first.
 add(samples, order, start, stop, Z, w, lazy, width) : w += sum of Z_i x_i over the positions.
-Arguments are trusted: ``numbasgd.sgd.sparse`` has looked at every index.
+Arguments are trusted: ``numbasgd.sgd.csr`` has looked at every index.
 """
 
 from __future__ import annotations
@@ -94,16 +94,46 @@ def make_prefetch(T: Any) -> Any:
 @functools.cache
 def make_passes(made: Passes) -> tuple[Any, Any]:
     """``dots`` and ``add``."""
-    return (_make_many if made.lanes else _make_one)(made)
-
-
-def _make_one(made: Passes) -> tuple[Any, Any]:
-    T, has_l1, is_averaged, name = made.T, made.has_l1, made.is_averaged, str(made)
-    prefetch_row = make_prefetch(T)
+    has_l1, name = made.has_l1, str(made)
+    prefetch_row = make_prefetch(made.T)
+    catch_up, dot_row, add_row = (_make_many if made.lanes else _make_one)(made)
 
     @jit(variant=name, forceinline=True)
-    def catch_up(samples, start, stop, w, lazy):
-        """Move the weights of some entries' columns towards 0 by the thresholds of the steps since."""
+    def dots(samples, order, start, stop, w, lazy, Z, width):
+        begins, _ = stored(samples)
+        for t in range(start, stop):
+            i = t
+            if order.n_rows > 0:
+                i = order.rows[t]
+                if order.ahead > 0:
+                    prefetch_row(samples, order, t)
+            if has_l1:
+                catch_up(samples, begins[i], begins[i + 1], w, lazy, width)
+            dot_row(samples, begins[i], begins[i + 1], w, Z, (t - start) * width, width)
+
+    @jit(variant=name, forceinline=True)
+    def add(samples, order, start, stop, Z, w, lazy, width):
+        begins, _ = stored(samples)
+        for t in range(start, stop):
+            i = t if order.n_rows == 0 else order.rows[t]
+            add_row(samples, begins[i], begins[i + 1], Z, (t - start) * width, w, lazy, width)
+
+    return dots, add
+
+
+# What these two make, for the entries start <= p < stop of a row, whose predictions or slopes begin at Z[at]:
+# catch_up(samples, start, stop, w, lazy, width) : move the weights of their columns towards 0 by the thresholds
+# of the steps since.
+# dot_row(samples, start, stop, w, Z, at, width) : Z := x . w.
+# add_row(samples, start, stop, Z, at, w, lazy, width) : w += Z x.
+
+
+def _make_one(made: Passes) -> tuple[Any, Any, Any]:
+    """For one output: a weight is a number."""
+    T, is_averaged, name = made.T, made.is_averaged, str(made)
+
+    @jit(variant=name, forceinline=True)
+    def catch_up(samples, start, stop, w, lazy, width):
         _, columns = stored(samples)
         total = lazy[THRESHOLD]
         for p in range(start, stop):
@@ -113,94 +143,69 @@ def _make_one(made: Passes) -> tuple[Any, Any]:
             w[j] -= min(max(w[j], -t), t)
 
     @jit(variant=name, forceinline=True)
-    def dots(samples, order, start, stop, w, lazy, Z, width):
+    def dot_row(samples, start, stop, w, Z, at, width):
         X = samples.X
-        begins, columns = stored(samples)
-        for t in range(start, stop):
-            i = t
-            if order.n_rows > 0:
-                i = order.rows[t]
-                if order.ahead > 0:
-                    prefetch_row(samples, order, t)
-            first, last = begins[i], begins[i + 1]
-            if has_l1:
-                catch_up(samples, first, last, w, lazy)
-            z = T(0)
-            for p in range(first, last):
-                z += X[p] * w[columns[p]]
-            Z[t - start] = z
+        _, columns = stored(samples)
+        z = T(0)
+        for p in range(start, stop):
+            z += X[p] * w[columns[p]]
+        Z[at] = z
 
     @jit(variant=name, forceinline=True)
-    def add(samples, order, start, stop, Z, w, lazy, width):
+    def add_row(samples, start, stop, Z, at, w, lazy, width):
         X = samples.X
-        begins, columns = stored(samples)
-        scales = lazy[SCALES]
-        for t in range(start, stop):
-            i = t if order.n_rows == 0 else order.rows[t]
-            z = Z[t - start]
-            for p in range(begins[i], begins[i + 1]):
-                j = columns[p]
-                move = z * X[p]
-                w[j] += move
-                if is_averaged:
-                    lazy[BEHIND + j] += scales * move
+        _, columns = stored(samples)
+        z, scales = Z[at], lazy[SCALES]
+        for p in range(start, stop):
+            j = columns[p]
+            move = z * X[p]
+            w[j] += move
+            if is_averaged:
+                lazy[BEHIND + j] += scales * move
 
-    return dots, add
+    return catch_up, dot_row, add_row
 
 
-def _make_many(made: Passes) -> tuple[Any, Any]:
-    T, lanes, has_l1, is_averaged, name = made.T, made.lanes, made.has_l1, made.is_averaged, str(made)
-    prefetch_row = make_prefetch(T)
+def _make_many(made: Passes) -> tuple[Any, Any, Any]:
+    """For K outputs: the weights of a column are registers."""
+    T, lanes, is_averaged, name = made.T, made.lanes, made.is_averaged, str(made)
 
     @jit(variant=name, forceinline=True)
     def catch_up(samples, start, stop, w, lazy, width):
-        """Move the weights of some entries' columns towards 0 by the thresholds of the steps since."""
         _, columns = stored(samples)
         total = lazy[THRESHOLD]
         for p in range(start, stop):
             j = columns[p]
             t = T(total - lazy[BEHIND + j])
             lazy[BEHIND + j] = total
-            for at in range(j * width, (j + 1) * width, lanes):
-                x = load(w, at, lanes)
-                store(w, at, sub(x, smaller(larger(x, fill(-t, lanes)), fill(t, lanes))))
+            for k in range(j * width, (j + 1) * width, lanes):
+                x = load(w, k, lanes)
+                store(w, k, sub(x, smaller(larger(x, fill(-t, lanes)), fill(t, lanes))))
 
     @jit(variant=name, forceinline=True)
-    def dots(samples, order, start, stop, w, lazy, Z, width):
+    def dot_row(samples, start, stop, w, Z, at, width):
         X = samples.X
-        begins, columns = stored(samples)
-        for t in range(start, stop):
-            i = t
-            if order.n_rows > 0:
-                i = order.rows[t]
-                if order.ahead > 0:
-                    prefetch_row(samples, order, t)
-            first, last = begins[i], begins[i + 1]
-            if has_l1:
-                catch_up(samples, first, last, w, lazy, width)
-            for k in range(0, width, lanes):
-                z = fill(T(0), lanes)
-                for p in range(first, last):
-                    z = fma(fill(X[p], lanes), load(w, columns[p] * width + k, lanes), z)
-                store(Z, (t - start) * width + k, z)
+        _, columns = stored(samples)
+        for k in range(0, width, lanes):
+            z = fill(T(0), lanes)
+            for p in range(start, stop):
+                z = fma(fill(X[p], lanes), load(w, columns[p] * width + k, lanes), z)
+            store(Z, at + k, z)
 
     @jit(variant=name, forceinline=True)
-    def add(samples, order, start, stop, Z, w, lazy, width):
+    def add_row(samples, start, stop, Z, at, w, lazy, width):
         X = samples.X
-        begins, columns = stored(samples)
-        scales = fill(lazy[SCALES], lanes)
-        sums = pointer(lazy, BEHIND)
-        for t in range(start, stop):
-            i = t if order.n_rows == 0 else order.rows[t]
-            for k in range(0, width, lanes):
-                z = load(Z, (t - start) * width + k, lanes)
-                for p in range(begins[i], begins[i + 1]):
-                    at = columns[p] * width + k
-                    if is_averaged:
-                        move = mul(fill(X[p], lanes), z)
-                        store(w, at, plus(load(w, at, lanes), move))
-                        store(sums, at, fma(scales, widen(move), load(sums, at, lanes)))
-                    else:
-                        store(w, at, fma(fill(X[p], lanes), z, load(w, at, lanes)))
+        _, columns = stored(samples)
+        scales, sums = fill(lazy[SCALES], lanes), pointer(lazy, BEHIND)
+        for k in range(0, width, lanes):
+            z = load(Z, at + k, lanes)
+            for p in range(start, stop):
+                j = columns[p] * width + k
+                if is_averaged:
+                    move = mul(fill(X[p], lanes), z)
+                    store(w, j, plus(load(w, j, lanes), move))
+                    store(sums, j, fma(scales, widen(move), load(sums, j, lanes)))
+                else:
+                    store(w, j, fma(fill(X[p], lanes), z, load(w, j, lanes)))
 
-    return dots, add
+    return catch_up, dot_row, add_row

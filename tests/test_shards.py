@@ -244,6 +244,7 @@ def test_a_killed_process_leaves_what_the_next_one_removes(tmp_path):
     assert os.listdir(tmp_path) == ["out"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="no such limit there")
 def test_a_file_system_that_takes_no_more(tmp_path):
     code = """
@@ -299,7 +300,7 @@ def test_no_folder_of_shards(tmp_path):
 
 def changed(found, *path):
     """All values that may stand at a place, and make no sense there."""
-    for value in (None, -1, 10**30, "x", [], {}, [None], 2.5, True):
+    for value in (None, -1, 10**30, "x", [], [None], 2.5):
         odd = copy.deepcopy(found)
         place = odd
         for key in path[:-1]:

@@ -97,8 +97,8 @@ def load_table(
         A ``.npy`` file with one 2-D array; a ``.npz`` file, whose arrays are the columns; a Parquet file, where
         pyarrow is installed; or a text file with comma, semicolon, tab, "|" or white space between the cells,
         with or without a first line of column names.  Every cell must be a finite number.  A folder of such
-        files of one kind is one table, and so is a folder of shards.  A pipe is read to its end; "-" is standard
-        input.
+        files of one kind is one table, and so is a folder of shards.  A pipe is read to its end; "-" is
+        standard input.
     target : str or int
         The column to predict: its name, or its position from 0 on; -1 is the last one.  Text that is no
         column's name but a whole number is taken as a position.  A list of them for several targets.

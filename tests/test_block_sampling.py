@@ -8,6 +8,7 @@ import pytest
 import numbasgd
 from numbasgd.sgd.block_order import Blocks, block_order, blocks_for, windows_of
 from numbasgd.sgd.checkpoint import Checkpoint
+from numbasgd.sgd.losses import LOSSES
 from numbasgd.sgd.reference import reference
 
 N, D = 1003, 5
@@ -90,8 +91,22 @@ SETTINGS = {
 }
 
 
-@pytest.mark.parametrize("name", SETTINGS)
-@pytest.mark.parametrize("targets", ["one", "three", "weighted"])
+def slow(*case, unless):
+    """A case that is left out by default: most need kernels that have to be compiled for them."""
+    return pytest.param(*case, marks=() if unless else pytest.mark.slow, id="-".join(map(str, case)))
+
+
+QUICK = ("plain", "batch of 1", "beyond a window", "all rows", "one window", "sequential")
+
+
+@pytest.mark.parametrize(
+    "name, targets",
+    [
+        slow(name, targets, unless=targets == "one" and name in QUICK)
+        for name in SETTINGS
+        for targets in ("one", "three", "weighted")
+    ],
+)
 def test_steps_are_those_of_the_reference(data, name, targets):
     X, Y = data
     y = Y if targets == "three" else Y[:, 0]
@@ -109,7 +124,7 @@ def test_steps_are_those_of_the_reference(data, name, targets):
     assert fit.loss[-1] == pytest.approx(loss, rel=1e-12)
 
 
-@pytest.mark.parametrize("loss", ["huber", "logistic", "hinge", "softmax", "quantile"])
+@pytest.mark.parametrize("loss", [slow(loss, unless=loss == "softmax") for loss in LOSSES if loss != "squared"])
 def test_all_losses(data, loss):
     X, Y = data
     y = Y[:, 0]
@@ -128,20 +143,22 @@ def test_all_losses(data, loss):
         assert np.mean(fit.predict(X) == y) > 0.6
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+ALIKE = {
+    "plain": {},
+    "defaults": dict(lr="auto", epochs=None),
+    "logistic": dict(lr="auto", loss="logistic"),
+    "standardized": dict(standardize=True, batch_size=500),
+    "held out": dict(validation_fraction=0.2, tol=1e-3, lr="auto"),
+    "sequential": dict(sampling="sequential"),
+}
+
+
 @pytest.mark.parametrize(
-    "changed",
-    [
-        {},
-        dict(lr="auto", epochs=None),
-        dict(lr="auto", loss="logistic"),
-        dict(standardize=True, batch_size=500),
-        dict(validation_fraction=0.2, tol=1e-3, lr="auto"),
-        dict(sampling="sequential"),
-    ],
-    ids=["plain", "defaults", "logistic", "standardized", "held out", "sequential"],
+    "name, dtype",
+    [slow(n, t, unless=t == "float64" and n != "logistic") for n in ALIKE for t in ("float32", "float64")],
 )
-def test_any_kind_of_rows_gives_the_same_bits(data, mapped, changed, dtype):
+def test_any_kind_of_rows_gives_the_same_bits(data, mapped, name, dtype):
+    changed = ALIKE[name]
     X, y = data[0].astype(dtype), data[1][:, 0].astype(dtype)
     X[:, 1] = 3 * X[:, 1] + 100
     X[:, 2] = 0.1  # constant
@@ -159,6 +176,7 @@ def test_any_kind_of_rows_gives_the_same_bits(data, mapped, changed, dtype):
     assert one.settings["sampling"] == settings["sampling"]
 
 
+@pytest.mark.slow
 def test_large_steps_are_made_in_parts_over_several_windows():
     rng = np.random.default_rng(0)
     n, d = 300_000, 4
@@ -187,3 +205,17 @@ def test_a_run_goes_on_from_any_step_to_the_same_bits(data, mapped, tmp_path, mo
         rows = data[0] if fit is saved[1] else X
         same(whole, numbasgd.train(rows, y, resume=fit))
     assert numbasgd.train(X, y, resume=saved[0]).settings == whole.settings
+
+
+@pytest.mark.parametrize("n", [N, 9001])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_rows_that_are_held_out_are_those_of_an_array(n, weighted):
+    rng = np.random.default_rng(2)
+    X = rng.normal(size=(n, D))
+    y = X[:, 0] + rng.normal(size=n)
+    s = np.arange(n) % 3.0 if weighted else None
+    settings = dict(lr=0.01, epochs=1, seed=4, validation_fraction=0.3, sample_weight=s)
+    block, full = (numbasgd.train(X, y, **settings, sampling=sampling) for sampling in ("block", "reshuffle"))
+    assert block.n == full.n
+    np.testing.assert_allclose(block.loss[0], full.loss[0], rtol=1e-12)
+    np.testing.assert_allclose(block.validation_loss[0], full.validation_loss[0], rtol=1e-12)

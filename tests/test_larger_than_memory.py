@@ -83,6 +83,7 @@ def run_in_little_memory(folder, window, modes):
     assert out.splitlines() == [*(f"{name} fits" for name in modes), "and the limit is one"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="needs /proc")
 def test_memory_grows_by_the_windows_and_little_more(tmp_path):
     write(tmp_path, 800_000, 32)  # 102 MB
@@ -98,7 +99,11 @@ def test_memory_grows_by_the_windows_and_little_more_for_six_gigabytes(tmp_path)
     run_in_little_memory(tmp_path, 24.0, MODES)
 
 
-@pytest.mark.parametrize("settings", [{}, {"schedule": "cosine"}, {"average": True}], ids=str)
+@pytest.mark.parametrize(
+    "settings",
+    [{}, *(pytest.param(s, marks=pytest.mark.slow) for s in ({"schedule": "cosine"}, {"average": True}))],
+    ids=str,
+)
 def test_rows_that_are_sorted_by_label_train_as_well_as_shuffled_ones(settings):
     rng = np.random.default_rng(0)
     n, d = 100_000, 8

@@ -269,3 +269,33 @@ def test_predictions_for_rows_in_a_file_are_those_of_the_array(data, tmp_path):
         assert fit.predict_proba(rows).shape == (N, 2)
     with pytest.raises(ValueError, match="X has 3 columns, the model has 4 weights"):
         fit.predict(Ranges(X[:, :3]))
+
+
+@pytest.mark.parametrize("is_streamed", [True, pytest.param(False, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("standardize", [True, pytest.param(False, marks=pytest.mark.slow)])
+def test_held_out_rows_may_be_in_a_file_of_their_own(data, tmp_path, is_streamed, standardize):
+    X, y = data
+    settings = dict(SETTINGS, loss="logistic", standardize=standardize, sample_weight=1 + np.arange(N) % 2)
+    rows = Ranges(X) if is_streamed else X
+    labels = y > 0
+    np.save(tmp_path / "some.npy", X[:100])
+    np.save(tmp_path / "labels.npy", labels[:100])
+    held_out = [
+        numbasgd.train(rows, labels, **settings, validation_data=given)
+        for given in (
+            (X[:100], labels[:100]), (Ranges(X[:100]), labels[:100]),
+            (str(tmp_path / "some.npy"), str(tmp_path / "labels.npy"), np.full(100, 3.0)),
+        )
+    ]  # fmt: skip
+    for fit in held_out[1:]:
+        np.testing.assert_array_equal(held_out[0].w, fit.w)
+        np.testing.assert_allclose(held_out[0].validation_loss, fit.validation_loss, rtol=1e-12)
+    again = dict(resume=held_out[1], sample_weight=settings["sample_weight"])
+    same(held_out[1], numbasgd.train(rows, labels, **again, validation_data=(X[:100], labels[:100])))
+    for wrong, message in (
+        (X[:100, 1:], r"^validation_data's X has shape \(100, 3\), X has 4 columns"),
+        (np.where(X[:100] == X[7, 2], np.nan, X[:100]), r"^validation_data's X holds nan at row 7, column 2"),
+    ):
+        for given in (wrong, Ranges(wrong)):
+            with pytest.raises(ValueError, match=message):
+                numbasgd.train(rows, labels, **settings, validation_data=(given, labels[:100]))

@@ -215,6 +215,14 @@ def _is_pipe(path: Any) -> bool:
     return str(place) == "-" or (place.exists() and not place.is_file() and not place.is_dir())
 
 
+def target_of(reader: Reader, target: Any) -> Any:
+    """The target that was passed, else that of shards, if they have one."""
+    known = list(getattr(reader, "targets", ()))
+    if target is not None or not known:
+        return target
+    return known if len(known) > 1 else known[0]
+
+
 class StoredTable(NamedTuple):
     """A ``Table`` whose X stays in its files."""
 
@@ -303,8 +311,8 @@ def stored_table(
             "Leave the rows out when you write shards: numbasgd shard DATA OUT --missing drop."
         )
     with reader_of(path, options) as (file, reader):
-        if target is None and features is None and isinstance(reader, ShardTable) and reader.targets:
-            target = list(reader.targets) if len(reader.targets) > 1 else reader.targets[0]
+        if features is None:
+            target = target_of(reader, target)
         chosen = choose(file, reader, target, options, features)
         wanted = Wanted(chosen.features, chosen.targets, True, False, progress)
         found = reader.open(wanted) if hasattr(reader, "open") else None

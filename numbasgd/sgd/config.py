@@ -200,7 +200,7 @@ class TrainConfig:
             fields["epochs"] = len(self.lr)
         fields["lr"] = values.rates(self.lr, self.limit)
         self._resolve(fields)
-        fields["_sampling"] = "reshuffle" if self.sampling == "auto" else self.sampling
+        fields["_order"] = "reshuffle" if self.sampling in ("auto", "block") else self.sampling
         fields["_loss_key"] = loss_key(self.loss, **{name: fields[name] for name in PARAMETERS})
         if self.checkpoint is None and self.checkpoint_every is not None:
             raise ValueError(
@@ -249,13 +249,13 @@ class TrainConfig:
 
     @property
     def order(self) -> str:
-        """The sampling that is used: "auto" is a full shuffle, unless ``with_order`` said otherwise."""
-        return vars(self)["_sampling"]
+        """The sampling that is used: of rows in memory, unless ``with_order`` said otherwise."""
+        return vars(self)["_order"]
 
-    def with_order(self, sampling: str) -> TrainConfig:
+    def with_order(self, order: str) -> TrainConfig:
         """The same settings for rows that are sampled like that."""
         config = copy.copy(self)
-        vars(config)["_sampling"] = sampling
+        vars(config)["_order"] = order
         return config
 
     @property

@@ -105,13 +105,20 @@ class Dataset:
 
     def fingerprint(self, held_out: Dataset | None = None) -> Fingerprint:
         """What the data, with the rows that were passed to be held out, is recognized by in a resumed run."""
-        arrays: dict[str, np.ndarray | Csr] = {}
-        for prefix, rows in (("", self), ("validation_", held_out)):
-            if rows is not None:
-                arrays |= {f"{prefix}X": rows.X, f"{prefix}y": rows.y}
-                if rows.is_weighted:
-                    arrays[f"{prefix}sample_weight"] = rows.sample_weight
-        return Fingerprint({}, **arrays)
+        known, arrays = self.marks(), self.arrays()
+        if held_out is not None:
+            known |= {f"validation_{name}": mark for name, mark in held_out.marks().items()}
+            arrays |= {f"validation_{name}": a for name, a in held_out.arrays().items()}
+        return Fingerprint(known, **arrays)
+
+    def arrays(self) -> dict[str, np.ndarray | Csr]:
+        """The arrays that a fingerprint is made of."""
+        arrays: dict[str, np.ndarray | Csr] = {"X": self.X, "y": self.y}
+        return arrays | {"sample_weight": self.sample_weight} if self.is_weighted else arrays
+
+    def marks(self) -> dict[str, dict[str, Any]]:
+        """What a fingerprint has of rows that are no arrays."""
+        return {}
 
     def with_rows(self, X: Any) -> Self:
         """The same targets and weights with other rows, such as scaled ones."""
@@ -209,6 +216,10 @@ class Dataset:
         out = X if is_in_place else np.empty(X.shape, X.dtype)
         scale_rows(self.rows, scale.mean, scale.std, out)
         return self.with_rows(out)
+
+    def order(self, sampling: str) -> str:
+        """The sampling that is used where this one was passed."""
+        return "reshuffle" if sampling == "auto" else sampling
 
     def in_memory(self, method: Method) -> tuple[Dataset, Method]:
         """Rows in memory that a rate can be chosen from, and the method for them."""

@@ -26,7 +26,7 @@ class Fingerprint(Mapping[str, dict[str, Any]]):
     """
 
     def __init__(self, known: dict[str, dict[str, Any]], **arrays: np.ndarray | Csr) -> None:
-        """``known`` : what was found before, for no arrays."""
+        """``known`` : what was found before, of whatever is not in ``arrays``."""
         self._known = known
         self._arrays = arrays
         if sum([a.nbytes for a in arrays.values()]) > _KEPT:
@@ -38,7 +38,7 @@ class Fingerprint(Mapping[str, dict[str, Any]]):
         arrays = self._arrays
         if arrays:
             # Before the copies go, so that another thread always finds one or the other.
-            self._known = {name: _of(a) for name, a in arrays.items()}
+            self._known = {**self._known, **{name: _of(a) for name, a in arrays.items()}}
             self._arrays = {}
         return self._known
 

@@ -41,7 +41,7 @@ def reference(
     first = {False: np.inf, True: 0}[config.average] if type(config.average) is bool else config.average
     steps = 0
     for epoch in range(config.limit):
-        if config.order == "block":
+        if config.sampling == "block":
             order = block_order(seed, epoch, n, blocks_for(d, X.dtype, config.window))
         else:
             order = epoch_order(seed, epoch, n, config.order)

@@ -48,6 +48,7 @@ class TrainingRun:
         validation: Dataset | None = None,
     ) -> None:
         """``begin`` : when the call began, on the clock of ``time.perf_counter``."""
+        config = config.with_order(whole.order(config.sampling))
         self.config, self.whole, self._begin = config, whole, begin
         self.times = dict.fromkeys(("choosing", "scaling"), 0.0)
         self.compile_seconds = 0.0  # before there is a solver

@@ -20,9 +20,10 @@ from numbasgd.data.row_source import RowSource
 from numbasgd.sgd.background import Background
 from numbasgd.sgd.block_order import Blocks
 from numbasgd.sgd.config import Method
-from numbasgd.sgd.dataset import VALIDATION, Dataset, require_share
-from numbasgd.sgd.fingerprint import Fingerprint, even_rows, name_of
-from numbasgd.sgd.order import ORDER_CHUNK, SAMPLINGS, fill_order, scatter_for
+from numbasgd.sgd.csr import Csr
+from numbasgd.sgd.dataset import Dataset
+from numbasgd.sgd.fingerprint import even_rows, name_of
+from numbasgd.sgd.order import SAMPLINGS
 from numbasgd.sgd.rows import aligned_zeros, rows_of
 from numbasgd.sgd.scale import Scale
 from numbasgd.sgd.scale_kernels import scale_rows
@@ -30,6 +31,7 @@ from numbasgd.sgd.solvers.base import Solver
 from numbasgd.sgd.solvers.block_solver import make_block_solver
 from numbasgd.sgd.solvers.streamed_objective import StreamedObjective
 from numbasgd.sgd.streamed_scale import StreamedScale
+from numbasgd.sgd.streamed_split import ROWS, flags, held_out_bits, ranges
 from numbasgd.sgd.streamed_targets import Targets, Weights
 
 _PIECE_BYTES = 1 << 22  # of rows that a pass reads at once
@@ -48,12 +50,6 @@ class Buffer:
         self.s = np.zeros(n if like.is_weighted else 0, dtype)
         self.arrays = self.X, self.y, self.s
         self.dataset = Dataset(*self.arrays, like.outputs, like.classes, like.source)
-
-
-def _flags(bits: np.ndarray, start: int, stop: int) -> np.ndarray:
-    """The flags ``start`` to ``stop`` of those that are kept as bits, eight a byte."""
-    low = start // 8
-    return np.unpackbits(bits[low : -(-stop // 8)])[start - 8 * low : stop - 8 * low] != 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,12 +180,12 @@ class StreamedDataset(Dataset):
         """Which rows of a range of the file belong to this dataset."""
         if self.left_out is None:
             return np.ones(stop - start, bool)
-        return ~_flags(self.left_out, start, stop)
+        return ~flags(self.left_out, start, stop)
 
     def groups(self, blocks: np.ndarray | None = None) -> Iterator[tuple[int, Buffer, int]]:
         """(0 or 1, rows, how many they are) of all blocks, or of these: the next are read meanwhile.
 
-        There are two buffers, and what is in one of them is overwritten when the one behind is asked for.
+        There are two buffers, and the next one overwrites what was in the one before the last.
         """
         blocks = np.arange(len(self.sizes)) if blocks is None else blocks
         each = min(self.piece_blocks, len(blocks))
@@ -241,6 +237,10 @@ class StreamedDataset(Dataset):
             s = (s / s.mean()).astype(s.dtype)
         return Dataset(X, y, s, self.outputs, self.classes, self.source, True, self.names)
 
+    def order(self, sampling: str) -> str:
+        """The sampling that is used, whatever was passed."""
+        return "block" if self.is_shuffled else "sequential"
+
     def in_memory(self, method: Method) -> tuple[Dataset, Method]:
         """A sample of the rows, and the method for it."""
         rows = self.sample()
@@ -251,18 +251,20 @@ class StreamedDataset(Dataset):
         batch_size = min(method.batch_size, rows.n)
         return rows, method._replace(batch_size=batch_size, average_from=begin, sampling=sampling)
 
-    def fingerprint(self, held_out: Dataset | None = None) -> Fingerprint:
-        """What the data, with the rows that were passed to be held out, is recognized by in a resumed run."""
+    def arrays(self) -> dict[str, np.ndarray | Csr]:
+        """None."""
+        return {}
+
+    def marks(self) -> dict[str, dict[str, Any]]:
+        """What a fingerprint has of the same numbers in memory."""
         self.reader.wait()
         marks = {"X": self._mark(self.X), "y": self._mark(self.y)}
         if self.sample_weight is not None:
             marks["sample_weight"] = self._mark(self.sample_weight)
-        if held_out is not None:
-            marks |= {f"validation_{name}": mark for name, mark in held_out.fingerprint().items()}
-        return Fingerprint(marks)
+        return marks
 
     def _mark(self, given: RowSource | Targets) -> dict[str, Any]:
-        """The mark of the same numbers in memory, as ``Fingerprint`` has it."""
+        """Shape, dtype and hash, as ``Fingerprint`` has them."""
         shape = given.shape
         digest = hashlib.sha256()
         row = np.empty((1, *shape[1:]), self.dtype)
@@ -283,35 +285,10 @@ class StreamedDataset(Dataset):
         """
         if fraction == 0:
             return self, None
-        total = self.X.shape[0]
-        n = sum(int(self._counted(start, stop).sum()) for start, stop in self._ranges())
-        count = require_share(fraction, n, total)
-        drawn = np.zeros(-(-n // 8), np.uint8)  # of the rows that count
-        order = np.empty(min(n, ORDER_CHUNK), np.int64)
-        scatter = scatter_for(order.dtype, n)
-        for at in range(0, count, len(order)):
-            some = order[: min(len(order), n - at)]
-            fill_order(some, n, SAMPLINGS["reshuffle"], seed, VALIDATION, at, scatter)
-            some = some[: count - at]
-            np.bitwise_or.at(drawn, some >> 3, np.uint8(128) >> (some & 7).astype(np.uint8))
-        bits = np.zeros((2, -(-total // 8)), np.uint8)
-        at = 0
-        for start, stop in self._ranges():
-            counted = self._counted(start, stop)
-            is_held_out = np.zeros(stop - start, bool)
-            end = at + int(counted.sum())
-            is_held_out[counted] = _flags(drawn, at, end)
-            at = end
-            for side, is_gone in zip(bits, (is_held_out, ~is_held_out), strict=True):
-                side[start // 8 : -(-stop // 8)] = np.packbits(is_gone)
+        self.reader.wait()
+        bits = held_out_bits(self.X.shape[0], self._counted, fraction, seed)
         training, held_out = (self._normalized(replace(self, left_out=side)) for side in bits)
         return training, held_out
-
-    def _ranges(self) -> Iterator[tuple[int, int]]:
-        """Ranges of rows of the file that begin at whole bytes of ``left_out``."""
-        total, each = self.X.shape[0], 1 << 16
-        for start in range(0, total, each):
-            yield start, min(start + each, total)
 
     def _counted(self, start: int, stop: int) -> np.ndarray:
         """Which rows of a range of the file have a weight."""
@@ -326,8 +303,8 @@ class StreamedDataset(Dataset):
         if not isinstance(self.sample_weight, Weights):
             return side
         sums = []
-        s = np.empty(1 << 16, self.dtype)
-        for start, stop in self._ranges():
+        s = np.empty(ROWS, self.dtype)
+        for start, stop in ranges(self.X.shape[0]):
             self.sample_weight.read(start, stop, s[: stop - start])
             sums.append(float(s[: stop - start][side._kept(start, stop)].sum(dtype=np.float64)))
         return replace(side, sample_weight=self.sample_weight.over(math.fsum(sums) / side.n))
@@ -344,10 +321,10 @@ class StreamedDataset(Dataset):
             return
         self.reader.wait()
         for given, name, columns in ((self.X, "X", self.names), (self.y, "y", None)):
-            for start, rows in self._numbers(given):
+            for start, rows in self.numbers(given):
                 check.finite(rows, name, columns, first=start)
 
-    def _numbers(self, given: RowSource | Targets) -> Iterator[tuple[int, np.ndarray]]:
+    def numbers(self, given: RowSource | Targets) -> Iterator[tuple[int, np.ndarray]]:
         """(first row, numbers) of all that is in the file, in pieces; each is overwritten by the next."""
         n, count = self.X.shape[0], self.cut.rows
         memory = np.empty((min(n, count), *given.shape[1:]), self.dtype)
@@ -360,7 +337,7 @@ class StreamedDataset(Dataset):
         """The error for finite data whose loss at the weights ``start`` is not finite."""
         self.reader.wait()
         largest = {
-            name: max(float(np.abs(rows).max(initial=0.0)) for _, rows in self._numbers(given))
+            name: max(float(np.abs(rows).max(initial=0.0)) for _, rows in self.numbers(given))
             for name, given in (("X", self.X), ("y", self.y))
         }
         return self._overflow(largest | {"init": float(np.abs(start).max(initial=0.0))})

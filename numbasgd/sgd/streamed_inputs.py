@@ -27,7 +27,7 @@ _STREAMED = ("block", "sequential")  # the orders in which rows of a file come i
 def streamed_rows(X: Any, sampling: Any) -> RowSource | None:
     """What X is read from block by block, or None where it is an array in memory, or is taken for one.
 
-    A memmap is where another order than that of blocks is asked for.
+    A memmap is taken for one where ``sampling`` is another than "block".
 
     Raises
     ------
@@ -35,6 +35,7 @@ def streamed_rows(X: Any, sampling: Any) -> RowSource | None:
         Where the rows cannot come in that order.
     """
     source = None if X is None else source_of(X, "X")
+    sampling = sampling if isinstance(sampling, str) else "auto"  # which is looked at later
     if source is None:
         return _in_memory(X) if sampling == "block" else None
     if isinstance(X, np.memmap) and sampling in SAMPLINGS:
@@ -58,13 +59,6 @@ def _in_memory(X: Any) -> RowSource:
     return SlicedRows(rows, "X")
 
 
-def order_of(sampling: str, source: RowSource | None) -> str:
-    """The sampling that is used where ``sampling`` was passed."""
-    if sampling != "auto":
-        return sampling
-    return "reshuffle" if source is None else "block"
-
-
 def streamed_dataset(
     source: RowSource, X: Any, y: Any, sample_weight: Any, config: TrainConfig
 ) -> StreamedDataset:
@@ -86,24 +80,34 @@ def streamed_dataset(
         raise ValueError(f"X has shape {source.shape}; expected at least one row and one column.")
     kind = LOSSES[config.loss].targets
     targets, classes = targets_of(y, config.loss, kind)
-    if len(targets.values) != n:
-        raise ValueError(
-            f"X has {n} rows and y has {len(targets.values)} entries; expected one target per row. Check that "
-            "both were cut the same way."
-        )
-    dtype = _float_of(source.dtype, "X")
+    require_rows(source, targets.shape)
+    dtype = float_of(source.dtype, "X")
     if kind == "real":
-        dtype = np.result_type(dtype, _float_of(targets.values.dtype, "y"))
+        dtype = np.result_type(dtype, float_of(targets.values.dtype, "y"))
     outputs = targets.shape[1] if len(targets.shape) == 2 else 0
     if LOSSES[config.loss].rows:
         outputs = len(classes or ())
-    cut, is_shuffled = blocks_for(d, dtype, config.window), config.order == "block"
+    how = cut_of(source, dtype, config.window, config.sampling)
+    weights = streamed_weights(sample_weight, n)
+    return StreamedDataset(source, targets, weights, outputs, classes, origin, names=names_of(X), **how)
+
+
+def cut_of(source: RowSource, dtype: np.dtype, window: float, sampling: str) -> dict[str, Any]:
+    """How the rows of a source are read for this window and sampling, as fields of a ``StreamedDataset``."""
+    cut = blocks_for(source.shape[1], dtype, window)
+    is_shuffled = sampling != "sequential"
     if is_shuffled:
         _warn_of_chunks(source, cut)
-    return StreamedDataset(
-        source, targets, streamed_weights(sample_weight, n), outputs, classes, origin, names=names_of(X),
-        precision=dtype, cut=cut, is_shuffled=is_shuffled,
-    )  # fmt: skip
+    return {"precision": dtype, "cut": cut, "is_shuffled": is_shuffled}
+
+
+def require_rows(source: RowSource, of_targets: tuple[int, ...]) -> None:
+    """Raise ``ValueError`` unless there is one target per row."""
+    if of_targets[0] != source.shape[0]:
+        raise ValueError(
+            f"X has {source.shape[0]} rows and y has {of_targets[0]} entries; expected one target per row. "
+            "Check that both were cut the same way."
+        )
 
 
 def _warn_of_chunks(source: RowSource, cut: Blocks) -> None:
@@ -120,11 +124,11 @@ def _warn_of_chunks(source: RowSource, cut: Blocks) -> None:
             f"blocks of {cut.rows:,} rows in random order. Write shards of it (numbasgd.write_shards, or "
             "numbasgd shard), pass a larger window, or sampling='sequential' if its rows are in random order "
             "already.",
-            stacklevel=4,
+            stacklevel=6,
         )
 
 
-def _float_of(dtype: np.dtype, name: str) -> np.dtype:
+def float_of(dtype: np.dtype, name: str) -> np.dtype:
     """The dtype that such numbers are trained on, as for arrays in memory."""
     if dtype.kind not in "biuf" or dtype.itemsize > 8:
         raise TypeError(

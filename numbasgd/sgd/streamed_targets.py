@@ -25,7 +25,7 @@ class Values:
         self._given = np.asarray(given) if self._source is None else None
         known: Any = self._given if self._source is None else self._source
         self.shape: tuple[int, ...] = tuple(int(size) for size in known.shape)
-        # A source reads as floats, unless it is asked for labels as they are.
+        # A source reads into any dtype; labels stay what they are.
         kept = getattr(known, "stored_dtype", None) or getattr(given, "dtype", known.dtype)
         self.dtype = np.dtype(kept).newbyteorder("=")
 
@@ -39,6 +39,10 @@ class Values:
             self._source.read(start, stop, out)
             return out
         return self._given[start:stop]  # type: ignore[index]
+
+    def read_all(self) -> np.ndarray:
+        """All of them."""
+        return self.read(0, len(self))
 
     def pieces(self) -> Iterator[tuple[int, np.ndarray]]:
         """(first row, values) of all of them, in order."""

@@ -15,7 +15,7 @@ from numbasgd.sgd.held_out import validation_dataset
 from numbasgd.sgd.inputs import kind_of, make_dataset
 from numbasgd.sgd.resume import resumable
 from numbasgd.sgd.run import TrainingRun
-from numbasgd.sgd.streamed_inputs import order_of, streamed_dataset, streamed_rows
+from numbasgd.sgd.streamed_inputs import streamed_dataset, streamed_rows
 from numbasgd.sgd.warm_start import weights_of
 
 
@@ -154,7 +154,8 @@ def train(
         The share of rows, drawn by the seed, that is held out and watched for early stopping.  In a file they
         stay where they are: each evaluation passes over it once for either side.
     validation_data : (X, y) or (X, y, sample_weight), optional
-        Rows to watch instead, which are not trained on; with columns and classes of the training rows.
+        Rows to watch instead, which are not trained on; with columns and classes of the training rows.  They
+        may stay in a file, too.
     tol, patience : float, int
         Stop when the watched loss (of the held-out rows, else the objective) did not fall by more than the
         share ``tol`` of the best one for ``patience`` epochs, and return the best weights; with restarts it is
@@ -235,7 +236,6 @@ def train(
         callback=callback, checkpoint=checkpoint, checkpoint_every=checkpoint_every, progress=progress,
         verbose=verbose, threads=threads,
     )  # fmt: skip
-    config = config.with_order(order_of(config.sampling, source) if run is None else run.settings["sampling"])
     if source is None:
         dataset = make_dataset(X, y, sample_weight, config.loss)
     else:

@@ -173,6 +173,9 @@ def test_nothing_of_a_users_is_overwritten(tmp_path, shards):
     assert os.listdir(tmp_path) == ["out"] and len(os.listdir(folder)) == 5
     write_shards(*open_shards(folder), folder, shards=4, force=True)  # from itself
     np.testing.assert_array_equal(open_shards(folder)[0][:], rows() + 1)
+    (folder / "X-00001.npy").unlink()
+    write_shards(rows(), y, folder, shards=2, force=True)  # damaged shards may be replaced
+    np.testing.assert_array_equal(open_shards(folder, verify=True)[0][:], rows())
     (folder / "thesis.tex").write_text("mine")
     with pytest.raises(DataError, match=r"holds 'thesis\.tex', which is none of a folder of shards"):
         write_shards(rows(), y, folder, force=True)

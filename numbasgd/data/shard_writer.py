@@ -226,8 +226,8 @@ def place_of(folder: Any, *, force: bool) -> Path:
     odd = next((name for name in sorted(entries) if name != MANIFEST and not PIECE.fullmatch(name)), None)
     if odd is not None or not is_shards(place):
         raise DataError(
-            f"{place} holds {odd or entries[0]!r}, which is none of a folder of shards; expected such a folder, "
-            "to be replaced. Pass another one, or move that elsewhere."
+            f"{place} holds {odd or entries[0]!r}, which is none of a folder of shards; expected such a "
+            "folder, to be replaced. Pass another one, or move that elsewhere."
         )
     return place
 

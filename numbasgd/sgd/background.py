@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
@@ -16,18 +17,17 @@ class Pending(Generic[T]):
     ``result`` then makes the call itself.  So calls must be such that they can be made once more.
     """
 
-    def __init__(self, call: Callable[[], T], is_worth_it: bool = True) -> None:
+    def __init__(self, call: Callable[[], T]) -> None:
         self._call = call
         self._found: list[T] = []
         self._error: BaseException | None = None
         self._thread: threading.Thread | None = None
-        if is_worth_it:
-            thread = threading.Thread(target=self._run, name="numbasgd reader")
-            try:
-                thread.start()
-            except RuntimeError:  # no more threads, or the interpreter is about to end
-                return
-            self._thread = thread
+
+    def start(self) -> None:
+        """Begin in another thread, if there is one to be had."""
+        self._thread = threading.Thread(target=self._run, name="numbasgd reader")
+        with contextlib.suppress(RuntimeError):  # no more threads, or the interpreter is about to end
+            self._thread.start()
 
     def _run(self) -> None:
         try:
@@ -38,7 +38,8 @@ class Pending(Generic[T]):
     def wait(self) -> None:
         """Until no thread is at it any more."""
         if self._thread is not None:
-            self._thread.join()
+            with contextlib.suppress(RuntimeError):  # it never began
+                self._thread.join()
 
     def result(self) -> T:
         """What the call returns, or raises."""
@@ -57,7 +58,9 @@ class Background:
     def begin(self, call: Callable[[], T], is_worth_it: bool = True) -> Pending[T]:
         """Make a call in another thread, once that before has ended; in this one where it is not worth it."""
         self.wait()
-        self._pending = pending = Pending(call, is_worth_it)
+        self._pending = pending = Pending(call)  # known before it runs: an interrupt may come in between
+        if is_worth_it:
+            pending.start()
         return pending
 
     def wait(self) -> None:

@@ -54,8 +54,9 @@ class Fit:
     validation_loss : ndarray, shape (t,), or None
         The mean loss over the rows that were held out.
     samples, epochs, seconds : ndarray, shape (t,)
-        When that was: samples seen, passes over the data, and seconds spent on training alone: shuffling
-        included; compilation, evaluation and the extra entries into compiled code that it takes left out.
+        When that was: samples seen, passes over the data, and seconds spent on training alone: shuffling, and
+        reading rows that are in a file, included; compilation, evaluation and the extra entries into compiled
+        code that it takes left out.
     compile_seconds : float
         What compiling, or loading compiled code, took before the clock was started.
     data : str

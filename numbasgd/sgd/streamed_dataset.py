@@ -121,6 +121,8 @@ class StreamedDataset(Dataset):
         found = replace(self, scaling=scale)
         if "_sample" in vars(self):
             vars(found)["_sample"] = vars(self).pop("_sample").scaled(scale)
+        if "_buffers" in vars(self):
+            vars(found)["_buffers"] = vars(self).pop("_buffers")
         return found
 
     def others(self, X: Any, y: np.ndarray, sample_weight: np.ndarray) -> Dataset:

@@ -34,6 +34,7 @@ class Window:
     """A window of an epoch in memory.
 
     room : rows in front of it, for those that are carried over from the window before.
+    samples : rows, targets and weights as kernels take them.
     order : (room + rows,) where in the buffer a position's row is; the first ``room`` are their own numbers.
     place : epoch and number of the window, or None while it is filled.
     first, start, stop : positions of the epoch: of the first row that was carried over, of the first that was
@@ -47,11 +48,10 @@ class Window:
         self.place: tuple[int, int] | None = None
         self.first = self.start = self.stop = 0
         self._blocks = b""  # those whose rows are in the buffer
-        rows_, targets = self.buffer.dataset.rows, self.buffer.dataset.targets
-        # Kernels take the length of an epoch from that of the targets.
-        claimed = np.lib.stride_tricks.as_strided(targets, (dataset.n, *targets.shape[1:]))
-        memory, _, d, base, si, sj = rows_
-        self.samples = memory, d, base, si, sj, claimed, self.buffer.s
+        (memory, _, d, base, si, sj), targets = self.buffer.dataset.rows, self.buffer.dataset.targets
+        # Kernels take the length of an epoch from that of the targets, of which they touch those in ``order``.
+        of_epoch = np.lib.stride_tricks.as_strided(targets, (dataset.n, *targets.shape[1:]))
+        self.samples = memory, d, base, si, sj, of_epoch, self.buffer.s
 
     def fill(self, dataset: StreamedDataset, windows: Windows, seed: int, place: tuple[int, int]) -> None:
         """Read the rows of a window, unless they are there, and draw their order."""
@@ -147,15 +147,8 @@ class BlockSolver(Solver):
         epoch = -1 if window.place is None else window.place[0]
         order = window.order[window.index(window.first) : window.index(window.stop)]
         self._drawn[:] = epoch, window.first, window.stop, 0, window.stop
-        told = (
-            order[None],
-            self._targets,
-            self._drawn,
-            _NO_TASK,
-            SAMPLINGS["reshuffle"],
-            method.seed,
-            self.ahead,
-        )
+        chunks = order[None], self._targets, self._drawn, _NO_TASK  # as ``OrderChunks`` tells them
+        told = *chunks, SAMPLINGS["reshuffle"], method.seed, self.ahead
         step = method.batch_size, method.lrs, tuple(method.spans), *self.move(), method.average_from or 0
         state = self.rows, self.layout.size, self.count
         scratch = self.scratch, self.scratch64

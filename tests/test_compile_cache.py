@@ -360,6 +360,7 @@ def test_a_folder_that_is_refused_is_told_when_a_variable_names_it(places, monke
         says(warning.message, reason, f"kept in {places[1].base}", "nobody else can write to")
 
 
+@pytest.mark.slow
 def test_two_processes_at_once(tmp_path):
     from concurrent.futures import ThreadPoolExecutor
 

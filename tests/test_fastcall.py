@@ -74,7 +74,7 @@ KEYWORDS = [
 
 
 @pytest.mark.parametrize("shape", [(0, 3, 2), (3, 0, 2), (1, 1, 1), (7, 20, 9), (60, 50, 40)], ids=str)
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.slow)])
 def test_usual_calls_need_no_python(shape, dtype, by_python, rng):
     m, k, n = shape
     A, B = rng.random((m, k)).astype(dtype), rng.random((k, n)).astype(dtype)
@@ -288,11 +288,16 @@ def test_it_can_be_switched_off(value):
 @pytest.mark.parametrize(
     "before",
     [
-        "sys.getobjects = None  # as where every object begins with two more words",
-        "sys.version_info = (version[0], version[1] + 40, 0, 'final', 0)",
-        "sys.implementation.name = 'another'",
+        pytest.param(
+            "sys.getobjects = None  # as where every object begins with two more words", id="other layout"
+        ),
+        pytest.param(
+            "sys.version_info = (version[0], version[1] + 40, 0, 'final', 0)",
+            id="version that is not tested",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param("sys.implementation.name = 'another'", id="other interpreter", marks=pytest.mark.slow),
     ],
-    ids=["other layout", "version that is not tested", "other interpreter"],
 )
 def test_elsewhere_there_is_none(before):
     """Such an interpreter has the same products and errors, from the function of Python."""
@@ -300,6 +305,7 @@ def test_elsewhere_there_is_none(before):
     run_python(WITHOUT.format(before=before, after=after))
 
 
+@pytest.mark.slow
 def test_the_file_can_be_deleted(tmp_path):
     """Nothing else in the package needs it."""
     package = Path(numbasgd.__file__).parent

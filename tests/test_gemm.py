@@ -304,3 +304,17 @@ def test_the_next_process_compiles_nothing(tmp_path):
     )
     assert int(first[1]) >= 5  # dispatch, three variants and what shares their work
     assert second == [first[1], "0"]
+
+
+@pytest.mark.parametrize("n_threads", [1, 2, 3, 8, 64])
+@pytest.mark.parametrize("MC, multiple", [(132, 12), (84, 12), (120, 8), (8, 8)])
+def test_parts_of_rows_leave_no_thread_with_much_more_than_its_share(n_threads, MC, multiple):
+    for m in (1, 7, 96, 256, 500, 512, 768, 1000, 1024, 2048, 3001):
+        rows = parallel._even_rows(m, n_threads, MC, multiple)
+        assert rows == min(rows // multiple, -(-m // multiple)) * multiple > 0
+        parts = [min(rows, m - i) for i in range(0, m, rows)]
+        loads = [0] * n_threads
+        for part in parts:  # the next part goes to who is done first
+            loads[loads.index(min(loads))] += part
+        assert max(loads) <= max(multiple, 1.06 * -(-m // n_threads) + multiple)
+        assert len(parts) <= max(n_threads, 3 * -(-m // MC))  # each reads all of B once more

@@ -11,7 +11,7 @@ import pytest
 from conftest import says
 from runs import assert_same, cut
 
-from numbasgd import DivergenceError, Fit, train
+from numbasgd import DeviceError, DivergenceError, Fit, gradient, gradient_noise, train
 from numbasgd.sgd.config import TrainConfig
 from numbasgd.sgd.csr import Csr, csr_of
 from numbasgd.sgd.inputs import make_dataset
@@ -143,25 +143,22 @@ def small():
 LONG = {"l2": 0.02, "epochs": 3000, "lr": 0.5, "seed": 0, "eval_every": None, "batch_size": 80}
 
 
-OPTIMA = [
-    ("squared", "real", {"l2": 0.02}),
-    ("logistic", "signs", {"l2": 0.02}),
-    ("huber", "real", {"l2": 0.02, "l1": 0.01}),
-    ("squared", "columns", {"l1": 0.02}),
-    ("huber", "columns", {"l2": 0.02}),
-    ("hinge", "signs", {"l2": 0.1}),
-    ("quantile", "real", {"l2": 0.1}),
-    ("softmax", "classes", {"l2": 0.02, "l1": 0.002}),
+OPTIMA = [  # loss, targets, penalties, whether rows have weights
+    ("squared", "real", {"l2": 0.02}, False),
+    ("logistic", "signs", {"l2": 0.02}, True),
+    ("huber", "real", {"l2": 0.02, "l1": 0.01}, True),
+    ("squared", "columns", {"l1": 0.02}, False),
+    ("huber", "columns", {"l2": 0.02}, True),
+    ("hinge", "signs", {"l2": 0.1}, False),
+    ("quantile", "real", {"l2": 0.1}, True),
+    ("softmax", "classes", {"l2": 0.02, "l1": 0.002}, False),
 ]
 
 
 @pytest.mark.parametrize(
     ("loss", "kind", "penalties", "weighted"),
-    [
-        pytest.param(*case, weighted, marks=pytest.mark.slow if i or weighted else ())
-        for weighted in (False, True)
-        for i, case in enumerate(OPTIMA)
-    ],
+    [OPTIMA[0], *(pytest.param(*case, marks=pytest.mark.slow) for case in OPTIMA[1:])],
+    ids=str,
 )
 def test_optimum_is_that_of_the_dense_run(small, loss, kind, penalties, weighted):
     """By gradient descent, and from there on by epochs of small steps whose rate falls to nothing."""
@@ -287,6 +284,44 @@ def test_the_loss_is_that_of_the_dense_array(rows):
     for field in ("loss", "objective", "validation_loss"):
         np.testing.assert_allclose(getattr(found, field), getattr(dense, field), rtol=1e-9)
     assert found.n == dense.n < N
+
+
+GRADIENTS = [("squared", "real"), ("logistic", "signs"), ("softmax", "classes"), ("huber", "columns")]
+
+
+@pytest.mark.parametrize(
+    ("loss", "kind", "dtype"),
+    [
+        pytest.param(*case, dtype, marks=pytest.mark.slow if i or dtype == np.float32 else ())
+        for dtype in (np.float64, np.float32)
+        for i, case in enumerate(GRADIENTS)
+    ],
+)
+def test_the_gradient_is_that_of_the_dense_array(rows, loss, kind, dtype):
+    X, y = rows
+    y = targets_of(kind, X, y)[1]
+    rng = np.random.default_rng(4)
+    columns = (3,) if kind in ("classes", "columns") else ()
+    w, b = rng.standard_normal((D, *columns)), rng.standard_normal(columns)
+    for index in (None, [5, 5, 0, -1], np.arange(N) % 3 == 0):
+        g, gb = gradient(X.tocsc().astype(dtype), y.astype(dtype), w.astype(dtype), b, loss=loss, rows=index)
+        wanted, wanted_b = gradient(X.toarray(), y, w, b, loss=loss, rows=index)
+        assert g.dtype == dtype and type(gb) is type(wanted_b)
+        np.testing.assert_allclose(g, wanted, atol=1e-12 if dtype == np.float64 else 1e-5)
+        np.testing.assert_allclose(gb, wanted_b, atol=1e-12 if dtype == np.float64 else 1e-5)
+
+
+def test_gradients_of_sparse_rows_say_what_is_wrong(rows):
+    X, y = rows
+    with pytest.raises(DeviceError) as caught:
+        gradient(X, y, np.zeros(D), device="cuda")
+    says(caught.value, 'device is "cuda"', "X is sparse", "dense array")
+    with pytest.raises(ValueError) as caught:
+        gradient(X, y, np.zeros(3))
+    says(caught.value, f"X has {D} columns", "w has 3 entries")
+    with pytest.raises(TypeError) as caught:
+        gradient_noise(X, y)
+    says(caught.value, "X is a sparse matrix", "expected a dense array", "toarray()")
 
 
 def test_held_out_rows_may_be_passed(rows):

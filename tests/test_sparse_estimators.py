@@ -166,6 +166,17 @@ def test_standardize_scales_columns_and_leaves_their_mean(problem):
     np.testing.assert_allclose(model.intercept_, scaled.intercept_, rtol=1e-9)
 
 
+def test_tables_of_sparse_columns_are_sparse_rows(problem):
+    pd = pytest.importorskip("pandas")
+    make, X, y = of_kind("regressor", problem)
+    frame = pd.DataFrame.sparse.from_spmatrix(sparse.csr_matrix(X), columns=[f"c{j}" for j in range(D)])
+    model = make(**RUN).fit(frame, y)
+    plain = make(**RUN).fit(X, y)
+    np.testing.assert_array_equal(model.coef_, plain.coef_)
+    assert model.fit_.feature_names[:2] == ("c0", "c1") and not model.fit_.settings["standardize"]
+    np.testing.assert_array_equal(model.predict(frame), plain.predict(X))
+
+
 def test_what_is_not_finite_is_named_by_row_and_column(problem):
     make, X, y = of_kind("regressor", problem)
     bad = X.copy()

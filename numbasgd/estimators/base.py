@@ -210,9 +210,7 @@ class MinibatchSGD(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
             self.n_features_in_ = X.shape[1]
             self.__dict__.pop("feature_names_in_", None)
             return X, y
-        if is_sparse(X):  # in which a NaN is looked for here, to name its row and column
-            how |= {"accept_sparse": "csr", "ensure_all_finite": False}
-        X, y = validate_data(self, X, y, dtype=dtype, reset=is_first, **how)
+        X, y = validate_data(self, X, y, dtype=dtype, reset=is_first, **_how_checked(X), **how)
         if not is_sparse(X):
             return np.require(X, requirements="A"), y
         rows = csr_of(X)
@@ -236,10 +234,9 @@ class MinibatchSGD(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         check_is_fitted(self)
         if not is_sparse(X) and (source := source_of(X, "X")) is not None and len(source.shape) == 2:
             return decision_function(X, self.coef_.T, self.intercept_, None)
+        X = validate_data(self, X, dtype=_FLOATS, reset=False, **_how_checked(X))
         if is_sparse(X):
-            X = validate_data(self, X, dtype=_FLOATS, reset=False, accept_sparse="csr", ensure_all_finite=False)
             return decision_function(X, self.coef_.T, self.intercept_, None)
-        X = validate_data(self, X, dtype=_FLOATS, reset=False)
         return X @ self.coef_.T + self.intercept_
 
     def _zeros(self, dataset: Dataset) -> tuple[np.ndarray, Any]:
@@ -285,6 +282,11 @@ def _is_plain(a: Any, ndim: int) -> bool:
     if type(a) is not np.ndarray or a.ndim != ndim or a.dtype not in check.FLOATS:
         return False
     return a.size > 0 and a.flags.aligned and bool(np.isfinite(a).all())
+
+
+def _how_checked(X: Any) -> dict[str, Any]:
+    """What ``validate_data`` is told of X: in sparse rows a NaN is looked for later, to name row and column."""
+    return {"accept_sparse": "csr", "ensure_all_finite": not is_sparse(X)}
 
 
 def _seed_of(random_state: Any) -> int:

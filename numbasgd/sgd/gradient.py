@@ -10,6 +10,7 @@ from numbasgd import check
 from numbasgd.errors import DeviceError
 from numbasgd.sgd import other_names
 from numbasgd.sgd.config import SETTINGS
+from numbasgd.sgd.csr import Csr
 from numbasgd.sgd.dataset import Dataset
 from numbasgd.sgd.inputs import intercepts, rows_and_targets
 from numbasgd.sgd.losses import LOSSES, loss_key
@@ -18,6 +19,7 @@ from numbasgd.sgd.solvers import multi, reduce
 from numbasgd.sgd.solvers.epoch import kernels, padded, work_for
 from numbasgd.sgd.solvers.objective import ManyOutputs
 from numbasgd.sgd.solvers.small_gradient import kernel_for, small_gradient
+from numbasgd.sgd.sparse_dataset import SparseDataset
 
 _EVERY_ROW = np.empty(0, np.int64)
 _CPU, _MEDIAN = "cpu", 0.5  # the defaults, recognized as the same objects
@@ -42,7 +44,7 @@ def gradient(
 
     Parameters
     ----------
-    X : array_like, shape (n, d)
+    X : array_like or sparse array, shape (n, d)
     y : array_like, shape (n,), or (n, K)
         Targets; for "logistic" and "hinge" two classes, or any of -1 and 1; for "softmax" classes 0 to K - 1,
         some of which may be missing.
@@ -86,7 +88,7 @@ def gradient(
             return found
     check.choice(loss, "loss", LOSSES, other_names.LOSSES)
     key = loss_key(loss, quantile=SETTINGS["quantile"].check(quantile, "quantile"))
-    X, y, _ = rows_and_targets(X, y, loss, is_whole=False, takes_columns=True)
+    X, y, _ = rows_and_targets(X, y, loss, is_whole=False, takes_columns=True, takes_sparse=True)
     has_outputs = y.ndim == 2 or LOSSES[loss].rows is not None
     w = check.array(w, "w", 2 if has_outputs else 1)
     if len(w) != X.shape[1]:
@@ -98,6 +100,8 @@ def gradient(
     if threads is not None:
         threads = check.threads(threads)
     check.choice(device, "device", ("cpu", "cuda"))
+    if isinstance(X, Csr) and device == "cuda":
+        raise DeviceError('device is "cuda" and X is sparse; expected a dense array there. Leave device out.')
     if has_outputs:
         _require_outputs(y, w, loss, device)
         b = intercepts(b, "b", w.shape[1])
@@ -118,6 +122,9 @@ def _gradient_of_one(
     device: str,
 ) -> tuple[np.ndarray, float]:
     """The mean gradient for w (d,) over the rows of ``index``, or over all if it is empty."""
+    if isinstance(X, Csr):
+        g, gb = _gradient_of_sparse(X, y, w, b, loss, index)
+        return g, float(gb)
     y, w = check.for_kernel(y), check.for_kernel(w)
     if index.size == 0 and device == _CPU and X.flags.c_contiguous:
         kernel = kernel_for(loss, X.dtype, *X.shape)
@@ -144,6 +151,8 @@ def _gradient_of_outputs(
     if K == 1:  # has kernels of its own
         g, gb = _gradient_of_one(X, y[:, 0], w[:, 0], float(b[0]), loss, index, None, _CPU)
         return g[:, None], np.array([gb], X.dtype)
+    if isinstance(X, Csr):
+        return _gradient_of_sparse(X, y, w, b, loss, index)
     objective = ManyOutputs(Dataset(X, y, np.empty(0, X.dtype), K), loss, None)
     state = aligned_zeros((objective.layout.length,), X.dtype)
     objective.layout.put(state, np.vstack([w, b]))
@@ -153,6 +162,16 @@ def _gradient_of_outputs(
     total = multi.gradient_sum(objective, state, order, count, scratch, scratch64)
     mean = total / X.dtype.type(count)
     return mean[:-1].copy(), mean[-1].copy()
+
+
+def _gradient_of_sparse(
+    X: Csr, y: np.ndarray, w: np.ndarray, b: Any, loss: str, index: np.ndarray
+) -> tuple[np.ndarray, Any]:
+    """The mean gradient for w (d,) or (d, K) over the rows of ``index``, or over all if it is empty."""
+    outputs = w.shape[1] if w.ndim == 2 else 0
+    objective = SparseDataset(X, y, np.empty(0, X.dtype), outputs).objective(loss)
+    g = objective.mean_gradient(objective.layout.row(w, b), index)
+    return g[:-1].copy(), g[-1]
 
 
 def _gradient_at_once(

@@ -37,6 +37,7 @@ from numbasgd.matmul.gemm.packing import add_numbers
 from numbasgd.matmul.gemm.plan import WORTH_SHARING
 
 HEADER = 4096  # bytes at the start of scratch memory that hold the task
+_BLOCK_ROWS = 1.5  # rows that take as long as what a block of rows costs beside its arithmetic
 LARGE = 1_000_000  # vector multiply-adds from which on it is worth waking a worker that sleeps
 
 
@@ -130,6 +131,29 @@ def _balanced(total, parts, n_threads, multiple):
 
 
 @jit
+def _even_rows(m, n_threads, MC, multiple):
+    """Rows of a part, in whole multiples, with which the busiest thread is done first.
+
+    Threads take the parts in order, so only the last one may be short.  A block of rows costs ``_BLOCK_ROWS``
+    more: its pieces of A are packed and all of B is read once more.
+    """
+    best = m
+    least = 0.0
+    for rows in range(multiple, min(m, 2 * MC) + multiple, multiple):
+        parts = (m + rows - 1) // rows
+        last = m - (parts - 1) * rows
+        mine = (parts + n_threads - 1) // n_threads
+        most = mine * rows
+        if parts % n_threads == 1 or n_threads == 1 or parts == 1:
+            most += last - rows
+        cost = most + _BLOCK_ROWS * mine * ((rows + MC - 1) // MC)
+        if least == 0.0 or cost <= least:
+            best = rows
+            least = cost
+    return best
+
+
+@jit
 def _is_even(vectors, most):
     """Whether so many vectors of columns are a whole number of panels of ``most`` or one fewer."""
     return vectors == 0 or vectors >= (vectors + most - 1) // most * (most - 1)
@@ -206,8 +230,7 @@ def make_shared_packed_b(SIZE: int, LANES: int, A_BYTES: int) -> Any:
         A, B, C, blocks = task.A, task.B, task.C, task.blocks
         m, n, k = task.size
         panels = scratch + HEADER + A_BYTES
-        rounds = (m + n_threads * blocks.MC - 1) // (n_threads * blocks.MC)
-        rows = _even(m, n_threads * rounds, cut.rows)
+        rows = _even_rows(m, n_threads, blocks.MC, cut.rows)
         count = (m + rows - 1) // rows
         for jc in range(0, n, blocks.NC):
             nc = min(blocks.NC, n - jc)

@@ -58,8 +58,8 @@ def cost_of(dataset: Dataset, loss: Loss, batch_size: int) -> Cost:
     """
     d, outputs = dataset.d, dataset.outputs
     if outputs > 1:
-        row = 17 + 0.047 * d * outputs
-        return Cost(row, 60 + 0.03 * d * outputs, row)
+        row = 19 + 0.05 * d * outputs
+        return Cost(row, 75 + 0.03 * d * outputs, row)
     has_exp = 1 if loss.targets != "real" and loss.derivatives is not None else 0
     is_by_chance = 0 if loss.is_quadratic or has_exp or batch_size >= dataset.n else 1
     row = 1 + 0.15 * d + 3 * (has_exp + is_by_chance)

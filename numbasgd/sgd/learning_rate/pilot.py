@@ -20,7 +20,7 @@ _MOST_ORDERS = 11
 _MOST_LOOKS = 5
 _LONG = 10  # epochs from which on the loss is looked at behind several of the last ones
 _LAST = 0.15  # of the last epoch, in which it is looked at in shorter runs
-_ALIKE = 1e-6  # of what the loss fell: differences below it are chance
+ALIKE = 1e-6  # of what the loss fell: differences below it are chance
 _MAKE, _MAKE_OUTPUTS = 5e4, 1e5  # what a solver costs to make
 
 
@@ -115,9 +115,9 @@ class Pilot:
             seen.append(self._loss(self.solver.result))
         self.losses[octave] = _median(seen)
 
-    def loss(self, octave: float) -> float:
-        """The loss at the end of runs: the median over their last looks."""
-        if octave not in self.losses:
+    def loss(self, octave: float, orders: int = 1) -> float:
+        """The loss at the end of runs with so many orders of the rows: the median over their last looks."""
+        while self._runs.get(octave, 0) < orders:
             self.run(octave)
         return self.losses[octave]
 
@@ -127,7 +127,7 @@ class Pilot:
         least = min(self.losses.values())
         if least == math.inf:
             return min(self.losses)
-        alike = least + _ALIKE * max(self.first - least, 0.0)
+        alike = least + ALIKE * max(self.first - least, 0.0)
         octaves = sorted(octave for octave, loss in self.losses.items() if loss <= alike)
         return octaves[(len(octaves) - 1) // 2]
 
@@ -135,17 +135,17 @@ class Pilot:
         """Whether another rate can be tried."""
         return self.budget.affords(self.cost, keeps)
 
-    def climb(self, octave: float, step: float = 1.0, keeps: float = 0.0) -> float:
+    def climb(self, octave: float, step: float = 1.0, keeps: float = 0.0, orders: int = 1) -> float:
         """From an octave downhill, until both neighbours of the best are worse or the budget ends."""
-        self.loss(octave)
+        self.loss(octave, orders)
         direction = 1
         while True:
             best = self.best
-            ahead = [best + direction * step, best - direction * step]
-            ahead = [octave for octave in ahead if octave not in self.losses]
+            ahead = [best, best + direction * step, best - direction * step]
+            ahead = [octave for octave in ahead if self._runs.get(octave, 0) < orders]
             if not ahead or not self.affords(keeps):
                 return best
-            self.loss(ahead[0])
+            self.loss(ahead[0], orders)
             if self.best != best:
                 direction = 1 if self.best > best else -1
 

@@ -25,7 +25,7 @@ import numpy as np
 
 from numbasgd.sgd.learning_rate.cost import Size, shorter_size, size_for
 from numbasgd.sgd.learning_rate.curvature import SAMPLE, some_rows
-from numbasgd.sgd.learning_rate.pilot import Pilot, Task
+from numbasgd.sgd.learning_rate.pilot import ALIKE, Pilot, Task
 
 _PARTS = 8  # of the budget, one of which a run of the main pilot may cost
 _SCOUT = 50  # parts, one of which a run of the first pilot may cost, which
@@ -37,7 +37,11 @@ _FITTED, _GONE = 0.1, 3e-3  # shares of the first loss: classes are nearly told 
 _FAR = 4, 2  # octaves away, where a loss that goes to nothing may have its next valley
 _FEWER_ROWS = 0.15  # octaves for each halving of the rows
 _MARGIN = 0.4  # octaves below where some rows begin to diverge, since all of them may before
+_TELLING = 3.0  # runs of the main pilot, kept for that question
+_SLACK = 1.5  # of the epochs: to take a perfect fit for none costs far more than the other way round
+_BLIND = 2.0  # octaves, at most, beyond what was tried: of the rates of a perfect fit many are as good
 _ORDERS = 3  # of a quarter of the rows, whose epochs scatter most
+_CHEAP = 18  # runs that the budget has left
 _GROWTH = 0.2  # of the epochs to a perfect fit, at least, in octaves for each doubling of the rows
 # Octaves for each doubling of the epochs: what the best rate of gradient descent gains, since the curvature
 # falls, and what that of minibatches loses where a part of the loss stays, since the noise of the steps does.
@@ -74,7 +78,9 @@ def race(task: Task, curvature: float, first: float | None = None) -> tuple[floa
         found = octave, scout.size.epochs
         if not main.is_descent and scout.losses[octave] > _FITTED * scout.first:
             octave -= round(_QUIETER * math.log2(main.size.epochs / scout.size.epochs))
-    octave = _valley(main, main.climb(octave), task.is_free)
+    # What it costs to tell whether the run is long enough (``_fits_in_time``) is kept for that.
+    keeps = _TELLING * main.cost if task.is_free and main.size.rows < size.rows and not main.is_descent else 0.0
+    octave = _valley(main, main.climb(octave, keeps=keeps), task.is_free, keeps)
     if main.size.rows < size.rows and task.is_free and main.losses[octave] < _GONE * main.first:
         octave = _of_all_rows(task, main, octave, found)
     elif main.is_descent:
@@ -84,7 +90,9 @@ def race(task: Task, curvature: float, first: float | None = None) -> tuple[floa
         if main.size.rows < size.rows:
             octave -= _MARGIN
     else:
-        main.climb(octave, 0.5)
+        # One order of the rows may have bad luck near where runs diverge; three tell, where they cost little.
+        orders = 3 if main.budget.affords(_CHEAP * main.cost) else 1
+        main.climb(octave, 0.5, orders=orders)
         # Of fewer rows the gradients are noisier, for which a lower rate is best.
         octave = main.settle() + _FEWER_ROWS * math.log2(size.rows / main.size.rows)
         if main.losses[main.best] > _FITTED * main.first:
@@ -99,16 +107,16 @@ def _told(octave: float, pilot: Pilot, size: Size) -> tuple[float, str]:
     return 2.0**octave, f"runs at {len(pilot.losses)} rates over {rows} for {epochs}"
 
 
-def _valley(pilot: Pilot, octave: float, is_free: bool) -> float:
+def _valley(pilot: Pilot, octave: float, is_free: bool, keeps: float) -> float:
     """A better valley at larger rates, where the loss goes to nothing; else the octave."""
     if not is_free or pilot.losses[octave] >= _FITTED * pilot.first:
         return octave
     for far in _FAR:
-        if not pilot.affords():
+        if not pilot.affords(keeps):
             break
         limit = math.inf if pilot.is_whole else _GONE * pilot.first
         if pilot.loss(octave + far) < min(pilot.losses[octave], limit):
-            return pilot.climb(octave + far)
+            return pilot.climb(octave + far, keeps=keeps)
         if not pilot.is_whole:
             del pilot.losses[octave + far]
     return octave
@@ -121,7 +129,9 @@ def _of_all_rows(task: Task, main: Pilot, octave: float, found: tuple[float, int
     """
     size, halvings = task.size, math.log2(task.size.rows / main.size.rows)
     if not main.is_descent and _fits_in_time(task, main, octave):
-        return octave + halvings  # more rows, smaller margins: a larger rate has the same loss
+        octave = main.climb(octave)
+        # More rows, smaller margins: a larger rate has the same loss.
+        return octave + _untried(main, octave) + halvings
     batch_size = max(size.batch_size, min(8, size.rows // 8))
     epoch = task.cost.run(Size(size.rows, batch_size, 1))
     octave, epochs = found
@@ -129,6 +139,16 @@ def _of_all_rows(task: Task, main: Pilot, octave: float, found: tuple[float, int
         epochs = max(1, min(size.epochs, int(task.budget.left / 4 / epoch)))
         octave = Pilot(task, Size(size.rows, batch_size, epochs)).climb(octave)
     return octave + _LATER * math.log2(size.epochs / epochs) * main.is_descent
+
+
+def _untried(pilot: Pilot, octave: float) -> float:
+    """Octaves from the largest rate that was tried to where the loss, at the pace it fell, would be nothing."""
+    smaller = [tried for tried in pilot.losses if tried < octave]
+    if octave < max(pilot.losses) or not smaller:
+        return 0.0
+    near, loss = max(smaller), max(pilot.losses[octave], ALIKE * pilot.first)
+    fall = math.log2(pilot.losses[near] / loss) / (octave - near)
+    return min(_BLIND, math.log2(loss / (ALIKE * pilot.first)) / fall) if fall > 0 else 0.0
 
 
 def _fits_in_time(task: Task, pilot: Pilot, octave: float) -> bool:
@@ -141,7 +161,7 @@ def _fits_in_time(task: Task, pilot: Pilot, octave: float) -> bool:
     loss = _GONE * pilot.first
     few, more = quarter.epochs_to(octave, loss, _ORDERS), pilot.epochs_to(octave, loss, 1)
     growth = max(math.log2(more / few) / 2, _GROWTH)
-    return more * (task.size.rows / rows) ** growth <= task.size.epochs
+    return more * (task.size.rows / rows) ** growth <= _SLACK * task.size.epochs
 
 
 def _stable(task: Task, curvature: float) -> float:

@@ -43,6 +43,13 @@ class SparseObjective(Objective):
         """The sum of the losses of some rows, in one call of compiled code."""
         return self.kernels.sum_loss(self.samples, row, self.layout.size, start, stop, scratch, self.outputs)
 
+    def mean_gradient(self, row: np.ndarray, index: np.ndarray) -> np.ndarray:
+        """The mean gradient over the rows of ``index``, or all if it is empty: (d + 1,) or (d + 1, K)."""
+        g, work = np.zeros(self.layout.length), np.empty(self.scratch_size, row.dtype)
+        kernel = sparse_steps.make_gradient(self.variant)
+        kernel(self.samples, index, row, self.layout.size, work, g, self.outputs)
+        return (self.layout.take(g) / (len(index) or self.rows.n)).astype(row.dtype)
+
     def compile(self, row: np.ndarray, scratch: np.ndarray) -> None:
         """Compile, or load, what evaluates the loss."""
         self.sum_loss(row, 0, 0, np.empty(self.scratch_size, row.dtype))

@@ -103,32 +103,65 @@ def make_add_sums(T: Any, lanes: int) -> Any:
 
 
 @functools.cache
+def make_add_gradients(made: Variant) -> Any:
+    """add_gradients(samples, order, start, stop, w, size, (Z, g), outputs): g += the sum of the gradients.
+
+    w, size : a row of the state, and where its intercepts begin.  Z : CHUNK rows.  g : float64, as such a row.
+    """
+    dots, _ = make_passes(Passes(made.T, made.lanes))
+    slopes, _ = make_losses(made)
+    add_sums = make_add_sums(made.T, made.lanes)
+
+    @jit(variant=str(made), forceinline=True, fastmath=False)
+    def add_gradients(samples, order, start, stop, w, size, memory, outputs):
+        Z, g = memory
+        K, width, _ = outputs
+        for c in range(start, stop, CHUNK):
+            m = min(CHUNK, stop - c)
+            dots(samples, order, c, c + m, w, None, Z, width)
+            slopes(Z, pointer(w, size), samples, order, c, m, Outputs(K, width, 0))
+            add_sums(samples, order, c, c + m, Z, g, size, width)
+
+    return add_gradients
+
+
+@functools.cache
+def make_gradient(made: Variant) -> Any:
+    """``gradient`` for one output or K."""
+    add_gradients = make_add_gradients(made)
+
+    @jit(variant=str(made), fastmath=False)
+    def gradient(samples, rows, row, size, work, g, outputs):
+        """g += the sum of the gradients over the rows, or all if ``rows`` is empty; roles as above."""
+        given, n_rows = samples_of(samples), rows.shape[0]
+        count = n_rows if n_rows > 0 else samples[5].shape[0]
+        order = Order(pointer(rows, 0), n_rows, 0)
+        w, Z, total = pointer(row, 0), pointer(work, 0), pointer(g, 0)
+        add_gradients(given, order, 0, count, w, size, (Z, total), outputs)
+
+    return gradient
+
+
+@functools.cache
 def advance_kernel(made: Variant, lanes: int, step: Step) -> Callable[..., Any]:
     """``advance`` of ``epoch.py``: scratch is (a row of the state and CHUNK rows of Z, a row in float64).
 
     lanes : of a row of the state.
     """
     T, name = made.T, f"{made}_{step}"
-    dots, _ = make_passes(Passes(T, made.lanes))
-    slopes, _ = make_losses(made)
-    add_sums = make_add_sums(T, made.lanes)
+    add_gradients = make_add_gradients(made)
     apply = make_apply(step, lanes, T, has_outputs=made.lanes > 0)
 
     @jit(variant=name, forceinline=True, fastmath=False)
     def steps(samples, order, start, stop, params, weights, scratch, outputs):
         """One step for each minibatch of the positions start <= t < stop of ``order``."""
         w, size, row, g, g64 = weights.state, weights.size, weights.row, scratch.g, scratch.scratch64
-        K, width, _ = outputs
         Z = pointer(g, row)
         for at in range(start, stop, params.batch_size):
             e = min(at + params.batch_size, stop)
             for j in range(row):
                 g64[j] = 0.0
-            for c in range(at, e, CHUNK):
-                m = min(CHUNK, e - c)
-                dots(samples, order, c, c + m, w, None, Z, width)
-                slopes(Z, pointer(w, size), samples, order, c, m, Outputs(K, width, 0))
-                add_sums(samples, order, c, c + m, Z, g64, size, width)
+            add_gradients(samples, order, at, e, w, size, (Z, g64), outputs)
             for j in range(row):
                 g[j] = T(g64[j])
             apply(weights, 0, g, None, e - at, params)

@@ -169,7 +169,7 @@ def _propose_packed(t: Tiles, model: Any, first: int) -> Callable[[Product], Pro
         cycles += ((p.n + NR - 1) // NR) * PAGE * pages(p.k, max(p.rsb, p.csb))
         number = first + nv - LEAST
         return Proposal(
-            cycles, number, number + WIDTHS, 1, Blocks(MC, NC, KC, MR, nv, 0, 0), Cut(24, 0, 1, 0, 0)
+            cycles, number, number + WIDTHS, 1, Blocks(MC, NC, KC, MR, nv, 0, 0), Cut(MR, 0, 1, 0, 0)
         )
 
     return propose

@@ -1,7 +1,10 @@
 """``open_table``: features that stay in Parquet and ``.npy`` files, and are read when they are needed."""
 
+import os
 import pickle
 import resource
+import signal
+import warnings
 
 import numpy as np
 import pytest
@@ -240,3 +243,17 @@ def test_a_folder_of_more_files_than_a_process_may_have_open(tmp_path):
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         for file in taken:
             file.close()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
+def test_a_forked_process_reads_for_itself(tmp_path, arrow):
+    X, _ = open_table(save(arrow, tmp_path / "t.parquet", numbers()), "y")
+    X[:10]
+    with X._kept._lock:  # as a thread holds it that reads ahead
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of Python 3.12 on forks beside threads
+            child = os.fork()
+        if child == 0:
+            signal.alarm(60)
+            os._exit(0 if np.array_equal(X[500:510], stacked(numbers())[500:510]) else 1)
+        assert os.waitpid(child, 0)[1] == 0

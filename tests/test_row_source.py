@@ -239,6 +239,40 @@ def test_hdf5(tmp_path, dtype):
         source.read(0, N, np.empty((N, D), source.dtype))
 
 
+def test_chunks_are_read_once_by_who_reads_on(monkeypatch):
+    a = values("i8", (100, 3)) + 2**60
+    asked = []
+
+    class Chunked:
+        shape, dtype, chunks = a.shape, a.dtype, (8, 3)
+
+        def __getitem__(self, key):
+            asked.append((key.start, key.stop))
+            return a[key]
+
+    source = source_of(Chunked(), "X")
+    for start in range(0, 100, 5):
+        source.read(start, min(100, start + 5), np.empty((5, 3)))
+    assert asked == [(i, min(100, i + 8)) for i in range(0, 100, 8)]
+    asked.clear()
+    out = np.empty((60, 3), np.int64)
+    source_of(Chunked(), "X").read(5, 65, out)
+    assert asked == [(0, 8), (8, 64), (64, 72)]
+    np.testing.assert_array_equal(out, a[5:65])  # no digit is lost by way of floats
+    asked.clear()
+    source_of(Chunked(), "X").read(8, 100, np.empty((92, 3)))
+    assert asked == [(8, 100)]
+    monkeypatch.setattr("numbasgd.data.row_source._KEPT", 2 * 8 * 3 * 8)
+    source = source_of(Chunked(), "X")
+    for start in (0, 8, 0, 16, 8, 0):
+        source.read(start, start + 1, np.empty((1, 3)))
+    assert asked[1:] == [(0, 8), (8, 16), (16, 24), (8, 16), (0, 8)], "the last two are kept"
+    monkeypatch.setattr("numbasgd.data.row_source._KEPT", 8 * 3 * 8 - 1)
+    asked.clear()
+    source_of(Chunked(), "X").read(3, 5, np.empty((2, 3)))
+    assert asked == [(3, 5)], "a chunk that is too large is not kept"
+
+
 def test_a_damaged_hdf5_file(tmp_path):
     h5py = pytest.importorskip("h5py", reason="h5py is not installed")
     path = tmp_path / "a.h5"

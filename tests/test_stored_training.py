@@ -95,11 +95,12 @@ def test_numbers_that_are_converted(tmp_path, data, store):
 
 @pytest.mark.parametrize("store", ["shards", "parquet"])
 def test_classes_named_by_text(tmp_path, data, store):
+    rows = data[0].astype(np.float64)  # for which other tests compile the same
     labels = np.array(["low", "middle", "high"])[np.digitize(data[1], [-1, 1])]
     options = {**BLOCK, "loss": "softmax"}
-    X, y = STORES[store](tmp_path, data[0], labels)
+    X, y = STORES[store](tmp_path, rows, labels)
     fit = train(X, y, **options)
-    assert_same(fit, train(data[0], labels, **options))
+    assert_same(fit, train(rows, labels, **options))
     assert set(fit.predict(X[:50])) <= {"low", "middle", "high"}
 
 
@@ -198,7 +199,7 @@ def test_the_command_reads_what_does_not_fit_in_blocks(tmp_path, data, call, kin
 
 
 def test_the_command_takes_the_target_of_shards(tmp_path, data, call):
-    X, y = data
+    X, y = (a.astype(np.float64) for a in data)  # for which other tests compile the same
     write_shards(X, np.column_stack([y, 2 * y]), tmp_path / "two", columns=names(), target=["u", "v"])
     code, out, _ = call("train", "two", *FLAGS)
     assert code == 0
@@ -263,3 +264,28 @@ def test_rows_that_are_decoded_many_times_are_warned_of(data, monkeypatch):
     train(Chunked(), data[1], **{**BLOCK, "window": 0.2})
     Chunked.chunks = (30, D)
     train(Chunked(), data[1], **BLOCK)
+
+
+def test_the_command_says_what_to_do_with_text_that_is_too_large(tmp_path, data, call, monkeypatch):
+    np.savetxt(
+        tmp_path / "t.csv", np.column_stack([data[0][:50], data[1][:50]]), delimiter=",", header="a,b,c,d,e,f,y"
+    )
+    monkeypatch.setattr(extent, "free_memory", lambda: 1000)
+    code, _, err = call("train", "t.csv", "--target", "y", "--lr", "0.01", "--epochs", "2")
+    assert (
+        code == 0
+        and "t.csv has" in err
+        and "are free" in err
+        and "numbasgd shard DATA OUT --target NAME" in err
+    )
+    monkeypatch.undo()
+    monkeypatch.chdir(tmp_path)
+    assert call("train", "t.csv", "--target", "y", "--lr", "0.01", "--epochs", "2")[2] == ""
+
+
+def test_rows_to_watch_are_stored_rows_too(tmp_path, data):
+    X, y = data
+    part = slice(0, 500)
+    watched = open_shards(write_shards(X[part], y[part], tmp_path / "w"))
+    fit = train(*of_shards(tmp_path, X, y), validation_data=watched, **BLOCK)
+    assert_same(fit, train(X, y, validation_data=(X[part], y[part]), **BLOCK))

@@ -68,13 +68,25 @@ def read_or_open(
     from numbasgd.data.table import stored_table
     from numbasgd.machine.extent import free_memory
 
+    free = free_memory()
     if in_files is not False and args.missing == "error":
         with ReadingLine(str(args.data)) as line:
             table = stored_table(args.data, target, _options(args), features=features, progress=line.tell)
-        if table is not None and (in_files or table.X.nbytes > _SHARE * free_memory()):
+        if table is not None and (in_files or table.X.nbytes > _SHARE * free):
             _tell(args, table.notes)
             return table
+    size = Path(args.data).stat().st_size if Path(args.data).is_file() else 0
+    if size > _SHARE * free:
+        _tell(args, [_too_large(args.data, size, free)])
     return read(args, target, takes_labels=takes_labels, features=features)
+
+
+def _too_large(name: str, size: int, free: int) -> str:
+    return (
+        f"{name} has {size / 1e9:.3g} GB, and {free / 1e9:.3g} GB of memory are free, where all of it is read "
+        "to. If that is too little, make shards of it, which are read in blocks: numbasgd shard DATA OUT "
+        "--target NAME."
+    )
 
 
 @contextmanager

@@ -114,7 +114,7 @@ class NpyTable:
 
     def open(self, wanted: Wanted) -> tuple[StoredRows, np.ndarray]:
         """X, which stays in the file, and y."""
-        y = SelectedColumns(self._rows, wanted.targets).read_all()
+        y = SelectedColumns(self._rows, wanted.targets).read_all(wanted.progress)
         self._require_finite(y, wanted.targets, wanted)
         is_label = wanted.takes_labels and len(wanted.targets) == 1
         rows: StoredRows = self._rows

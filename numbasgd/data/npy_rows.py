@@ -12,6 +12,7 @@ import tokenize
 import warnings
 from collections import Counter
 from collections.abc import Sequence
+from io import FileIO
 from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
@@ -108,12 +109,12 @@ class NpyRows(StoredRows):
                 if is_fortran and len(shape) == 2:
                     column = np.empty(stop - start, dtype)
                     for j in range(width):
-                        self._fill(stream.fileno(), offset + (j * shape[0] + start) * dtype.itemsize, column)
+                        self._fill(stream, offset + (j * shape[0] + start) * dtype.itemsize, column)
                         out[:, j] = column
                 elif dtype == out.dtype and dtype.isnative and out.flags.c_contiguous:
-                    self._fill(stream.fileno(), offset + start * width * dtype.itemsize, out)
+                    self._fill(stream, offset + start * width * dtype.itemsize, out)
                 else:
-                    self._convert(stream.fileno(), start, stop, out)
+                    self._convert(stream, start, stop, out)
         except OSError as error:
             if isinstance(error, DataError):
                 raise
@@ -122,29 +123,29 @@ class NpyRows(StoredRows):
                 "could when it was opened. Check that the file is still there."
             ) from error
 
-    def _convert(self, file: int, start: int, stop: int, out: np.ndarray) -> None:
+    def _convert(self, stream: FileIO, start: int, stop: int, out: np.ndarray) -> None:
         shape, _, dtype, offset = self._header
         width = math.prod(shape[1:])
         count = max(1, _AT_ONCE // max(1, width * dtype.itemsize))
         buffer = np.empty((min(count, stop - start), *shape[1:]), dtype)
         for first in range(start, stop, count):
             last = min(stop, first + count)
-            self._fill(file, offset + first * width * dtype.itemsize, buffer[: last - first])
+            self._fill(stream, offset + first * width * dtype.itemsize, buffer[: last - first])
             out[first - start : last - start] = buffer[: last - first]
 
-    def _fill(self, file: int, position: int, out: np.ndarray) -> None:
+    def _fill(self, stream: FileIO, position: int, out: np.ndarray) -> None:
         """Read the bytes of ``out``, which are contiguous, from a position of the file on."""
         if not out.size:
             return
+        stream.seek(position)
         memory = out.reshape(-1).view(np.uint8).data
-        done = 0
-        while done < len(memory):
-            count = os.preadv(file, [memory[done:]], position + done)
-            if count == 0:
+        while len(memory):
+            count = stream.readinto(memory)
+            if not count:
                 shape, _, dtype, offset = self._header
                 wanted = math.prod(shape) * dtype.itemsize
-                _cut(self.name, shape, dtype, wanted, max(0, os.fstat(file).st_size - offset))
-            done += count
+                _cut(self.name, shape, dtype, wanted, max(0, os.fstat(stream.fileno()).st_size - offset))
+            memory = memory[count:]
 
 
 def is_paths(rows: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from bisect import bisect_right
 from collections import OrderedDict
@@ -102,6 +103,7 @@ class _Kept:
     """The segments that were read last, of one file or of several, and the decoder that goes on behind them."""
 
     def __init__(self) -> None:
+        self._pid = os.getpid()
         self._lock = threading.Lock()
         self._segments: OrderedDict[tuple[ParquetRows, int], np.ndarray] = OrderedDict()
         self._bytes = 0
@@ -113,6 +115,8 @@ class _Kept:
 
     def segment(self, rows: ParquetRows, k: int, group: int) -> np.ndarray:
         """The segment ``k`` of these rows."""
+        if self._pid != os.getpid():  # forked, maybe while another thread, which is not here, held the lock
+            vars(self).update(vars(_Kept()))
         with self._lock:
             found = self._segments.get((rows, k))
             if found is not None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import mmap
 import os
+from collections import OrderedDict
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -13,6 +15,7 @@ from numbasgd.data.npy_rows import is_paths, npy_files
 from numbasgd.data.stored_rows import StoredRows
 from numbasgd.errors import DataError
 
+_KEPT = 32 << 20  # bytes of chunks that are kept
 #: What an array in memory has, on whatever device, and none in a file.
 _IN_MEMORY = ("__array_interface__", "__cuda_array_interface__", "__dlpack__", "iloc", "tocsr")
 
@@ -41,7 +44,11 @@ class RowSource(Protocol):
 class SlicedRows:
     """Rows of anything that has ``shape``, ``dtype`` and slices: a memmap, an HDF5 or a Zarr data set.
 
-    They are read as float32 or float64, to which integers, float16 and big-endian numbers are converted.
+    They are read as float32 or float64, to which integers, float16 and big-endian numbers are converted.  Where
+    rows are stored in chunks, which are decompressed for any row of them, the chunks that were read in part are
+    kept, up to 32 MB.
+
+    stored_dtype : of the numbers that are stored.  chunk : rows of a chunk.
     """
 
     def __init__(self, rows: Any, name: str) -> None:
@@ -49,20 +56,51 @@ class SlicedRows:
         self.shape = tuple(int(size) for size in rows.shape)
         self.dtype = float_dtype(np.dtype(rows.dtype), name)
         self.stored_dtype = np.dtype(rows.dtype).newbyteorder("=")
-        chunks = getattr(rows, "chunks", None)  # of HDF5 and Zarr, which decompress a chunk for any row of it
+        chunks = getattr(rows, "chunks", None)
         self.chunk = int(chunks[0]) if isinstance(chunks, tuple) and chunks and _is_count(chunks[0]) else 1
         self._file = _MappedFile(rows) if isinstance(rows, np.memmap) else None
+        self._kept: OrderedDict[int, np.ndarray] = OrderedDict()
+        size = self.chunk * math.prod(self.shape[1:]) * self.stored_dtype.itemsize
+        self._most = _KEPT // max(1, size) if self.chunk > 1 else 0  # chunks that are kept
 
     def read(self, start: int, stop: int, out: np.ndarray) -> None:
         """Write the rows ``start`` to ``stop`` into ``out``."""
+        if not self._most:
+            out[...] = self._slice(start, stop)
+            return
+        done = start
+        while done < stop:
+            first = done // self.chunk * self.chunk
+            last = min(first + self.chunk, self.shape[0])
+            until = min(stop, last)
+            if done == first and until == last:  # whole chunks, as many as there are
+                until = stop if stop == self.shape[0] else stop // self.chunk * self.chunk
+                out[done - start : until - start] = self._slice(done, until)
+            else:
+                rows = self._part(first, last)
+                out[done - start : until - start] = rows[done - first : until - first]
+            done = until
+
+    def _part(self, first: int, last: int) -> np.ndarray:
+        """A chunk, of which some rows are wanted, and others maybe soon."""
+        found = self._kept.pop(first, None)
+        if found is None:
+            found = self._slice(first, last)
+        self._kept[first] = found
+        while len(self._kept) > self._most:
+            self._kept.popitem(last=False)
+        return found
+
+    def _slice(self, start: int, stop: int) -> np.ndarray:
+        """The rows as they are stored."""
         try:
             if self._file is not None:
                 self._file.require_whole()
             found = np.asarray(self._rows[start:stop])
-            if found.shape != out.shape:
+            if found.shape != (stop - start, *self.shape[1:]):
                 raise ValueError(f"they have shape {found.shape}")
-            out[...] = found
-        except (MemoryError, FloatingPointError):  # of this process, and of a caller who wants to know
+            return found
+        except MemoryError:
             raise
         except Exception as error:  # whatever the package behind it raises
             raise DataError(

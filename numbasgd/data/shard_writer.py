@@ -16,14 +16,14 @@ import numpy as np
 from numbasgd import check
 from numbasgd.data.read_options import Progress
 from numbasgd.data.row_source import RowSource, SlicedRows, source_of
-from numbasgd.data.shards import FORMAT, MANIFEST, VERSION, is_shards, read_manifest
+from numbasgd.data.shards import FORMAT, MANIFEST, PIECE, VERSION, is_shards
 from numbasgd.errors import DataError
 from numbasgd.part_files import part_of, remove_dead_parts
 from numbasgd.sgd.columns import names_of
 from numbasgd.sgd.labels import named
 
 _AT_ONCE = 16 << 20  # bytes that are read, and written, at once
-_PIECE = 256 << 20  # bytes of a piece of X, where the number of shards was left out
+_PIECE_BYTES = 256 << 20  # of a piece of X, where the number of shards was left out
 _MOST_CLASSES = 1 << 16
 
 
@@ -93,7 +93,7 @@ def write_shards(
     stored = _dtype(rows, dtype)
     n = rows.shape[0]
     if shards is None:
-        shards = min(n, math.ceil(n * rows.shape[1] * stored.itemsize / _PIECE))
+        shards = min(n, math.ceil(n * rows.shape[1] * stored.itemsize / _PIECE_BYTES))
     shards = check.integer(shards, "shards", low=1, high=n, hint="A shard has at least one row of X.")
     part = part_of(place)
     _require_room(
@@ -223,16 +223,11 @@ def place_of(folder: Any, *, force: bool) -> Path:
             f"{place} is not empty; expected a folder that is to be written. Pass another one"
             + (", or force=True to replace these shards." if is_shards(place) else ".")
         )
-    known = {MANIFEST}
-    if is_shards(place):
-        manifest = read_manifest(place)
-        parts = [part for part in (manifest.X, manifest.y) if part is not None]
-        known |= {piece.file for part in parts for piece in part.pieces}
-    odd = sorted(set(entries) - known)
-    if odd or MANIFEST not in entries:
+    odd = next((name for name in sorted(entries) if name != MANIFEST and not PIECE.fullmatch(name)), None)
+    if odd is not None or not is_shards(place):
         raise DataError(
-            f"{place} holds {odd[0] if odd else entries[0]!r}, which is none of a folder of shards; expected "
-            "such a folder, to be replaced. Pass another one, or move that elsewhere."
+            f"{place} holds {odd or entries[0]!r}, which is none of a folder of shards; expected such a "
+            "folder, to be replaced. Pass another one, or move that elsewhere."
         )
     return place
 

@@ -25,7 +25,8 @@ from numbasgd.errors import DataError
 MANIFEST = "manifest.json"
 FORMAT = "numbasgd shards"
 VERSION = 1
-_PIECE = re.compile(r"[Xy]-\d{5,}\.npy")
+#: The names of pieces.
+PIECE = re.compile(r"[Xy]-\d{5,}\.npy")
 _MOST_NAMED = 5  # damaged files in a message
 
 
@@ -97,7 +98,7 @@ def is_shards(folder: Path) -> bool:
     if not (folder / MANIFEST).is_file():
         return False
     with contextlib.suppress(OSError):
-        if any(_PIECE.fullmatch(name) for name in os.listdir(folder)):
+        if any(PIECE.fullmatch(name) for name in os.listdir(folder)):
             return True
     with contextlib.suppress(OSError, ValueError, TypeError, KeyError, RecursionError):
         return bool(json.loads((folder / MANIFEST).read_bytes())["format"] == FORMAT)
@@ -158,7 +159,7 @@ def _manifest(folder: Path, found: dict[str, Any]) -> Manifest:
 
 def _part(found: dict[str, Any], shards: list[dict[str, Any]]) -> Part:
     pieces = [Piece(str(each["file"]), int(each["bytes"]), str(each["sha256"])) for each in shards]
-    odd = next((piece.file for piece in pieces if not _PIECE.fullmatch(piece.file)), None)
+    odd = next((piece.file for piece in pieces if not PIECE.fullmatch(piece.file)), None)
     if odd is not None:
         raise ValueError(f"it names the file {odd!r}")
     names = {key: found.get(key) for key in ("columns", "classes")}

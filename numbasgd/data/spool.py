@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from numbasgd.data.cells import as_labels, odd_label
 from numbasgd.data.folder import blocks_of
 from numbasgd.data.read_options import Progress, ReadOptions, Wanted
 from numbasgd.data.row_source import SlicedRows
-from numbasgd.data.table import choose, reader_of
+from numbasgd.data.table import choose, reader_of, target_of
 from numbasgd.errors import DataError
 from numbasgd.part_files import part_of, remove_dead_parts
 
@@ -61,12 +62,13 @@ def spooled(
 
 def _spool(path: Any, target: Any, options: ReadOptions, part: Path, progress: Progress | None) -> Spooled:
     with reader_of(path, options) as (file, reader):
+        target = target_of(reader, target)
         chosen = choose(file, reader, target, options)
         wanted = Wanted(chosen.features, chosen.targets, True, options.missing != "error", progress)
         rows = None
         while rows is None:
             try:
-                with open(part, "wb") as stream:
+                with open(part, "wb", buffering=0) as stream:
                     rows = _Rows(file, stream)
                     for X, y in blocks_of(reader, wanted):
                         if wanted.takes_labels and rows.n == 0 and _are_numbers(y):
@@ -76,13 +78,6 @@ def _spool(path: Any, target: Any, options: ReadOptions, part: Path, progress: P
                 wanted, rows = wanted._replace(takes_labels=False), None
             except NotForArrow:
                 rows = None
-            except OSError as error:
-                if isinstance(error, DataError):
-                    raise
-                raise DataError(
-                    f"{part} cannot be written ({error.strerror or error}); expected room for the rows of "
-                    f"{file} as well as for the shards that they become. Free some, or pass another folder."
-                ) from error
         if not rows.n:
             raise DataError(
                 f"{file} has a missing cell in each of its {rows.n_left_out} rows; expected rows without. Fill "
@@ -115,7 +110,7 @@ def _are_numbers(y: np.ndarray) -> bool:
 class _Rows:
     """Rows that are written one block after the other, and their targets."""
 
-    def __init__(self, file: Any, stream: BinaryIO) -> None:
+    def __init__(self, file: Any, stream: FileIO) -> None:
         self._file, self._stream = file, stream
         self.n = self.n_left_out = 0
         self.dtype = np.dtype(np.float64)
@@ -136,9 +131,20 @@ class _Rows:
                 "folder. Convert those of the other."
             )
         self.dtype = X.dtype
-        self._stream.write(np.ascontiguousarray(X).reshape(-1).view(np.uint8).data)
+        self._write(np.ascontiguousarray(X).reshape(-1).view(np.uint8).data)
         self._targets.append(self._numbers(y) if is_text else y)
         self.n += len(X)
+
+    def _write(self, memory: memoryview) -> None:
+        try:
+            while len(memory):
+                memory = memory[self._stream.write(memory) :]
+        except OSError as error:
+            raise DataError(
+                f"{self._stream.name} cannot be written ({error.strerror or error}); expected room for the "
+                f"rows of {self._file} as well as for the shards that they become. Free some, or pass another "
+                "folder."
+            ) from error
 
     def _numbers(self, y: np.ndarray) -> np.ndarray:
         names, places = np.unique(y, return_inverse=True)

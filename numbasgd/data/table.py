@@ -97,7 +97,8 @@ def load_table(
         A ``.npy`` file with one 2-D array; a ``.npz`` file, whose arrays are the columns; a Parquet file, where
         pyarrow is installed; or a text file with comma, semicolon, tab, "|" or white space between the cells,
         with or without a first line of column names.  Every cell must be a finite number.  A folder of such
-        files of one kind is one table.  A pipe is read to its end; "-" is standard input.
+        files of one kind is one table, and so is a folder of shards.  A pipe is read to its end; "-" is
+        standard input.
     target : str or int
         The column to predict: its name, or its position from 0 on; -1 is the last one.  Text that is no
         column's name but a whole number is taken as a position.  A list of them for several targets.
@@ -214,6 +215,14 @@ def _is_pipe(path: Any) -> bool:
     return str(place) == "-" or (place.exists() and not place.is_file() and not place.is_dir())
 
 
+def target_of(reader: Reader, target: Any) -> Any:
+    """The target that was passed, else that of shards, if they have one."""
+    known = list(getattr(reader, "targets", ()))
+    if target is not None or not known:
+        return target
+    return known if len(known) > 1 else known[0]
+
+
 class StoredTable(NamedTuple):
     """A ``Table`` whose X stays in its files."""
 
@@ -302,8 +311,8 @@ def stored_table(
             "Leave the rows out when you write shards: numbasgd shard DATA OUT --missing drop."
         )
     with reader_of(path, options) as (file, reader):
-        if target is None and features is None and isinstance(reader, ShardTable) and reader.targets:
-            target = list(reader.targets) if len(reader.targets) > 1 else reader.targets[0]
+        if features is None:
+            target = target_of(reader, target)
         chosen = choose(file, reader, target, options, features)
         wanted = Wanted(chosen.features, chosen.targets, True, False, progress)
         found = reader.open(wanted) if hasattr(reader, "open") else None

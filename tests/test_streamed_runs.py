@@ -257,7 +257,7 @@ def test_the_fit_says_which_sampling_it_was(data, tmp_path):
     assert numbasgd.Fit.load(tmp_path / "a.fit").settings == fit.settings
     more = numbasgd.train(X, y, resume=tmp_path / "a.fit", epochs=2)  # the order stays what it was
     assert told(more) == ("block", "auto")
-    assert "sampling block" in more.summary()
+    assert "sampling block in windows of 24 MB, seed 0" in more.summary()
 
 
 def test_predictions_for_rows_in_a_file_are_those_of_the_array(data, tmp_path):

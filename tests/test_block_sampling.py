@@ -10,6 +10,8 @@ from numbasgd.sgd.block_order import Blocks, block_order, blocks_for, windows_of
 from numbasgd.sgd.checkpoint import Checkpoint
 from numbasgd.sgd.losses import LOSSES
 from numbasgd.sgd.reference import reference
+from numbasgd.sgd.solvers.streamed_objective import StreamedObjective
+from numbasgd.sgd.streamed_dataset import StreamedDataset
 
 N, D = 1003, 5
 WINDOW = 0.008  # megabytes: 24 blocks of 8 rows of float64
@@ -219,3 +221,20 @@ def test_rows_that_are_held_out_are_those_of_an_array(n, weighted):
     assert block.n == full.n
     np.testing.assert_allclose(block.loss[0], full.loss[0], rtol=1e-12)
     np.testing.assert_allclose(block.validation_loss[0], full.validation_loss[0], rtol=1e-12)
+
+
+def test_an_evaluation_reads_training_and_held_out_rows_in_one_pass(data, monkeypatch):
+    X, y = data[0], data[1][:, 0]
+    settings = dict(lr=0.01, epochs=2, seed=4, validation_fraction=0.3, window=WINDOW)
+    monkeypatch.setattr("numbasgd.sgd.streamed_dataset._PIECE_BYTES", 1000)
+    monkeypatch.setattr("numbasgd.sgd.streamed_dataset._THREAD_BYTES", 0)
+    shared = numbasgd.train(Ranges(X), y, **settings)
+    passes = []
+    groups = StreamedDataset.groups
+    monkeypatch.setattr(StreamedDataset, "groups", lambda self, *of: passes.append(self) or groups(self, *of))
+    same(shared, numbasgd.train(Ranges(X), y, **settings))
+    assert len(passes) == 6 and passes[0] is not passes[1] and passes[::2] == [passes[0]] * 3
+    monkeypatch.setattr(StreamedObjective, "share_passes", lambda self, other: None)
+    apart = numbasgd.train(Ranges(X), y, **settings)
+    same(shared, apart)
+    np.testing.assert_array_equal(shared.validation_loss, apart.validation_loss)

@@ -105,6 +105,8 @@ class TrainingRun:
         # No method of this object: the cycle would leave each run to the garbage collector.
         advice = functools.partial(safe_lr, training, self.method, w, b)
         self.trainer = Trainer(training.solver(self.method), self.scale, advice, objective)
+        if objective is not None:
+            self.trainer.solver.objective.share_passes(objective)
         if state is not None:
             restore(self.trainer, state)
         else:

@@ -152,7 +152,7 @@ def train(
         evaluation is a pass over the file.
     validation_fraction : float
         The share of rows, drawn by the seed, that is held out and watched for early stopping.  In a file they
-        stay where they are: each evaluation passes over it once for either side.
+        stay where they are, and an evaluation tells the loss of either side.
     validation_data : (X, y) or (X, y, sample_weight), optional
         Rows to watch instead, which are not trained on; with columns and classes of the training rows.  They
         may stay in a file, too.

@@ -24,6 +24,13 @@ class StreamedObjective(Objective):
         self.pieces: list[Any] = [buffer.dataset.objective(loss, threads) for buffer in dataset.buffers]
         first = self.pieces[0]
         self.loss, self.layout, self.scratch_size = loss, first.layout, first.scratch_size
+        self._other: StreamedObjective | None = None
+        self._known: tuple[bytes, float] | None = None  # a row, and its mean loss from a shared pass
+
+    def share_passes(self, other: Objective) -> None:
+        """Evaluate another objective in the same pass, where both read their rows from one file."""
+        if isinstance(other, StreamedObjective) and other.streamed.reader is self.streamed.reader:
+            self._other = other
 
     @property
     def outputs(self) -> tuple[int, ...]:  # type: ignore[override]
@@ -42,7 +49,23 @@ class StreamedObjective(Objective):
 
     def mean_loss(self, row: np.ndarray) -> float:
         """The mean loss for a row of the state, from one pass over the rows."""
-        return self._mean(row, None)
+        if self._known is not None and self._known[0] == row.tobytes():
+            return self._known[1]
+        if self._other is None:
+            return self._mean(row, None)
+        return self._mean_of_both(row, self._other)
+
+    def _mean_of_both(self, row: np.ndarray, other: StreamedObjective) -> float:
+        """The mean loss, with that of the other objective, which keeps it until it is wanted.
+
+        What one of them reads of the file is in memory when the other reads it.
+        """
+        sums: tuple[list[float], list[float]] = ([], [])
+        for mine, its in zip(self.streamed.groups(), other.streamed.groups(), strict=True):
+            for objective, (k, _, count), found in zip((self, other), (mine, its), sums, strict=True):
+                found.append(objective.pieces[k].sum_of(row, count))
+        other._known = row.tobytes(), math.fsum(sums[1]) / other.streamed.n
+        return math.fsum(sums[0]) / self.streamed.n
 
     def mean_loss_of_some(self, row: np.ndarray) -> float:
         """The mean loss of some blocks, evenly spread; it does not see what only others show."""

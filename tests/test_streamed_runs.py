@@ -318,3 +318,25 @@ def test_a_rate_comes_from_a_sample_of_the_rows_in_a_file(epochs, loss, monkeypa
     full = numbasgd.train(X, y, **settings)
     assert 0.25 < fit.settings["lr"] / full.settings["lr"] < 10  # of 2048 rows a first round has fewer steps
     assert fit.loss[-1] < 1.03 * full.loss[-1]
+
+
+def test_several_threads_may_train_on_the_same_rows(data, tmp_path):
+    X, y = data
+    mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
+    whole = numbasgd.train(mapped, y, **SETTINGS)
+    found = {}
+
+    def work(i, rows):
+        found[i] = numbasgd.train(rows, y, **SETTINGS)
+
+    threads = [
+        threading.Thread(target=work, args=(i, rows))
+        for i, rows in enumerate((mapped, mapped, str(tmp_path / "X.npy")))
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 3
+    for fit in found.values():
+        same(whole, fit)

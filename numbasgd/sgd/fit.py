@@ -72,7 +72,8 @@ class Fit:
     seed : int
         The seed that was used; pass it to ``train`` to run the same again.
     settings : mapping
-        All settings, as plain values; ``lr`` is the number that was used, the first one of a schedule.
+        All settings, as plain values; ``lr`` is the number that was used, the first one of a schedule, and
+        ``sampling`` the order of the rows.  What was passed for these is ``lr_given`` and ``sampling_given``.
     lr_because : str
         What the learning rate comes from: "given", or what ``lr="auto"`` chose it by.
     stopped : str

@@ -72,13 +72,14 @@ def train(
         Training rows, float32 or float64; anything else is converted as NumPy would.  Where the entries of a
         row do not lie together, as in Fortran order, which that of most tables is, they are copied once if the
         free memory is twice as large.  Rows in a file (a ``numpy.memmap``, the path of a ``.npy`` file or a
-        list of such paths, anything else that has ``shape``, ``dtype`` and slices, as data sets of h5py and
-        zarr) are read a window at a time (``sampling``), so that they need not fit in memory; y and
-        sample_weight may be in a file as well.  Sparse matrices and arrays of SciPy are
-        taken as they are in CSR form, others are converted to it; steps are those on ``X.toarray()``, in time
-        of the stored entries (``numbasgd.sgd.solvers.sparse_lazy``, with its sources).  With momentum, or with
-        ``average`` and ``l1`` together, a step takes time of all d weights.  Left out together with y, the
-        embedded twin of the airfoil data is used, and the result says so.
+        list of such paths, what ``numbasgd.open_shards`` and ``numbasgd.open_table`` give, anything else that
+        has ``shape``, ``dtype`` and slices, as data sets of h5py and zarr) are read a window at a time
+        (``sampling``), so that they need not fit in memory; y and sample_weight may be in a file as well.
+        Sparse matrices and arrays of SciPy are taken as they are in CSR form, others are converted to it; steps
+        are those on ``X.toarray()``, in time of the stored entries (``numbasgd.sgd.solvers.sparse_lazy``, with
+        its sources).  With momentum, or with ``average`` and ``l1`` together, a step takes time of all d
+        weights.  Left out together with y, the embedded twin of the airfoil data is used, and the result says
+        so.
     y : array_like, shape (n,) or (n, K)
         Targets: numbers for "squared", "huber" and "quantile"; for "logistic" and "hinge" two classes and for
         "softmax" K, at least two, of any name (numbers, booleans or text).  With K columns of numbers there

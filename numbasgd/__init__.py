@@ -1,5 +1,6 @@
 """Why minibatches are fast, measured on your machine, and a trainer that is fast because of it."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from numbasgd.cli import interrupts  # noqa: F401, I001 - first, since what follows takes a moment
@@ -27,6 +28,7 @@ from numbasgd.sgd import (
 )
 
 if TYPE_CHECKING:
+    from numbasgd.data import open_shards, open_table, write_shards
     from numbasgd.estimators import MinibatchSGDClassifier, MinibatchSGDRegressor
 
 __version__ = "0.1.0"
@@ -54,21 +56,28 @@ __all__ = [
     "load_airfoil",
     "matmul",
     "matmul_plan",
+    "open_shards",
+    "open_table",
     "train",
     "train_chapter",
+    "write_shards",
 ]
+
+#: What is imported once it is wanted, and where it is; the estimators import scikit-learn.
+_LATER = {
+    "MinibatchSGDClassifier": "estimators",
+    "MinibatchSGDRegressor": "estimators",
+    "open_shards": "data",
+    "open_table": "data",
+    "write_shards": "data",
+}
 
 
 def __getattr__(name: str) -> Any:
-    """The experiments, and the estimators, which import scikit-learn, only once they are wanted."""
     if name == "experiments":
-        from importlib import import_module
-
         return import_module("numbasgd.experiments")
-    if name in ("MinibatchSGDClassifier", "MinibatchSGDRegressor"):
-        from numbasgd import estimators
-
-        return getattr(estimators, name)
+    if name in _LATER:
+        return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

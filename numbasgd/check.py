@@ -76,22 +76,30 @@ def reshape_hint(value: Any, found: np.ndarray, name: str, ndim: int) -> str:
 
 
 def _as_float(value: Any, found: np.ndarray, name: str, ndim: int) -> np.ndarray:
-    if found.dtype.kind in "fiub":
-        if found.dtype.kind != "f":
-            return _converted(found, np.float64)
-        if found.dtype.itemsize <= 4:
-            return _converted(found, np.float32)
-        if found.dtype.itemsize == 8:
-            return _converted(found, np.float64)
     if found.dtype.kind == "O":  # a DataFrame with mixed columns, Python integers beyond 64 bits, ...
         return _numbers(value, found, name, _dimensions(ndim))
+    return _converted(found, float_dtype(found.dtype, name))
+
+
+def float_dtype(dtype: np.dtype, name: str) -> np.dtype:
+    """What numbers of ``dtype`` are converted to: float32 for float16 and float32, else float64.
+
+    Raises
+    ------
+    TypeError
+        If they are no numbers, or of more bits.
+    """
+    if dtype.kind in "iub":
+        return FLOATS[1]
+    if dtype.kind == "f" and dtype.itemsize <= 8:
+        return FLOATS[dtype.itemsize == 8]
     hint = {
         "c": f"Take its real part ({name}.real) if that is what is meant.",
         "f": f"Convert it with {name}.astype('float64'), which rounds.",
         "U": "Convert the text to numbers first.",
         "S": "Convert the text to numbers first.",
-    }.get(found.dtype.kind, f"Convert it with {name}.astype('float64') if its entries are numbers.")
-    raise TypeError(f"{name} has dtype {found.dtype}; expected float32 or float64 (or integers). {hint}")
+    }.get(dtype.kind, f"Convert it with {name}.astype('float64') if its entries are numbers.")
+    raise TypeError(f"{name} has dtype {dtype}; expected float32 or float64 (or integers). {hint}")
 
 
 def _numbers(value: Any, found: np.ndarray, name: str, expected: str) -> np.ndarray:
@@ -152,7 +160,7 @@ def same_dtype(*arrays: np.ndarray) -> tuple[np.ndarray, ...]:
     return tuple(_converted(a, np.float64) for a in arrays)
 
 
-def _converted(a: np.ndarray, dtype: type[np.floating]) -> np.ndarray:
+def _converted(a: np.ndarray, dtype: np.dtype | type[np.floating]) -> np.ndarray:
     """``a`` in another dtype, in C order where that takes a copy; ``a`` itself if it has the dtype."""
     return a if a.dtype == dtype else a.astype(dtype, order="C")
 
@@ -303,10 +311,18 @@ def choice(value: Any, name: str, choices: Collection[str], others: Mapping[str,
     raise ValueError(f"{name} is {value!r}; expected one of {listed}.{hint}")
 
 
-def finite(a: np.ndarray, name: str, columns: Sequence[Any] | None = None, *, before: str = "training") -> None:
+def finite(
+    a: np.ndarray,
+    name: str,
+    columns: Sequence[Any] | None = None,
+    *,
+    before: str = "training",
+    first: int | None = None,
+) -> None:
     """Raise for a NaN or an infinity, naming the first one's row and column.
 
-    columns : their names, if they have some.  before : what finite numbers are needed for.
+    columns : their names, if they have some.  before : what finite numbers are needed for.  first : the number
+    of the first row, where these are some rows of more.
     """
     # A sum over rows is finite unless an entry is not, or the sum overflows; only then is it looked for.
     with np.errstate(over="ignore", invalid="ignore"):
@@ -315,11 +331,11 @@ def finite(a: np.ndarray, name: str, columns: Sequence[Any] | None = None, *, be
     bad = np.argwhere(~np.isfinite(a))
     if len(bad) == 0:
         return
-    where = f"row {bad[0][0]}"
+    where = f"row {bad[0][0] + (first or 0)}"
     if a.ndim == 2:
         j = int(bad[0][1])
         where += f", column {j}" + ("" if columns is None or columns[j] == j else f" ({columns[j]!r})")
-    others = f" ({len(bad) - 1} more like it)" if len(bad) > 1 else ""
+    others = f" ({len(bad) - 1} more like it)" if len(bad) > 1 and first is None else ""
     raise ValueError(
         f"{name} holds {a[tuple(bad[0])]} at {where}{others}; expected finite numbers. "
         f"Drop such rows or fill them before {before}."

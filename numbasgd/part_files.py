@@ -1,4 +1,4 @@
-"""The file beside another one that it is written to first; it is left behind when its process is killed."""
+"""The file, or folder, beside its place that is written first; left behind when its process is killed."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import hashlib
 import os
 import re
 import secrets
+import shutil
 from pathlib import Path
 
 _LONGEST = 160  # bytes of a file's name that its part begins with; a file system takes 255 in all
@@ -33,7 +34,7 @@ def remove_dead_parts(path: Path) -> None:
             found = pattern.fullmatch(entry.name)
             if found and _is_dead(int(found[1]), int(found[2])):
                 with contextlib.suppress(OSError):
-                    os.unlink(entry.path)
+                    shutil.rmtree(entry.path) if entry.is_dir(follow_symlinks=False) else os.unlink(entry.path)
 
 
 def _part_prefix(path: Path) -> str:

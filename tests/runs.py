@@ -54,6 +54,11 @@ RUNS = {
     "once": ("twin", {**PLAIN, "sampling": "once", "eval_every": 400}),
     "replacement": ("twin", {**PLAIN, "sampling": "replacement", "eval_every": None}),
     "sequential": ("twin", {**PLAIN, "sampling": "sequential", "eval_every": 4000}),
+    "blocks": ("twin", {**PLAIN, "sampling": "block", "window": 0.006, "eval_every": 400}),
+    "blocks-held-out": (
+        "twin",
+        {**PLAIN, "sampling": "block", "window": 0.006, "standardize": True, "validation_fraction": 0.2},
+    ),
     "one-sample": ("twin", {"batch_size": 1, "eval_every": 1000}),
     "all-rows": ("twin", {"batch_size": 1500, "lr": 0.5}),
     "no-intercept": ("twin", {**PLAIN, "intercept": False, "init": ([1, -1, 0.5, 0.1, 2], 0.25)}),

@@ -264,7 +264,8 @@ def test_a_full_disk_with_warnings_as_errors_hands_the_run_over(tmp_path, monkey
 
 
 @forks
-def test_a_file_that_may_not_grow(tmp_path):
+@pytest.mark.parametrize("name", ["plain", "blocks", "blocks-held-out"])
+def test_a_file_that_may_not_grow(name, tmp_path):
     """A limit on the size of files stops the write for real, half-way."""
     resource = pytest.importorskip("resource")
 
@@ -273,12 +274,12 @@ def test_a_file_that_may_not_grow(tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, (1500, 1500))
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            fit = run("plain", checkpoint=tmp_path / "run.fit", checkpoint_every=100)
+            fit = run(name, checkpoint=tmp_path / "run.fit", checkpoint_every=100)
         assert len(caught) == 2
         assert "File too large" in str(caught[0].message)
-        assert_same(one_go("plain"), fit)
+        assert_same(one_go(name), fit)
 
-    one_go("plain")
+    one_go(name)
     assert not in_child(work)
     assert list(tmp_path.iterdir()) == []
 

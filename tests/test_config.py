@@ -17,7 +17,7 @@ DEFAULTS = {field.name: field.default for field in dataclasses.fields(TrainConfi
 # A value of each setting that is part of a run, other than its default.
 OTHER = {
     "batch_size": 7, "lr": 0.25, "epochs": 3, "schedule": "cosine", "loss": "huber", "quantile": 0.9,
-    "sampling": "once", "momentum": 0.5, "nesterov": True, "average": 1, "l2": 0.5, "l1": 0.5,
+    "sampling": "once", "window": 8.0, "momentum": 0.5, "nesterov": True, "average": 1, "l2": 0.5, "l1": 0.5,
     "intercept": False, "standardize": True, "eval_every": 100, "validation_fraction": 0.25, "tol": 0.5,
     "patience": 3, "seed": 5,
 }  # fmt: skip
@@ -60,11 +60,13 @@ def test_a_fit_keeps_all_that_is_part_of_the_run():
     fit = train(epochs=1, seed=3)
     assert fit.settings.keys() == set(KEPT) - {"seed"} | {
         "lr_given",
+        "sampling_given",
         "sample_weight",
         "validation_data",
         "dtype",
     }
-    config = TrainConfig(**{name: fit.settings["lr_given" if name == "lr" else name] for name in KEPT[:-1]})
+    given = {name: fit.settings.get(f"{name}_given", fit.settings.get(name)) for name in KEPT[:-1]}
+    config = TrainConfig(**given)
     assert config.kept() == {**TrainConfig(epochs=1).kept(), "seed": config.seed}
 
 

@@ -352,7 +352,7 @@ def test_a_folder_of_files_is_one_table(tmp_path, write):
         ({"a.csv": "a,y\n1,2\n", "b.csv": "1,2,3\n"}, "b.csv has 3 columns, and 2 are in a.csv"),
         ({"a.csv": "a,y\n1,2\n", "b.csv": "a,y\n1,x\n"}, r"b.csv, line 2, column 1 \(y\) is 'x'"),
         ({"a.csv": "a,y\n1,2\n", "b.npy": b"\x93NUMPY"}, r"several kinds \(.csv, .npy\)"),
-        ({"manifest.json": "{}", "a.npy": b"\x93NUMPY"}, "a folder of shards"),
+        ({"manifest.json": "{}", "X-00000.npy": b"\x93NUMPY"}, "manifest.json is damaged"),
         ({"notes.md": ""}, "without a file of a table"),
     ],
 )

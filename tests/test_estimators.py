@@ -398,8 +398,9 @@ def test_read_only_memory_is_enough(rng, tmp_path):
     X, Z = problem(rng)
     np.save(tmp_path / "X.npy", X)
     mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
-    model = MinibatchSGDRegressor(random_state=0).fit(mapped, Z[:, 0])
-    assert_same_model(model, MinibatchSGDRegressor(random_state=0).fit(X, Z[:, 0]))
+    for sampling in ("reshuffle", "block"):
+        model = MinibatchSGDRegressor(random_state=0, sampling=sampling).fit(mapped, Z[:, 0])
+        assert_same_model(model, MinibatchSGDRegressor(random_state=0, sampling=sampling).fit(X, Z[:, 0]))
     assert np.array_equal(np.load(tmp_path / "X.npy"), X)
 
 

@@ -6,6 +6,7 @@ import importlib
 import pkgutil
 import re
 import runpy
+import shutil
 import sys
 from pathlib import Path
 
@@ -39,7 +40,7 @@ def output(capsys, monkeypatch):
 
 def test_each_example_has_a_test_below_and_a_place_in_the_readme():
     names = [module.name for module in pkgutil.iter_modules(examples.__path__)]
-    assert sorted(names) == ["airfoil", *NEEDS_SCIKIT_LEARN, *NEEDS_SCIPY]
+    assert sorted(names) == sorted(["airfoil", "larger_than_memory", *NEEDS_SCIKIT_LEARN, *NEEDS_SCIPY])
     readme = (Path(numbasgd.__file__).parents[1] / "README.md").read_text(encoding="utf-8")
     assert all(f"`{name}`" in readme or f"numbasgd.examples.{name}`" in readme for name in names)
 
@@ -106,3 +107,16 @@ def test_sparse(output):
     assert {name: set(words.split()) for name, words in found.items()} == {
         name: set(words) for name, words in topics.items()
     }
+
+
+@pytest.mark.slow
+def test_larger_than_memory(output, tmp_path, monkeypatch):
+    if (free := shutil.disk_usage(tmp_path).free) < 6e9:
+        pytest.skip(f"{free / 1e9:.1f} GB of the disk are free, and this needs 6")
+    monkeypatch.setattr(sys, "argv", ["example", "--gigabytes", "2", "--folder", str(tmp_path)])
+    out = output("larger_than_memory")
+    assert "x 64 columns" in out and "sampling block, loss 0.6931 ->" in out
+    before, after = (float(value) for value in re.findall(r"in memory \w+: +(\d+) MB", out))
+    assert after - before < 64 + 2 * 24
+    assert float(re.search(r"([\d.]+)% of the labels", out).group(1)) > 80
+    assert list(tmp_path.iterdir()) == []

@@ -193,10 +193,11 @@ def test_a_file_is_trained_on_without_a_copy(order, lr, file):
         pytest.warns(UserWarning, match="rows do not lie together") if order == "fortran" else nullcontext()
     )
     with slow_order:
-        train(X[:200_000], y[:200_000], lr=lr)  # whatever the first call compiles, imports and starts
+        # Whatever the first call compiles, imports and starts.
+        train(X[:200_000], y[:200_000], lr=lr, sampling="reshuffle")
     tracemalloc.start()
     with slow_order:
-        fit = train(X, y, batch_size=1000, lr=lr, epochs=1, seed=0)
+        fit = train(X, y, batch_size=1000, lr=lr, epochs=1, seed=0, sampling="reshuffle")
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert fit.loss[-1] < 0.5 * fit.loss[0]

@@ -47,6 +47,12 @@ def test_rounds_double_and_the_last_one_ends_at_the_limit():
     assert Rounds(1, 1, 10).whole().limit == 10
 
 
+def test_a_rate_is_found_by_runs_with_a_schedule_in_float32():
+    X = np.random.default_rng(0).normal(size=(200, 2)).astype(np.float32)
+    fit = train(X, X[:, 0] > 0, loss="logistic", epochs=2, schedule="cosine", seed=0)
+    assert fit.lr_because.startswith("runs at") and fit.loss[-1] < 0.5 * fit.loss[0]
+
+
 @pytest.mark.parametrize("schedule", ["constant", "inverse_scaling", "cosine", "step"])
 @pytest.mark.parametrize("batch_size", [1, 7, 100])
 @pytest.mark.parametrize("is_in_parts", [False, True])

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import argparse
 
 COMMANDS = (
-    *("ladder", "train", "predict", "batch", "chapter", "noise", "valley", "memory", "roofline"),
+    *("ladder", "train", "predict", "shard", "batch", "chapter", "noise", "valley", "memory", "roofline"),
     *("compare", "report", "data", "info"),
 )
 _IMPORTED = perf_counter()  # before Numba, since ``import numbasgd`` comes by here first

@@ -20,6 +20,7 @@ from numbasgd.cli import tables
 if TYPE_CHECKING:
     import numpy as np
 
+    from numbasgd.data.stored_rows import StoredRows
     from numbasgd.sgd import Fit
 
 HELP = "predict for the rows of a table by a kept fit"
@@ -52,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
         )
     if args.out is not None:
         predictions.require_place(args.out)
-    table = tables.read(args, None, features=_features(fit))
+    table = tables.read_or_open(args, None, in_files=None, features=_features(fit))
     columns = _columns(fit, table.X, table.is_complete, with_probabilities=args.proba)
     if args.out is not None:
         predictions.write(columns, Path(args.out))
@@ -77,7 +78,7 @@ def _features(fit: Fit) -> list[str] | int:
 
 
 def _columns(
-    fit: Fit, X: np.ndarray, is_complete: np.ndarray, *, with_probabilities: bool
+    fit: Fit, X: np.ndarray | StoredRows, is_complete: np.ndarray, *, with_probabilities: bool
 ) -> dict[str, np.ndarray]:
     """The predictions by the name of their column; NaN, or no text, for a row that is not complete."""
     import numpy as np

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from numbasgd.data import ReadOptions, Table
+    from numbasgd.data.spool import Spooled
+    from numbasgd.data.table import StoredTable
 
-DATA = "a .csv or other text table, .npy, .npz or .parquet file, or a folder of such files; - for a pipe"
+DATA = (
+    "a .csv or other text table, .npy, .npz or .parquet file, a folder of such files, or one that shard wrote; "
+    "- for a pipe"
+)
+_SHARE = 0.4  # of the free memory that rows may take: training may need them twice
 
 
 def add_arguments(parser: argparse.ArgumentParser, missing: tuple[str, ...] = ("error", "drop")) -> None:
@@ -48,10 +57,77 @@ def read(args: argparse.Namespace, target: Any, **more: Any) -> Table:
 
     with ReadingLine(str(args.data)) as line:
         table = read_table(args.data, target, _options(args), progress=line.tell, **more)
-    table.notes[:] = [_in_words(args, note) for note in table.notes]
-    for note in table.notes:
-        print(f"numbasgd {args.command}: note: {note}", file=sys.stderr)
+    _tell(args, table.notes)
     return table
+
+
+def read_or_open(
+    args: argparse.Namespace,
+    target: Any,
+    *,
+    in_files: bool | None,
+    takes_labels: bool = False,
+    features: Any = None,
+) -> Table | StoredTable:
+    """The same, but X may stay in its files where it can be read from any row on.
+
+    in_files : whether it does; None where it takes too much of the memory that is free.
+    """
+    from numbasgd.cli.progress_line import ReadingLine
+    from numbasgd.data.table import stored_table
+    from numbasgd.machine.extent import free_memory
+
+    free = free_memory()
+    if in_files is not False and args.missing == "error":
+        with ReadingLine(str(args.data)) as line:
+            table = stored_table(args.data, target, _options(args), features=features, progress=line.tell)
+        if table is not None and (in_files or table.X.nbytes > _SHARE * free):
+            _tell(args, table.notes)
+            return table
+    size = Path(args.data).stat().st_size if Path(args.data).is_file() else 0
+    if size > _SHARE * free:
+        _tell(args, [_too_large(args.data, size, free)])
+    return read(args, target, takes_labels=takes_labels, features=features)
+
+
+def _too_large(name: str, size: int, free: int) -> str:
+    return (
+        f"{name} has {size / 1e9:.3g} GB, and {free / 1e9:.3g} GB of memory are free, where all of it is read "
+        "to. If that is too little, make shards of it, which are read in blocks: numbasgd shard DATA OUT "
+        "--target NAME."
+    )
+
+
+@contextmanager
+def in_files(args: argparse.Namespace, target: Any, beside: Path) -> Iterator[StoredTable | Spooled]:
+    """The same, and X is always in files: else it is written to one beside ``beside``, for the time being."""
+    from numbasgd.cli.progress_line import ReadingLine
+    from numbasgd.data.spool import spooled
+    from numbasgd.data.table import stored_table
+
+    options = _options(args)
+    with ExitStack() as stack:
+        with ReadingLine(str(args.data)) as line:
+            table: Any = None
+            if args.missing == "error":
+                table = stored_table(args.data, target, options, progress=line.tell)
+            if table is None:
+                table = stack.enter_context(spooled(args.data, target, options, beside, line.tell))
+        _tell(args, table.notes)
+        yield table
+
+
+def own_target(path: str) -> Any:
+    """The target that a folder of shards has; None for any other table."""
+    from numbasgd.data import shards
+
+    return shards.own_target(Path(path)) if shards.is_shards(Path(path)) else None
+
+
+def _tell(args: argparse.Namespace, notes: list[str]) -> None:
+    notes[:] = [_in_words(args, note) for note in notes]
+    for note in notes:
+        print(f"numbasgd {args.command}: note: {note}", file=sys.stderr)
 
 
 def _options(args: argparse.Namespace) -> ReadOptions:

@@ -1,8 +1,10 @@
 """Fit a linear model by minibatch SGD, to your own table or to the airfoil data.
 
-DATA is a text table such as a CSV file, a .npy, .npz or .parquet file, or a folder of such files; --target says
-which column to predict, and may come again for several outputs.  Without DATA the embedded twin of the airfoil
-data is used; --chapter makes the textbook chapter's four runs on the real airfoil data.
+DATA is a text table such as a CSV file, a .npy, .npz or .parquet file, a folder of such files, or one that
+numbasgd shard wrote; --target says which column to predict, that of the shards if left out, and may come again
+for several outputs.  What is larger than memory is read in blocks from .npy, .parquet and shards.  Without DATA
+the embedded twin of the airfoil data is used; --chapter makes the textbook chapter's four runs on the real
+airfoil data.
 
 --save keeps the result in a file, which numbasgd predict takes.  --resume goes on with such a file on the same
 DATA, with the settings in it; --epochs is then the total.  --checkpoint writes one while it runs, so that a run
@@ -48,7 +50,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--loss", help="squared (default), huber, logistic, hinge, softmax or quantile")
     parser.add_argument("--quantile", type=float, metavar="Q", help="level of loss quantile (default 0.5)")
-    parser.add_argument("--sampling", help="reshuffle (default), once, replacement or sequential")
+    parser.add_argument(
+        "--sampling",
+        help="auto (default), reshuffle, once, replacement, sequential, or block (rows in a file)",
+    )
+    parser.add_argument(
+        "--window", type=float, metavar="MB", help="rows that block sampling shuffles together (default 24 MB)"
+    )
     parser.add_argument("--momentum", type=float, metavar="M", help="0 (default) to below 1, for example 0.9")
     parser.add_argument("--nesterov", action="store_true", help="momentum in the form of Nesterov")
     parser.add_argument(
@@ -140,15 +148,19 @@ def _target(args: argparse.Namespace) -> Any:
     return args.target[0] if len(args.target) == 1 else args.target
 
 
-def _takes_labels(args: argparse.Namespace) -> bool:
+def _takes_labels(args: argparse.Namespace, resumed: Fit | None) -> bool:
     """Whether the loss tells classes apart, so that the target may be text."""
-    from numbasgd.sgd.fit import Fit
     from numbasgd.sgd.losses import LOSSES
 
     loss = args.loss
-    if loss is None and args.resume is not None:
-        loss = Fit.load(args.resume).settings["loss"]
+    if loss is None and resumed is not None:
+        loss = resumed.settings["loss"]
     return loss in LOSSES and LOSSES[loss].targets != "real"
+
+
+def _in_files(sampling: str) -> bool | None:
+    """Whether rows stay in their files: for blocks, not where all of them are shuffled, else by their size."""
+    return True if sampling == "block" else None if sampling in ("auto", "sequential") else False
 
 
 def _number(text: str, name: str) -> float:
@@ -177,9 +189,9 @@ def _whole(text: str, name: str) -> int:
 
 def _train(args: argparse.Namespace) -> int:
     from numbasgd.cli.train_text import fit_lines, print_best
-    from numbasgd.errors import DivergenceError
+    from numbasgd.errors import DataError, DivergenceError
     from numbasgd.render import figures
-    from numbasgd.sgd import fit_io, train
+    from numbasgd.sgd import Fit, fit_io, train
 
     names: list[str] | None = None
     notes: list[str] = []
@@ -198,12 +210,16 @@ def _train(args: argparse.Namespace) -> int:
     else:
         if args.twin:
             raise ValueError("--twin and DATA were both given; expected one source of data. Drop one.")
-        if args.target is None:
+        target = tables.own_target(args.data) if args.target is None else _target(args)
+        if target is None:
             raise ValueError(
                 "--target is missing; expected the column of DATA to predict. Pass its name, or its number "
                 "from 0 on (-1 is the last)."
             )
-        table = tables.read(args, _target(args), takes_labels=_takes_labels(args))
+        resumed = None if args.resume is None else Fit.load(args.resume)
+        in_files = _in_files((args.sampling or "auto") if resumed is None else resumed.settings["sampling"])
+        takes_labels = _takes_labels(args, resumed)
+        table = tables.read_or_open(args, target, in_files=in_files, takes_labels=takes_labels)
         X, y, names, notes = table.rows, table.y, table.columns, table.notes
     try:
         fit = train(X, y, **_options(args))
@@ -212,8 +228,8 @@ def _train(args: argparse.Namespace) -> int:
         print_best(error, message, names if args.json else _printable(names), args.json)
         error.args = (f"{message} The best weights so far are printed.",)
         raise
-    except KeyboardInterrupt as interrupt:
-        _hand_over(interrupt, place, args)
+    except (KeyboardInterrupt, DataError) as stop:
+        _hand_over(stop, place, args)
         raise
     if place is not None:
         fit.save(place)
@@ -233,12 +249,12 @@ def _printable(names: list[str] | None) -> list[str] | None:
     return None if names is None else [shown(name) for name in names]
 
 
-def _hand_over(interrupt: KeyboardInterrupt, place: Path | None, args: argparse.Namespace) -> None:
-    """Keep what an interrupted run has, and say where it is."""
-    fit: Fit | None = getattr(interrupt, "fit", None)
+def _hand_over(stop: BaseException, place: Path | None, args: argparse.Namespace) -> None:
+    """Keep what a run has that an interrupt stopped, or a file that cannot be read, and say where it is."""
+    fit: Fit | None = getattr(stop, "fit", None)
     if fit is None or not fit.samples[-1]:
         return
-    notes = getattr(interrupt, "__notes__", [])  # of a checkpoint that could not be written
+    notes = getattr(stop, "__notes__", [])  # of a checkpoint that could not be written
     if place is not None:
         fit.save(place)
     kept = args.save or (None if notes else args.checkpoint)

@@ -8,12 +8,32 @@ from numbasgd.data.twin import airfoil_twin
 
 if TYPE_CHECKING:
     from numbasgd.data.read_options import ReadOptions
-    from numbasgd.data.table import Table, load_table, read_table
+    from numbasgd.data.shard_writer import write_shards
+    from numbasgd.data.shards import open_shards
+    from numbasgd.data.table import Table, load_table, open_table, read_table
 
-__all__ = ["ReadOptions", "Table", "airfoil_twin", "load_airfoil", "load_table", "read_table"]
+__all__ = [
+    "ReadOptions",
+    "Table",
+    "airfoil_twin",
+    "load_airfoil",
+    "load_table",
+    "open_shards",
+    "open_table",
+    "read_table",
+    "write_shards",
+]
 
 # ``import numbasgd`` comes by here, and most programs have no table to read.
-_LATER = {"ReadOptions": "read_options", "Table": "table", "load_table": "table", "read_table": "table"}
+_LATER = {
+    "ReadOptions": "read_options",
+    "Table": "table",
+    "load_table": "table",
+    "open_shards": "shards",
+    "open_table": "table",
+    "read_table": "table",
+    "write_shards": "shard_writer",
+}
 
 
 def __getattr__(name: str) -> Any:

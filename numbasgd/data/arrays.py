@@ -14,8 +14,10 @@ import numpy as np
 
 from numbasgd import check
 from numbasgd.data.cells import CellErrors, quoted
+from numbasgd.data.npy_rows import PICKLED, NpyRows, npy_header
 from numbasgd.data.read_options import Wanted
 from numbasgd.data.source import Source
+from numbasgd.data.stored_rows import SelectedColumns, StoredRows
 from numbasgd.errors import DataError
 
 _NAMES = ("columns", "column_names", "feature_names")  # of an array of text that names the columns beside it
@@ -83,34 +85,56 @@ class ArrayTable:
         return out
 
 
-def npy_table(file: Source) -> ArrayTable:
-    """The table in a ``.npy`` file."""
-    try:
-        # Mapped, so that a header with a larger shape than the file holds fails before memory is allocated.
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of headers by Python 2
-            a = np.load(os.fspath(file.whole()), mmap_mode="r", allow_pickle=False)
-    except _BROKEN as error:
-        _refuse(f"{file} cannot be loaded ({error})", error)
-    if a.ndim != 2:
-        raise DataError(
-            f"{file} holds an array of {a.ndim} dimension(s), shape {a.shape}, dtype {a.dtype}; "
-            "expected 2-D, a row a sample, the target among the columns. Build it with np.column_stack((X, y))."
-        )
-    _require_rows(file, a)
-    return ArrayTable(file, [("", a)], [""] * a.shape[1])
+class NpyTable:
+    """The table in a ``.npy`` file: a 2-D array without names of columns.
+
+    names : of the columns, all "".
+    """
+
+    def __init__(self, file: Source) -> None:
+        self.notes: list[str] = []
+        self._file = file
+        path = os.fspath(file.whole())
+        shape, _, dtype, _ = npy_header(path, str(file))
+        if len(shape) != 2:
+            raise DataError(
+                f"{file} holds an array of {len(shape)} dimension(s), shape {shape}, dtype {dtype}; expected "
+                "2-D, a row a sample, the target among the columns. Build it with np.column_stack((X, y))."
+            )
+        _require_rows(file, shape)
+        self._rows = NpyRows(path, name=str(file))
+        self.names = [""] * shape[1]
+
+    def read(self, wanted: Wanted) -> tuple[np.ndarray, np.ndarray]:
+        """X (n, d) and y (n, K), float32 if the array is, else float64; or y (n,) where it names classes."""
+        rows, y = self.open(wanted)
+        X = rows.read_all(wanted.progress)
+        self._require_finite(X, wanted.features, wanted)
+        return X, y
+
+    def open(self, wanted: Wanted) -> tuple[StoredRows, np.ndarray]:
+        """X, which stays in the file, and y."""
+        y = SelectedColumns(self._rows, wanted.targets).read_all(wanted.progress)
+        self._require_finite(y, wanted.targets, wanted)
+        is_label = wanted.takes_labels and len(wanted.targets) == 1
+        rows: StoredRows = self._rows
+        if wanted.features != list(range(len(self.names))):
+            rows = SelectedColumns(rows, wanted.features)
+        return rows, y[:, 0] if is_label else y
+
+    def _require_finite(self, values: np.ndarray, columns: list[int], wanted: Wanted) -> None:
+        errors = CellErrors(self._file, self.names, "row", allows_missing=wanted.allows_missing)
+        errors.add_array(values, columns)
+        errors.finish()
 
 
 def _refuse(told: str, error: BaseException) -> NoReturn:
-    raise DataError(
-        f"{told}; expected a 2-D array of numbers as np.save writes it. "
-        "Arrays of Python objects are pickled, and those are never loaded: save .astype('float64')."
-    ) from error
+    raise DataError(f"{told}; expected a 2-D array of numbers as np.save writes it. {PICKLED}") from error
 
 
-def _require_rows(file: Any, a: np.ndarray) -> None:
-    if len(a) == 0:
-        raise DataError(f"{file} has no rows, shape {a.shape}; expected a row a sample. Save some.")
+def _require_rows(file: Any, shape: tuple[int, ...]) -> None:
+    if shape[0] == 0:
+        raise DataError(f"{file} has no rows, shape {shape}; expected a row a sample. Save some.")
 
 
 def npz_table(file: Source) -> ArrayTable:
@@ -135,7 +159,7 @@ def npz_table(file: Source) -> ArrayTable:
             "row a sample. Save those of one table to a file: np.savez('table.npz', X=X, y=y)."
         )
     blocks = [(name, a.reshape(len(a), -1) if a.ndim == 1 else a) for name, a in arrays.items()]
-    _require_rows(file, blocks[0][1])
+    _require_rows(file, blocks[0][1].shape)
     given = next(iter(labels.values()), None)
     wide = [name for name, a in arrays.items() if a.ndim == 2]
     names: list[str] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -28,8 +29,28 @@ def is_for(file: os.PathLike[str], layout: Layout) -> bool:
     return True
 
 
+class NotForArrow(Exception):
+    """There is a line that pyarrow does not like, an infinite number, or a label where the parsers differ."""
+
+
 def read(file: os.PathLike[str], layout: Layout, wanted: Wanted) -> Found | None:
-    """X, y and the labels, if any; None if there is a line that pyarrow does not like, or an infinite number.
+    """X, y and the labels, if any; None if pyarrow cannot read it as ``text`` would."""
+    Xs: list[np.ndarray] = []
+    ys: list[np.ndarray] = []
+    labels: list[str] = []
+    try:
+        for X, y, some in blocks(file, layout, wanted):
+            Xs.append(X)
+            ys.append(y)
+            labels += some or ()
+    except NotForArrow:
+        return None
+    is_label = wanted.takes_labels and len(wanted.targets) == 1
+    return np.concatenate(Xs), np.concatenate(ys), labels if is_label else None
+
+
+def blocks(file: os.PathLike[str], layout: Layout, wanted: Wanted) -> Iterator[Found]:
+    """The same, some rows after the other; raises ``NotForArrow``.
 
     Both parsers round correctly, so their numbers have the same bits.
     """
@@ -44,9 +65,6 @@ def read(file: os.PathLike[str], layout: Layout, wanted: Wanted) -> Found | None
     if layout.has_tail:
         types[str(layout.width)] = arrow.null()  # which holds nothing else
     d = len(wanted.features)
-    Xs: list[np.ndarray] = []
-    ys: list[np.ndarray] = []
-    labels: list[Any] = []
     try:
         total = os.path.getsize(file)
         with open(file, "rb") as stream:
@@ -73,24 +91,24 @@ def read(file: os.PathLike[str], layout: Layout, wanted: Wanted) -> Found | None
                 ),
             )
             for batch in batches:
-                Xs.append(_stacked(batch, range(d)))
-                ys.append(_stacked(batch, range(d, len(columns))))
-                if label is not None:
-                    labels += batch.column(len(columns)).to_pylist()
+                X, y = _stacked(batch, range(d)), _stacked(batch, range(d, len(columns)))
+                if not (_are_usable(X, wanted) and _are_usable(y, wanted)):
+                    raise NotForArrow
+                names = None if label is None else _labels(batch.column(len(columns)).to_pylist(), wanted)
                 if wanted.progress is not None:
                     wanted.progress(min(stream.tell(), total), total, "bytes")
-    except arrow.ArrowException:
-        return None
-    X, y = np.concatenate(Xs), np.concatenate(ys)
-    if not (_are_usable(X, wanted) and _are_usable(y, wanted)):
-        return None
-    if label is None:
-        return X, y, None
+                yield X, y, names
+    except arrow.ArrowException as error:
+        raise NotForArrow from error
+
+
+def _labels(labels: list[Any], wanted: Wanted) -> list[str]:
+    """Labels without the spaces around them, "" for none."""
     names = {text: "" if text is None or is_missing(text) else text.strip() for text in set(labels)}
     # A quote in a label is where the parsers differ.
     if any('"' in name for name in names.values()) or ("" in names.values() and not wanted.allows_missing):
-        return None
-    return X, y, [names[text] for text in labels]
+        raise NotForArrow
+    return [names[text] for text in labels]
 
 
 def _stacked(batch: Any, columns: range) -> np.ndarray:

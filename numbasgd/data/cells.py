@@ -129,6 +129,14 @@ def _said(cell: Any) -> str:
     return f"is {cell[:40]!r}" if isinstance(cell, str) else f"is {cell!r}"
 
 
+def odd_label(cell: str) -> str:
+    """The note on a target that holds numbers and such a cell."""
+    return (
+        f"the target holds numbers, but also text such as {quoted(cell)}, so each of its values is the name of "
+        "a class."
+    )
+
+
 def as_labels(cells: Sequence[str]) -> tuple[np.ndarray, str | None]:
     """The cells of a target that names classes, as numbers if all are, else as text; a cell that is odd."""
     found = [number(cell) for cell in cells]

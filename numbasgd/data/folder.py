@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from numbasgd.data.cells import quoted
 from numbasgd.data.read_options import Wanted
+from numbasgd.data.stored_rows import JoinedRows, StoredRows
 from numbasgd.errors import DataError
 
+_AT_ONCE = 16 << 20  # bytes of rows that are read at once
 SUFFIXES = (".csv", ".tsv", ".txt", ".dat", ".npy", ".npz", ".parquet")
-MANIFEST = "manifest.json"  # of a folder of shards, which is not read as one table
 
 
 class Reader(Protocol):
-    """A table whose columns are known, to be read once."""
+    """A table whose columns are known, to be read once.
+
+    Some have ``open``, like ``read`` but that X stays in the files, ``blocks``, which reads some rows after the
+    other, and ``targets``, the columns that are no features.
+    """
 
     names: list[str]
 
@@ -27,6 +32,22 @@ class Reader(Protocol):
 
     def read(self, wanted: Wanted) -> tuple[np.ndarray, np.ndarray]:
         """X and y."""
+
+
+def blocks_of(reader: Reader, wanted: Wanted) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """X and y of some rows of a table after the other, so that not all of them have to be in memory."""
+    if isinstance(reader, FolderTable):
+        for part in reader.readers:
+            yield from blocks_of(part, wanted)
+    elif hasattr(reader, "blocks"):
+        yield from reader.blocks(wanted)
+    elif hasattr(reader, "open"):
+        rows, y = reader.open(wanted)
+        count = max(1, _AT_ONCE * len(rows) // max(1, rows.nbytes))
+        for start in range(0, len(rows), count):
+            yield rows[start : start + count], y[start : start + count]
+    else:
+        yield reader.read(wanted)
 
 
 class FolderTable:
@@ -42,6 +63,11 @@ class FolderTable:
         self.names = self._parts[0][1].names
         for file, part in self._parts[1:]:
             self._require_same(files[0], file, part.names)
+
+    @property
+    def readers(self) -> list[Reader]:
+        """Of the files."""
+        return [part for _, part in self._parts]
 
     @property
     def notes(self) -> list[str]:
@@ -64,16 +90,34 @@ class FolderTable:
 
     def read(self, wanted: Wanted) -> tuple[np.ndarray, np.ndarray]:
         """The rows of all files, one after the other."""
+        Xs, y = self._each("read", wanted)
+        return np.concatenate(Xs), y
+
+    def open(self, wanted: Wanted) -> tuple[StoredRows, np.ndarray] | None:
+        """X, which stays in the files, and y; None if these files can only be read from the first row on."""
+        if not all(hasattr(part, "open") for _, part in self._parts):
+            return None
+        parts, y = self._each("open", wanted)
+        odd = next((part for part in parts if part.dtype != parts[0].dtype), None)
+        if odd is not None:
+            raise DataError(
+                f"{odd.name} holds {odd.dtype}, and {parts[0].name} holds {parts[0].dtype}; expected the same "
+                "in all files of a folder. Convert that file."
+            )
+        return JoinedRows(parts, str(self.file), parts[0].columns), y
+
+    def _each(self, how: str, wanted: Wanted) -> tuple[list[Any], np.ndarray]:
+        """What each file gives for X, and all of y."""
         Xs, ys = [], []
         for i, (_, part) in enumerate(self._parts):
-            X, y = part.read(wanted._replace(progress=None))
+            X, y = getattr(part, how)(wanted._replace(progress=None))
             Xs.append(X)
             ys.append(y)
             if wanted.progress is not None:
                 wanted.progress(i + 1, len(self._parts), "files")
         if len({y.dtype.kind for y in ys}) > 1:  # classes that look like numbers in some of the files
             ys = [_as_text(y) for y in ys]
-        return np.concatenate(Xs), np.concatenate(ys)
+        return Xs, np.concatenate(ys)
 
 
 def _as_text(y: np.ndarray) -> np.ndarray:
@@ -88,10 +132,7 @@ def parts_of(folder: Path) -> list[Path]:
         raise DataError(f"{folder} cannot be read: {error.strerror or error}. Check the path.") from error
     files = [entry for entry in entries if entry.suffix.lower() in SUFFIXES and entry.is_file()]
     kinds = {entry.suffix.lower() for entry in files}
-    if any(entry.name == MANIFEST for entry in entries):
-        what = f"is a folder of shards ({MANIFEST})"
-        advice = "Expected a folder of CSV, Parquet or .npy files alone. Pass the table that they were made of."
-    elif not files:
+    if not files:
         what = "is a directory without a file of a table in it"
         advice = f"Expected files that end with {', '.join(SUFFIXES)}. Pass the folder that holds them."
     elif len(kinds) > 1:

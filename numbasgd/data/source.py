@@ -75,6 +75,8 @@ def opened(path: str | os.PathLike[str]) -> Iterator[tuple[Source, bytes]]:
                 stream = stack.enter_context(open(file, "rb"))
             is_file = str(file) != _STDIN and stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
             start = stream.read(_START)
+            if is_file:
+                stream.close()  # a folder may have more files than a process may have open
         except (OSError, ValueError) as error:
             raise DataError(
                 f"{name} cannot be read: {getattr(error, 'strerror', None) or error}. Expected a .npy file, or "

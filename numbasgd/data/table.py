@@ -1,4 +1,4 @@
-"""``read_table`` and ``load_table``: a user's own table, one or more columns of it the target.
+"""``read_table``, ``load_table`` and ``open_table``: a user's own table, one or more columns of it the target.
 
 This module finds out what kind of file it is and which columns are meant; ``text``, ``arrays`` and ``parquet``
 read it, ``folder`` reads several files as one, and ``source`` makes a pipe a file.
@@ -11,17 +11,20 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from numbasgd.data.arrays import npy_table, npz_table
+from numbasgd.data.arrays import NpyTable, npz_table
 from numbasgd.data.columns import matching, position, targets_of
 from numbasgd.data.folder import FolderTable, Reader
 from numbasgd.data.layout import MARKS
 from numbasgd.data.parquet import ParquetTable
 from numbasgd.data.read_options import Progress, ReadOptions, Wanted
+from numbasgd.data.shard_table import ShardTable
+from numbasgd.data.shards import is_shards
 from numbasgd.data.source import Source, opened
+from numbasgd.data.stored_rows import StoredRows
 from numbasgd.data.text import TextTable
 from numbasgd.errors import DataError
 
@@ -53,6 +56,8 @@ class Table:
         ``columns[j]`` is the name of ``X[:, j]``; "column 3" where the file has none.
     is_named : bool
         Whether the file names its columns.
+    targets : list of str
+        The names of the targets, likewise.
     is_complete : ndarray of bool, shape (n,)
         Which rows have no missing cell; all but with ``missing="keep"``.
     notes : list of str
@@ -63,6 +68,7 @@ class Table:
     y: np.ndarray | None
     columns: list[str]
     is_named: bool
+    targets: list[str]
     is_complete: np.ndarray
     notes: list[str]
 
@@ -91,7 +97,8 @@ def load_table(
         A ``.npy`` file with one 2-D array; a ``.npz`` file, whose arrays are the columns; a Parquet file, where
         pyarrow is installed; or a text file with comma, semicolon, tab, "|" or white space between the cells,
         with or without a first line of column names.  Every cell must be a finite number.  A folder of such
-        files of one kind is one table.  A pipe is read to its end; "-" is standard input.
+        files of one kind is one table, and so is a folder of shards.  A pipe is read to its end; "-" is
+        standard input.
     target : str or int
         The column to predict: its name, or its position from 0 on; -1 is the last one.  Text that is no
         column's name but a whole number is taken as a position.  A list of them for several targets.
@@ -150,31 +157,174 @@ def read_table(
     DataError, TypeError, ValueError
         As in ``load_table``.
     """
-    with _reader(path, options) as (file, reader):
-        names = [name or f"column {j}" for j, name in enumerate(reader.names)]
-        is_named = any(reader.names)
-        dropped = {position(each, "drop", names) for each in options.drop}
-        targets = targets_of(file, target, names, dropped)
-        notes: list[str] = []
-        if features is None:
-            columns = [j for j in range(len(names)) if j not in dropped and j not in targets]
-        else:
-            columns = matching(file, features, names, notes, dropped, is_named=is_named)
-        if not columns:
-            raise ValueError(
-                f"drop is {list(options.drop)}, and leaves no feature of {len(names)} columns; expected at "
-                "least one. Keep one."
-            )
-        wanted = Wanted(columns, targets, takes_labels, options.missing != "error", progress)
-        X, y = reader.read(wanted)
-        notes = [*reader.notes, *notes]
+    with reader_of(path, options) as (file, reader):
+        chosen = choose(file, reader, target, options, features)
+        X, y = reader.read(Wanted(*chosen[:2], takes_labels, options.missing != "error", progress))
+        names, notes = chosen.names, [*reader.notes, *chosen.notes]
     found = None if target is None else y
     if found is not None and found.ndim == 2 and not isinstance(target, list):
         found = found[:, 0].copy()
-    table = Table(X, found, [names[j] for j in columns], is_named, np.ones(len(X), bool), notes)
+    table = Table(X, found, names, chosen.is_named, chosen.target_names, np.ones(len(X), bool), notes)
     return (
         table if options.missing == "error" else _without_gaps(file, table, is_kept=options.missing == "keep")
     )
+
+
+class Chosen(NamedTuple):
+    """Columns to read, by their positions in the file; their names, and what was left out."""
+
+    features: list[int]
+    targets: list[int]
+    names: list[str]
+    target_names: list[str]
+    is_named: bool
+    notes: list[str]
+
+
+def choose(
+    file: Any,
+    reader: Reader,
+    target: Any,
+    options: ReadOptions,
+    features: Sequence[str] | int | None = None,
+) -> Chosen:
+    """The columns that are meant; target and features as in ``read_table``."""
+    names = [name or f"column {j}" for j, name in enumerate(reader.names)]
+    is_named = any(reader.names)
+    dropped = {position(each, "drop", names) for each in options.drop}
+    targets = targets_of(file, target, names, dropped)
+    dropped |= set(getattr(reader, "targets", ())) - set(targets)
+    notes: list[str] = []
+    if features is None:
+        columns = [j for j in range(len(names)) if j not in dropped and j not in targets]
+    else:
+        columns = matching(file, features, names, notes, dropped, is_named=is_named)
+    if not columns:
+        raise ValueError(
+            f"drop is {list(options.drop)}, and leaves no feature of {len(names)} columns; expected at "
+            "least one. Keep one."
+        )
+    of_features, of_targets = ([names[j] for j in some] for some in (columns, targets))
+    return Chosen(columns, targets, of_features, of_targets, is_named, notes)
+
+
+def _is_pipe(path: Any) -> bool:
+    if not isinstance(path, str | os.PathLike):
+        return False  # which is told of where it is opened
+    place = Path(path)
+    return str(place) == "-" or (place.exists() and not place.is_file() and not place.is_dir())
+
+
+def target_of(reader: Reader, target: Any) -> Any:
+    """The target that was passed, else that of shards, if they have one."""
+    known = list(getattr(reader, "targets", ()))
+    if target is not None or not known:
+        return target
+    return known if len(known) > 1 else known[0]
+
+
+class StoredTable(NamedTuple):
+    """A ``Table`` whose X stays in its files."""
+
+    X: StoredRows
+    y: np.ndarray | None
+    columns: list[str]
+    is_named: bool
+    targets: list[str]
+    notes: list[str]
+
+    @property
+    def rows(self) -> StoredRows:
+        """X, which knows the names of its columns."""
+        return self.X
+
+    @property
+    def is_complete(self) -> np.ndarray:
+        """All rows are: a missing cell is an error when it is read."""
+        return np.ones(len(self.X), bool)
+
+
+def open_table(
+    path: str | os.PathLike[str],
+    target: str | int | list[str | int] | None = None,
+    options: ReadOptions = _GUESS,
+    *,
+    progress: Progress | None = None,
+) -> tuple[StoredRows, np.ndarray | None]:
+    """Open a table that may be larger than memory: its features are read when they are needed.
+
+    Parameters
+    ----------
+    path : path-like
+        A Parquet file, where pyarrow is installed; a ``.npy`` file with one 2-D array; a folder of such files
+        of one kind; or a folder of shards.
+    target : str or int, or a list of them, optional
+        The columns to predict, as in ``numbasgd.data.load_table``; text names classes.  Left out: those of the
+        shards, else there is none.
+    options : ReadOptions
+        Columns to leave out; missing cells are an error.
+    progress : callable, optional
+        Called with how much is done of what is read at once, of how much, and the unit.
+
+    Returns
+    -------
+    X : StoredRows, shape (n, d), float32 or float64
+        ``numbasgd.train`` reads it piece by piece, ``X[10:20]`` is an array, ``X.columns`` the names of the
+        columns or None.  Of Parquet the last 128 MB of decoded rows are kept in memory, and to read a row
+        decodes what is before it in its row group: ``X.chunk`` is the rows of the largest one.
+    y : ndarray, shape (n,) or (n, K), or None
+        The target, in memory.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read, or is no such table, also later on when X is read; it names row and column.
+    TypeError, ValueError
+        If there is no such target.
+    """
+    table = stored_table(path, target, options, progress=progress)
+    if table is None:
+        raise DataError(
+            f"{path} can only be read from the first row to the last; expected a .npy or .parquet file, a "
+            "folder of such files, or a folder of shards. Make one: numbasgd shard DATA OUT --target NAME."
+        )
+    return table.X, table.y
+
+
+def stored_table(
+    path: str | os.PathLike[str],
+    target: str | int | list[str | int] | None,
+    options: ReadOptions = _GUESS,
+    *,
+    features: Sequence[str] | int | None = None,
+    progress: Progress | None = None,
+) -> StoredTable | None:
+    """``open_table`` with all that there is to tell; None for what can only be read from the first row on.
+
+    features : as in ``read_table``.
+    """
+    if _is_pipe(path):
+        return None
+    if options.missing != "error":
+        raise ValueError(
+            f"missing is {options.missing!r}; expected 'error' for rows that are read when they are needed. "
+            "Leave the rows out when you write shards: numbasgd shard DATA OUT --missing drop."
+        )
+    with reader_of(path, options) as (file, reader):
+        if features is None:
+            target = target_of(reader, target)
+        chosen = choose(file, reader, target, options, features)
+        wanted = Wanted(chosen.features, chosen.targets, True, False, progress)
+        found = reader.open(wanted) if hasattr(reader, "open") else None
+        if found is None:
+            return None
+        X, y = found
+        X.columns = chosen.names if chosen.is_named else None
+        targets = None if target is None else y
+        if targets is not None and targets.ndim == 2 and not isinstance(target, list):
+            targets = targets[:, 0].copy()
+        notes = [*reader.notes, *chosen.notes]
+        return StoredTable(X, targets, chosen.names, chosen.is_named, chosen.target_names, notes)
 
 
 def _without_gaps(file: Any, table: Table, *, is_kept: bool) -> Table:
@@ -197,24 +347,26 @@ def _without_gaps(file: Any, table: Table, *, is_kept: bool) -> Table:
 
 
 @contextmanager
-def _reader(path: str | os.PathLike[str], options: ReadOptions) -> Iterator[tuple[Any, Reader]]:
+def reader_of(path: str | os.PathLike[str], options: ReadOptions) -> Iterator[tuple[Any, Reader]]:
     """The file, and what reads it."""
     with ExitStack() as stack:
 
         def open_file(file: str | os.PathLike[str]) -> tuple[Source, Reader]:
             source, start = stack.enter_context(opened(file))
-            return source, _reader_of(source, start, options)
+            return source, _reader_of_file(source, start, options)
 
-        if isinstance(path, str | os.PathLike) and str(path) and Path(path).is_dir():
-            reader: Reader = FolderTable(Path(path), lambda file: open_file(file)[1])
-            yield Path(path), reader
+        is_folder = isinstance(path, str | os.PathLike) and bool(str(path)) and Path(path).is_dir()
+        if is_folder and is_shards(Path(path)):
+            yield Path(path), ShardTable(Path(path))
+        elif is_folder:
+            yield Path(path), FolderTable(Path(path), lambda file: open_file(file)[1])
         else:
             yield open_file(path)
 
 
-def _reader_of(file: Source, start: bytes, options: ReadOptions) -> Reader:
+def _reader_of_file(file: Source, start: bytes, options: ReadOptions) -> Reader:
     if start.startswith(b"\x93NUMPY"):
-        return npy_table(file)
+        return NpyTable(file)
     is_zip = start.startswith(b"PK\x03\x04")
     if is_zip and file.suffix.lower() not in (".xlsx", ".ods", ".zip"):
         return npz_table(file)

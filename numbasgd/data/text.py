@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import os
+import sys
 from array import array
 from collections.abc import Callable, Iterator
 from typing import TextIO
@@ -12,12 +13,13 @@ from typing import TextIO
 import numpy as np
 
 from numbasgd.data import arrow_text
-from numbasgd.data.cells import CellErrors, as_labels, is_missing, number, quoted
+from numbasgd.data.cells import CellErrors, as_labels, is_missing, number, odd_label
 from numbasgd.data.layout import Layout, find_layout, open_text, records
 from numbasgd.data.read_options import Progress, ReadOptions, Wanted
 from numbasgd.errors import DataError
 
 _TOLD_EVERY = 5000  # lines between two reports of progress
+_BLOCK_ROWS = 1 << 14
 
 
 class TextTable:
@@ -31,6 +33,27 @@ class TextTable:
         self.layout = find_layout(file, options)
         self.notes = self.layout.notes
         self.names = self.layout.names or [""] * self.layout.width
+        self._is_careful = False
+
+    def blocks(self, wanted: Wanted) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """X (m, d) and y (m, K) of some rows after the other, or y (m,) of labels as text.
+
+        Raises
+        ------
+        NotForArrow
+            Where all has to be read again, cell by cell, as the next call does.
+        """
+        layout = self.layout
+        if not self._is_careful and arrow_text.is_for(self.file, layout):
+            found = arrow_text.blocks(self.file, layout, wanted)
+        else:
+            found = _careful_blocks(self.file, layout, wanted, _BLOCK_ROWS)
+        try:
+            for X, y, labels in found:
+                yield X, y if labels is None else np.array(labels, str)
+        except arrow_text.NotForArrow:
+            self._is_careful = True
+            raise
 
     def read(self, wanted: Wanted) -> tuple[np.ndarray, np.ndarray]:
         """X (n, d) and y (n, K) in float64, NaN for a missing cell; or y (n,) where it names classes."""
@@ -43,10 +66,7 @@ class TextTable:
         if labels is not None:
             y, odd = as_labels(labels)
             if odd is not None:
-                self.notes.append(
-                    f"the target holds numbers, but also text such as {quoted(odd)}, so each of its values is "
-                    "the name of a class."
-                )
+                self.notes.append(odd_label(odd))
         return X, y
 
 
@@ -113,12 +133,25 @@ def _careful(
     file: os.PathLike[str], layout: Layout, wanted: Wanted
 ) -> tuple[np.ndarray, np.ndarray, list[str] | None]:
     """Cell by cell, which also knows the place of each cell that is wrong."""
+    (found,) = _careful_blocks(file, layout, wanted, sys.maxsize)
+    return found
+
+
+def _careful_blocks(
+    file: os.PathLike[str], layout: Layout, wanted: Wanted, rows: int
+) -> Iterator[tuple[np.ndarray, np.ndarray, list[str] | None]]:
+    """The same, so many rows after the other; what is wrong in them is told together."""
     errors = CellErrors(file, layout.names, "line", allows_missing=wanted.allows_missing)
     is_label = wanted.takes_labels and len(wanted.targets) == 1
-    labels: list[str] | None = [] if is_label else None
+    labels: list[str] = []
     columns = [*wanted.features, *([] if is_label else wanted.targets)]
-    width = layout.width + layout.has_tail
+    width, d = layout.width + layout.has_tail, len(wanted.features)
     values = array("d")
+
+    def found() -> tuple[np.ndarray, np.ndarray, list[str] | None]:
+        table = np.frombuffer(values, np.float64).reshape(-1, len(columns)) if columns else np.empty((0, 0))
+        return table[:, :d].copy(), table[:, d:].copy(), labels if is_label else None
+
     with open_text(file, layout.encoding) as stream:
         for line, cells in records(file, _lines(stream, wanted.progress), layout.delimiter):
             if line <= layout.skip:
@@ -129,16 +162,19 @@ def _careful(
                     "Check the delimiter and the end of that line."
                 )
             values.extend(_row(cells, columns, line, layout.decimal, errors))
-            if labels is not None:
+            if is_label:
                 label = cells[wanted.targets[0]].strip()
                 if is_missing(label):
                     errors.add(line, wanted.targets[0], label)
                     label = ""
                 labels.append(label)
+            if len(values) >= rows * len(columns):
+                errors.finish()
+                yield found()
+                values, labels = array("d"), []
     errors.finish()
-    table = np.frombuffer(values, np.float64).reshape(-1, len(columns)) if columns else np.empty((0, 0))
-    d = len(wanted.features)
-    return table[:, :d].copy(), table[:, d:].copy(), labels
+    if values or rows == sys.maxsize:
+        yield found()
 
 
 def _row(cells: list[str], columns: list[int], line: int, decimal: str, errors: CellErrors) -> list[float]:

@@ -16,16 +16,21 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from numbasgd import check
+from numbasgd.data.row_source import SlicedRows, source_of
 from numbasgd.estimators.callbacks import CallbackSupportMixin, EpochTasks, with_callbacks
+from numbasgd.sgd.columns import names_of
 from numbasgd.sgd.config import SETTINGS, Default, TrainConfig
-from numbasgd.sgd.csr import csr_of, finite, is_sparse
+from numbasgd.sgd.csr import Csr, csr_of, finite, is_sparse
 from numbasgd.sgd.dataset import Dataset
 from numbasgd.sgd.fit import Fit
-from numbasgd.sgd.inputs import sample_weights, weights_given
+from numbasgd.sgd.inputs import kind_of, sample_weights, weights_given
 from numbasgd.sgd.partial import ENDLESS, PieceState, train_piece
 from numbasgd.sgd.predict import decision_function
 from numbasgd.sgd.run import TrainingRun
 from numbasgd.sgd.schedule import RESTARTS
+from numbasgd.sgd.streamed_dataset import StreamedDataset
+from numbasgd.sgd.streamed_inputs import cut_of, require_rows, streamed_rows
+from numbasgd.sgd.streamed_targets import Targets, Values, Weights
 
 #: Settings of ``train`` that have scikit-learn's name here.
 RENAMED: Mapping[str, str] = MappingProxyType({"seed": "random_state", "intercept": "fit_intercept"})
@@ -47,6 +52,8 @@ class MinibatchSGD(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
     loss: str
     lr: Any
     schedule: Any
+    sampling: Any
+    window: Any
     epochs: Any
     eval_every: Any
     validation_fraction: float
@@ -64,10 +71,11 @@ class MinibatchSGD(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
 
         Parameters
         ----------
-        X : array_like or sparse array, shape (n, d)
-            Rows; float32 stays float32, anything else becomes float64.  Sparse matrices and arrays of SciPy are
-            trained on in CSR form, and their columns are neither scaled nor centred unless ``standardize`` is
-            True, which divides each by its root mean square.
+        X : array_like, sparse array or rows in a file, shape (n, d)
+            Rows; float32 stays float32, anything else becomes float64.  Rows in a file are read block by block,
+            as by ``train``.  Sparse matrices and arrays of SciPy are trained on in CSR form, and their columns
+            are neither scaled nor centred unless ``standardize`` is True, which divides each by its root mean
+            square.
         y : array_like, shape (n,)
             Targets.
         sample_weight : array_like, shape (n,), optional
@@ -165,6 +173,32 @@ class MinibatchSGD(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
             settings["seed"] = _seed_of(self.random_state)
         return TrainConfig.of_call(**settings)
 
+    def _opened(self, X: Any, y: Any, **how: Any) -> tuple[Any, np.ndarray]:
+        """What ``_checked`` makes of X and y, or what X is read from block by block, and y."""
+        source = None if is_sparse(X) and self.sampling != "block" else streamed_rows(X, self.sampling)
+        if source is None or source_of(X, "X") is None:
+            X, y = self._checked(X, y, is_first=True, **how)
+            return (X if source is None else SlicedRows(X, "X")), y
+        y = validate_data(self, y=np.asarray(y), **how)
+        if len(source.shape) != 2 or 0 in source.shape:
+            raise ValueError(f"X has shape {source.shape}; expected rows and columns. Reshape it.")
+        require_rows(source, y.shape)
+        self.n_features_in_ = source.shape[1]
+        names = names_of(X)
+        if names is not None:
+            self.feature_names_in_ = np.array(names, object)
+        return source, y
+
+    def _made(self, X: Any, y: np.ndarray, weights: np.ndarray, outputs: int, classes: Any = None) -> Dataset:
+        """The dataset of rows that were checked, or are read block by block."""
+        if isinstance(X, np.ndarray | Csr):
+            kind: Any = kind_of(X)
+            return kind(X, y, weights, outputs, classes, names=self._names)
+        s = Weights(Values(weights, "sample_weight")) if weights.size else None
+        how = cut_of(X, X.dtype, SETTINGS["window"].check(self.window, "window"), self.sampling)
+        targets = Targets(Values(y, "y"))
+        return StreamedDataset(X, targets, s, outputs, classes, names=self._names, **how)
+
     def _checked(self, X: Any, y: Any, is_first: bool, **how: Any) -> tuple[Any, np.ndarray]:
         """X and y as scikit-learn checks them; number and names of columns are kept, or compared with those.
 
@@ -199,6 +233,8 @@ class MinibatchSGD(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
     def _z(self, X: Any) -> np.ndarray:
         """``X @ coef_.T + intercept_``, for rows that were checked."""
         check_is_fitted(self)
+        if not is_sparse(X) and (source := source_of(X, "X")) is not None and len(source.shape) == 2:
+            return decision_function(X, self.coef_.T, self.intercept_, None)
         X = validate_data(self, X, dtype=_FLOATS, reset=False, **_how_checked(X))
         if is_sparse(X):
             return decision_function(X, self.coef_.T, self.intercept_, None)

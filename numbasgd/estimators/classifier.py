@@ -14,7 +14,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from numbasgd import check
 from numbasgd.estimators.base import MinibatchSGD
 from numbasgd.sgd.dataset import Dataset
-from numbasgd.sgd.inputs import kind_of, weights_given
+from numbasgd.sgd.inputs import weights_given
 from numbasgd.sgd.losses import LOSSES
 
 _CLASSIFYING = [name for name, loss in LOSSES.items() if loss.targets != "real"]
@@ -48,7 +48,7 @@ class MinibatchSGDClassifier(ClassifierMixin, MinibatchSGD):
         What is minimized besides; ``quantile`` is that of regression and must stay.
     batch_size : int or "auto"
         Rows a step; all rows if they are fewer.
-    lr, epochs, schedule, sampling, momentum, nesterov, average
+    lr, epochs, schedule, sampling, window, momentum, nesterov, average
         How steps are made.
     fit_intercept : bool
         ``intercept`` of ``train``.
@@ -103,7 +103,8 @@ class MinibatchSGDClassifier(ClassifierMixin, MinibatchSGD):
         lr: Any = "auto",
         epochs: int | None = None,
         schedule: str | None = None,
-        sampling: str = "reshuffle",
+        sampling: str = "auto",
+        window: float = 24.0,
         momentum: float = 0.0,
         nesterov: bool = False,
         average: bool | int = False,
@@ -226,7 +227,7 @@ class MinibatchSGDClassifier(ClassifierMixin, MinibatchSGD):
         return special.log_softmax(z, axis=1)
 
     def _dataset(self, X: Any, y: Any, sample_weight: Any) -> Dataset:
-        X, y = self._checked(X, _labels(y), is_first=True)
+        X, y = self._opened(X, _labels(y))
         if y.dtype.kind in "fcO":  # others can be nothing but labels
             check_classification_targets(y)
         classes, number = np.unique(y, return_inverse=True)
@@ -245,7 +246,7 @@ class MinibatchSGDClassifier(ClassifierMixin, MinibatchSGD):
 
     def _rows(self, X: Any, number: np.ndarray, sample_weight: Any, *, is_piece: bool) -> Dataset:
         """number : of the class of each row."""
-        classes, loss, n = self.classes_, self._loss(), len(X)
+        classes, loss, n = self.classes_, self._loss(), len(number)
         if self.class_weight is not None:
             sample_weight = self._class_weights(number, sample_weight)
         weights = self._weights(sample_weight, n, X.dtype, is_piece=is_piece)
@@ -256,7 +257,7 @@ class MinibatchSGDClassifier(ClassifierMixin, MinibatchSGD):
             y = np.where(number[:, None] == np.arange(outputs), 1, -1).astype(X.dtype)
         else:
             y = np.where(number == 1, 1, -1).astype(X.dtype)
-        return kind_of(X)(X, y, weights, outputs, tuple(classes.tolist()), names=self._names)
+        return self._made(X, y, weights, outputs, tuple(classes.tolist()))
 
     def _class_weights(self, number: np.ndarray, sample_weight: Any) -> np.ndarray:
         """The weights of the rows, those of their classes included."""

@@ -10,9 +10,9 @@ from sklearn.base import RegressorMixin
 from numbasgd import check
 from numbasgd.estimators.base import MinibatchSGD
 from numbasgd.sgd.dataset import Dataset
-from numbasgd.sgd.inputs import kind_of
 from numbasgd.sgd.losses import LOSSES
 
+_TARGETS = {"y_numeric": True, "multi_output": True}  # as scikit-learn checks them
 _REAL = [name for name, loss in LOSSES.items() if loss.targets == "real"]
 
 
@@ -29,7 +29,7 @@ class MinibatchSGDRegressor(RegressorMixin, MinibatchSGD):
         What is minimized.
     batch_size : int or "auto"
         Rows a step; all rows if they are fewer.
-    lr, epochs, schedule, sampling, momentum, nesterov, average
+    lr, epochs, schedule, sampling, window, momentum, nesterov, average
         How steps are made.
     fit_intercept : bool
         ``intercept`` of ``train``.
@@ -76,7 +76,8 @@ class MinibatchSGDRegressor(RegressorMixin, MinibatchSGD):
         lr: Any = "auto",
         epochs: int | None = None,
         schedule: str | None = None,
-        sampling: str = "reshuffle",
+        sampling: str = "auto",
+        window: float = 24.0,
         momentum: float = 0.0,
         nesterov: bool = False,
         average: bool | int = False,
@@ -121,6 +122,7 @@ class MinibatchSGDRegressor(RegressorMixin, MinibatchSGD):
         -------
         self
         """
+        X, y = self._checked(X, y, not hasattr(self, "coef_"), **_TARGETS)
         return self._learn_piece(self._rows(X, y, sample_weight, is_piece=True))
 
     def predict(self, X: Any) -> np.ndarray:
@@ -137,15 +139,13 @@ class MinibatchSGDRegressor(RegressorMixin, MinibatchSGD):
         return self._z(X)
 
     def _dataset(self, X: Any, y: Any, sample_weight: Any) -> Dataset:
-        return self._rows(X, y, sample_weight, is_piece=False)
+        return self._rows(*self._opened(X, y, **_TARGETS), sample_weight, is_piece=False)
 
-    def _rows(self, X: Any, y: Any, sample_weight: Any, *, is_piece: bool) -> Dataset:
-        is_first = not (is_piece and hasattr(self, "coef_"))
-        X, y = self._checked(X, y, is_first, y_numeric=True, multi_output=True)
+    def _rows(self, X: Any, y: np.ndarray, sample_weight: Any, *, is_piece: bool) -> Dataset:
         y = check.array(y, "y", y.ndim).astype(X.dtype, copy=False)  # no sparse array, which is let through
-        weights = self._weights(sample_weight, len(X), X.dtype, is_piece=is_piece)
+        weights = self._weights(sample_weight, len(y), X.dtype, is_piece=is_piece)
         outputs = y.shape[1] if y.ndim == 2 else 0
-        return kind_of(X)(X, y, weights, outputs, names=self._names)
+        return self._made(X, y, weights, outputs)
 
     def _loss(self) -> str:
         return check.choice(self.loss, "loss", _REAL)

@@ -1,1 +1,1 @@
-"""Short programs to read and to run: ``python -m numbasgd.examples.airfoil``, or digits, pipeline, sparse."""
+"""Short programs to read and to run with ``python -m numbasgd.examples.NAME``."""

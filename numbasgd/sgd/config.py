@@ -8,6 +8,7 @@ parameter and sentence in ``train``.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import operator
 from collections.abc import Callable, Mapping
@@ -20,7 +21,6 @@ import numpy as np
 from numbasgd import check
 from numbasgd.sgd import setting_values as values
 from numbasgd.sgd.losses import LOSSES, PARAMETERS, loss_key
-from numbasgd.sgd.order import SAMPLINGS
 from numbasgd.sgd.schedule import EPOCHS, RESTARTS, SCHEDULES, Spans
 from numbasgd.sgd.solvers.update import Step
 
@@ -125,7 +125,14 @@ class TrainConfig:
     quantile: float = _setting(
         0.5, 'The level of the loss "quantile".', "above 0 and below 1", values.quantile, before=0.5
     )
-    sampling: str = _setting("reshuffle", "The order of the rows.", ", ".join(SAMPLINGS), values.sampling)
+    sampling: str = _setting("auto", "The order of the rows.", ", ".join(values.SAMPLED), values.sampling)
+    window: float = _setting(
+        24.0,
+        "Megabytes of rows that block sampling shuffles together; twice as many are in memory.",
+        "above 0",
+        values.window,
+        before=24.0,
+    )
     momentum: float = _setting(0.0, "What a step keeps of the step before.", "0 to below 1", values.momentum)
     nesterov: bool = _setting(False, "Momentum in the form of Nesterov.", "True or False", check.flag)
     average: bool | int = _setting(
@@ -198,6 +205,7 @@ class TrainConfig:
             fields["epochs"] = len(self.lr)
         fields["lr"] = values.rates(self.lr, self.limit)
         self._resolve(fields)
+        fields["_order"] = "reshuffle" if self.sampling in ("auto", "block") else self.sampling
         fields["_loss_key"] = loss_key(self.loss, **{name: fields[name] for name in PARAMETERS})
         if self.checkpoint is None and self.checkpoint_every is not None:
             raise ValueError(
@@ -245,6 +253,17 @@ class TrainConfig:
         return vars(self)["_loss_key"]
 
     @property
+    def order(self) -> str:
+        """The sampling that is used: of rows in memory, unless ``with_order`` said otherwise."""
+        return vars(self)["_order"]
+
+    def with_order(self, order: str) -> TrainConfig:
+        """The same settings for rows that are sampled like that."""
+        config = copy.copy(self)
+        vars(config)["_order"] = order
+        return config
+
+    @property
     def rates(self) -> np.ndarray | None:
         """One learning rate per epoch (a single one stays), or None for "auto"."""
         lr = self.lr
@@ -267,7 +286,7 @@ class TrainConfig:
                 "mean. Pass fewer epochs."
             )
         return Method(
-            loss=self.loss_key, batch_size=batch_size, lrs=lrs, sampling=self.sampling, seed=self.seed or 0,
+            loss=self.loss_key, batch_size=batch_size, lrs=lrs, sampling=self.order, seed=self.seed or 0,
             intercept=self.intercept, momentum=self.momentum, nesterov=self.nesterov,
             average_from=average_from, l2=self.l2, l1=self.l1, threads=self.threads,
         )  # fmt: skip

@@ -25,12 +25,13 @@ from numbasgd.sgd.losses import Loss
 from numbasgd.sgd.order import epoch_order
 from numbasgd.sgd.rows import Rows, rows_of
 from numbasgd.sgd.scale import Scale
+from numbasgd.sgd.scale_kernels import scale_rows
 from numbasgd.sgd.solvers.base import Solver
 from numbasgd.sgd.solvers.cpu import make_solver
 from numbasgd.sgd.solvers.mean_loss import Objective
 from numbasgd.sgd.solvers.objective import make_objective
 
-_VALIDATION = 2**61  # the epoch whose order picks the validation rows; no run gets there
+VALIDATION = 2**61  # the epoch whose order picks the validation rows; no run gets there
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,13 +105,20 @@ class Dataset:
 
     def fingerprint(self, held_out: Dataset | None = None) -> Fingerprint:
         """What the data, with the rows that were passed to be held out, is recognized by in a resumed run."""
-        arrays: dict[str, np.ndarray | Csr] = {}
-        for prefix, rows in (("", self), ("validation_", held_out)):
-            if rows is not None:
-                arrays |= {f"{prefix}X": rows.X, f"{prefix}y": rows.y}
-                if rows.is_weighted:
-                    arrays[f"{prefix}sample_weight"] = rows.sample_weight
-        return Fingerprint({}, **arrays)
+        known, arrays = self.marks(), self.arrays()
+        if held_out is not None:
+            known |= {f"validation_{name}": mark for name, mark in held_out.marks().items()}
+            arrays |= {f"validation_{name}": a for name, a in held_out.arrays().items()}
+        return Fingerprint(known, **arrays)
+
+    def arrays(self) -> dict[str, np.ndarray | Csr]:
+        """The arrays that a fingerprint is made of."""
+        arrays: dict[str, np.ndarray | Csr] = {"X": self.X, "y": self.y}
+        return arrays | {"sample_weight": self.sample_weight} if self.is_weighted else arrays
+
+    def marks(self) -> dict[str, dict[str, Any]]:
+        """What a fingerprint has of rows that are no arrays."""
+        return {}
 
     def with_rows(self, X: Any) -> Self:
         """The same targets and weights with other rows, such as scaled ones."""
@@ -135,6 +143,10 @@ class Dataset:
         self._require_columns(X.shape, name)
         check.finite(X, name, self.names)
         return X.astype(self.dtype, order="C", copy=X.dtype != self.dtype)
+
+    def others(self, X: Any, y: np.ndarray, sample_weight: np.ndarray) -> Dataset:
+        """Other rows of the same kind, checked, for the same model."""
+        return replace(self, X=X, y=y, sample_weight=sample_weight, is_own=False)
 
     def _require_columns(self, shape: tuple[int, ...], name: str) -> None:
         if shape[1] != self.d or not shape[0]:
@@ -197,6 +209,22 @@ class Dataset:
         """The scale of the columns; ``known`` : that of a run that is resumed."""
         return Scale(self, intercept, known)
 
+    def scaled(self, scale: Scale) -> Self:
+        """The same rows with scaled columns, in C order: in place where X is ours, else a copy."""
+        X = self.X
+        is_in_place = self.is_own and X.flags.c_contiguous and X.flags.writeable
+        out = X if is_in_place else np.empty(X.shape, X.dtype)
+        scale_rows(self.rows, scale.mean, scale.std, out)
+        return self.with_rows(out)
+
+    def order(self, sampling: str) -> str:
+        """The sampling that is used where this one was passed."""
+        return "reshuffle" if sampling == "auto" else sampling
+
+    def in_memory(self, method: Method) -> tuple[Dataset, Method]:
+        """Rows in memory that a rate can be chosen from, and the method for them."""
+        return self, method
+
     def blocks(self, count: int) -> Iterator[tuple[int, int]]:
         """(start, stop) of blocks of at most ``count`` rows, in order."""
         for start in range(0, self.n, count):
@@ -218,14 +246,8 @@ class Dataset:
         s = self.sample_weight
         drawn = np.flatnonzero(s) if s.size else np.arange(self.n)
         n = len(drawn)
-        count = round(fraction * n)
-        if not 0 < fraction < 1 or not 0 < count < n:
-            of_weight = " that have a weight" if n < self.n else ""
-            raise ValueError(
-                f"validation_fraction is {fraction} of {n} rows{of_weight}; expected a share that leaves at "
-                "least one row on either side. Pass another share, or leave it out and no row is held out."
-            )
-        held_out = np.sort(drawn[epoch_order(seed, _VALIDATION, n)[:count]])
+        count = require_share(fraction, n, self.n)
+        held_out = np.sort(drawn[epoch_order(seed, VALIDATION, n)[:count]])
         is_training = np.ones(self.n, bool)
         is_training[held_out] = False
         return self.take(np.flatnonzero(is_training)), self.take(held_out)
@@ -244,10 +266,31 @@ class Dataset:
 
     def overflows(self, start: np.ndarray) -> ValueError:
         """The error for finite data whose loss at the weights ``start`` is not finite."""
-        largest = {"X": self.entries, "y": self.y, "init": start}
-        name = max(largest, key=lambda key: float(np.abs(largest[key]).max(initial=0.0)))
+        given = {"X": self.entries, "y": self.y, "init": start}
+        return self._overflow({name: float(np.abs(a).max(initial=0.0)) for name, a in given.items()})
+
+    def _overflow(self, largest: dict[str, float]) -> ValueError:
+        """The error for values that are as large as that."""
+        name = max(largest, key=lambda key: largest[key])
         return ValueError(
-            f"{name} holds values up to {np.abs(largest[name]).max():.3g}, and the loss overflows "
-            f"{self.dtype}; expected values whose squares can be added up. Scale them, for example by a power "
-            "of 10."
+            f"{name} holds values up to {largest[name]:.3g}, and the loss overflows {self.dtype}; expected "
+            "values whose squares can be added up. Scale them, for example by a power of 10."
         )
+
+
+def require_share(fraction: float, n: int, total: int) -> int:
+    """How many of n rows, of ``total`` those that have a weight, are held out; at least one is on either side.
+
+    Raises
+    ------
+    ValueError
+        If one side would be left without a row.
+    """
+    count = round(fraction * n)
+    if not 0 < fraction < 1 or not 0 < count < n:
+        of_weight = " that have a weight" if n < total else ""
+        raise ValueError(
+            f"validation_fraction is {fraction} of {n} rows{of_weight}; expected a share that leaves at "
+            "least one row on either side. Pass another share, or leave it out and no row is held out."
+        )
+    return count

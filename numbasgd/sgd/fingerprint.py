@@ -26,7 +26,7 @@ class Fingerprint(Mapping[str, dict[str, Any]]):
     """
 
     def __init__(self, known: dict[str, dict[str, Any]], **arrays: np.ndarray | Csr) -> None:
-        """``known`` : what was found before, for no arrays."""
+        """``known`` : what was found before, of whatever is not in ``arrays``."""
         self._known = known
         self._arrays = arrays
         if sum([a.nbytes for a in arrays.values()]) > _KEPT:
@@ -38,7 +38,7 @@ class Fingerprint(Mapping[str, dict[str, Any]]):
         arrays = self._arrays
         if arrays:
             # Before the copies go, so that another thread always finds one or the other.
-            self._known = {name: _of(a) for name, a in arrays.items()}
+            self._known = {**self._known, **{name: _of(a) for name, a in arrays.items()}}
             self._arrays = {}
         return self._known
 
@@ -62,6 +62,16 @@ def _of(a: np.ndarray | Csr) -> dict[str, Any]:
     digest = hashlib.sha256(a[even].tobytes())
     digest.update(a[-1:, *even[1:]].tobytes())
     return {"shape": list(a.shape), "dtype": name_of(a.dtype), "sha256": digest.hexdigest()}
+
+
+def even_rows(shape: tuple[int, ...]) -> Iterator[tuple[int, slice]]:
+    """(row, which of its columns) of all that is hashed of an array of this shape, in that order."""
+    step, *columns = (-(-size // _SAMPLED) or 1 for size in shape)
+    some = slice(None, None, columns[0] if columns else None)
+    for i in range(0, shape[0], step):
+        yield i, some
+    if shape[0]:
+        yield shape[0] - 1, some
 
 
 def require_same_data(found: Mapping[str, Any], known: Mapping[str, Any], source: str) -> None:

@@ -55,8 +55,9 @@ class Fit:
     validation_loss : ndarray, shape (t,), or None
         The mean loss over the rows that were held out.
     samples, epochs, seconds : ndarray, shape (t,)
-        When that was: samples seen, passes over the data, and seconds spent on training alone: shuffling
-        included; compilation, evaluation and the extra entries into compiled code that it takes left out.
+        When that was: samples seen, passes over the data, and seconds spent on training alone: shuffling, and
+        reading rows that are in a file, included; compilation, evaluation and the extra entries into compiled
+        code that it takes left out.
     compile_seconds : float
         What compiling, or loading compiled code, took before the clock was started.
     data : str
@@ -72,7 +73,8 @@ class Fit:
     seed : int
         The seed that was used; pass it to ``train`` to run the same again.
     settings : mapping
-        All settings, as plain values; ``lr`` is the number that was used, the first one of a schedule.
+        All settings, as plain values; ``lr`` is the number that was used, the first one of a schedule, and
+        ``sampling`` the order of the rows.  What was passed for these is ``lr_given`` and ``sampling_given``.
     lr_because : str
         What the learning rate comes from: "given", or what ``lr="auto"`` chose it by.
     batch_size_because : str
@@ -184,7 +186,7 @@ class Fit:
 
         Parameters
         ----------
-        X : array_like or sparse array, shape (n, d)
+        X : array_like, sparse array or rows in a file, shape (n, d)
 
         Returns
         -------
@@ -206,7 +208,7 @@ class Fit:
 
         Parameters
         ----------
-        X : array_like or sparse array, shape (n, d)
+        X : array_like, sparse array or rows in a file, shape (n, d)
 
         Returns
         -------
@@ -227,7 +229,7 @@ class Fit:
 
         Parameters
         ----------
-        X : array_like or sparse array, shape (n, d)
+        X : array_like, sparse array or rows in a file, shape (n, d)
 
         Returns
         -------

@@ -164,6 +164,8 @@ def _fields(content: bytes, version: int) -> dict[str, Any]:
             fields[name] = tuple(fields[name])
     if type(fields["settings"]) is dict:
         fields["settings"] = {**NEWER, "validation_data": False, **fields["settings"]}
+        # Files from before there was "auto" have the sampling that was passed.
+        fields["settings"].setdefault("sampling_given", fields["settings"].get("sampling"))
     if version < 4:
         because = "given" if fields["settings"].get("lr_given") != "auto" else "an earlier numbasgd"
         fields = {**fields, "lr_because": because, "stopped": _stopped(fields, state), "times": {}}

@@ -16,6 +16,7 @@ import numpy as np
 
 from numbasgd.check import MOST, show
 from numbasgd.sgd import config
+from numbasgd.sgd import setting_values as values
 from numbasgd.sgd.fingerprint import ARRAYS
 from numbasgd.sgd.losses import PARAMETERS, loss_key
 from numbasgd.sgd.schedule import SCHEDULES
@@ -135,6 +136,8 @@ SETTINGS: Mapping[str, Rule] = MappingProxyType(
         "batch_size": _integer(1),
         "lr": _RATE,
         "lr_given": _either(_choice(("auto",)), _RATE, _RATES),
+        "sampling": _choice([name for name in values.SAMPLED if name != "auto"]),
+        "sampling_given": _choice(values.SAMPLED),
         "schedule": _choice(SCHEDULES),
         "standardize": _FLAG,
         "validation_fraction": _real(0, 1),

@@ -48,7 +48,8 @@ def rows_of(fit: Fit) -> Iterator[tuple[str, str]]:
     yield "data", _data(fit)
     if fit.classes is not None:
         yield "classes", _classes(fit)
-    yield "settings", f"{_rate(fit)}, sampling {settings['sampling']}, seed {fit.seed}"
+    windows = f" in windows of {settings['window']:g} MB" if settings["sampling"] == "block" else ""
+    yield "settings", f"{_rate(fit)}, sampling {settings['sampling']}{windows}, seed {fit.seed}"
     if more := _more(settings):
         yield "", ", ".join(more)
     loss = "half mean squared error" if settings["loss"] == "squared" else f"mean {settings['loss']} loss"

@@ -31,17 +31,7 @@ def make_dataset(X: Any, y: Any, sample_weight: Any, loss: str) -> Dataset:
     TypeError, ValueError
         For an argument that is not as ``train`` describes it.
     """
-    source = "arrays"
-    if X is None and y is None:
-        from numbasgd.data import airfoil_twin
-
-        (X, y), source = airfoil_twin(), TWIN
-    if X is None or y is None:
-        missing, given = ("X", "y") if X is None else ("y", "X")
-        raise TypeError(
-            f"{missing} is missing while {given} was passed; expected both, or neither for the embedded "
-            f"twin data. Pass {missing}."
-        )
+    X, y, source = given_or_twin(X, y)
     given, kind = X, kind_of(X)
     X, y, classes = rows_and_targets(X, y, loss, takes_columns=True, takes_sparse=True)
     if X.shape[1] == 0:
@@ -54,6 +44,27 @@ def make_dataset(X: Any, y: Any, sample_weight: Any, loss: str) -> Dataset:
     if LOSSES[loss].rows:
         outputs = len(classes or ())
     return kind(X, y, weights, outputs, classes, source, is_own, names_of(given))
+
+
+def given_or_twin(X: Any, y: Any) -> tuple[Any, Any, str]:
+    """X and y as they were passed, or those of the embedded twin of the airfoil data; and which of the two.
+
+    Raises
+    ------
+    TypeError
+        If only one of them was passed.
+    """
+    if X is None and y is None:
+        from numbasgd.data import airfoil_twin
+
+        return *airfoil_twin(), TWIN
+    if X is None or y is None:
+        missing, given = ("X", "y") if X is None else ("y", "X")
+        raise TypeError(
+            f"{missing} is missing while {given} was passed; expected both, or neither for the embedded "
+            f"twin data. Pass {missing}."
+        )
+    return X, y, "arrays"
 
 
 def rows_and_targets(

@@ -85,10 +85,10 @@ def signs(labels: np.ndarray, loss: str) -> tuple[np.ndarray, tuple[Any, ...]]:
     return np.where(labels == found[1], 1, -1), tuple(found.tolist())
 
 
-def numbers(labels: np.ndarray, loss: str) -> tuple[np.ndarray, tuple[Any, ...]]:
-    """Labels as 0 to K - 1, in order; and which they were."""
+def numbers(labels: np.ndarray, loss: str, n: int | None = None) -> tuple[np.ndarray, tuple[Any, ...]]:
+    """Labels as 0 to K - 1, in order; and which they were.  n : of all labels, where these are some of them."""
     found = _distinct(labels, loss, "two or more", "all")
-    _warn_of_many(found, len(labels), loss)
+    _warn_of_many(found, len(labels) if n is None else n, loss)
     return np.searchsorted(found, labels), tuple(found.tolist())
 
 

@@ -216,6 +216,8 @@ def fill_order(order, n, sampling, seed, epoch, first, scatter):
 def epoch_order(seed: int, epoch: int, n: int, sampling: str = "reshuffle") -> np.ndarray:
     """The rows that ``train`` visits in one epoch, in order.
 
+    For ``sampling="block"`` it is ``numbasgd.sgd.block_order.block_order``.
+
     Parameters
     ----------
     seed : int

@@ -46,6 +46,7 @@ SAMPLINGS = _others(
     {
         "Pass sampling='reshuffle'.": "shuffle shuffled random true random_reshuffling without_replacement",
         "Pass sampling='once'.": "shuffle_once",
+        "Pass sampling='block'.": "blocks corgi corgipile window shuffle_buffer streaming",
         "Pass sampling='sequential'.": "none false no_shuffle ordered in_order cyclic",
         "Pass sampling='replacement'.": "with_replacement iid bootstrap",
     }

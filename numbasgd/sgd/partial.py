@@ -65,7 +65,7 @@ def train_piece(
         As ``train``.
     """
     scale = _scale(config, piece) if before is None else before.scale
-    rows = piece.together(is_shuffled=config.sampling != "sequential") if scale is None else scale.apply(piece)
+    rows = piece.together(is_shuffled=config.order != "sequential") if scale is None else scale.apply(piece)
     w, b = start if scale is None else scale.into(*start)
     method = config.method(piece.n, np.ones(1))
     rate = _first_rate(config, rows, method, (w, b)) if before is None or config.lr != "auto" else before.rate

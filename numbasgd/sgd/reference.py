@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from numbasgd.sgd.block_order import block_order, blocks_for
 from numbasgd.sgd.config import TrainConfig
 from numbasgd.sgd.losses import loss_named, softmax
 from numbasgd.sgd.order import epoch_order
@@ -40,7 +41,10 @@ def reference(
     first = {False: np.inf, True: 0}[config.average] if type(config.average) is bool else config.average
     steps = 0
     for epoch in range(config.limit):
-        order = epoch_order(seed, epoch, n, config.sampling)
+        if config.sampling == "block":
+            order = block_order(seed, epoch, n, blocks_for(d, X.dtype, config.window))
+        else:
+            order = epoch_order(seed, epoch, n, config.order)
         for at in range(0, n, m):
             rows, lr = order[at : at + m], lrs[spans.entry(epoch, at, len(lrs))]
             G = A[rows].T @ (s[rows, None] * slope_of(A[rows] @ W, Y[rows])) / len(rows)

@@ -11,7 +11,7 @@ from typing import Any, ParamSpec
 
 import numpy as np
 
-from numbasgd.errors import FitFileError
+from numbasgd.errors import DataError, FitFileError
 from numbasgd.sgd.checkpoint import Checkpoint
 from numbasgd.sgd.config import KEPT, TrainConfig, limit_of
 from numbasgd.sgd.fit import Fit
@@ -21,7 +21,8 @@ from numbasgd.sgd.schedule import Rounds
 P = ParamSpec("P")
 
 _FREE = {"epochs", "lr"}  # settings of a run that a call may say anew
-_OPEN = {"epochs": None, "schedule": None, "standardize": None, "eval_every": "auto"}  # as if left out
+# As if left out:
+_OPEN = {"epochs": None, "schedule": None, "standardize": None, "eval_every": "auto", "sampling": "auto"}
 
 
 def resumable(train: Callable[P, Fit]) -> Callable[P, Fit]:
@@ -71,11 +72,11 @@ def _missing_settings(fit: Fit, passed: dict[str, Any]) -> dict[str, Any]:
     if fit.batch_size_because != "given" and _is_same(passed.get("batch_size"), "auto"):
         del passed["batch_size"]  # what was chosen then
     run = {**fit.settings, "seed": fit.seed}
-    known = {name: run["lr_given" if name == "lr" else name] for name in KEPT if name in run}
+    known = {name: run.get(f"{name}_given", run[name]) for name in KEPT if name in run}
     differing = [
         f"{name} is {value!r} but {known[name]!r} in the run"
         for name, value in passed.items()
-        if name in known and name not in _FREE and not _is_same(value, known[name])
+        if name in known and name not in _FREE and not any(_is_same(value, v) for v in (known[name], run[name]))
     ]
     given = known["lr"]
     if "lr" in passed and isinstance(passed["lr"], str) and passed["lr"] != given:
@@ -155,7 +156,8 @@ def hand_over(error: BaseException, make: Callable[[bool], Fit], checkpoint: Che
     fit = make(False)
     try:
         _attach(error, fit)
-        _attach(error, fit := make(True))
+        with contextlib.suppress(DataError):  # of rows that cannot be read, which may be what stopped the run
+            _attach(error, fit := make(True))
         if checkpoint is not None:
             checkpoint.save(fit, is_durable=False)
     except KeyboardInterrupt as second:

@@ -51,6 +51,7 @@ class TrainingRun:
         validation: Dataset | None = None,
     ) -> None:
         """``begin`` : when the call began, on the clock of ``time.perf_counter``."""
+        config = config.with_order(whole.order(config.sampling))
         self.config, self.whole, self._begin = config, whole, begin
         self.times = dict.fromkeys(("choosing", "scaling"), 0.0)
         self.compile_seconds = 0.0  # before there is a solver
@@ -97,7 +98,7 @@ class TrainingRun:
             held_out = None if held_out is None else self.scale.apply(held_out)
             self.times["scaling"] = time.perf_counter() - at
         else:
-            training = training.together(is_shuffled=config.sampling != "sequential")
+            training = training.together(is_shuffled=config.order != "sequential")
         self.dataset, self.start = training, (w, b)
         self.rounds = self._rounds(method.batch_size)
         self.squares: list[float] | None = None  # mean squares of the columns, if they are known
@@ -112,6 +113,8 @@ class TrainingRun:
         # No method of this object: the cycle would leave each run to the garbage collector.
         advice = functools.partial(safe_lr, training, self.method, w, b)
         self.trainer = Trainer(training.solver(self.method), self.scale, advice, objective)
+        if objective is not None:
+            self.trainer.solver.objective.share_passes(objective)
         before = None if resume is None else resume.noise_track
         self.tracker = NoiseTracker(training, self.method, before) if config.track_noise else None
         self.noise_track = before
@@ -151,14 +154,18 @@ class TrainingRun:
     def _best_rates(self, method: Method, w: np.ndarray, b: Any) -> np.ndarray:
         """The best rate, for ``lr="auto"``."""
         at = time.perf_counter()
+        rows, method = self.dataset.in_memory(method)
         if self.rounds is not None:
-            rate, compile_seconds = rate_for_rounds(self.dataset, method, self.rounds, w, b)
+            rate, compile_seconds = rate_for_rounds(rows, method, self.rounds, w, b)
             self.lr_because = "the first round, made at several rates"
             self.compile_seconds += compile_seconds
             at += compile_seconds
         else:
             schedule = functools.partial(_scheduled, self.schedule) if self.schedule != "constant" else None
-            rate, self.lr_because, self.squares = auto_rate(self.dataset, method, w, b, self.limit, schedule)
+            epochs = round(self.limit * self.n / rows.n)  # as many steps
+            rate, self.lr_because, self.squares = auto_rate(rows, method, w, b, epochs, schedule)
+        if rows.n < self.n:
+            self.lr_because += f", on a sample of {rows.n} of {self.n} rows"
         if not math.isfinite(rate):
             self.whole.require_finite(math.nan)
             raise self.whole.overflows(w)
@@ -181,6 +188,7 @@ class TrainingRun:
         del settings["seed"]  # has a place of its own
         settings.update(
             batch_size=self.method.batch_size, lr=float(self.rates[0]), lr_given=settings["lr"],
+            sampling=self.config.order, sampling_given=settings["sampling"],
             sample_weight=self.dataset.is_weighted, validation_data=self.has_validation_data,
             dtype=name_of(self.dataset.dtype),
         )  # fmt: skip
@@ -221,6 +229,7 @@ class TrainingRun:
                 trainer.train(plan)
             finally:
                 self.line.end()
+                trainer.solver.close()
             if trainer.stopped == "epochs" and self.config.epochs is None:
                 trainer.stopped = "limit"
             self._warn_of_rise()
@@ -264,20 +273,16 @@ class TrainingRun:
     def _warn_of_rate(self) -> None:
         """Say before the first step what makes the rate unstable, or too small for some columns."""
         is_auto, lr = self.config.lr == "auto", max(self.rates.tolist())
-        squares = self.squares
+        squares, (rows, method) = self.squares, self.dataset.in_memory(self.method)
         if self.scale is None and (self.dataset.standardizes or not is_auto):
-            squares = curvature.mean_squares(self.dataset) if squares is None else squares
+            squares = curvature.mean_squares(rows) if squares is None else squares
         elif is_auto:
             return
         # Rounds lower a rate that is too large by themselves.
-        if (
-            not is_auto
-            and self.rounds is None
-            and warn_of_rate(self.dataset, self.method, lr, squares, self.names)
-        ):
+        if not is_auto and self.rounds is None and warn_of_rate(rows, method, lr, squares, self.names):
             return
         if squares is not None:
-            loss_curvature = curvature.curvature_of(loss_named(self.method.loss), self.dataset, *self.start)
+            loss_curvature = curvature.curvature_of(loss_named(method.loss), rows, *self.start)
             warn_of_scale(squares, lr, loss_curvature, is_auto, self.names)
 
     def _warn_of_rise(self) -> None:
@@ -347,7 +352,8 @@ def _scheduled(schedule: str, method: Method, n: int, epochs: int) -> Method:
 
 def safe_lr(dataset: Dataset, method: Method, w: np.ndarray, b: Any) -> float:
     """Half of what is stable for sure, from the weights to start from; for the advice after a divergence."""
-    size = dataset.row_sizes(method.intercept)
-    loss_curvature = curvature.curvature_of(loss_named(method.loss), dataset, w, b)
+    rows, _ = dataset.in_memory(method)
+    size = rows.row_sizes(method.intercept)
+    loss_curvature = curvature.curvature_of(loss_named(method.loss), rows, w, b)
     stable = curvature.stable_lr(size, method.batch_size, loss_curvature, method.l2)
     return 0.5 * stable * (1 - method.momentum)

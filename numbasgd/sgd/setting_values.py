@@ -17,6 +17,8 @@ from numbasgd.sgd.losses import LOSSES
 from numbasgd.sgd.order import SAMPLINGS
 from numbasgd.sgd.schedule import SCHEDULES
 
+#: What ``sampling`` may be: the orders of rows in memory, blocks of them, or what suits where the rows are.
+SAMPLED = ("auto", *SAMPLINGS, "block")
 _LR_HINT = 'Pass a rate such as 0.05, one rate per epoch, a function of the epoch, or "auto".'
 
 
@@ -58,8 +60,13 @@ def budget(value: Any, name: str) -> float | None:
 
 
 def sampling(value: Any, name: str) -> str:
-    """A name of ``SAMPLINGS``."""
-    return check.choice(value, name, SAMPLINGS, other_names.SAMPLINGS)
+    """A name of ``SAMPLED``."""
+    return check.choice(value, name, SAMPLED, other_names.SAMPLINGS)
+
+
+def window(value: Any, name: str) -> float:
+    """Above 0."""
+    return check.real(value, name, positive=True, hint="Pass megabytes, for example 24.0.")
 
 
 def momentum(value: Any, name: str) -> float:

@@ -16,6 +16,7 @@ from numbasgd.sgd.held_out import validation_dataset
 from numbasgd.sgd.inputs import kind_of, make_dataset
 from numbasgd.sgd.resume import resumable
 from numbasgd.sgd.run import TrainingRun
+from numbasgd.sgd.streamed_inputs import streamed_dataset, streamed_rows
 from numbasgd.sgd.warm_start import weights_of
 
 _DEFAULT = Default(32)  # where nobody chose
@@ -32,7 +33,8 @@ def train(
     schedule: str | None = None,
     loss: str = "squared",
     quantile: float = 0.5,
-    sampling: str = "reshuffle",
+    sampling: str = "auto",
+    window: float = 24.0,
     momentum: float = 0.0,
     nesterov: bool = False,
     average: bool | int = False,
@@ -70,14 +72,18 @@ def train(
 
     Parameters
     ----------
-    X : array_like or sparse array, shape (n, d), optional
+    X : array_like, sparse array or rows in a file, shape (n, d), optional
         Training rows, float32 or float64; anything else is converted as NumPy would.  Where the entries of a
         row do not lie together, as in Fortran order, which that of most tables is, they are copied once if the
-        free memory is twice as large; a memory-mapped file never is.  Sparse matrices and arrays of SciPy are
-        taken as they are in CSR form, others are converted to it; steps are those on ``X.toarray()``, in time
-        of the stored entries (``numbasgd.sgd.solvers.sparse_lazy``, with its sources).  With momentum, or with
-        ``average`` and ``l1`` together, a step takes time of all d weights.  Left out together with y, the
-        embedded twin of the airfoil data is used, and the result says so.
+        free memory is twice as large.  Rows in a file (a ``numpy.memmap``, the path of a ``.npy`` file or a
+        list of such paths, what ``numbasgd.open_shards`` and ``numbasgd.open_table`` give, anything else that
+        has ``shape``, ``dtype`` and slices, as data sets of h5py and zarr) are read a window at a time
+        (``sampling``), so that they need not fit in memory; y and sample_weight may be in a file as well.
+        Sparse matrices and arrays of SciPy are taken as they are in CSR form, others are converted to it; steps
+        are those on ``X.toarray()``, in time of the stored entries (``numbasgd.sgd.solvers.sparse_lazy``, with
+        its sources).  With momentum, or with ``average`` and ``l1`` together, a step takes time of all d
+        weights.  Left out together with y, the embedded twin of the airfoil data is used, and the result says
+        so.
     y : array_like, shape (n,) or (n, K)
         Targets: numbers for "squared", "huber" and "quantile"; for "logistic" and "hinge" two classes and for
         "softmax" K, at least two, of any name (numbers, booleans or text).  With K columns of numbers there
@@ -94,7 +100,8 @@ def train(
         rate that is best for this batch size and so many epochs: that of a quadratic model, from curvature and
         noise of the data (``numbasgd.sgd.learning_rate.quadratic.best_constant``, with its sources), or where
         none holds, that of short runs (``numbasgd.sgd.learning_rate.race``).  To choose it costs at most about
-        what training does, or 2 milliseconds; the same data have the same rate.
+        what training does, or 2 milliseconds; the same data have the same rate.  Of rows in a file a sample is
+        looked at, some ten thousand from places all over the file, and ``Fit.lr_because`` says so.
     epochs : int, optional
         Passes over the data.  Left out: until the loss has converged (``tol``, ``patience``), at most 200.
     schedule : {"constant", "inverse_scaling", "cosine", "step", "restarts"}, optional
@@ -110,9 +117,17 @@ def train(
     quantile : float
         The level of the loss "quantile", above 0 and below 1: the share of the targets that the fit leaves
         below it.  0.5 fits the median.
-    sampling : {"reshuffle", "once", "replacement", "sequential"}
+    sampling : {"auto", "reshuffle", "once", "replacement", "sequential", "block"}
         A new random order each epoch, one random order for all, rows drawn with replacement, or the order
-        of X.
+        of X.  "block" is for rows in a file: blocks of rows come in a new random order each epoch, and a window
+        of them is shuffled in memory (``numbasgd.sgd.block_order``, with its source).  "auto" is "block" for
+        rows in a file and "reshuffle" for others; ``Fit.settings["sampling"]`` says which.  Rows of a memmap
+        can come in any order, but singly, which takes many times as long where the file is not in memory; rows
+        of other files come in blocks, or in their order.
+    window : float
+        Megabytes of rows that "block" shuffles together.  Twice as much is in memory, since the next window is
+        read while steps are made on one.  The smaller it is against the file, the more the order of the rows
+        in the file matters.  It is part of the run: another window is another order.
     momentum : float
         0 to below 1: what a step keeps of the step before (Polyak, 1964).
     nesterov : bool
@@ -131,9 +146,10 @@ def train(
     standardize : bool, optional
         Train on columns with mean 0 and standard deviation 1 (only scaled when there is no intercept) and
         return the weights in the units of X.  Left out: True where lr is "auto", since no rate suits columns of
-        very different scales; False where lr was given, since it was chosen for X as it is, for rows in a file
-        (``numpy.memmap``) and for sparse rows.  It costs about as much as two epochs, and a copy of X unless X
-        was converted or split anyway; False turns it off.  Columns of sparse rows are divided by their root
+        very different scales; False where lr was given, since it was chosen for X as it is, and for sparse
+        rows.  It costs about as much as two epochs, and a copy of X unless X was converted or split anyway;
+        False turns it off.  Of rows in a file it takes a pass over all of them, and they are scaled as they are
+        read.  Columns of sparse rows are divided by their root
         mean square and not centred, which would leave no entry at 0.
     init : Fit, or (w, b), optional
         Where to start: another fit of the same kind, or weights in the units of X and the shapes of the result;
@@ -141,11 +157,14 @@ def train(
     eval_every : "epoch", "round", int or None
         When the loss over all rows is evaluated: after each epoch; after each round of ``schedule="restarts"``;
         at the first step that completes another so many samples; or only at the start and the end.  Left out
-        ("auto"): after each round where there are rounds, else after each epoch.
+        ("auto"): after each round where there are rounds, else after each epoch.  For rows in a file each
+        evaluation is a pass over the file.
     validation_fraction : float
-        The share of rows, drawn by the seed, that is held out and watched for early stopping.
+        The share of rows, drawn by the seed, that is held out and watched for early stopping.  In a file they
+        stay where they are, and an evaluation tells the loss of either side.
     validation_data : (X, y) or (X, y, sample_weight), optional
-        Rows to watch instead, which are not trained on; with columns and classes of the training rows.
+        Rows to watch instead, which are not trained on; with columns and classes of the training rows.  They
+        may stay in a file, too.
     tol, patience : float, int
         Stop when the watched loss (of the held-out rows, else the objective) did not fall by more than the
         share ``tol`` of the best one for ``patience`` epochs, and return the best weights; with restarts it is
@@ -189,6 +208,9 @@ def train(
     ------
     TypeError, ValueError
         For an argument that is not as described, or a NaN or Inf in X or y, with its row and column.
+    DataError
+        If a file that rows are read from cannot be read, with the name of the file and the rows.  It carries
+        the run so far as ``.fit``, to be resumed when the file is whole.
     DivergenceError
         If the loss turns non-finite or exceeds 10^6 times the first; it carries the best weights so far and
         a learning rate that works.
@@ -213,27 +235,32 @@ def train(
     """
     begin = time.perf_counter()
     if isinstance(batch_size, BatchSize):
+        order = "reshuffle" if sampling in ("auto", "block") else sampling  # the same noise
         told = {
-            "loss": loss, "quantile": quantile, "sampling": sampling, "momentum": momentum,
-            "nesterov": nesterov, "l2": l2, "l1": l1, "intercept": intercept,
+            "loss": loss, "quantile": quantile, "sampling": order, "momentum": momentum, "nesterov": nesterov,
+            "l2": l2, "l1": l1, "intercept": intercept,
         }  # fmt: skip
         batch_size, lr, standardize = settings_of(batch_size, lr, standardize, told)
-    if standardize is None and (isinstance(X, np.memmap) or not kind_of(X).standardizes):
+    run = resume if isinstance(resume, Fit) else None  # ``resumable`` has made a Fit of any path
+    source = streamed_rows(X, sampling if run is None else run.settings["sampling"])
+    is_mapped = source is None and isinstance(X, np.memmap)
+    if standardize is None and (is_mapped or not kind_of(X).standardizes):
         # A copy of what is left in a file may not fit in memory; a rare column of sparse rows is no small one.
         standardize = False
     config = TrainConfig.of_call(
         batch_size=batch_size, lr=lr, epochs=epochs, schedule=schedule, loss=loss, quantile=quantile,
-        sampling=sampling, momentum=momentum, nesterov=nesterov, average=average, l2=l2, l1=l1,
+        sampling=sampling, window=window, momentum=momentum, nesterov=nesterov, average=average, l2=l2, l1=l1,
         intercept=intercept, standardize=standardize, eval_every=eval_every,
         validation_fraction=validation_fraction, tol=tol, patience=patience, budget=budget, seed=seed,
         callback=callback, checkpoint=checkpoint, checkpoint_every=checkpoint_every, progress=progress,
         track_noise=track_noise,
         verbose=verbose, threads=threads,
     )  # fmt: skip
-    dataset = make_dataset(X, y, sample_weight, config.loss)
-    # ``resumable`` has made a Fit of any path.
+    if source is None:
+        dataset = make_dataset(X, y, sample_weight, config.loss)
+    else:
+        dataset = streamed_dataset(source, X, y, sample_weight, config)
     held_out = None
     if validation_data is not None:
         held_out = validation_dataset(validation_data, config.validation_fraction, dataset, config.loss)
-    run = resume if isinstance(resume, Fit) else None
     return TrainingRun(config, dataset, weights_of(init, dataset), run, begin, held_out).run()

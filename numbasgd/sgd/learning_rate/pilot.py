@@ -65,7 +65,9 @@ class Pilot:
             share = size.epochs / whole.epochs if larger else 1.0
             method = method._replace(average_from=int(begin // whole.rows * share * size.rows))
         method = method._replace(batch_size=size.batch_size, lrs=np.ones(1, dataset.dtype))
-        self.method = method if task.schedule is None else task.schedule(method, size.rows, size.epochs)
+        if task.schedule is not None:
+            method = task.schedule(method, size.rows, size.epochs)
+        self.method = method._replace(lrs=method.lrs.astype(dataset.dtype))
         larger = larger or size.batch_size * whole.rows / (whole.batch_size * size.rows)
         self.base = task.base + math.log2(larger)
         self.solver = dataset.solver(self.method)

@@ -132,6 +132,10 @@ class Solver(ABC):
         """Prepare what pays in a long run only; called between two calls, after so many seconds of steps."""
         return  # most solvers have nothing of the kind
 
+    def close(self) -> None:
+        """Called when no more steps will be made for now."""
+        return  # most solvers hold nothing
+
     def mean_loss(self, row: np.ndarray) -> float:
         """The mean loss over the rows for some weights, penalties apart."""
         return self.objective.mean_loss(row)

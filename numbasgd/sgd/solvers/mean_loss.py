@@ -86,6 +86,14 @@ class Objective(ABC):
         starts = [i * (n - count) // max(1, blocks - 1) for i in range(blocks)]
         return self._sum_blocks(row, [(i, i + count) for i in starts]) / (blocks * count)
 
+    def share_passes(self, other: Objective) -> None:
+        """Evaluate another objective in the same pass, where both read their rows from one file."""
+        return  # rows in memory need no pass
+
+    def sum_of(self, row: np.ndarray, n: int) -> float:
+        """The sum of the losses of the first n rows."""
+        return self._sum_blocks(row, [(0, n)])
+
     @property
     def _block_rows(self) -> int:
         """Rows that one call evaluates."""

@@ -127,7 +127,7 @@ class ManyOutputs(Objective):
         return multi.Sums(self, scratch, scratch64)
 
 
-def make_objective(dataset: Dataset, loss: str, threads: int | None = None) -> Objective:
+def make_objective(dataset: Dataset, loss: str, threads: int | None = None) -> OneOutput | ManyOutputs:
     """The mean loss over rows that are arrays."""
     kind = ManyOutputs if dataset.outputs > 1 else OneOutput
     return kind(dataset, loss, threads)

@@ -166,6 +166,7 @@ def test_a_killed_run_goes_on_from_its_checkpoint(data, tmp_path, mode):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform has no fork")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_child_that_is_forked_while_rows_are_read_goes_on_with_the_run(data, monkeypatch):
     """It has no reader thread, and reads what that was to read."""
     X, y = data

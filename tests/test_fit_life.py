@@ -399,6 +399,7 @@ def test_grid_search_over_a_pipeline_gets_rows_that_nobody_may_write(tmp_path):
             {"lr": 0.1},
             {"lr": 0.1, "standardize": True, "validation_fraction": 0.2},
         ):
+            settings["sampling"] = "reshuffle"  # as for an array; left out, it is in blocks
             fit = train(frozen, targets, seed=0, sample_weight=targets**2, epochs=2, **settings)
             assert fit.predict(frozen).shape == (60,)
             same = train(X, Y, seed=0, sample_weight=Y**2, epochs=2, **settings)

@@ -249,6 +249,7 @@ def test_two_classes_of_softmax_are_logistic(rng):
 
 
 @pytest.mark.filterwarnings("ignore:column")  # some rates of the grid are too large
+@pytest.mark.filterwarnings("ignore:lr is .* beyond the largest stable one:UserWarning")
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("batch_size", [1, 10, 100, 1000])
 def test_auto_lr_is_near_the_best_constant_rate(loss, batch_size, rng):
@@ -274,6 +275,7 @@ def test_auto_lr_is_near_the_best_constant_rate(loss, batch_size, rng):
 
 
 @pytest.mark.filterwarnings("ignore:column")
+@pytest.mark.filterwarnings("ignore:lr is .* beyond the largest stable one:UserWarning")
 def test_early_stopping_callback_and_divergence(rng):
     X, y = problem("softmax", 200, 5, 3, np.float64, rng)
     options = {"loss": "softmax", "lr": 0.1, "validation_fraction": 0.25, "seed": 0}

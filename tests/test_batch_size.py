@@ -166,6 +166,18 @@ def test_other_aims():
     assert out_of_reach.spent["total"] - out_of_reach.spent["compiling"] < 1.0
 
 
+def test_objectives_with_kinks(rng):
+    X = rng.standard_normal((150, 3))
+    y = X[:, 0] + 0.5 * rng.standard_normal(150)
+    found = best_batch_size(X, y, l1=0.1, target=0.05)
+    fit = train(X, y, l1=0.1, epochs=200, batch_size=16, schedule="cosine", lr=0.1, standardize=True, seed=0)
+    assert (
+        found.least == pytest.approx(fit.objective[-1], abs=0.01 * (found.first - found.least))
+        and found.reached
+    )
+    assert best_batch_size(X, y > 0, loss="hinge", l2=0.01, target=0.1).reached
+
+
 def test_classes_weights_and_few_rows(rng):
     X = rng.standard_normal((40, 3))
     y = np.where(X[:, 0] + 0.5 * rng.standard_normal(40) > 0, "yes", "no")

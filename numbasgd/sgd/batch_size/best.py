@@ -216,7 +216,7 @@ class _Search:
             self.compiling = max(self.compiling, time.perf_counter() - at)
             share = min(aim.share, 0.01) if aim.seconds is not None else aim.share
             until = min(time.perf_counter() + _SHARES["optimum"] * self.budget, self.deadline)
-            best = optimum(objective, self.start, share, until)
+            best = optimum(objective, self.start, share, until, self.solver)
             at = self.timed("optimum", at)
             clock = Clock(self.solver, self.n, _SHARES["clock"] * self.budget)
             at = self.timed("clock", at)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,12 +12,18 @@ import numpy as np
 from numbasgd.sgd.learning_rate.curvature import MOST_COLUMNS
 from numbasgd.sgd.losses import loss_named
 from numbasgd.sgd.rows import rows_ahead
+from numbasgd.sgd.schedule import factors
 
 _MEMORY = 20  # pairs that the inverse Hessian is made from
 _SHARE = 1e-4  # of the gap, that may be left
 _ITERATIONS = 500
+_BATCH, _EPOCHS = 32, (8, 32, 128)  # of runs that stand for an optimum
 _BLOCK = 1 << 18  # entries that are held in float64 at once
 _SEPARATED = 2e-3  # of the first objective: below it classes can be told apart, and the infimum is 0
+
+
+#: (batch size, rate) -> a solver that has made no step.
+Make = Callable[[int, float], Any]
 
 
 class Optimum(NamedTuple):
@@ -66,7 +73,9 @@ class Objective:
         return G
 
 
-def optimum(objective: Objective, start: np.ndarray, target: float, deadline: float) -> Optimum:
+def optimum(
+    objective: Objective, start: np.ndarray, target: float, deadline: float, make: Make | None = None
+) -> Optimum:
     """The optimum from the weights start (d + 1, K), to a small part of ``target`` times the gap.
 
     Least squares of few columns is solved; the rest is L-BFGS (Nocedal, Mathematics of Computation 35, 1980),
@@ -80,6 +89,9 @@ def optimum(objective: Objective, start: np.ndarray, target: float, deadline: fl
         least = objective.value(objective.row(W))
         return Optimum(least, [(least, W)])
     first = objective.value(objective.row(start))
+    is_rough = method.l1 > 0 or loss_named(method.loss).derivatives is None and not loss_named(method.loss).rows
+    if make is not None and (is_rough or loss_named(method.loss).curvature is None):
+        return _annealed(objective, start, make, deadline)
     found = _lbfgs(objective, start, first, (min(0.02 * target, _SHARE), deadline))
     is_gone = method.l2 == method.l1 == 0 and found.objective < _SEPARATED * first
     return found._replace(objective=0.0) if is_gone else found
@@ -102,6 +114,28 @@ def _least_squares(data: Any, method: Any, start: np.ndarray) -> np.ndarray:
     if not method.intercept:
         W[-1] = start[-1]
     return W
+
+
+def _annealed(objective: Objective, start: np.ndarray, make: Make, deadline: float) -> Optimum:
+    """Of an objective with kinks: what runs whose rate falls to zero end with, longer and longer ones."""
+    data, n = objective.solver.dataset, objective.n
+    size = data.row_sizes(objective.solver.method.intercept)
+    lr = _BATCH / max(size.mean + (_BATCH - 1) * size.curvature, 1e-300)
+    run = make(min(_BATCH, n), lr)
+    row = objective.row(start)
+    path = [(objective.value(row), start)]
+    for epochs in _EPOCHS:
+        values, spans = factors("cosine", n, run.method.batch_size, 0, epochs)
+        for factor in (0.25, 1.0, 4.0):
+            if time.perf_counter() > deadline:
+                return Optimum(path[-1][0], path)
+            run.begin_anew(row)
+            run.use(run.method._replace(lrs=(factor * lr * values).astype(data.dtype), spans=spans))
+            run.go_to(epochs * n)
+            value = objective.value(run.result)
+            if value < path[-1][0]:
+                path.append((value, objective.weights(run.result)))
+    return Optimum(path[-1][0], path)
 
 
 def _lbfgs(objective: Objective, start: np.ndarray, first: float, until: tuple[float, float]) -> Optimum:

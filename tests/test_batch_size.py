@@ -131,7 +131,7 @@ def test_what_it_tells(found):
     assert found.target_loss == pytest.approx(found.least + 0.01 * (found.first - found.least))
     told = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert told["batch_size"] == found.batch_size and len(told["trials"]) == len(found.trials)
-    assert "within 20 %" in found.sentence and str(found.batch_size) in found.sentence
+    assert "as good" in found.sentence and str(found.batch_size) in found.sentence
     assert f"{found.batch_size} *" in found.table() and found.bound_by.startswith("the ")
     assert pickle.loads(pickle.dumps(found)) == found
     with pytest.raises(AttributeError):

@@ -8,7 +8,6 @@ import time
 import numpy as np
 import pytest
 from conftest import says
-from scipy.optimize import minimize
 
 from numbasgd import airfoil_twin, best_batch_size, train
 from numbasgd.cli import main
@@ -99,6 +98,7 @@ def test_the_optimum_is_that_of_scipy(rng, loss):
         W = v.reshape(start.shape)
         return objective.value(objective.row(W)), objective.gradient(W).ravel()
 
+    minimize = pytest.importorskip("scipy.optimize").minimize
     known = minimize(of, start.ravel(), jac=True, method="BFGS")
     assert best.objective == pytest.approx(known.fun, abs=1e-5 * (of(start.ravel())[0] - known.fun))
 
@@ -283,7 +283,7 @@ def test_estimators_and_the_command_take_auto(capsys):
 
 
 def test_sparse_and_wide_rows(rng):
-    from scipy import sparse
+    sparse = pytest.importorskip("scipy.sparse")
 
     X = sparse.random_array((300, 40), density=0.1, rng=rng, format="csr")
     y = X @ rng.standard_normal(40) + 0.1 * rng.standard_normal(300)

@@ -83,6 +83,7 @@ def test_the_local_model_of_least_squares_is_exact(rng):
 
 @pytest.mark.parametrize("loss", ["squared", "logistic", "softmax"])
 def test_the_optimum_is_that_of_scipy(rng, loss):
+    minimize = pytest.importorskip("scipy.optimize").minimize
     X = rng.standard_normal((200, 3))
     z = X @ np.array([1.0, -1.0, 0.5]) + rng.standard_normal(200)
     y = {"squared": z, "logistic": (z > 0).astype(int), "softmax": np.digitize(z, [-1, 1])}[loss]
@@ -98,7 +99,6 @@ def test_the_optimum_is_that_of_scipy(rng, loss):
         W = v.reshape(start.shape)
         return objective.value(objective.row(W)), objective.gradient(W).ravel()
 
-    minimize = pytest.importorskip("scipy.optimize").minimize
     known = minimize(of, start.ravel(), jac=True, method="BFGS")
     assert best.objective == pytest.approx(known.fun, abs=1e-5 * (of(start.ravel())[0] - known.fun))
 
@@ -166,6 +166,7 @@ def test_other_aims():
     assert out_of_reach.spent["total"] - out_of_reach.spent["compiling"] < 1.0
 
 
+@pytest.mark.slow
 def test_objectives_with_kinks(rng):
     X = rng.standard_normal((150, 3))
     y = X[:, 0] + 0.5 * rng.standard_normal(150)
@@ -251,6 +252,7 @@ def test_a_fit_keeps_why_and_goes_on_with_the_size(tmp_path):
     assert again.w.tobytes() == train(X, y, batch_size="auto", lr=0.1, epochs=2, seed=1).w.tobytes()
 
 
+@pytest.mark.slow
 def test_auto_where_there_is_no_model(rng):
     X = rng.standard_normal((50, 2))
     for more in ({"loss": "hinge"}, {"l1": 0.1, "loss": "logistic"}):

@@ -205,7 +205,14 @@ def full_disk(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "argv", [["train"], ["train", "--chapter", "--twin"], ["noise", "--draws", "9"], ["ladder"], ["compare"]]
+    "argv",
+    [
+        *(["train"], ["noise", "--draws", "9"], ["compare"]),
+        *(
+            pytest.param(argv, marks=pytest.mark.slow)
+            for argv in (["train", "--chapter", "--twin"], ["ladder"])
+        ),
+    ],
 )
 @pytest.mark.parametrize("form", [[], ["--json"]], ids=["text", "json"])
 def test_a_picture_that_fails_loses_no_result(argv, form, full_disk, tmp_path, monkeypatch, capsys):

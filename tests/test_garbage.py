@@ -8,7 +8,14 @@ from numbasgd import train
 from numbasgd.compile.options import uncollected
 
 
-@pytest.mark.parametrize("options", [{"lr": 0.05}, {"lr": 0.05, "validation_fraction": 0.2}, {}], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"lr": 0.05},
+        *(pytest.param(o, marks=pytest.mark.slow) for o in ({"lr": 0.05, "validation_fraction": 0.2}, {})),
+    ],
+    ids=str,
+)
 def test_a_run_is_freed_when_it_is_over(options):
     train(seed=0, **options)  # what is compiled or imported now stays
     gc.collect()

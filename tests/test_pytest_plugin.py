@@ -72,6 +72,7 @@ def run(tmp_path):
     return started
 
 
+@pytest.mark.slow
 def test_it_measures_nothing_unless_asked(run):
     code, said, found = run()
     assert code == 0, said  # one of the tests looks at what is imported

@@ -96,7 +96,7 @@ def test_steps_are_those_of_the_reference(name, K, dtype, problem, rng):
         assert fit.loss[-1] == pytest.approx(np.average(losses, weights=s), rel=1e-5)
 
 
-@pytest.mark.parametrize("K", [0, 1, 3])
+@pytest.mark.parametrize("K", [0, 1, pytest.param(3, marks=pytest.mark.slow)])
 def test_gradient_at_a_level(K, problem, rng):
     X, y = problem
     y = y[:, None] * np.arange(1, K + 1) if K else y
@@ -199,7 +199,7 @@ def test_processes_that_share_a_cache_take_no_level_for_another(tmp_path):
     assert run(0.8) == found
 
 
-@pytest.mark.parametrize("scale", [1e-4, 1.0, 1e4])
+@pytest.mark.parametrize("scale", [pytest.param(1e-4, marks=pytest.mark.slow), 1.0, 1e4])
 def test_the_rate_follows_the_scale_of_the_targets(scale, problem):
     """With c y instead of y, losses, the best weights and the best rate are c times as large."""
     X, y = problem

@@ -198,6 +198,7 @@ def test_the_command_reads_what_does_not_fit_in_blocks(tmp_path, data, call, kin
     np.testing.assert_array_equal(predictions[0], in_blocks.predict(X))
 
 
+@pytest.mark.slow
 def test_the_command_takes_the_target_of_shards(tmp_path, data, call):
     X, y = (a.astype(np.float64) for a in data)  # for which other tests compile the same
     write_shards(X, np.column_stack([y, 2 * y]), tmp_path / "two", columns=names(), target=["u", "v"])

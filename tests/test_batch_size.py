@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from conftest import says
 
+import numbasgd
 from numbasgd import airfoil_twin, best_batch_size, train
 from numbasgd.cli import main
 from numbasgd.sgd.batch_size import auto, model
@@ -273,9 +274,9 @@ def test_the_table_of_costs_has_all_and_makes_sense(kind):
 
 
 def test_estimators_and_the_command_take_auto(capsys):
-    estimators = pytest.importorskip("numbasgd.estimators")
+    pytest.importorskip("sklearn", minversion="1.6", reason="the estimators need scikit-learn")
     X, y = airfoil_twin()
-    model_ = estimators.MinibatchSGDRegressor(batch_size="auto", epochs=2, random_state=1).fit(X, y)
+    model_ = numbasgd.MinibatchSGDRegressor(batch_size="auto", epochs=2, random_state=1).fit(X, y)
     assert (
         model_.fit_.settings["batch_size"]
         == train(X, y, batch_size="auto", epochs=2, seed=1).settings["batch_size"]

@@ -8,7 +8,6 @@ import time
 import numpy as np
 import pytest
 from conftest import says
-from scipy.optimize import minimize
 
 from numbasgd import airfoil_twin, best_batch_size, train
 from numbasgd.cli import main
@@ -84,6 +83,7 @@ def test_the_local_model_of_least_squares_is_exact(rng):
 
 @pytest.mark.parametrize("loss", ["squared", "logistic", "softmax"])
 def test_the_optimum_is_that_of_scipy(rng, loss):
+    optimize = pytest.importorskip("scipy.optimize")
     X = rng.standard_normal((200, 3))
     z = X @ np.array([1.0, -1.0, 0.5]) + rng.standard_normal(200)
     y = {"squared": z, "logistic": (z > 0).astype(int), "softmax": np.digitize(z, [-1, 1])}[loss]
@@ -99,7 +99,7 @@ def test_the_optimum_is_that_of_scipy(rng, loss):
         W = v.reshape(start.shape)
         return objective.value(objective.row(W)), objective.gradient(W).ravel()
 
-    known = minimize(of, start.ravel(), jac=True, method="BFGS")
+    known = optimize.minimize(of, start.ravel(), jac=True, method="BFGS")
     assert best.objective == pytest.approx(known.fun, abs=1e-5 * (of(start.ravel())[0] - known.fun))
 
 

@@ -7,7 +7,6 @@ import warnings
 import numpy as np
 import pytest
 from conftest import says
-from scipy import sparse
 
 import numbasgd
 from numbasgd import gradient, gradient_noise, train
@@ -64,6 +63,7 @@ def test_weights_penalty_and_scaled_columns_count(rng):
 
 
 def test_sparse_rows_have_the_moments_of_dense_ones(rng):
+    sparse = pytest.importorskip("scipy.sparse")
     X, y, (w, b) = problem(rng)
     X[np.abs(X) < 0.7] = 0
     dense, found = gradient_noise(X, y, w, b, draws=0), gradient_noise(sparse.csr_array(X), y, w, b)

@@ -121,6 +121,7 @@ def least_loss(loss, X, y):
 
 
 @pytest.mark.filterwarnings("ignore:column")  # some rates of the grid are too large
+@pytest.mark.filterwarnings("ignore:lr is .* beyond the largest stable one:UserWarning")
 @pytest.mark.parametrize(("name", "batch_size"), CASES)
 def test_auto_is_near_the_best_of_a_grid(name, batch_size, rng):
     loss, X, y = PROBLEMS[name](rng)
@@ -347,6 +348,7 @@ STUDY = [
 
 @slow
 @pytest.mark.filterwarnings("ignore:column")
+@pytest.mark.filterwarnings("ignore:lr is .* beyond the largest stable one:UserWarning")
 def test_auto_holds_for_few_and_many_epochs():
     """A sample of the cells of a study: the gap that is left against that of the best constant rate."""
     ratios = {}

@@ -384,6 +384,7 @@ def test_a_place_that_cannot_be_is_refused_at_once(tmp_path):
         train(X, y, checkpoint=tmp_path)
 
 
+@pytest.mark.filterwarnings("ignore:lr is .* beyond the largest stable one:UserWarning")
 def test_what_is_there_stays_until_there_is_something_better(tmp_path):
     path = tmp_path / "run.fit"
     path.write_text("mine")

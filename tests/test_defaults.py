@@ -239,6 +239,7 @@ def test_what_comes_back_is_never_worse_than_the_start(rng):
 
 
 @pytest.mark.filterwarnings("ignore:column:UserWarning")
+@pytest.mark.filterwarnings("ignore:lr is .* beyond the largest stable one:UserWarning")
 def test_a_rate_that_is_too_large_is_lowered_round_by_round(rng):
     X = rng.standard_normal((200, 8))
     y = X @ rng.standard_normal(8) + 0.1 * rng.standard_normal(200)

@@ -14,7 +14,10 @@ from numbasgd import errors
 
 @pytest.fixture(scope="module")
 def diverged():
-    with pytest.raises(numbasgd.DivergenceError) as caught:
+    with (
+        pytest.warns(UserWarning, match="beyond the largest stable"),
+        pytest.raises(numbasgd.DivergenceError) as caught,
+    ):
         numbasgd.train(batch_size=100, lr=1.5, epochs=100, seed=1)
     return caught.value
 

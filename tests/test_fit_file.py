@@ -181,6 +181,7 @@ def test_the_error_says_what_is_wrong(values, says_what, tmp_path, monkeypatch):
 
 
 @pytest.mark.filterwarnings("ignore:column .* overshoots:UserWarning")
+@pytest.mark.filterwarnings("ignore:lr is .* beyond the largest stable one:UserWarning")
 @pytest.mark.parametrize("name", ["plain", "standardized"])
 @pytest.mark.filterwarnings("ignore:lr is .* beyond the largest stable one:UserWarning")
 def test_a_run_on_its_way_to_infinity_is_kept(name, tmp_path, monkeypatch):

@@ -117,6 +117,7 @@ def test_history_and_step_are_the_formulas(loss, d, dtype, is_weighted, rng):
 @pytest.mark.parametrize("loss", VALUES)
 @pytest.mark.parametrize("z", [1e4, -1e4, 1e308, -1e308])
 @pytest.mark.filterwarnings("ignore:column 0 of X")
+@pytest.mark.filterwarnings("ignore:lr is .* beyond the largest stable one:UserWarning")
 def test_extreme_predictions(loss, z):
     """Through compiled code: X holds z, w is 1."""
     X, y = np.array([[z] + [0.0] * 4] * 2), np.array([-1.0, 1.0])

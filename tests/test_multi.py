@@ -248,7 +248,8 @@ def test_two_classes_of_softmax_are_logistic(rng):
     np.testing.assert_allclose(two.loss, one.loss, rtol=1e-10)
 
 
-@pytest.mark.filterwarnings("ignore:column", "ignore:lr is")  # some rates of the grid are too large
+@pytest.mark.filterwarnings("ignore:column")  # some rates of the grid are too large
+@pytest.mark.filterwarnings("ignore:lr is .* beyond the largest stable one:UserWarning")
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("batch_size", [1, 10, 100, 1000])
 def test_auto_lr_is_near_the_best_constant_rate(loss, batch_size, rng):
@@ -273,7 +274,8 @@ def test_auto_lr_is_near_the_best_constant_rate(loss, batch_size, rng):
     assert excess("auto") < 1.5 * min(excess(auto * 1.5**e) for e in range(-4, 5))
 
 
-@pytest.mark.filterwarnings("ignore:column", "ignore:lr is")
+@pytest.mark.filterwarnings("ignore:column")
+@pytest.mark.filterwarnings("ignore:lr is .* beyond the largest stable one:UserWarning")
 def test_early_stopping_callback_and_divergence(rng):
     X, y = problem("softmax", 200, 5, 3, np.float64, rng)
     options = {"loss": "softmax", "lr": 0.1, "validation_fraction": 0.25, "seed": 0}

@@ -430,6 +430,7 @@ def test_auto_lr_is_stable_with_rows_that_a_sample_misses(make, share, rng):
 @pytest.mark.parametrize("how", ["X", "y", "init"])
 @pytest.mark.parametrize("lr", ["auto", 0.01])
 @pytest.mark.filterwarnings("ignore:column")
+@pytest.mark.filterwarnings("ignore:lr is .* beyond the largest stable one:UserWarning")
 def test_data_that_overflows_is_named(how, lr, rng):
     X, y, init = rng.standard_normal((50, 2)), rng.standard_normal(50), None
     if how == "X":
@@ -462,6 +463,7 @@ def improving_then_diverging(epoch):
 @pytest.mark.parametrize("eval_every", ["epoch", 200])
 @pytest.mark.filterwarnings("ignore:column")
 @pytest.mark.filterwarnings("ignore:lr is .* beyond the largest stable one:UserWarning")
+@pytest.mark.filterwarnings("ignore:lr is .* beyond the largest stable one:UserWarning")
 def test_the_best_weights_before_a_divergence_are_kept(eval_every):
     kwargs = {"batch_size": 10, "seed": 1, "eval_every": eval_every}
     with pytest.raises(numbasgd.DivergenceError) as caught:
@@ -475,6 +477,7 @@ def test_the_best_weights_before_a_divergence_are_kept(eval_every):
 
 @pytest.mark.parametrize("eval_every", [None, 10**9])
 @pytest.mark.filterwarnings("ignore:column")
+@pytest.mark.filterwarnings("ignore:lr is .* beyond the largest stable one:UserWarning")
 @pytest.mark.filterwarnings("ignore:lr is .* beyond the largest stable one:UserWarning")
 def test_without_evaluations_a_divergence_is_found_at_the_same_epochs_always(eval_every):
     found = set()

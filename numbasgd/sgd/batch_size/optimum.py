@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from numbasgd.sgd.learning_rate.curvature import MOST_COLUMNS
 from numbasgd.sgd.losses import loss_named
+from numbasgd.sgd.moments import Slope, moments
 from numbasgd.sgd.rows import rows_ahead
+from numbasgd.sgd.schedule import factors
 
 _MEMORY = 20  # pairs that the inverse Hessian is made from
 _SHARE = 1e-4  # of the gap, that may be left
 _ITERATIONS = 500
+_BATCH, _EPOCHS = 32, (8, 32, 128)  # of runs that stand for an optimum
 _BLOCK = 1 << 18  # entries that are held in float64 at once
 _SEPARATED = 2e-3  # of the first objective: below it classes can be told apart, and the infimum is 0
+
+
+#: (batch size, rate) -> a solver that has made no step.
+Make = Callable[[int, float], Any]
 
 
 class Optimum(NamedTuple):
@@ -36,8 +44,10 @@ class Objective:
     def __init__(self, solver: Any) -> None:
         self.solver, self.layout, self.n = solver, solver.layout, solver.n
         self.order = np.empty(0, np.int32)
-        self.sums = solver.objective.sums(self.n, self.order.dtype, solver.scratch, solver.scratch64)
-        self.ahead = rows_ahead(solver.dataset.rows, True) if solver.dataset.has_model else 0
+        self.is_dense = solver.dataset.has_model
+        if self.is_dense:
+            self.sums = solver.objective.sums(self.n, self.order.dtype, solver.scratch, solver.scratch64)
+            self.ahead = rows_ahead(solver.dataset.rows, True)
 
     def row(self, W: np.ndarray) -> np.ndarray:
         """A row of the state for weights (d + 1, K)."""
@@ -58,6 +68,9 @@ class Objective:
     def gradient(self, W: np.ndarray) -> np.ndarray:
         """The gradient (d + 1, K) of the smooth part."""
         method, g = self.solver.method, np.zeros(self.layout.length)
+        if not self.is_dense:
+            slope = Slope(method.loss, method.intercept, method.l2)
+            return moments(self.solver.dataset, slope, W[:-1], W[-1]).gradient
         self.sums.add(self.row(W), self.order, 0, self.n, self.ahead, g)
         G = self.weights(g) / self.n
         G[:-1] += method.l2 * W[:-1]
@@ -66,7 +79,9 @@ class Objective:
         return G
 
 
-def optimum(objective: Objective, start: np.ndarray, target: float, deadline: float) -> Optimum:
+def optimum(
+    objective: Objective, start: np.ndarray, target: float, deadline: float, make: Make | None = None
+) -> Optimum:
     """The optimum from the weights start (d + 1, K), to a small part of ``target`` times the gap.
 
     Least squares of few columns is solved; the rest is L-BFGS (Nocedal, Mathematics of Computation 35, 1980),
@@ -80,6 +95,9 @@ def optimum(objective: Objective, start: np.ndarray, target: float, deadline: fl
         least = objective.value(objective.row(W))
         return Optimum(least, [(least, W)])
     first = objective.value(objective.row(start))
+    is_rough = method.l1 > 0 or loss_named(method.loss).derivatives is None and not loss_named(method.loss).rows
+    if make is not None and (is_rough or loss_named(method.loss).curvature is None):
+        return _annealed(objective, start, make, deadline)
     found = _lbfgs(objective, start, first, (min(0.02 * target, _SHARE), deadline))
     is_gone = method.l2 == method.l1 == 0 and found.objective < _SEPARATED * first
     return found._replace(objective=0.0) if is_gone else found
@@ -102,6 +120,28 @@ def _least_squares(data: Any, method: Any, start: np.ndarray) -> np.ndarray:
     if not method.intercept:
         W[-1] = start[-1]
     return W
+
+
+def _annealed(objective: Objective, start: np.ndarray, make: Make, deadline: float) -> Optimum:
+    """Of an objective with kinks: what runs whose rate falls to zero end with, longer and longer ones."""
+    data, n = objective.solver.dataset, objective.n
+    size = data.row_sizes(objective.solver.method.intercept)
+    lr = _BATCH / max(size.mean + (_BATCH - 1) * size.curvature, 1e-300)
+    run = make(min(_BATCH, n), lr)
+    row = objective.row(start)
+    path = [(objective.value(row), start)]
+    for epochs in _EPOCHS:
+        values, spans = factors("cosine", n, run.method.batch_size, 0, epochs)
+        for factor in (0.25, 1.0, 4.0):
+            if time.perf_counter() > deadline:
+                return Optimum(path[-1][0], path)
+            run.begin_anew(row)
+            run.use(run.method._replace(lrs=(factor * lr * values).astype(data.dtype), spans=spans))
+            run.go_to(epochs * n)
+            value = objective.value(run.result)
+            if value < path[-1][0]:
+                path.append((value, objective.weights(run.result)))
+    return Optimum(path[-1][0], path)
 
 
 def _lbfgs(objective: Objective, start: np.ndarray, first: float, until: tuple[float, float]) -> Optimum:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from numbasgd.sgd.batch_size.optimum import Objective
+from numbasgd.sgd.batch_size.optimum import Make, Objective
 from numbasgd.sgd.schedule import factors
 
 SLOW = 40  # times what the model tells, after which an arm is given up
@@ -21,9 +21,6 @@ _STEPS = 32  # of an arm, before which its curve tells nothing
 ORDERS = 2  # of the rows that an arm is run with: one may be lucky
 _LOST = 50.0  # times the first objective
 _LONGER, _MOST_LONGER = 1.5, 4  # of runs whose rate falls, and how often they are made longer
-
-#: (batch size, rate) -> a solver that has made no step.
-Make = Callable[[int, float], Any]
 
 
 class Arm:

@@ -202,6 +202,23 @@ def test_a_size_that_does_not_get_there_is_told():
     assert "b = 1,500 does not get there" in words and "did not get to the target" in words
 
 
+def test_sizes_near_the_best_are_told_once():
+    found = results()
+    only = found["valley"]["sizes"][0]
+    best = {"compiled": only["batch_size"], "interpreted": None}
+    found["valley"].update(sizes=[only], best=best, near={"compiled": [only["batch_size"]]})
+    words = "".join(Page(chapter_page(found)).words)
+    assert f"b = {only['batch_size']} wins." in words
+
+
+def test_why_a_load_at_random_takes_longer_than_the_latency_is_told():
+    found = results()
+    told = "27.0 ns is address translation"
+    assert told in "".join(Page(chapter_page(found)).words)
+    found["memory"]["limits"]["levels"][-1]["latency"] = 25.0
+    assert "address translation" not in "".join(Page(chapter_page(found)).words)
+
+
 def test_the_words_follow_the_figures():
     plain = chapter_page(results())
     assert "slower than one call" in plain and "more than the peak of 200" in plain
@@ -305,3 +322,4 @@ def test_what_is_measured_fits_the_page_however_little_time_there_is():
     for lang in LANGUAGES:
         assert [a["id"] for a in Page(chapter_page(found, lang)).named("section")] == list(FIGURES)
     assert set(results()) == set(found)
+    assert found["roofline"]["limits"] == found["memory"]["limits"]

@@ -250,8 +250,8 @@ def test_the_command(tmp_path, capsys, rng):
     assert main(["batch", str(path), "--target", "price", "--json", "--plot", str(picture)]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["n"] == 200 and told["batch_size"] >= 1 and picture.exists()
-    assert main(["batch", str(path), "--target", "price", "--gap", "0.1"]) == 0
-    assert "batch size" in capsys.readouterr().out
+    assert main(["batch", str(path), "--target", "price", "--gap", "0.1", "--l2", "0.01"]) == 0
+    assert "--standardize --l2 0.01." in capsys.readouterr().out
     assert main(["batch", str(path)]) == 2
     assert "--target is missing" in capsys.readouterr().err
 
@@ -308,6 +308,20 @@ def test_estimators_and_the_command_take_auto(capsys):
     )
     assert main(["train", "--batch-size", "auto", "--epochs", "1"]) == 0
     assert "chosen by the noisy quadratic model" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("argv", "parts"),
+    [
+        (["batch", "--gap", "2"], ("--gap is 2", "below 1")),
+        (["batch", "--to-loss", "1", "--seconds", "1"], ("--to-loss and --seconds", "Drop")),
+        (["valley", "--within", "nan"], ("--within is nan", "share of the gap")),
+    ],
+)
+def test_the_commands_call_a_target_by_its_flag(capsys, argv, parts):
+    assert main(argv) == 2
+    told = capsys.readouterr().err
+    assert all(part in told for part in parts)
 
 
 def test_sparse_and_wide_rows(rng):

@@ -346,7 +346,7 @@ def _steps_to(model: QuadraticModel, rates: np.ndarray, variance: float, goal: f
 def _batch_sizes(given: Any, n: int) -> list[int]:
     if given is None:
         return [size for size in BATCH_SIZES if size < n] + [n]
-    hint = f"Pass sizes up to the {n} rows of X, for example [1, 30, {n}]."
+    hint = f"Pass sizes up to the {n} rows of X, for example {[1, n]}."
     sizes = sorted({check.integer(size, "batch_sizes", low=1, high=n, hint=hint) for size in given})
     if not sizes:
         raise ValueError(f"batch_sizes is empty; expected at least one size. {hint}")

@@ -149,6 +149,11 @@ def test_training_with_it(found):
     assert fit.settings["standardize"] is found.standardize is True
     assert fit.objective.min() <= found.target_loss
     assert train(X, y, batch_size=found, epochs=1, lr=0.01).settings["lr"] == 0.01
+    half = train(X, y, batch_size=found, epochs=15, seed=3)
+    assert np.array_equal(train(X, y, batch_size=found, resume=half, epochs=30).w, fit.w)
+    with pytest.raises(ValueError) as caught:
+        train(X, y, batch_size=dataclasses.replace(found, batch_size=7), resume=half)
+    says(caught.value, f"batch_size is 7 but {found.batch_size} in the run")
     with pytest.raises(ValueError) as caught:
         train(X, y, batch_size=found, epochs=1, momentum=0.9)
     says(caught.value, "batch_size was found for momentum=0.0", "expected the same", "Pass momentum=0.0, or")

@@ -82,6 +82,7 @@ def test_the_local_model_of_least_squares_is_exact(rng):
     assert np.allclose(local.noise, np.mean(np.square((A @ V) * r[:, None]), axis=0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", ["squared", "logistic", "softmax"])
 def test_the_optimum_is_that_of_scipy(rng, loss):
     optimize = pytest.importorskip("scipy.optimize")
@@ -104,6 +105,7 @@ def test_the_optimum_is_that_of_scipy(rng, loss):
     assert best.objective == pytest.approx(known.fun, abs=1e-5 * (of(start.ravel())[0] - known.fun))
 
 
+@pytest.mark.slow
 def test_the_clock_tells_overhead_and_rows():
     step, row = _fitted({b: 1e-7 / b + 2e-9 for b in (1, 4, 16, 64)})
     assert step == pytest.approx(1e-7) and row == pytest.approx(2e-9)
@@ -198,6 +200,7 @@ def test_the_sentence_tells_why_there_is_nothing_to_choose(found):
     says(caught.value, "seconds is 1e-12", "which one step takes here", "Pass more")
 
 
+@pytest.mark.slow
 def test_objectives_with_kinks(rng):
     X = rng.standard_normal((150, 3))
     y = X[:, 0] + 0.5 * rng.standard_normal(150)
@@ -329,6 +332,7 @@ def test_the_commands_call_a_target_by_its_flag(capsys, argv, parts):
     assert all(part in told for part in parts)
 
 
+@pytest.mark.slow
 def test_sparse_and_wide_rows(rng):
     sparse = pytest.importorskip("scipy.sparse")
 

@@ -117,6 +117,12 @@ def test_where_cores_do_as_much_a_cycle_the_clock_decides(tmp_path):
     assert "Both do 64 operations a cycle, so the clock decides: about 3.9 GHz, A's 3.1." in core
 
 
+def test_files_of_one_machine_are_not_counted_as_machines(tmp_path):
+    blocks = [machine("A", 200.0, 20.0), machine("A", 200.0, 20.0), machine("B", 100.0, 20.0)]
+    paths = [save(tmp_path, f"{i}.json", document(machine=block)) for i, block in enumerate(blocks)]
+    assert "The class: 3 columns of 2 machines" in page(compare(sides_of([read(path) for path in paths])))
+
+
 def test_machines_that_are_alike_are_not_said_to_be_ahead(tmp_path):
     blocks = [machine(name, peak, peak / 10) for name, peak in (("A", 204.0), ("B", 200.0), ("C", 100.0))]
     paths = [

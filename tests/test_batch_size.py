@@ -1,5 +1,6 @@
 """``best_batch_size``: its model, its clock, its race, what it tells, and training with it."""
 
+import dataclasses
 import json
 import math
 import pickle
@@ -9,7 +10,6 @@ import numpy as np
 import pytest
 from conftest import says
 
-import numbasgd
 from numbasgd import airfoil_twin, best_batch_size, train
 from numbasgd.cli import main
 from numbasgd.sgd.batch_size import auto, model
@@ -82,9 +82,10 @@ def test_the_local_model_of_least_squares_is_exact(rng):
     assert np.allclose(local.noise, np.mean(np.square((A @ V) * r[:, None]), axis=0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", ["squared", "logistic", "softmax"])
 def test_the_optimum_is_that_of_scipy(rng, loss):
-    minimize = pytest.importorskip("scipy.optimize").minimize
+    optimize = pytest.importorskip("scipy.optimize")
     X = rng.standard_normal((200, 3))
     z = X @ np.array([1.0, -1.0, 0.5]) + rng.standard_normal(200)
     y = {"squared": z, "logistic": (z > 0).astype(int), "softmax": np.digitize(z, [-1, 1])}[loss]
@@ -100,10 +101,11 @@ def test_the_optimum_is_that_of_scipy(rng, loss):
         W = v.reshape(start.shape)
         return objective.value(objective.row(W)), objective.gradient(W).ravel()
 
-    known = minimize(of, start.ravel(), jac=True, method="BFGS")
+    known = optimize.minimize(of, start.ravel(), jac=True, method="BFGS")
     assert best.objective == pytest.approx(known.fun, abs=1e-5 * (of(start.ravel())[0] - known.fun))
 
 
+@pytest.mark.slow
 def test_the_clock_tells_overhead_and_rows():
     step, row = _fitted({b: 1e-7 / b + 2e-9 for b in (1, 4, 16, 64)})
     assert step == pytest.approx(1e-7) and row == pytest.approx(2e-9)
@@ -149,6 +151,11 @@ def test_training_with_it(found):
     assert fit.settings["standardize"] is found.standardize is True
     assert fit.objective.min() <= found.target_loss
     assert train(X, y, batch_size=found, epochs=1, lr=0.01).settings["lr"] == 0.01
+    half = train(X, y, batch_size=found, epochs=15, seed=3)
+    assert np.array_equal(train(X, y, batch_size=found, resume=half, epochs=30).w, fit.w)
+    with pytest.raises(ValueError) as caught:
+        train(X, y, batch_size=dataclasses.replace(found, batch_size=7), resume=half)
+    says(caught.value, f"batch_size is 7 but {found.batch_size} in the run")
     with pytest.raises(ValueError) as caught:
         train(X, y, batch_size=found, epochs=1, momentum=0.9)
     says(caught.value, "batch_size was found for momentum=0.0", "expected the same", "Pass momentum=0.0, or")
@@ -163,8 +170,34 @@ def test_other_aims():
     falling = best_batch_size(X, y, schedule="cosine", target=0.001, verify=False)
     assert falling.reached
     out_of_reach = best_batch_size(X, y, target_loss=0.01, budget=0.5)
-    assert not out_of_reach.reached and "was not reached" in out_of_reach.sentence
+    assert not out_of_reach.reached and not {"near", "as good"} & {*out_of_reach.sentence.split()}
+    assert "No weights get to 0.01, since the least objective is about 0.2417" in out_of_reach.sentence
     assert out_of_reach.spent["total"] - out_of_reach.spent["compiling"] < 1.0
+
+
+@pytest.mark.parametrize("schedule", ["step", "inverse_scaling"])
+def test_a_schedule_that_overshoots_the_target_warns_of_nothing(schedule):
+    """Some rates of the model leave exactly nothing, or as much as before."""
+    assert best_batch_size(*airfoil_twin(), schedule=schedule).reached
+
+
+def test_the_sentence_tells_of_no_size_that_nobody_looked_at():
+    X, y = airfoil_twin()
+    one = best_batch_size(X, y, sizes=[8])
+    assert not one.prices and one.sentence.endswith(f"lr {one.lr:.4g}. No other size was looked at.")
+    assert best_batch_size(X, y, sizes=[3, 700]).prices.keys() == {10, 32, 100}
+
+
+def test_the_sentence_tells_why_there_is_nothing_to_choose(found):
+    met = best_batch_size(*airfoil_twin(), target_loss=10.0)
+    assert met.sentence.endswith("or any other: the target is met before the first step.")
+    late = dataclasses.replace(found, reached=False, out_of_time=True)
+    assert late.sentence.endswith("not reached within the budget. Pass a larger budget, or a larger target.")
+    never = dataclasses.replace(found, prices={1: math.inf, 32: math.inf, 1500: 213.0}, near=())
+    assert "batch size 1 never gets there" in never.sentence and "take 213 times" in never.sentence
+    with pytest.raises(ValueError) as caught:
+        best_batch_size(*airfoil_twin(), seconds=1e-12)
+    says(caught.value, "seconds is 1e-12", "which one step takes here", "Pass more")
 
 
 @pytest.mark.slow
@@ -225,8 +258,8 @@ def test_the_command(tmp_path, capsys, rng):
     assert main(["batch", str(path), "--target", "price", "--json", "--plot", str(picture)]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["n"] == 200 and told["batch_size"] >= 1 and picture.exists()
-    assert main(["batch", str(path), "--target", "price", "--gap", "0.1"]) == 0
-    assert "batch size" in capsys.readouterr().out
+    assert main(["batch", str(path), "--target", "price", "--gap", "0.1", "--l2", "0.01"]) == 0
+    assert "--standardize --l2 0.01." in capsys.readouterr().out
     assert main(["batch", str(path)]) == 2
     assert "--target is missing" in capsys.readouterr().err
 
@@ -253,7 +286,6 @@ def test_a_fit_keeps_why_and_goes_on_with_the_size(tmp_path):
     assert again.w.tobytes() == train(X, y, batch_size="auto", lr=0.1, epochs=2, seed=1).w.tobytes()
 
 
-@pytest.mark.slow
 def test_auto_where_there_is_no_model(rng):
     X = rng.standard_normal((50, 2))
     for more in ({"loss": "hinge"}, {"l1": 0.1, "loss": "logistic"}):
@@ -275,8 +307,9 @@ def test_the_table_of_costs_has_all_and_makes_sense(kind):
 
 def test_estimators_and_the_command_take_auto(capsys):
     pytest.importorskip("sklearn", minversion="1.6", reason="the estimators need scikit-learn")
+    estimators = pytest.importorskip("numbasgd.estimators")
     X, y = airfoil_twin()
-    model_ = numbasgd.MinibatchSGDRegressor(batch_size="auto", epochs=2, random_state=1).fit(X, y)
+    model_ = estimators.MinibatchSGDRegressor(batch_size="auto", epochs=2, random_state=1).fit(X, y)
     assert (
         model_.fit_.settings["batch_size"]
         == train(X, y, batch_size="auto", epochs=2, seed=1).settings["batch_size"]
@@ -285,6 +318,21 @@ def test_estimators_and_the_command_take_auto(capsys):
     assert "chosen by the noisy quadratic model" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("argv", "parts"),
+    [
+        (["batch", "--gap", "2"], ("--gap is 2", "below 1")),
+        (["batch", "--to-loss", "1", "--seconds", "1"], ("--to-loss and --seconds", "Drop")),
+        (["valley", "--within", "nan"], ("--within is nan", "share of the gap")),
+    ],
+)
+def test_the_commands_call_a_target_by_its_flag(capsys, argv, parts):
+    assert main(argv) == 2
+    told = capsys.readouterr().err
+    assert all(part in told for part in parts)
+
+
+@pytest.mark.slow
 def test_sparse_and_wide_rows(rng):
     sparse = pytest.importorskip("scipy.sparse")
 

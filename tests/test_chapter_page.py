@@ -13,7 +13,7 @@ from numbasgd import cli
 from numbasgd.experiments import everything
 from numbasgd.machine.deadline import Deadline
 from numbasgd.matmul.rungs import RUNGS
-from numbasgd.render.chapter_page import chapter_page, findings
+from numbasgd.render.chapter_page import chapter_page, findings, memory, valley
 from numbasgd.render.chapter_page.sources import MOST, source_of
 from numbasgd.render.chapter_page.svg import Panel, Scale, short
 from numbasgd.render.chapter_page.words import LANGUAGES, Words, every_word
@@ -202,6 +202,21 @@ def test_a_size_that_does_not_get_there_is_told():
     assert "b = 1,500 does not get there" in words and "did not get to the target" in words
 
 
+def test_sizes_near_the_best_are_told_once():
+    found = results()["valley"]
+    only = found["sizes"][0]
+    b = only["batch_size"]
+    found.update(sizes=[only], best={"compiled": b, "interpreted": None}, near={"compiled": [b]})
+    assert valley._verdict(found, "Data", Words("en")) == f"Data: b = {b} wins."
+
+
+def test_why_a_load_at_random_takes_longer_than_the_latency_is_told():
+    found = results()["memory"]
+    assert "27.0 ns is address translation" in memory.figure(found, Words("en")).see[-1]
+    found["limits"]["levels"][-1]["latency"] = 25.0
+    assert not any("address translation" in line for line in memory.figure(found, Words("en")).see)
+
+
 def test_the_words_follow_the_figures():
     plain = chapter_page(results())
     assert "slower than one call" in plain and "more than the peak of 200" in plain
@@ -305,3 +320,4 @@ def test_what_is_measured_fits_the_page_however_little_time_there_is():
     for lang in LANGUAGES:
         assert [a["id"] for a in Page(chapter_page(found, lang)).named("section")] == list(FIGURES)
     assert set(results()) == set(found)
+    assert found["roofline"]["limits"] == found["memory"]["limits"]

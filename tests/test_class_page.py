@@ -117,6 +117,24 @@ def test_where_cores_do_as_much_a_cycle_the_clock_decides(tmp_path):
     assert "Both do 64 operations a cycle, so the clock decides: about 3.9 GHz, A's 3.1." in core
 
 
+def test_files_of_one_machine_are_not_counted_as_machines(tmp_path):
+    blocks = [machine("A", 200.0, 20.0), machine("A", 200.0, 20.0), machine("B", 100.0, 20.0)]
+    paths = [save(tmp_path, f"{i}.json", document(machine=block)) for i, block in enumerate(blocks)]
+    assert "The class: 3 columns of 2 machines" in page(compare(sides_of([read(path) for path in paths])))
+
+
+def test_machines_that_are_alike_are_not_said_to_be_ahead(tmp_path):
+    blocks = [machine(name, peak, peak / 10) for name, peak in (("A", 204.0), ("B", 200.0), ("C", 100.0))]
+    paths = [
+        save(tmp_path, f"{i}.json", document([*CASES, valley(factor)], machine=block))
+        for i, (block, factor) in enumerate(zip(blocks, (1.0, 1.02, 2.0), strict=True))
+    ]
+    core, memory, training = sentences(standings(compare(sides_of([read(path) for path in paths]))))
+    assert core.startswith("A and B have the fastest cores, no more than 5 % apart: 204 and 200 GFLOP/s")
+    assert memory == "A and B have the best memory, no more than 5 % apart: one thread reads 20.4 and 20 GB/s."
+    assert training.startswith("A and B get to the loss first, no more than 5 % apart: in 1.5 and 1.53 us")
+
+
 def test_every_machine_is_a_dot_on_one_roofline(found):
     ax = class_panels.plot_absolutes(new_axes(), found)
     roofs, dots = ax.lines[:3], ax.lines[3:]

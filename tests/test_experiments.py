@@ -268,6 +268,8 @@ def test_a_valley_in_words():
         "Compiled steps get there first with batch size 10, and 30 is within 20 % of it; batch size 1 takes 5 "
         "times as long; batch size 99 takes 3 times as long."
     )
+    flat = made_valley({1: 1.1, 10: 1.0, 99: 1.1}).sentence()
+    assert flat.endswith("with batch size 10, and 1 and 99 are within 20 % of it.")
     assert "10, and 20, 30 and 40 are within 20 %" in made_valley({10: 1.0, 20: 1, 30: 1.1, 40: 1.2}).sentence()
     assert found.sentence("interpreted").startswith("Steps of a NumPy loop get there first with batch size 1,")
     unreached = made_valley({1: None, 10: 1.0, 99: None})

@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+from conftest import says
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.text import Text
@@ -192,6 +193,16 @@ def test_what_comes_too_late_is_left_out_by_name(quickly):
     assert found.points == ()
     assert list(found.left_out) == ["all-8", "all-16", "gradient-50x3"]
     json.dumps(found.to_dict(), allow_nan=False)
+
+
+def test_limits_that_are_known_are_not_measured_again(quickly, monkeypatch):
+    known = roofline.roofline(quick=True, deadline=Deadline(math.inf)).limits
+    monkeypatch.setattr(roofline.peaks, "limits", None)
+    again = roofline.roofline(quick=True, limits=known, deadline=Deadline(math.inf))
+    assert again.limits is known and again.points
+    with pytest.raises(ValueError) as caught:
+        roofline.roofline(limits={})
+    says(caught.value, "limits is no measurement", "expected memory().limits", "leave it out")
 
 
 def test_a_wrong_gradient_is_not_placed(quickly, monkeypatch):

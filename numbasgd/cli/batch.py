@@ -50,11 +50,10 @@ def run(args: argparse.Namespace) -> int:
 
     if args.plot:
         figures.check_path(args.plot)
-    if (args.data is None) != (args.target is None):
-        given, missing = ("--target", "DATA") if args.data is None else ("DATA", "--target")
-        raise ValueError(
-            f"{missing} is missing while {given} was given; expected both or neither. Pass {missing}."
-        )
+    tables.require_both(args)
+    tables.require_share("--gap", args.gap)
+    if args.to_loss is not None and args.seconds is not None:
+        raise ValueError("--to-loss and --seconds were given; expected one of them at most. Drop the other.")
     if args.data is None:
         X, y = airfoil_twin()
         source = "the embedded twin of the airfoil data"
@@ -79,7 +78,8 @@ def run(args: argparse.Namespace) -> int:
             f"\n{found.sentence}\n"
             f"Bound by {found.bound_by}.  Noise scale at the start {found.noise_scale:.3g}, critical "
             f"batch size {found.critical_batch_size:.3g}.  Found in {spent:.2g} s; pass it as "
-            f"--batch-size {found.batch_size} --lr {found.lr:.4g}{' --standardize' * found.standardize}."
+            f"--batch-size {found.batch_size} --lr {found.lr:.4g}{' --standardize' * found.standardize}"
+            f"{''.join(f' --{name} {value}' for name, value in options.items())}."
         )
     if args.plot:
         figures.save(found.plot(), args.plot)

@@ -47,6 +47,12 @@ def require_both(args: argparse.Namespace) -> None:
         )
 
 
+def require_share(flag: str, value: float) -> None:
+    """Refuse what is no share of the gap, by the name of its flag: the library calls it target."""
+    if not 0 < value < 1:
+        raise ValueError(f"{flag} is {value:g}; expected a share of the gap, above 0 and below 1. Pass 0.01.")
+
+
 def read(args: argparse.Namespace, target: Any, **more: Any) -> Table:
     """The table that the arguments tell of; notes on it are told on standard error.
 

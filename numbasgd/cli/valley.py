@@ -56,6 +56,7 @@ def run(args: argparse.Namespace) -> int:
     if args.plot:
         figures.check_path(args.plot)
     tables.require_both(args)
+    tables.require_share("--within", args.within)
     found = _measure(args)
     if args.json:
         print(json.dumps({"valleys": [one.to_dict() for one in found]}, indent=2, allow_nan=False))

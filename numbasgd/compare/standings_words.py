@@ -7,6 +7,9 @@ from collections.abc import Callable, Sequence
 from numbasgd.compare.machines import letter
 from numbasgd.compare.standings import LINE, Standing
 
+_ALIKE = 1.05  # times as much, up to which one is not said to be ahead
+_APART = f"no more than {100 * (_ALIKE - 1):.0f} % apart"
+
 
 def sentences(found: Sequence[Standing]) -> list[str]:
     """What is known of who is ahead, a paragraph each; then who could not be placed."""
@@ -22,6 +25,11 @@ def _core(found: Sequence[Standing]) -> str | None:
     one, two = first.core, second.core
     assert one and two
     a, b = letter(first.side), letter(second.side)
+    if one.peak <= _ALIKE * two.peak:
+        return (
+            f"{a} and {b} have the fastest cores, {_APART}: {one.peak:.3g} and {two.peak:.3g} GFLOP/s of "
+            "multiply-adds in float32 on one thread."
+        )
     said = (
         f"{a} has the fastest core: {one.peak:.3g} GFLOP/s of multiply-adds in float32 on one thread, "
         f"{one.peak / two.peak:.2g} times as many as {b}, the next."
@@ -46,6 +54,11 @@ def _memory(found: Sequence[Standing]) -> str | None:
     one, two = first.memory, second.memory
     assert one and two
     a, b = letter(first.side), letter(second.side)
+    if one.read <= _ALIKE * two.read:
+        return (
+            f"{a} and {b} have the best memory, {_APART}: one thread reads {one.read:.3g} and {two.read:.3g} "
+            "GB/s."
+        )
     said = (
         f"{a} has the best memory: one thread reads {one.read:.3g} GB/s, {one.read / two.read:.2g} times as "
         f"much as on {b}, the next."
@@ -72,6 +85,11 @@ def _training(found: Sequence[Standing]) -> str | None:
     one, two = first.valley.best(), second.valley.best()
     assert one and two
     a, b = letter(first.side), letter(second.side)
+    if (two.time["compiled"] or 0.0) <= _ALIKE * (one.time["compiled"] or 0.0):
+        return (
+            f"{a} and {b} get to the loss first, {_APART}: in {_micro(one.time['compiled'])} and "
+            f"{_micro(two.time['compiled'])} us, with batch sizes {one.batch_size} and {two.batch_size}."
+        )
     said = (
         f"{a} gets to the loss first, in {_micro(one.time['compiled'])} us with batch size {one.batch_size}; "
         f"{b}, the next, takes {_micro(two.time['compiled'])} with {two.batch_size}."

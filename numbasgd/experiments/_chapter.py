@@ -95,6 +95,7 @@ def chapter(X: Any = None, y: Any = None, *, seed: int = 0) -> Chapter:
     Parameters
     ----------
     X : array_like, shape (n, d), optional
+        Standardized columns: the rates are the chapter's.
     y : array_like, shape (n,), optional
         The airfoil data where the file is at hand, else its embedded twin, if left out; ``data`` tells which.
     seed : int
@@ -108,6 +109,8 @@ def chapter(X: Any = None, y: Any = None, *, seed: int = 0) -> Chapter:
     ------
     TypeError, ValueError
         For an argument that is not as described.
+    DivergenceError
+        If the chapter's rates are too large for these rows.
 
     See Also
     --------

@@ -124,7 +124,13 @@ def place(
     return Place(flop / n_bytes, rates[0], level.name, rates[1], least.name, shares[0], shares[1])
 
 
-def roofline(dtype: str = "float32", quick: bool = False, *, deadline: Deadline | None = None) -> Roofline:
+def roofline(
+    dtype: str = "float32",
+    quick: bool = False,
+    *,
+    limits: Mapping[str, Any] | None = None,
+    deadline: Deadline | None = None,
+) -> Roofline:
     """Measure the limits, every rung at 256 and 1024, and the gradient; one thread.
 
     Parameters
@@ -132,6 +138,8 @@ def roofline(dtype: str = "float32", quick: bool = False, *, deadline: Deadline 
     dtype : {"float32", "float64"}
     quick : bool
         Fewer rounds.
+    limits : mapping, optional
+        Those of ``memory()``, in place of a measurement of their own.
     deadline : Deadline, optional
         After ``SECONDS``, or ``QUICK_SECONDS``, if left out.  What does not fit is left out, the slowest rungs
         first.
@@ -143,7 +151,7 @@ def roofline(dtype: str = "float32", quick: bool = False, *, deadline: Deadline 
     Raises
     ------
     ValueError
-        For another dtype.
+        For another dtype, or limits that are none.
     WrongResultError
         If a result is wrong.
 
@@ -162,9 +170,14 @@ def roofline(dtype: str = "float32", quick: bool = False, *, deadline: Deadline 
     check.choice(dtype, "dtype", ("float32", "float64"))
     deadline = deadline or Deadline(QUICK_SECONDS if quick else SECONDS)
     begun = deadline.elapsed()
-    found = peaks.limits(quick, deadline=deadline.part(0.5), is_complete=False)
+    found = limits
+    if found is None:
+        found = peaks.limits(quick, deadline=deadline.part(0.5), is_complete=False)
     known = limits_of(found)
-    assert known is not None
+    if known is None:
+        raise ValueError(
+            "limits is no measurement of limits; expected memory().limits. Pass that, or leave it out."
+        )
     points: list[Point] = []
     left_out: dict[str, float] = {}
     late: set[str] = set()

@@ -101,9 +101,9 @@ class Valley:
         best = self.best(kind)
         if best is None:
             return f"{name}: no batch size reached the target at a constant rate."
-        others = []
+        others, close = [], self.near(kind)
         for size in (self.sizes[0], self.sizes[-1]):
-            if size is best:
+            if size.batch_size in close:
                 continue
             named = f"batch size {size.batch_size}"
             if size.samples is None:
@@ -112,7 +112,7 @@ class Valley:
                 others.append(
                     f"{named} takes {_factor(_median(size, kind) / _median(best, kind))} times as long"
                 )
-        near = [size for size in self.near(kind) if size != best.batch_size]
+        near = [size for size in close if size != best.batch_size]
         share = f"within {100 * (NEAR - 1):.0f} % of it"
         within = f", and {_listed(near)} {'is' if len(near) == 1 else 'are'} {share}" if near else ""
         told = "".join(f"; {other}" for other in others)
@@ -346,7 +346,7 @@ def _steps_to(model: QuadraticModel, rates: np.ndarray, variance: float, goal: f
 def _batch_sizes(given: Any, n: int) -> list[int]:
     if given is None:
         return [size for size in BATCH_SIZES if size < n] + [n]
-    hint = f"Pass sizes up to the {n} rows of X, for example [1, 30, {n}]."
+    hint = f"Pass sizes up to the {n} rows of X, for example {[1, n]}."
     sizes = sorted({check.integer(size, "batch_sizes", low=1, high=n, hint=hint) for size in given})
     if not sizes:
         raise ValueError(f"batch_sizes is empty; expected at least one size. {hint}")

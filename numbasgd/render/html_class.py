@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from numbasgd.compare.comparison import Comparison
+from numbasgd.compare.load import is_same_machine
+from numbasgd.compare.measures import Side
 from numbasgd.compare.standings import Standing, standings
 from numbasgd.compare.standings_words import sentences
 from numbasgd.compare.valleys import KINDS
@@ -34,13 +36,25 @@ def class_section(comparison: Comparison) -> Markup | None:
     )
     return tag(
         "figure",
-        tag("h2", f"The class: {len(found)} machines"),
+        tag("h2", f"The class: {_counted(comparison)}"),
         *[tag("p", line) for line in sentences(found)],
         tag("p", *[tag("span", chip(s.side), " ") for s in found], class_="legend"),
         tag("div", *[drawn(panel, _PLACES + i) for i, panel in enumerate(drawable)], class_="panels"),
         _table(found),
         tag("figcaption", said) if said else None,
     )
+
+
+def _counted(comparison: Comparison) -> str:
+    """How many machines, and how many columns where some are of one machine: each has its own dots."""
+    distinct: list[Side] = []
+    for side in comparison.sides:
+        if not any(is_same_machine(side, other) for other in distinct):
+            distinct.append(side)
+    n, columns = len(distinct), len(comparison.sides)
+    if n == columns:
+        return f"{n} machines"
+    return f"{columns} columns of {n} machine{'s' * (n > 1)} (--group machine makes one of those of a machine)"
 
 
 def _table(found: Sequence[Standing]) -> Markup:

@@ -12,6 +12,7 @@ from typing import Any, ParamSpec
 import numpy as np
 
 from numbasgd.errors import DataError, FitFileError
+from numbasgd.sgd.batch_size.result import BatchSize
 from numbasgd.sgd.checkpoint import Checkpoint
 from numbasgd.sgd.config import KEPT, TrainConfig, limit_of
 from numbasgd.sgd.fit import Fit
@@ -71,6 +72,8 @@ def _missing_settings(fit: Fit, passed: dict[str, Any]) -> dict[str, Any]:
     passed = {name: v for name, v in passed.items() if not (name in _OPEN and _is_same(v, _OPEN[name]))}
     if fit.batch_size_because != "given" and _is_same(passed.get("batch_size"), "auto"):
         del passed["batch_size"]  # what was chosen then
+    if isinstance(found := passed.get("batch_size"), BatchSize):
+        passed["batch_size"] = found.batch_size
     run = {**fit.settings, "seed": fit.seed}
     known = {name: run.get(f"{name}_given", run[name]) for name in KEPT if name in run}
     differing = [

@@ -14,6 +14,7 @@ from numbasgd.render.chapter_page.words import Words
 from numbasgd.render.tables import Table, number
 
 _HEIGHT = 330
+_APART = 1.2  # times the latency, above which the time of a random load in the figure needs a reason
 _ORDERS = ("sequential", "strided", "random", "chase")
 
 
@@ -30,6 +31,9 @@ def figure(memory: Mapping[str, Any], say: Words) -> Figure:
     ]  # fmt: skip
     if in_order and at_random:
         see.append(say("memory.order_see", ns=number(at_random), count=f"{at_random / in_order:,.0f}"))
+        # The latency of a level is measured within few pages at a time, that of a chase is not.
+        if at_random > _APART * last["latency"]:
+            see.append(say("memory.translation", ns=number(at_random), latency=number(last["latency"])))
     table = Table(
         tuple(say(f"memory.{name}") for name in ("level", "size", "read", "latency")),
         tuple(

@@ -58,12 +58,13 @@ def _verdict(valley: Mapping[str, Any], data: str, say: Words) -> str:
         b = f"{size['batch_size']:,}"
         if size["compiled_time"] is None:
             others.append(say("valley.never", b=b))
-        elif size is not best:
+        elif size["batch_size"] not in valley["near"]["compiled"]:
             ratio = size["compiled_time"]["median"] / best["compiled_time"]["median"]
             others.append(say("valley.ratio", b=b, ratio=times(ratio)))
     near = [f"{b:,}" for b in valley["near"]["compiled"] if b != best["batch_size"]]
     told = say(
-        "valley.best", data=data, b=f"{best['batch_size']:,}", others=say.listed(others),
+        "valley.best", data=data, b=f"{best['batch_size']:,}",
+        others=say("valley.others", others=say.listed(others)) if others else "",
         near=say("valley.near", near=say.listed(near)) if near else "",
     )  # fmt: skip
     slow = valley["best"]["interpreted"]

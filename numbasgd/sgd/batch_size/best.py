@@ -178,6 +178,7 @@ class _Search:
         self.config, self.dataset, self.n = config, dataset, dataset.n
         self.begin, self.budget, self.compiling = begin, budget, 0.0
         self.schedule = "cosine" if config.schedule == "restarts" else config.schedule or "constant"
+        self.is_late = False
         self.spent: dict[str, float] = {}
         self.slope = Slope(config.loss_key, config.intercept, config.l2)
         w, b = start_of(None, dataset)
@@ -246,8 +247,14 @@ class _Search:
             target = (aim.objective - best.objective) / gap if gap > 0 else 1.0
         elif aim.seconds is not None:
             steps = {b: max(1, int(aim.seconds / (b * clock(b)))) for b in sizes if b * clock(b) <= aim.seconds}
+            if not steps:
+                least = min(b * clock(b) for b in sizes)
+                raise ValueError(
+                    f"seconds is {aim.seconds:.3g}; expected {least:.3g} or more, which one step takes here. "
+                    "Pass more."
+                )
             left = [model.excess_after(local, run, b, count) for b, count in steps.items()]
-            target = min(max(min(left, default=0.99), 1e-9), 0.99)
+            target = min(max(min(left), 1e-9), 0.99)
         goal = best.objective + target * gap if aim.objective is None else aim.objective
         at_start = self._curvature(model.mean_curvature(self.dataset, self.slope, self.start))
         is_quadratic = loss_named(self.slope.loss).is_quadratic
@@ -298,6 +305,9 @@ class _Search:
             if math.isfinite(winner.hit) or time.perf_counter() > self.deadline:
                 break
         winner = first_of(arms)
+        # A race ends where the next look at an arm, a tenth of the time so far, would come too late.
+        late = self.deadline - 0.1 * self.budget
+        self.is_late = math.isinf(winner.hit) and time.perf_counter() > late
         if self.schedule == "constant" and math.isfinite(winner.hit):
             winner = self._refined(winner, arms, aim)
         return arms, winner
@@ -337,9 +347,9 @@ class _Search:
     ) -> BatchSize:
         target, goal, first, least = aims
         chosen = next(t for t in trials if t.batch_size == winner.batch_size)
-        best = chosen.seconds or math.inf
+        best, among = chosen.seconds or math.inf, [t.batch_size for t in trials]
         near = near_of(trials, chosen)
-        prices = {b: seconds_at(trials, b) / best for b in (*_PRICED, self.n) if b <= self.n}
+        prices = {b: seconds_at(trials, b) / best for b in (*_PRICED, self.n) if among[0] <= b <= among[-1]}
         size = self.dataset.row_sizes(self.config.intercept)
         bound = curvature_of(loss_named(self.slope.loss), self.dataset, self.w, self.b)
         at_start = moments(self.dataset, self.slope, self.w, self.b)
@@ -350,7 +360,8 @@ class _Search:
             batch_size=winner.batch_size, lr=winner.lr, near=near,
             interval=interval(trials, near, winner.batch_size),
             trials=tuple(trials), prices=prices, target=target, target_loss=goal, first=first, least=least,
-            reached=math.isfinite(winner.hit), seconds=chosen.seconds, noise_scale=at_start.noise_scale,
+            reached=math.isfinite(winner.hit), out_of_time=self.is_late, seconds=chosen.seconds,
+            noise_scale=at_start.noise_scale,
             critical_batch_size=Curvature(bound * size.curvature, None, bound * size.beta).critical_batch_size,
             settings=settings, standardize=is_scaled, n=self.n, verified=verified, spent=self.spent,
         )  # fmt: skip

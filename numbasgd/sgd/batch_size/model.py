@@ -170,7 +170,7 @@ def steps_to(local: QuadraticModel, run: Run, batch_size: int, target: float) ->
     """
     lrs = rates(local)
     search = _until if run.schedule == "constant" else _at_end
-    with np.errstate(over="ignore", invalid="ignore"):
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         steps = search(local, _step(local, run, batch_size, lrs), target, run.schedule)
     return lrs * (1 - run.momentum), steps
 

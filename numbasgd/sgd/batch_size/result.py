@@ -46,13 +46,16 @@ class BatchSize:
     trials : tuple of Trial
         Each size that was looked at.
     prices : mapping
-        Seconds of 1, 10, 32, 100 and all n rows over those of the best; infinite where one does not get there.
+        Seconds of 1, 10, 32, 100 and all n rows over those of the best, where they lie among the sizes that
+        were looked at; infinite where one does not get there.
     target, target_loss : float
         The share of the gap that may be left, and the objective that this is.
     first, least : float
         The objective at the start, and about the least one.
     reached : bool
         Whether the race got to the target.
+    out_of_time : bool
+        Whether the race ended with the budget, before it got there.
     seconds : float or None
         Of training, to the target.
     noise_scale : float
@@ -80,6 +83,7 @@ class BatchSize:
     first: float
     least: float
     reached: bool
+    out_of_time: bool
     seconds: float | None
     noise_scale: float
     critical_batch_size: float
@@ -114,34 +118,49 @@ class BatchSize:
     @property
     def sentence(self) -> str:
         """The answer in words."""
+        answer = f"{self._name(self.batch_size)} with lr {self.lr:.4g}"
+        if self.first <= self.target_loss:
+            return f"{answer}, or any other: the target is met before the first step."
+        if not self.reached and self.target_loss <= self.least:
+            return (
+                f"{answer} comes nearest. No weights get to {self.target_loss:.4g}, since the least objective "
+                f"is about {self.least:.4g}. Pass a larger target."
+            )
         low, high = self.interval
         sizes = "all rows" if low == self.n else f"{low} to {high}" if low < high else f"{low}"
-        said = [f"{sizes} are about as good" if low < high else f"no other is as good as {sizes}"]
+        said = [f"{sizes} are about as good"] if low < high else []
         if self.n in self.near and high < self.n:
-            said.append("so are all rows at once")
+            said.append("so are all rows at once" if said else "all rows at once are about as good")
+        if not said and len(self.trials) > 1:
+            said.append(f"no other is as good as {sizes}")
         outside = [b for b in (1, 32, self.n) if b in self.prices and b not in self.near]
         told = [f"{self._name(b)} {self._price(b)}" for b in outside]
         if told:
             said.append(", ".join(told))
-        text = f"{self._name(self.batch_size)} with lr {self.lr:.4g}: {'; '.join(said)}."
-        if not self.reached:
+        text = f"{': '.join([answer, '; '.join(said)] if said else [answer])}."
+        if self.out_of_time:
+            text += " The target was not reached within the budget. Pass a larger budget, or a larger target."
+        elif not self.reached:
             text += (
-                " The target was not reached: it is beyond a constant rate, or the budget. Pass a larger "
-                "target, or a schedule."
+                " The target was not reached: it is beyond the rates that were tried. Pass a larger target, or "
+                "a schedule."
             )
-        elif all(price <= 1.5 for price in self.prices.values()):
+        elif len(self.trials) < 2:
+            text += " No other size was looked at."
+        elif all(t.seconds is not None and t.seconds <= 1.5 * (self.seconds or 0) for t in self.trials):
             text += " The choice hardly matters."
         elif self.batch_size == self.n:
             text += " Gradient descent wins: a step reads all rows in order, and needs no shuffle."
         return text
 
     def _name(self, batch_size: int) -> str:
-        return f"all {self.n} rows" if batch_size == self.n else f"batch size {batch_size}"
+        return f"all {self.n} rows" if batch_size == self.n > 1 else f"batch size {batch_size}"
 
     def _price(self, batch_size: int) -> str:
-        price = self.prices[batch_size]
-        verb = "take" if batch_size == self.n else "takes"
-        return f"{verb} {price:.2g} times as long" if math.isfinite(price) else f"never {verb[:4]}s it there"
+        price, s = self.prices[batch_size], "" if batch_size == self.n > 1 else "s"
+        if math.isinf(price):
+            return f"never get{s} there"
+        return f"take{s} {price:.2g} times as long" if price < 100 else f"take{s} {price:.0f} times as long"
 
     def to_dict(self) -> dict[str, Any]:
         """All of it as plain JSON values; what is infinite is None."""

@@ -30,6 +30,7 @@ _PRICED = (1, 10, 32, 100)
 _FACTORS = (0.5, 1.0, 2.0), (0.0625, 0.125, 0.25), (0.004, 0.015)  # of the model's rate
 _BETWEEN, _BEYOND = 1.4, 1.7  # from the winner's rate to others that are tried behind the race
 _EARLY = 0.4  # power of what the model's rate is beyond the stable one at the start
+_USED = 0.8  # of the budget, until the race ends: what comes behind takes time as well
 _SHARES = {"optimum": 0.3, "clock": 0.2}  # of the budget
 _VERIFIED = 5  # further runs
 
@@ -186,7 +187,7 @@ class _Search:
     @property
     def deadline(self) -> float:
         """On the clock of ``time.perf_counter``; compiling does not count."""
-        return self.begin + self.budget + self.compiling
+        return self.begin + _USED * self.budget + self.compiling
 
     def method(self, batch_size: int, lr: float, seed: int | None = None) -> Method:
         """How steps are made."""

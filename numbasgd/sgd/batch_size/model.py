@@ -19,7 +19,7 @@ from numbasgd.sgd.moments import Slope
 from numbasgd.sgd.schedule import SCHEDULES
 
 _ROWS = 2048  # that the model is made from
-_MOST_COLUMNS = 1024  # whose eigenvectors are found; beyond, columns are taken for them
+_MOST_COLUMNS = 512  # whose eigenvectors are found; beyond, columns are taken for them
 _GROUPS = 24  # of neighbouring eigenvectors, as if each were one
 _START = 0.05  # share of the curvature at the start in what the steps of a run see
 _OCTAVES, _EACH = 14, 4  # of rates below the largest, and rates an octave
@@ -83,19 +83,26 @@ def _projections(rows: Any, c: np.ndarray, slope: Slope, moved: np.ndarray) -> t
     if not isinstance(rows, np.ndarray) or rows.shape[1] > _MOST_COLUMNS:
         squares = rows.column_squares(c) if not isinstance(rows, np.ndarray) else c @ np.square(rows)
         kept = np.argsort(-squares)[:_MOST_COLUMNS]
-        picked = np.zeros((rows.shape[1], len(kept)))
-        picked[kept, np.arange(len(kept))] = 1
-        A, moved = np.asarray(rows @ picked), np.vstack([moved[kept], moved[-1:]])
+        A, moved, is_rotated = _columns(rows, kept), np.vstack([moved[kept], moved[-1:]]), False
     else:
-        A, picked = rows, None
+        A, is_rotated = rows, True
     if slope.intercept:
         A = np.column_stack([A, np.ones(len(A))])
     else:
         moved = moved[:-1]
-    if picked is not None:
+    if not is_rotated:
         return A, c @ np.square(A) / len(A), np.sum(moved * moved, axis=1)
     values, vectors = np.linalg.eigh((A.T * c) @ A / len(A))
     return A @ vectors, np.maximum(values, 0), np.sum(np.square(vectors.T @ moved), axis=1)
+
+
+def _columns(rows: Any, kept: np.ndarray) -> np.ndarray:
+    """Some columns of the rows, dense."""
+    if isinstance(rows, np.ndarray):
+        return rows[:, kept]
+    picked = np.zeros((rows.shape[1], len(kept)))
+    picked[kept, np.arange(len(kept))] = 1
+    return np.asarray(rows @ picked)
 
 
 def _second(loss: str, Z: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -11,6 +11,7 @@ import numpy as np
 
 from numbasgd.sgd.learning_rate.curvature import MOST_COLUMNS
 from numbasgd.sgd.losses import loss_named
+from numbasgd.sgd.moments import Slope, moments
 from numbasgd.sgd.rows import rows_ahead
 from numbasgd.sgd.schedule import factors
 
@@ -43,8 +44,10 @@ class Objective:
     def __init__(self, solver: Any) -> None:
         self.solver, self.layout, self.n = solver, solver.layout, solver.n
         self.order = np.empty(0, np.int32)
-        self.sums = solver.objective.sums(self.n, self.order.dtype, solver.scratch, solver.scratch64)
-        self.ahead = rows_ahead(solver.dataset.rows, True) if solver.dataset.has_model else 0
+        self.is_dense = solver.dataset.has_model
+        if self.is_dense:
+            self.sums = solver.objective.sums(self.n, self.order.dtype, solver.scratch, solver.scratch64)
+            self.ahead = rows_ahead(solver.dataset.rows, True)
 
     def row(self, W: np.ndarray) -> np.ndarray:
         """A row of the state for weights (d + 1, K)."""
@@ -65,6 +68,9 @@ class Objective:
     def gradient(self, W: np.ndarray) -> np.ndarray:
         """The gradient (d + 1, K) of the smooth part."""
         method, g = self.solver.method, np.zeros(self.layout.length)
+        if not self.is_dense:
+            slope = Slope(method.loss, method.intercept, method.l2)
+            return moments(self.solver.dataset, slope, W[:-1], W[-1]).gradient
         self.sums.add(self.row(W), self.order, 0, self.n, self.ahead, g)
         G = self.weights(g) / self.n
         G[:-1] += method.l2 * W[:-1]

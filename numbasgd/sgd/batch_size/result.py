@@ -40,7 +40,7 @@ class BatchSize:
     batch_size, lr : int, float
         What gets to the target first, and the rate for it: for scaled columns where ``standardize``.
     interval : (int, int)
-        Sizes around the best that are about as good: within 20 % for most, 40 % for nearly all.
+        Sizes around the best that are about as good: most are within 20 %, three quarters within 40 %.
     near : tuple of int
         All those that were looked at and are about as good; all rows may be apart from the others.
     trials : tuple of Trial
@@ -116,7 +116,7 @@ class BatchSize:
         """The answer in words."""
         low, high = self.interval
         sizes = "all rows" if low == self.n else f"{low} to {high}" if low < high else f"{low}"
-        said = [f"{sizes} {'is' if low == high and low != self.n else 'are'} within 20 % or so of the best"]
+        said = [f"{sizes} are about as good" if low < high else f"no other is as good as {sizes}"]
         if self.n in self.near and high < self.n:
             said.append("so are all rows at once")
         outside = [b for b in (1, 32, self.n) if b in self.prices and b not in self.near]

@@ -50,11 +50,7 @@ def run(args: argparse.Namespace) -> int:
 
     if args.plot:
         figures.check_path(args.plot)
-    if (args.data is None) != (args.target is None):
-        given, missing = ("--target", "DATA") if args.data is None else ("DATA", "--target")
-        raise ValueError(
-            f"{missing} is missing while {given} was given; expected both or neither. Pass {missing}."
-        )
+    tables.require_both(args)
     if args.data is None:
         X, y = airfoil_twin()
         source = "the embedded twin of the airfoil data"

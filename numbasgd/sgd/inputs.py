@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
+import os
 from typing import Any
 
 import numpy as np
 
 from numbasgd import check
+from numbasgd.data.npy_rows import is_paths
 from numbasgd.sgd import labels
 from numbasgd.sgd.columns import names_of
 from numbasgd.sgd.csr import csr_of, is_sparse
@@ -83,6 +85,7 @@ def rows_and_targets(
     takes_columns : y may be (n, K), K at least 1, where it holds numbers.
     takes_sparse : X may be sparse, and is a ``Csr`` then.
     """
+    require_opened(X)
     X = csr_of(X) if takes_sparse and is_sparse(X) else check.array(X, "X", 2)
     targets = LOSSES[loss].targets
     if targets == "real":
@@ -111,6 +114,16 @@ def rows_and_targets(
     else:
         y, classes = labels.signs(y, loss)
     return X, y.astype(X.dtype, copy=False), classes
+
+
+def require_opened(X: Any) -> None:
+    """Raise ``TypeError`` where X is paths of files, which are opened where rows are read in pieces alone."""
+    if is_paths(X):
+        what = "the path of a file" if isinstance(X, str | os.PathLike) else "a list with paths of files"
+        raise TypeError(
+            f"X is {what}; expected the rows themselves. Pass an array, such as numpy.load(path, "
+            "mmap_mode='r') or a part of it."
+        )
 
 
 def _n_dimensions(y: Any) -> int:

@@ -72,3 +72,9 @@ def test_commands_take_the_target_of_shards(problem, capsys, tmp_path, command):
     write_shards(X[:200], y[:200], tmp_path / "out", shards=2, target="t")
     assert main([command, str(tmp_path / "out"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["n"] == 200
+
+
+def test_the_name_of_a_file_of_another_kind(problem):
+    _, y, _ = problem
+    with pytest.raises(TypeError, match=r"X is the text 'mine.csv'; .* numbasgd.data.load_table"):
+        train("mine.csv", y)

@@ -124,6 +124,11 @@ def require_opened(X: Any) -> None:
             f"X is {what}; expected the rows themselves. Pass an array, such as numpy.load(path, "
             "mmap_mode='r') or a part of it."
         )
+    if isinstance(X, str):
+        raise TypeError(
+            f"X is the text {X[:200]!r}; expected rows, or the path of a .npy file. Read a table of another "
+            "kind by numbasgd.data.load_table, or open it by numbasgd.open_table where it is Parquet or shards."
+        )
 
 
 def _n_dimensions(y: Any) -> int:

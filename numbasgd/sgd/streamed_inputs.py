@@ -92,8 +92,7 @@ def streamed_dataset(
     X, y, origin = given_or_twin(X, y)
     if len(source.shape) != 2:
         raise ValueError(
-            f"X has {len(source.shape)} dimensions, shape {source.shape}; expected a 2-D array of numbers. "
-            "Reshape it, or select what is meant."
+            f"X has shape {source.shape}; expected a 2-D array of numbers. Reshape it, or select what is meant."
         )
     n, d = source.shape
     if n == 0 or d == 0:

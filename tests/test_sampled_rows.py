@@ -62,7 +62,7 @@ def test_the_best_batch_size_from_a_sample(problem):
 @pytest.mark.parametrize("is_list", [False, True])
 def test_paths_are_named_where_rows_are_not_opened(problem, is_list):
     _, y, path = problem
-    with pytest.raises(TypeError, match=r"X is (the path of a file|a list with paths of files); expected the"):
+    with pytest.raises(TypeError, match=r"X is (the path of a file|a list with paths of files); expected what"):
         gradient([path] if is_list else str(path), y, np.zeros(4))
 
 
@@ -78,3 +78,9 @@ def test_the_name_of_a_file_of_another_kind(problem):
     _, y, _ = problem
     with pytest.raises(TypeError, match=r"X is the text 'mine.csv'; .* numbasgd.data.load_table"):
         train("mine.csv", y)
+
+
+def test_targets_in_a_file_of_rows_in_memory(problem):
+    X, y, path = problem
+    with pytest.raises(TypeError, match=r"y is the path of a file; expected what is in it"):
+        train(X, path)

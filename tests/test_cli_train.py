@@ -11,6 +11,7 @@ from runs import assert_same
 from numbasgd import Fit, airfoil_twin
 from numbasgd.cli import main
 from numbasgd.data import load_table
+from numbasgd.errors import FitFileError
 from numbasgd.render import training_plot
 from numbasgd.sgd import gradient_noise, train, train_chapter
 from numbasgd.sgd.checkpoint import Checkpoint
@@ -362,3 +363,16 @@ def test_the_level_of_the_quantile_loss(capsys):
     assert printed["w"] == train(loss="quantile", quantile=0.9, lr=0.1, seed=1).w.tolist()
     assert main(["train", "--quantile", "0.9"]) != 0
     says(ValueError(capsys.readouterr().err), "--quantile is 0.9 but loss is 'squared'", "--loss quantile")
+
+
+@pytest.mark.parametrize("how", [[], ["--json"]])
+def test_a_fit_that_cannot_be_saved_is_printed(monkeypatch, capsys, tmp_path, how):
+    def fails(fit, path):
+        raise FitFileError("No space left on device")
+
+    monkeypatch.setattr(Fit, "save", fails)
+    place = tmp_path / "fit.npz"
+    assert main(["train", "--lr", "0.1", "--epochs", "1", "--save", str(place), *how]) != 0
+    out, err = capsys.readouterr()
+    assert len(json.loads(out)["w"]) == 5 if how else "intercept" in out
+    assert "No space left" in err

@@ -102,6 +102,7 @@ def test_files_that_are_not_alike_name_the_odd_one(tmp_path):
     assert source_of(paths, "X").shape == (4 * N, D)
     refuses([*paths, "b.csv"], "list of 5 files, and 'b.csv' is among them", "paths of .npy files alone")
     refuses([*paths, 7], "and 7 is among them")
+    refuses([*paths, values("f4")], f"and an array of shape {(N, D)} is among them")
 
 
 def test_files_that_cannot_be_read(tmp_path):
@@ -303,3 +304,11 @@ def test_other_arrays_in_memory_become_one():
             raise AssertionError("read")
 
     assert source_of(Device(), "X") is None
+
+
+def test_a_file_that_was_closed(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        rows = file.create_dataset("X", data=values())
+    with pytest.raises(DataError, match="X cannot be read: .* the file that they are in is open"):
+        source_of(rows, "X")

@@ -485,3 +485,12 @@ def test_scipy_is_not_needed():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "1500"
+
+
+@pytest.mark.parametrize("dtypes", [("f4", "f8"), ("f8", "f4"), ("i8", "f4")])
+def test_rows_and_targets_of_two_dtypes(dtypes):
+    X = sparse.csr_array(np.eye(5, dtype=dtypes[0]))
+    y = np.arange(5).astype(dtypes[1])
+    assert train(X, y, lr=0.1, epochs=1).w.dtype == np.float64
+    g, gb = gradient(X, y, np.zeros(5))
+    assert g.dtype == np.float64 and gb == -2.0

@@ -65,5 +65,5 @@ def test_rows_and_targets_that_do_not_fit(data):
     _, z, _, path = data
     with pytest.raises(ValueError, match="X has 2000 rows and y has 1999 entries"):
         MinibatchSGDRegressor().fit(str(path), z[1:])
-    with pytest.raises(ValueError, match="sampling is 'once' and X is"):
+    with pytest.raises(ValueError, match="sampling is 'once', and the rows of"):
         MinibatchSGDRegressor(sampling="once").fit(str(path), z)

@@ -228,9 +228,9 @@ def test_what_is_wrong_with_rows_in_a_file_is_said(data, tmp_path):
     X, y = data
     rows = Ranges(X)
     for changed, message in {
-        "sampling": (dict(sampling="reshuffle"), r"^sampling is 'reshuffle' and X is X, which is read a range"),
+        "sampling": (dict(sampling="reshuffle"), r"^sampling is 'reshuffle', and the rows of X are read"),
         "y": (dict(y=y[:-1]), r"^X has 3000 rows and y has 2999 entries"),
-        "shape": (dict(X=Ranges(y)), r"^X has 1 dimensions, shape \(3000,\)"),
+        "shape": (dict(X=Ranges(y)), r"^X has shape \(3000,\); expected a 2-D"),
         "empty": (dict(X=Ranges(X[:0]), y=y[:0]), r"^X has shape \(0, 4\)"),
         "weights": (dict(sample_weight=y), r"^sample_weight has smallest entry -"),
         "few": (dict(sample_weight=np.ones(3)), r"^sample_weight has 3 entries and X has 3000 rows"),

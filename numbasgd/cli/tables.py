@@ -39,7 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser, missing: tuple[str, ...] = ("
 
 
 def require_both(args: argparse.Namespace) -> None:
-    """Raise ``ValueError`` where only one of DATA and --target was given."""
+    """Raise ``ValueError`` where only one of DATA and --target was given; shards have a target of their own."""
+    if args.data is not None and args.target is None:
+        args.target = own_target(args.data)
     if (args.data is None) != (args.target is None):
         given, missing = ("--target", "DATA") if args.data is None else ("DATA", "--target")
         raise ValueError(

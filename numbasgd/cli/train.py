@@ -231,12 +231,14 @@ def _train(args: argparse.Namespace) -> int:
     except (KeyboardInterrupt, DataError) as stop:
         _hand_over(stop, place, args)
         raise
-    if place is not None:
-        fit.save(place)
-    if args.json:
-        print(json.dumps({**fit.to_dict(), "columns": names, "notes": notes}, indent=2, allow_nan=False))
-    else:
-        print("\n".join(fit_lines(fit, _printable(names))))
+    try:
+        if place is not None:
+            fit.save(place)
+    finally:  # what a full disk does not take is at least told
+        if args.json:
+            print(json.dumps({**fit.to_dict(), "columns": names, "notes": notes}, indent=2, allow_nan=False))
+        else:
+            print("\n".join(fit_lines(fit, _printable(names))))
     if args.plot:
         figures.save(fit.plot(), args.plot)
     return 0

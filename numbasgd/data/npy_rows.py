@@ -171,10 +171,11 @@ def npy_files(paths: Any, name: str, columns: list[str] | None = None) -> Stored
     """
     if not isinstance(paths, list | tuple):
         return NpyRows(paths, columns)
-    odd = next((path for path in paths if not _is_path(path)), None)
-    if odd is not None:
+    odd = [path for path in paths if not _is_path(path)]
+    if odd:
+        what = f"an array of shape {odd[0].shape}" if isinstance(odd[0], np.ndarray) else repr(odd[0])
         raise DataError(
-            f"{name} is a list of {len(paths)} files, and {odd!r} is among them; expected the paths of .npy "
+            f"{name} is a list of {len(paths)} files, and {what} is among them; expected the paths of .npy "
             "files alone. Leave it out, or convert it."
         )
     parts = [NpyRows(path, columns) for path in paths]

@@ -172,7 +172,14 @@ def source_of(rows: Any, name: str) -> RowSource | None:
         return npy_files(rows, name)
     if isinstance(rows, StoredRows):
         return rows
-    if not all(hasattr(rows, attribute) for attribute in ("shape", "dtype", "__getitem__")):
+    try:
+        is_like_array = all(hasattr(rows, attribute) for attribute in ("shape", "dtype", "__getitem__"))
+    except Exception as error:  # as h5py raises where the file was closed
+        raise DataError(
+            f"{name} cannot be read: {str(error).rstrip('.')}. Expected rows with a shape and a dtype. Check "
+            "that the file that they are in is open."
+        ) from error
+    if not is_like_array:
         return rows if isinstance(rows, RowSource) else None
     if any(hasattr(rows, attribute) for attribute in _IN_MEMORY):
         return None

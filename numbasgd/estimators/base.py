@@ -23,7 +23,7 @@ from numbasgd.sgd.config import SETTINGS, Default, TrainConfig
 from numbasgd.sgd.csr import Csr, csr_of, finite, is_sparse
 from numbasgd.sgd.dataset import Dataset
 from numbasgd.sgd.fit import Fit
-from numbasgd.sgd.inputs import kind_of, sample_weights, weights_given
+from numbasgd.sgd.inputs import kind_of, require_opened, sample_weights, weights_given
 from numbasgd.sgd.partial import ENDLESS, PieceState, train_piece
 from numbasgd.sgd.predict import decision_function
 from numbasgd.sgd.run import TrainingRun
@@ -179,6 +179,7 @@ class MinibatchSGD(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
         if source is None or source_of(X, "X") is None:
             X, y = self._checked(X, y, is_first=True, **how)
             return (X if source is None else SlicedRows(X, "X")), y
+        require_opened(y, "y")
         y = validate_data(self, y=np.asarray(y), **how)
         if len(source.shape) != 2 or 0 in source.shape:
             raise ValueError(f"X has shape {source.shape}; expected rows and columns. Reshape it.")
@@ -211,6 +212,8 @@ class MinibatchSGD(CallbackSupportMixin, BaseEstimator, metaclass=ABCMeta):
             self.n_features_in_ = X.shape[1]
             self.__dict__.pop("feature_names_in_", None)
             return X, y
+        require_opened(X, "X")
+        require_opened(y, "y")
         X, y = validate_data(self, X, y, dtype=dtype, reset=is_first, **_how_checked(X), **how)
         if not is_sparse(X):
             return np.require(X, requirements="A"), y

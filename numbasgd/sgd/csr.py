@@ -64,8 +64,11 @@ class Csr:
         picked = np.arange(indptr[-1]) + np.repeat(self.indptr[:-1][rows] - indptr[:-1], lengths)
         return Csr(indptr, self.indices[picked], self.data[picked], (len(lengths), self.shape[1]))
 
-    def astype(self, dtype: Any, copy: bool = True) -> Csr:
-        """The same with entries of another dtype; without ``copy`` it may be the same entries."""
+    def astype(self, dtype: Any, order: str = "K", copy: bool = True) -> Csr:
+        """The same with entries of another dtype, as of an array; without ``copy`` it may be the same entries.
+
+        order : there is one alone.
+        """
         return Csr(self.indptr, self.indices, self.data.astype(dtype, copy=copy), self.shape)
 
     def __matmul__(self, w: np.ndarray) -> np.ndarray:

@@ -225,6 +225,10 @@ class Dataset:
         """Rows in memory that a rate can be chosen from, and the method for them."""
         return self, method
 
+    def sample(self) -> Dataset:
+        """Rows in memory that stand for all of them: all, unless they stay in a file."""
+        return self
+
     def blocks(self, count: int) -> Iterator[tuple[int, int]]:
         """(start, stop) of blocks of at most ``count`` rows, in order."""
         for start in range(0, self.n, count):

@@ -45,6 +45,7 @@ def gradient(
     Parameters
     ----------
     X : array_like or sparse array, shape (n, d)
+        Of rows in a file all are read into memory, unless they are a ``numpy.memmap``: slice what does not fit.
     y : array_like, shape (n,), or (n, K)
         Targets; for "logistic" and "hinge" two classes, or any of -1 and 1; for "softmax" classes 0 to K - 1,
         some of which may be missing.

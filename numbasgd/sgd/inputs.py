@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
+import os
 from typing import Any
 
 import numpy as np
 
 from numbasgd import check
+from numbasgd.data.npy_rows import is_paths
 from numbasgd.sgd import labels
 from numbasgd.sgd.columns import names_of
 from numbasgd.sgd.csr import csr_of, is_sparse
@@ -83,6 +85,8 @@ def rows_and_targets(
     takes_columns : y may be (n, K), K at least 1, where it holds numbers.
     takes_sparse : X may be sparse, and is a ``Csr`` then.
     """
+    require_opened(X, "X")
+    require_opened(y, "y")
     X = csr_of(X) if takes_sparse and is_sparse(X) else check.array(X, "X", 2)
     targets = LOSSES[loss].targets
     if targets == "real":
@@ -111,6 +115,22 @@ def rows_and_targets(
     else:
         y, classes = labels.signs(y, loss)
     return X, y.astype(X.dtype, copy=False), classes
+
+
+def require_opened(value: Any, name: str) -> None:
+    """Raise ``TypeError`` where an argument names files, which are opened only where rows come in pieces."""
+    if is_paths(value):
+        what = "the path of a file" if isinstance(value, str | os.PathLike) else "a list with paths of files"
+        raise TypeError(
+            f"{name} is {what}; expected what is in it, since all of it is in memory here. Pass an array, such "
+            "as numpy.load(path, mmap_mode='r') or a part of it."
+        )
+    if isinstance(value, str):
+        raise TypeError(
+            f"{name} is the text {value[:200]!r}; expected an array, or the path of a .npy file. Read a table "
+            "of another kind by numbasgd.data.load_table, or open it by numbasgd.open_table where it is "
+            "Parquet or shards."
+        )
 
 
 def _n_dimensions(y: Any) -> int:

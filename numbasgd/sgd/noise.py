@@ -20,10 +20,11 @@ from numbasgd.sgd.columns import Names
 from numbasgd.sgd.config import SETTINGS
 from numbasgd.sgd.dataset import Dataset
 from numbasgd.sgd.fit import Fit
-from numbasgd.sgd.inputs import make_dataset, start_of
+from numbasgd.sgd.inputs import start_of
 from numbasgd.sgd.learning_rate.stability import Curvature, curvature_at, direction_in_words
 from numbasgd.sgd.losses import LOSSES, loss_key, slopes
 from numbasgd.sgd.moments import Slope, moments
+from numbasgd.sgd.streamed_inputs import sampled_dataset
 from numbasgd.sgd.warm_start import weights_of
 
 MOST = 10**7  # draws: enough for a standard deviation to a four-thousandth
@@ -70,6 +71,8 @@ class Noise:
         Of the objective at these weights: its largest eigenvalue, the direction of it, and the largest row.
     names : tuple or None
         Of the columns, where X has them.
+    sampled : int or None
+        Rows of the sample that all this is estimated from, where X stays in a file; None where it is exact.
     """
 
     with_replacement: tuple[NoiseRow, ...]
@@ -80,6 +83,7 @@ class Noise:
     seed: int
     curvature: Curvature
     names: Names | None = None
+    sampled: int | None = None
 
     @property
     def trace(self) -> float:
@@ -138,7 +142,7 @@ class Noise:
             **{name: value if math.isfinite(value) else None for name, value in told.items()},
             "lambda1": self.curvature.largest, "beta": self.curvature.beta,
             "direction": None if direction is None else direction.tolist(),
-            "names": None if self.names is None else list(self.names),
+            "names": None if self.names is None else list(self.names), "sampled": self.sampled,
         }  # fmt: skip
         return found
 
@@ -165,11 +169,12 @@ def gradient_noise(
     sigma^2 = tr(Sigma) is the variance of the gradient of one row summed over its entries; without replacement
     it is ``sqrt((n - b) / (n - 1))`` times that, and 0 at b = n (Cochran, Sampling Techniques, 3rd ed., theorem
     2.2). Either way the mean is the full gradient.  Sigma and the gradient are exact, from one pass over the
-    rows.
+    rows; of more than some ten thousand rows in a file they are unbiased estimates from a sample.
 
     Parameters
     ----------
-    X : array_like or sparse array, shape (n, d)
+    X : array_like, sparse array or rows in a file, shape (n, d)
+        As for ``train``.
     y : array_like, shape (n,) or (n, K)
     w : Fit, or array_like, shape (d,) or (d, K), or a pair (w, b), optional
         Where the gradients are taken; zeros if left out.  A Fit brings its loss, its penalty, whether there is
@@ -191,7 +196,7 @@ def gradient_noise(
         1, 2, 5, 10, 20, ... up to n if left out.
     draws : int, optional
         Minibatches per batch size by which the laws are checked: 0, or 2 to 10^7.  Left out: 1000 for one
-        output and dense rows, unless these were more than 10^8 rows in all, else none.
+        output and dense rows, unless these were more than 10^8 rows in all, else none.  A sample allows none.
     seed : int
 
     Returns
@@ -222,18 +227,17 @@ def gradient_noise(
     check.choice(loss, "loss", LOSSES, other_names.LOSSES)
     key = loss_key(loss, quantile=SETTINGS["quantile"].check(quantile, "quantile"))
     slope = Slope(key, check.flag(intercept, "intercept"), SETTINGS["l2"].check(l2, "l2"))
-    dataset = make_dataset(X, y, sample_weight, loss)
+    dataset, n = sampled_dataset(X, y, sample_weight, loss)
     dataset.require_finite(math.nan)
     w, b = start_of(_weights(w, b, dataset), dataset)
     if check.flag(standardize, "standardize"):
         scale = dataset.scale(slope.intercept)
         (w, b), dataset = scale.into(w, b), scale.apply(dataset)
-    n = dataset.n
     sizes = _sizes(n) if batch_sizes is None else _given_sizes(batch_sizes, n)
-    may_draw = dataset.outputs == 0 and dataset.has_model
+    may_draw = dataset.outputs == 0 and dataset.has_model and dataset.n == n
     draws = _given_draws(draws, may_draw, sizes)
     seed = check.integer(seed, "seed", low=0, hint="Pass an integer.")
-    found = moments(dataset, slope, w, b)
+    found = moments(dataset, slope, w, b, n)
     sigma, full = math.sqrt(found.trace), found.gradient[:, 0]
     rng = np.random.default_rng(seed)
     tables: dict[bool, list[NoiseRow]] = {True: [], False: []}
@@ -247,8 +251,9 @@ def gradient_noise(
                 expected = std / math.sqrt(draws)
             table.append(NoiseRow(size, draws, std, predicted, bias, expected))
     return Noise(
-        tuple(tables[True]), tuple(tables[False]), sigma, float(np.linalg.norm(found.gradient)), n, seed,
+        tuple(tables[True]), tuple(tables[False]), sigma, math.sqrt(max(found.squared, 0.0)), n, seed,
         curvature_at(dataset, key, w, b, slope.intercept, slope.l2), dataset.names,
+        dataset.n if dataset.n < n else None,
     )  # fmt: skip
 
 
@@ -283,8 +288,8 @@ def _given_draws(draws: Any, may_draw: bool, sizes: list[int]) -> int:
     draws = check.integer(draws, "draws", low=2, high=MOST, hint=hint)
     if not may_draw:
         raise ValueError(
-            f"draws is {draws}; expected 0 where there are several outputs or rows are sparse, whose "
-            "figures are exact. Pass 0, or leave draws out."
+            f"draws is {draws}; expected 0 where there are several outputs, or rows are sparse or too many "
+            "in a file, whose figures need none. Pass 0, or leave draws out."
         )
     return draws
 

@@ -49,7 +49,7 @@ class NoiseTracker:
     """
 
     def __init__(self, dataset: Dataset, method: Method, before: np.ndarray | None) -> None:
-        self.n, self.some = dataset.n, some_rows(dataset.counted(), _ROWS)
+        self.n, self.some = dataset.n, some_rows(dataset.sample().counted(), _ROWS)
         self.slope = Slope(method.loss, method.intercept, method.l2)
         self.table: list[tuple[float, float, float]] = (
             [] if before is None else [tuple(r) for r in before.tolist()]

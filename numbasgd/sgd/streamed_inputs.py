@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from typing import Any
 
@@ -13,7 +14,8 @@ from numbasgd.sgd.block_order import Blocks, blocks_for
 from numbasgd.sgd.columns import names_of
 from numbasgd.sgd.config import TrainConfig
 from numbasgd.sgd.csr import is_sparse
-from numbasgd.sgd.inputs import given_or_twin
+from numbasgd.sgd.dataset import Dataset
+from numbasgd.sgd.inputs import given_or_twin, make_dataset
 from numbasgd.sgd.losses import LOSSES
 from numbasgd.sgd.order import SAMPLINGS
 from numbasgd.sgd.streamed_dataset import StreamedDataset
@@ -42,8 +44,8 @@ def streamed_rows(X: Any, sampling: Any) -> RowSource | None:
         return None
     if sampling in SAMPLINGS and sampling not in _STREAMED:
         raise ValueError(
-            f"sampling is {sampling!r} and X is {source.name}, which is read a range of rows at a time; "
-            f"expected one of {', '.join(map(repr, _STREAMED))}. Leave it out, or pass an array."
+            f"sampling is {sampling!r}, and the rows of {source.name} are read a range at a time; expected one "
+            f"of {', '.join(map(repr, _STREAMED))}. Leave it out, or pass an array."
         )
     return source
 
@@ -59,6 +61,24 @@ def _in_memory(X: Any) -> RowSource:
     return SlicedRows(rows, "X")
 
 
+def sampled_dataset(X: Any, y: Any, sample_weight: Any, loss: str) -> tuple[Dataset, int]:
+    """The rows that stand for all of X, a sample where they stay in a file, and how many X has.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For an argument that is not as ``train`` describes it.
+    """
+    source = None if X is None else source_of(X, "X")
+    if source is None:
+        dataset = make_dataset(X, y, sample_weight, loss)
+        return dataset, dataset.n
+    whole = streamed_dataset(source, X, y, sample_weight, TrainConfig(loss=loss, sampling="sequential"))
+    sample = whole.sample()
+    sample.require_finite(math.nan)
+    return sample, whole.n
+
+
 def streamed_dataset(
     source: RowSource, X: Any, y: Any, sample_weight: Any, config: TrainConfig
 ) -> StreamedDataset:
@@ -72,8 +92,7 @@ def streamed_dataset(
     X, y, origin = given_or_twin(X, y)
     if len(source.shape) != 2:
         raise ValueError(
-            f"X has {len(source.shape)} dimensions, shape {source.shape}; expected a 2-D array of numbers. "
-            "Reshape it, or select what is meant."
+            f"X has shape {source.shape}; expected a 2-D array of numbers. Reshape it, or select what is meant."
         )
     n, d = source.shape
     if n == 0 or d == 0:

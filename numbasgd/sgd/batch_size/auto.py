@@ -77,13 +77,14 @@ def auto_batch_size(dataset: Dataset, config: TrainConfig, start: tuple[np.ndarr
     n, (w, b) = dataset.n, start
     if config.l1 or config.loss in _ROUGH:
         return AutoSize(min(_USUAL, n), f"{_USUAL}: the objective has kinks, for which there is no model")
-    few = some_rows(dataset.counted(), _ROWS)
+    few = some_rows(dataset.sample().counted(), _ROWS)
     if config.standardize:
         scale = few.scale(config.intercept)
         (w, b), few = scale.into(w, b), scale.apply(few)
     W = np.vstack([w.reshape(few.d, -1), np.reshape(b, (1, -1))]).astype(np.float64)
     begin = time.perf_counter()
-    solver = few.solver(config.method(few.n, np.ones(1, few.dtype), few.n))
+    method = config.method(few.n, np.ones(1, few.dtype), few.n)
+    solver = few.solver(method._replace(sampling="reshuffle"))  # "block" is none of rows in memory
     solver.compile()
     objective = Objective(solver)
     objective.gradient(W)  # which may have to be compiled

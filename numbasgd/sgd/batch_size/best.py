@@ -6,6 +6,7 @@ import functools
 import math
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,11 +21,12 @@ from numbasgd.sgd.batch_size.result import BatchSize, Trial
 from numbasgd.sgd.batch_size.trials import corrected, interval, near_of, seconds_at, shortlist
 from numbasgd.sgd.config import Method, TrainConfig
 from numbasgd.sgd.dataset import Dataset
-from numbasgd.sgd.inputs import make_dataset, start_of
+from numbasgd.sgd.inputs import start_of
 from numbasgd.sgd.learning_rate.curvature import curvature_of
 from numbasgd.sgd.learning_rate.stability import Curvature
 from numbasgd.sgd.losses import loss_named
 from numbasgd.sgd.moments import Slope, moments
+from numbasgd.sgd.streamed_inputs import sampled_dataset
 
 _PRICED = (1, 10, 32, 100)
 _FACTORS = (0.5, 1.0, 2.0), (0.0625, 0.125, 0.25), (0.004, 0.015)  # of the model's rate
@@ -70,7 +72,7 @@ def best_batch_size(
     Parameters
     ----------
     X, y, sample_weight
-        As for ``train``.
+        As for ``train``.  Of rows in a file a sample is looked at and raced on, some ten thousand of them.
     loss, quantile, schedule, sampling, momentum, nesterov, l2, l1, intercept, standardize, threads
         Settings of the run that a size is wanted for, as for ``train``; the schedule "restarts" counts as
         "cosine".
@@ -120,15 +122,16 @@ def best_batch_size(
     )  # fmt: skip
     aim = _Aim.of_call(target, target_loss, seconds)
     budget = check.real(budget, "budget", positive=True, hint="Pass the seconds that this may take.")
-    dataset = make_dataset(X, y, sample_weight, config.loss).counted()
+    dataset, n = sampled_dataset(X, y, sample_weight, config.loss)
+    is_sample = dataset.n < n
+    dataset = dataset.counted()
     dataset.require_finite(math.nan)
-    is_scaled = (
-        dataset.standardizes and not isinstance(X, np.memmap) if standardize is None else config.standardize
-    )
+    is_scaled = dataset.standardizes if standardize is None else config.standardize
     if is_scaled:
         dataset = dataset.scale(config.intercept).apply(dataset)
     search = _Search(config, dataset.together(is_shuffled=config.sampling != "sequential"), begin, budget)
-    return search.find(aim, _sizes(sizes, dataset.n), check.flag(verify, "verify"), bool(is_scaled))
+    found = search.find(aim, _sizes(sizes, dataset.n), check.flag(verify, "verify"), bool(is_scaled))
+    return replace(found, sampled_from=n) if is_sample else found
 
 
 class _Aim:

@@ -66,10 +66,13 @@ class BatchSize:
         Of the run that it was found for.
     standardize : bool
     n : int
+        Rows that were looked at.
     verified : tuple of float
         Seconds to the target of further runs, where ``verify`` was True.
     spent : mapping
         Seconds of this call by what they were spent on; "steps" are those of the runs in the race.
+    sampled_from : int or None
+        Rows in the file that the ``n`` are a sample of; None where they are all.
     """
 
     batch_size: int
@@ -92,6 +95,7 @@ class BatchSize:
     n: int
     verified: tuple[float, ...]
     spent: Mapping[str, float]
+    sampled_from: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("prices", "settings", "spent"):
@@ -154,6 +158,8 @@ class BatchSize:
         return text
 
     def _name(self, batch_size: int) -> str:
+        if batch_size == self.n and self.sampled_from is not None:
+            return f"all {self.n} rows of the sample"
         return f"all {self.n} rows" if batch_size == self.n > 1 else f"batch size {batch_size}"
 
     def _price(self, batch_size: int) -> str:

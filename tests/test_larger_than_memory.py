@@ -97,7 +97,7 @@ def test_memory_grows_by_the_windows_and_little_more_for_six_gigabytes(tmp_path)
     if (free := shutil.disk_usage(tmp_path).free) < 16e9:
         pytest.skip(f"{free / 1e9:.1f} GB of the disk are free, and this needs 16")
     write(tmp_path, 6_000_000_000 // 256, 64)
-    modes = {"plain": {}, "logistic": MODES["logistic"], "all": MODES["standardized"] | MODES["held out"]}
+    modes = {"plain": {}, "all": MODES["standardized"] | MODES["held out"]}
     run_in_little_memory(tmp_path, 24.0, modes)
 
 

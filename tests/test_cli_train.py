@@ -354,6 +354,7 @@ def test_classes_and_several_targets(table, tmp_path, capsys):
         assert "target is" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_the_level_of_the_quantile_loss(capsys):
     argv = ["train", "--loss", "quantile", "--quantile", "0.9", "--lr", "0.1", "--seed", "1"]
     assert main(argv) == 0

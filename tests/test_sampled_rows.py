@@ -38,19 +38,21 @@ def test_noise_of_few_rows_in_a_file_is_exact(problem):
     assert found.sampled is None and found.sigma == whole.sigma
 
 
+@pytest.mark.slow
 def test_noise_along_a_run_over_a_file(problem):
     X, y, path = problem
     found = train(path, y, lr=0.01, epochs=2, seed=0, track_noise=True).noise
     assert found.trace[0] == pytest.approx(gradient_noise(X, y, draws=0).trace, rel=0.2)
 
 
-@pytest.mark.parametrize("sampling", ["auto", "sequential"])
+@pytest.mark.parametrize("sampling", ["auto", pytest.param("sequential", marks=pytest.mark.slow)])
 def test_an_automatic_batch_size_for_a_file(problem, sampling):
     _, y, path = problem
     fit = train(path, y, lr=0.01, epochs=2, seed=0, batch_size="auto", sampling=sampling)
     assert 1 < fit.settings["batch_size"] < 6000 and "noisy quadratic" in fit.batch_size_because
 
 
+@pytest.mark.slow
 def test_the_best_batch_size_from_a_sample(problem):
     _, y, path = problem
     best = best_batch_size(path, y, budget=1.0, target=0.1)
@@ -66,7 +68,7 @@ def test_paths_are_named_where_rows_are_not_opened(problem, is_list):
         gradient([path] if is_list else str(path), y, np.zeros(4))
 
 
-@pytest.mark.parametrize("command", ["noise", "batch"])
+@pytest.mark.parametrize("command", ["noise", pytest.param("batch", marks=pytest.mark.slow)])
 def test_commands_take_the_target_of_shards(problem, capsys, tmp_path, command):
     X, y, _ = problem
     write_shards(X[:200], y[:200], tmp_path / "out", shards=2, target="t")

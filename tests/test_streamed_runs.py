@@ -44,7 +44,7 @@ def in_file(tmp_path, mode):
     return Ranges(X) if mode == "sequential" else X  # a memmap has that order in place
 
 
-@pytest.mark.parametrize("mode", [*SOME_SLOW, "in-parts"])
+@pytest.mark.parametrize("mode", [*SOME_SLOW, pytest.param("in-parts", marks=pytest.mark.slow)])
 def test_a_file_that_is_cut_while_it_is_read(data, tmp_path, mode, monkeypatch):
     """The error names file and rows; the run so far goes on to the same bits once the file is whole."""
     y = data[1]
@@ -307,8 +307,8 @@ def test_held_out_rows_may_be_in_a_file_of_their_own(data, tmp_path, is_streamed
                 numbasgd.train(rows, labels, **settings, validation_data=(given, labels[:100]))
 
 
-@pytest.mark.parametrize("epochs", [None, 3])
-@pytest.mark.parametrize("loss", ["squared", "logistic"])
+@pytest.mark.parametrize("epochs", [pytest.param(None, marks=pytest.mark.slow), 3])
+@pytest.mark.parametrize("loss", ["squared", pytest.param("logistic", marks=pytest.mark.slow)])
 def test_a_rate_comes_from_a_sample_of_the_rows_in_a_file(epochs, loss, monkeypatch):
     """Of rows that are sorted by their targets, and of which each place looks different."""
     rng = np.random.default_rng(3)

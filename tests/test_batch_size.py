@@ -213,6 +213,7 @@ def test_objectives_with_kinks(rng):
     assert best_batch_size(X, y > 0, loss="hinge", l2=0.01, target=0.1).reached
 
 
+@pytest.mark.slow
 def test_classes_weights_and_few_rows(rng):
     X = rng.standard_normal((40, 3))
     y = np.where(X[:, 0] + 0.5 * rng.standard_normal(40) > 0, "yes", "no")
@@ -286,6 +287,7 @@ def test_a_fit_keeps_why_and_goes_on_with_the_size(tmp_path):
     assert again.w.tobytes() == train(X, y, batch_size="auto", lr=0.1, epochs=2, seed=1).w.tobytes()
 
 
+@pytest.mark.slow
 def test_auto_where_there_is_no_model(rng):
     X = rng.standard_normal((50, 2))
     for more in ({"loss": "hinge"}, {"l1": 0.1, "loss": "logistic"}):

@@ -281,6 +281,7 @@ def command(monkeypatch, capsys, tmp_path):
     return call
 
 
+@pytest.mark.slow
 def test_the_command_measures_writes_and_tells(command, tmp_path):
     code, out, _ = command("--html", "page.html", "--lang", "zh")
     assert code == 0 and "page.html" in out and "CPU One" in out and findings(results(), Words("zh"))[-1] in out

@@ -198,6 +198,7 @@ def test_names_reach_the_terminal_without_escape_codes(tmp_path, capsys):
     assert stream.getvalue() == f"{evil}\n{evil}\n"
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("always")
 def test_softmax_on_real_numbers_is_told(tmp_path, capsys):
     rows = np.column_stack([X, RNG.standard_normal(60)])

@@ -69,6 +69,7 @@ def test_a_child_goes_on_with_what_the_parent_used():
     )
 
 
+@pytest.mark.slow
 @needs_fork
 def test_a_fork_while_another_thread_compiles(tmp_path):
     """The child must not inherit a lock whose holder it has not."""
@@ -130,7 +131,7 @@ def test_a_fork_while_another_thread_prepares_a_run():
 @pytest.mark.parametrize(
     ("room", "is_compiled"),
     [
-        ("for one", True),
+        pytest.param("for one", True, marks=pytest.mark.slow),
         *(pytest.param(room, False, marks=pytest.mark.slow) for room in ("for one", "for all")),
     ],
 )

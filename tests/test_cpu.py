@@ -375,7 +375,7 @@ RIGHT = """
     ("setting", "n_dtypes", "n_shapes"),
     [
         pytest.param("haswell-alone", 1, 1, marks=pytest.mark.slow),
-        pytest.param("no-avx", 1, 1),
+        pytest.param("no-avx", 1, 1, marks=pytest.mark.slow),
         *(pytest.param(name, 1, 2, marks=pytest.mark.slow) for name in SETTINGS if "alone" not in name),
         *(pytest.param(name, 2, 4, marks=pytest.mark.slow) for name in SETTINGS if "alone" in name),
     ],

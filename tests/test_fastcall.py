@@ -398,7 +398,7 @@ def outcome(call, memory):
     return error, after
 
 
-@pytest.mark.parametrize("examples", [150, pytest.param(1500, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("examples", [40, pytest.param(1500, marks=pytest.mark.slow)])
 def test_it_takes_an_out_only_where_check_does(examples, by_python):
     """The overlap and layout rules of the fast call against those of ``numbasgd.check``; the same products."""
     taken = []

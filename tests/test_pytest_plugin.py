@@ -104,6 +104,7 @@ def test_without_benchmarks_nothing_is_measured(run):
     assert found is None
 
 
+@pytest.mark.slow
 def test_without_pytest_benchmark_it_says_so_and_does_no_harm(run):
     code, said, _ = run("-p", "no:benchmark", pytest_plugin.OPTION, "-k", "nothing", json_file=False)
     assert code == 0, said

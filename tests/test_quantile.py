@@ -59,6 +59,7 @@ def test_the_fit_is_the_optimum_and_leaves_its_share_of_the_rows_below(q, proble
     assert fit.settings["quantile"] == q and fit.settings["loss"] == "quantile"
 
 
+@pytest.mark.slow
 def test_columns_of_targets_weights_and_scaled_columns(problem, rng):
     X, y = problem
     Y = np.column_stack([y, -2 * y, y + X[:, 1]])
@@ -199,7 +200,7 @@ def test_processes_that_share_a_cache_take_no_level_for_another(tmp_path):
     assert run(0.8) == found
 
 
-@pytest.mark.parametrize("scale", [pytest.param(1e-4, marks=pytest.mark.slow), 1.0, 1e4])
+@pytest.mark.parametrize("scale", [*(pytest.param(c, marks=pytest.mark.slow) for c in (1e-4, 1.0)), 1e4])
 def test_the_rate_follows_the_scale_of_the_targets(scale, problem):
     """With c y instead of y, losses, the best weights and the best rate are c times as large."""
     X, y = problem

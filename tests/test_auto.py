@@ -245,7 +245,7 @@ def visits(monkeypatch):
     return seen
 
 
-@pytest.mark.parametrize("batch_size", [pytest.param(1, marks=slow), 32, 6000])
+@pytest.mark.parametrize("batch_size", [pytest.param(1, marks=slow), pytest.param(32, marks=slow), 6000])
 @pytest.mark.parametrize("distance", [0.5, 4.0], ids=["mixed", "told apart"])
 def test_auto_visits_fewer_rows_than_training(distance, batch_size, visits, rng):
     loss, X, y = blobs(4, distance, 6000, rng)

@@ -295,7 +295,10 @@ def test_names_are_kept(table, tmp_path):
 # Held-out rows that are passed, and a fit to start from.
 
 
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize(
+    "loss",
+    ["squared", "softmax", *(pytest.param(loss, marks=pytest.mark.slow) for loss in ("logistic", "hinge"))],
+)
 def test_held_out_rows_may_be_passed(loss):
     y = LOSSES[loss]
     settings = {"loss": loss, "lr": 0.1, "epochs": 4, "seed": 0}

@@ -103,6 +103,7 @@ def test_an_out_with_contiguous_columns(layout, rng):
         assert_product(matmul(A, B, out=np.full((n, m), np.nan, "f4").T), A, B)
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None)
 @given(data=st.data())
 def test_random_products(data):

@@ -179,7 +179,7 @@ def test_the_same_bits_with_help(settings, has_weights, rows, eager):
     [
         pytest.param(16, np.float64, marks=slow),
         pytest.param(61, np.float32, marks=slow),
-        pytest.param(300, np.float32),
+        pytest.param(300, np.float32, marks=slow),
         pytest.param(300, np.float64, marks=slow),
     ],
 )

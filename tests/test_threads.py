@@ -39,7 +39,7 @@ def test_the_same_bits_for_any_number_of_threads(shape, dtype, rng):
         np.testing.assert_array_equal(found, one, err_msg=f"{n_threads} threads")
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("float64", marks=pytest.mark.slow)])
 def test_columns_are_cut_into_whole_panels(dtype, rng):
     """Wide products are cut along n; whatever is left at the end, no kernel leaves its part."""
     lanes = machine_lanes(dtype)

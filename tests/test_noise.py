@@ -213,3 +213,11 @@ def test_looks_at_the_noise_are_so_few_that_they_cost_little(rng):
         data = make_dataset(rng.standard_normal((n, 8)), rng.standard_normal(n), None, "squared")
         every[n, b] = NoiseTracker(data, method._replace(batch_size=b), None).every
     assert every[200, 32] > every[200, 1] > every[100_000, 32] >= 1
+
+
+def test_weights_of_another_model_are_named_as_they_were_passed(rng):
+    X, y, (w, b) = problem(rng)
+    with pytest.raises(ValueError, match=r"^w has \d+ entries, X has \d+ columns"):
+        gradient_noise(X, y, w[:-1], b)
+    with pytest.raises(TypeError, match="^b is "):
+        gradient_noise(X, y, w, "none")

@@ -173,27 +173,30 @@ def _none(dtype: np.dtype) -> np.ndarray:
     return np.empty(0, dtype)
 
 
-def start_of(init: Any, dataset: Dataset) -> tuple[np.ndarray, Any]:
-    """The first weights (d,) and intercept, or (d, K) and (K,) for K outputs; zeros without ``init``."""
+def start_of(init: Any, dataset: Dataset, owner: str = "init's ") -> tuple[np.ndarray, Any]:
+    """The first weights (d,) and intercept, or (d, K) and (K,) for K outputs; zeros without ``init``.
+
+    owner : what an error says before "w" and "b": whose they are.
+    """
     d, dtype, outputs = dataset.d, dataset.dtype, dataset.outputs
     columns = (outputs,) if outputs else ()
     if init is None:
         return np.zeros((d, *columns), dtype), np.zeros(columns) if outputs else 0.0
     if not isinstance(init, tuple | list) or len(init) != 2:
         raise TypeError(f"init is {init!r}; expected a pair (w, b). Pass the weights and the intercept.")
-    w = check.array(init[0], "init's w", 2 if outputs else 1)
+    w = check.array(init[0], f"{owner}w", 2 if outputs else 1)
     if outputs and w.shape != (d, outputs):
         raise ValueError(
-            f"init's w has shape {w.shape}, X has {d} columns and there are {outputs} outputs; expected shape "
+            f"{owner}w has shape {w.shape}, X has {d} columns and there are {outputs} outputs; expected shape "
             f"{(d, outputs)}. Pass weights of the same model."
         )
     if len(w) != d:
         raise ValueError(
-            f"init's w has {len(w)} entries, X has {d} columns; expected one weight per column. "
+            f"{owner}w has {len(w)} entries, X has {d} columns; expected one weight per column. "
             "Pass weights of the same model."
         )
-    check.finite(w, "init's w")
-    b = intercepts(init[1], "init's b", outputs)
+    check.finite(w, f"{owner}w")
+    b = intercepts(init[1], f"{owner}b", outputs)
     with np.errstate(over="ignore"):
         return w.astype(dtype), b
 

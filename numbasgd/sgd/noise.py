@@ -229,7 +229,7 @@ def gradient_noise(
     slope = Slope(key, check.flag(intercept, "intercept"), SETTINGS["l2"].check(l2, "l2"))
     dataset, n = sampled_dataset(X, y, sample_weight, loss)
     dataset.require_finite(math.nan)
-    w, b = start_of(_weights(w, b, dataset), dataset)
+    w, b = start_of(_weights(w, b, dataset), dataset, owner="")
     if check.flag(standardize, "standardize"):
         scale = dataset.scale(slope.intercept)
         (w, b), dataset = scale.into(w, b), scale.apply(dataset)
